@@ -1,0 +1,68 @@
+"""The few records that travel between rooms: Frame, Box, Detection, Track."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+TARGETS = ("green_ball", "stop_sign")
+
+
+@dataclass(frozen=True)
+class Box:
+    """A labelled box: pixels of the image it belongs to, top-left origin; `visible` is 0..1."""
+
+    target: str
+    x: float
+    y: float
+    w: float
+    h: float
+    visible: float = 1.0
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One image of a stream with its stamp and, where known, the truth.
+
+    Attributes
+    ----------
+    image : (H, W, 3) uint8, BGR
+    name : the image's file name for a folder, the index from 0 (as text) otherwise
+    stamp : seconds, or None where the source has no clock
+    boxes : the truth, empty = known to hold no target; None = unknown
+    """
+
+    image: np.ndarray
+    name: str
+    stamp: float | None = None
+    boxes: tuple[Box, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Detection:
+    """One readout of one frame: a box in source pixels and a presence score 0..1."""
+
+    target: str
+    x: float
+    y: float
+    w: float
+    h: float
+    score: float
+
+
+@dataclass(frozen=True)
+class Track:
+    """A target believed present: box in source pixels, score 0..1, stable id, state.
+
+    `state` is "confirmed" (seen now) or "coasting" (carried through a gap).
+    """
+
+    target: str
+    x: float
+    y: float
+    w: float
+    h: float
+    score: float
+    id: int
+    state: str = field(default="confirmed")
