@@ -1,0 +1,233 @@
+"""The network as data: layers, links, readout and learning; presets `robot` and `paper`."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+from pvm_perception.core.settings import check, setting
+from pvm_perception.errors import PvmError
+
+INPUT = "input"
+TERMS = ("signal", "derivative", "integral", "error")
+LINK_KINDS = ("feedforward", "lateral", "feedback", "global", "context")
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A grid of units of one size."""
+
+    name: str
+    rows: int = setting(1, "units from top to bottom", low=1, high=256)
+    cols: int = setting(1, "units from left to right", low=1, high=256)
+    code: int = setting(48, "width of each unit's hidden code", low=1, high=1024)
+    children: tuple[int, int] = (2, 2)  # the block of the layer below that one unit predicts
+    terms: tuple[str, ...] = TERMS  # which views of its signal a unit gets
+    start: int = setting(0, "learning step at which the layer begins to run", low=0)
+
+    def __post_init__(self) -> None:
+        check(self)
+        if "signal" not in self.terms or set(self.terms) - set(TERMS):
+            raise PvmError(f"layer {self.name}: terms must hold 'signal' and be among {TERMS}")
+
+
+@dataclass(frozen=True)
+class Link:
+    """Who hears whom. The target's units hear the source's units around their own place.
+
+    A `feedforward` link carries the signal of this frame: its radius is how many children
+    beyond its own block a unit sees. Every other kind carries codes of the frame before;
+    `lateral`, `feedback` and `global` name the usual cases, `context` any other.
+    """
+
+    source: str
+    target: str
+    kind: str = setting("context", "what the link carries", choices=LINK_KINDS)
+    radius: int = setting(0, "neighbours on each side, in units of the source", low=0, high=16)
+    gain: float = setting(1.0, "strength: 0 cuts the link (graded recurrence)", low=0.0, high=8.0)
+    start: int = setting(0, "learning step at which the link opens", low=0)
+    shape: str = setting("disk", "neighbourhood", choices=("disk", "square"))
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
+@dataclass(frozen=True)
+class Readout:
+    """How codes become heat maps and boxes."""
+
+    kind: str = setting("box", "box: one head per layer-1 cell; heatmap: the paper's, per unit",
+                        choices=("box", "heatmap"))
+    hidden: int = setting(96, "width of the readout's hidden layer", low=1, high=1024)
+    radius: tuple[int, ...] = (1,)  # neighbourhood in each layer, from the bottom; last repeats
+
+
+@dataclass(frozen=True)
+class Learning:
+    """Online learning; the same for training and for a node that goes on learning."""
+
+    optimizer: str = setting("adam", "update rule", choices=("adam", "momentum"))
+    rate: float = setting(1e-3, "learning rate at the start", low=0.0, high=1.0)
+    final_rate: float = setting(2e-5, "learning rate at the end of the schedule", low=0.0, high=1.0)
+    momentum: float = setting(0.5, "momentum (rule: momentum)", low=0.0, high=0.999)
+    clip: float = setting(5.0, "largest norm of one update's gradient, 0 = off", low=0.0)
+    prediction_weight: float = setting(1.0, "weight of the prediction error", low=0.0)
+    presence_weight: float = setting(1.0, "weight of the presence error of the readout", low=0.0)
+    box_weight: float = setting(1.0, "weight of the box error of the readout", low=0.0)
+    credit_depth: int = setting(16, "layers that the readout's error descends below the one it "
+                                    "enters; 0 = it stays in that layer", low=0, high=16)
+    average: float = setting(0.999, "decay of the averaged weights", low=0.0, high=0.99999)
+
+
+@dataclass(frozen=True)
+class HierarchyConfig:
+    """Everything that fixes a network's shape and its learning; stored in the model file."""
+
+    name: str
+    height: int = setting(144, "rows of the network's input", low=8, high=2048)
+    width: int = setting(192, "columns of the network's input", low=8, high=2048)
+    block: int = setting(3, "side in pixels of the input's blocks, the children of layer 1",
+                         low=1, high=64)
+    layers: tuple[Layer, ...] = ()
+    links: tuple[Link, ...] = ()
+    targets: tuple[str, ...] = ("green_ball", "stop_sign")
+    shared: bool = setting(True, "one set of weights for all units of a layer")
+    activation: str = setting("tanh", "code non-linearity", choices=("tanh", "polynomial"))
+    output: str = setting("linear", "prediction non-linearity", choices=("linear", "activation"))
+    schedule: str = setting("sweep", "sweep: a layer sees this frame's codes of the layer below; "
+                                     "parallel: those of the frame before, as in the paper",
+                            choices=("sweep", "parallel"))
+    integral_decay: float = setting(0.98, "decay of the running mean of a signal", low=0.0, high=1.0)
+    low: float = setting(-1.0, "input value of a black pixel", low=-8.0, high=8.0)
+    high: float = setting(1.0, "input value of a white pixel", low=-8.0, high=8.0)
+    readout: Readout = Readout()
+    learning: Learning = Learning()
+
+    def __post_init__(self) -> None:
+        check(self)
+        self._check_wiring()
+
+    def _check_wiring(self) -> None:
+        if not self.layers:
+            raise PvmError("a hierarchy needs at least one layer")
+        names = [layer.name for layer in self.layers]
+        if len(set(names)) != len(names) or INPUT in names:
+            raise PvmError("layer names must differ from each other and from 'input'")
+        if self.height % self.block or self.width % self.block:
+            raise PvmError(f"input {self.width}x{self.height} is no multiple of block {self.block}")
+        if not self.targets or len(set(self.targets)) != len(self.targets):
+            raise PvmError("targets must be a list of different names")
+        known = [INPUT]
+        for layer in self.layers:
+            forward = [k for k in self.links if k.target == layer.name and k.kind == "feedforward"]
+            if len(forward) != 1 or forward[0].source not in known:
+                raise PvmError(f"layer {layer.name} needs one feedforward link from a layer below")
+            rows, cols = self.grid(forward[0].source)
+            if layer.children[0] > rows or layer.children[1] > cols:
+                raise PvmError(f"layer {layer.name}: children {layer.children} exceed its source")
+            known.append(layer.name)
+        for link in self.links:
+            if link.target not in names or link.source not in known:
+                raise PvmError(f"link {link.source} to {link.target} names an unknown layer")
+
+    def layer(self, name: str) -> Layer:
+        """Return the layer called `name`."""
+        return next(layer for layer in self.layers if layer.name == name)
+
+    def grid(self, name: str) -> tuple[int, int]:
+        """Return (rows, cols) of a layer or of the input's blocks."""
+        if name == INPUT:
+            return self.height // self.block, self.width // self.block
+        return self.layer(name).rows, self.layer(name).cols
+
+    def code_width(self, name: str) -> int:
+        """Return the number of values per unit of a layer or per block of the input."""
+        return 3 * self.block**2 if name == INPUT else self.layer(name).code
+
+    @property
+    def stride(self) -> tuple[float, float]:
+        """Network pixels per layer-1 cell, (down, right)."""
+        return self.height / self.layers[0].rows, self.width / self.layers[0].cols
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data, as stored in the model file."""
+        return dataclasses.asdict(self)
+
+    @staticmethod
+    def from_dict(data: dict[str, Any]) -> HierarchyConfig:
+        """Build a configuration from plain data; raise PvmError on anything that does not fit."""
+        def build(cls: type, values: Any) -> Any:
+            known = {f.name for f in dataclasses.fields(cls)}
+            if not isinstance(values, dict) or set(values) - known:
+                raise PvmError(f"configuration of {cls.__name__} has unknown entries")
+            return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+
+        try:
+            values = dict(data)
+            values["layers"] = tuple(build(Layer, v) for v in values.get("layers", ()))
+            values["links"] = tuple(build(Link, v) for v in values.get("links", ()))
+            values["readout"] = build(Readout, values.get("readout", {}))
+            values["learning"] = build(Learning, values.get("learning", {}))
+            return build(HierarchyConfig, values)
+        except (TypeError, AttributeError) as error:
+            raise PvmError(f"the network's configuration cannot be read: {error}") from error
+
+
+def _robot() -> HierarchyConfig:
+    """Weights shared in a layer, about a million of them; layer 1 has 24 x 32 units of 6 x 6 px."""
+    cheap = ("signal", "error")
+    layers = (
+        Layer("L1", 24, 32, 48),
+        Layer("L2", 12, 16, 96, terms=("signal", "derivative", "error")),
+        Layer("L3", 6, 8, 64, terms=cheap),
+        Layer("L4", 3, 4, 64, terms=cheap),
+        Layer("L5", 1, 1, 64, children=(3, 4), terms=cheap),
+    )
+    names = [INPUT] + [layer.name for layer in layers]
+    links = []
+    for below, name in zip(names, names[1:], strict=False):
+        links.append(Link(below, name, "feedforward", radius=0 if name == "L5" else 1,
+                          shape="square"))
+        links.append(Link(name, name, "lateral", radius=1))
+    links += [Link(above, name, "feedback") for name, above in zip(names[1:], names[2:-1],
+                                                                   strict=False)]
+    links += [Link("L5", name, "global") for name in names[1:-1]]
+    return HierarchyConfig("robot", layers=layers, links=tuple(links))
+
+
+def _paper() -> HierarchyConfig:
+    """As described in arXiv 1607.06854: own weights per unit, lateral radius 2, staged start."""
+    sides = (16, 8, 4, 3, 2, 1)
+    layers = tuple(
+        Layer(f"L{i + 1}", side, side, 49, children=(1, 1) if i == 0 else (2, 2))
+        for i, side in enumerate(sides))
+    names = [INPUT] + [layer.name for layer in layers]
+    links = []
+    for below, name in zip(names, names[1:], strict=False):
+        links.append(Link(below, name, "feedforward"))
+        links.append(Link(name, name, "lateral", radius=2, start=100_000))
+    links += [Link(above, name, "feedback", start=700_000)
+              for name, above in zip(names[1:], names[2:], strict=False)]
+    links += [Link("L6", name, "global", start=900_000) for name in names[1:-1]]
+    learning = Learning("momentum", rate=2e-4, final_rate=1e-5, clip=0.0, credit_depth=0)
+    return HierarchyConfig(
+        "paper", height=80, width=80, block=5, layers=layers, links=tuple(links), shared=False,
+        activation="polynomial", output="activation", schedule="parallel", low=0.0, high=1.0,
+        readout=Readout("heatmap", hidden=98, radius=(0,)), learning=learning)
+
+
+PRESETS = {"robot": _robot, "paper": _paper}
+
+
+def preset(name: str, **changes: Any) -> HierarchyConfig:
+    """Return the preset called `name` with some settings changed.
+
+    Raises
+    ------
+    PvmError
+        If no preset has that name.
+    """
+    if name not in PRESETS:
+        raise PvmError(f"no preset {name!r}; there are {', '.join(PRESETS)}")
+    return dataclasses.replace(PRESETS[name](), **changes)

@@ -1,0 +1,139 @@
+"""The paper's readout: each unit of each layer draws its part of a heat map; layers are averaged."""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from pvm_perception.core import algebra, wiring
+from pvm_perception.core.config import HierarchyConfig
+
+Array = Any
+
+
+class HeatmapReadout:
+    """A small perceptron per unit, code -> hidden -> its block of a map on layer 1's grid.
+
+    arXiv 1607.06854, section 3.4: the maps of all layers are averaged and the box is the extent
+    of the half-maximum contour around the peak. The map is 1 inside the target's box, else 0;
+    the error is squared.
+    """
+
+    def __init__(self, config: HierarchyConfig, batch: int, xp: ModuleType) -> None:
+        self.config, self.batch, self.xp = config, batch, xp
+        self.rows, self.cols = config.layers[0].rows, config.layers[0].cols
+        self.stride = config.stride
+        self.targets = len(config.targets)
+        self.hidden = config.readout.hidden
+        self.phi, self.dphi = algebra.activation(config.activation, xp)
+        self.blocks, cover = [], np.zeros(self.rows * self.cols + 1, np.float32)
+        for layer in config.layers:
+            side = (-(-self.rows // layer.rows), -(-self.cols // layer.cols))
+            index = wiring.block_index((self.rows, self.cols), (layer.rows, layer.cols), side)
+            self.blocks.append(xp.asarray(index))  # (U, k) map cells
+            np.add.at(cover, index.ravel(), 1)
+        self.cover = xp.asarray(np.maximum(cover, 1))
+
+    def parameters(self, rng: np.random.Generator) -> dict[str, np.ndarray]:
+        """Return new weights, own ones for each unit."""
+        p = {}
+        for i, (layer, block) in enumerate(zip(self.config.layers, self.blocks, strict=True)):
+            units, k = block.shape
+            shapes = ((units, layer.code, self.hidden), (units, self.hidden, k * self.targets))
+            for j, shape in enumerate(shapes):
+                p[f"w{j + 1}.{i + 1}"] = (rng.standard_normal(shape, np.float32)
+                                          * np.float32(shape[1] ** -0.5))
+                p[f"b{j + 1}.{i + 1}"] = np.zeros((units, shape[2]), np.float32)
+        return p
+
+    def forward(self, p: dict[str, Array], codes: list[Array]) -> Array:
+        """Return the averaged maps (B, R, C, targets) for codes of (B, U + 1, N) each."""
+        xp, batch = self.xp, codes[0].shape[0]
+        total = xp.zeros((batch, self.rows * self.cols + 1, self.targets), np.float32)
+        self.seen = []
+        for i, block in enumerate(self.blocks):
+            x = codes[i][:, :-1]  # (B, U, N)
+            hidden = self.phi(algebra.affine(x, p[f"w1.{i + 1}"], p[f"b1.{i + 1}"]))
+            part = self.phi(algebra.affine(hidden, p[f"w2.{i + 1}"], p[f"b2.{i + 1}"]))
+            self.seen.append((x, hidden, part))
+            self._lay(total, part, block)
+        total /= self.cover[None, :, None]
+        return total[:, :-1].reshape(batch, self.rows, self.cols, self.targets)
+
+    def _lay(self, total: Array, part: Array, block: Array) -> None:
+        """Add unit parts (B, U, k * T) onto the map; overlapping units one column at a time."""
+        t = self.targets
+        for k in range(block.shape[1]):
+            cells = block[:, k]
+            for unit in range(len(cells)) if len(cells) <= 16 else (slice(None),):
+                total[:, cells[unit]] += part[:, unit, k * t:(k + 1) * t]
+
+    def truth(self, boxes: np.ndarray) -> np.ndarray:
+        """Return (B, R, C, T) maps: 1 where a cell's centre lies in a target's box."""
+        heat = np.zeros((len(boxes), self.rows, self.cols, self.targets), np.float32)
+        rows = (np.arange(self.rows) + 0.5) * self.stride[0]
+        cols = (np.arange(self.cols) + 0.5) * self.stride[1]
+        for b, m in zip(*np.nonzero(boxes[:, :, 0] >= 0), strict=True):
+            t, x, y, w, h, _ = boxes[b, m]
+            inside = ((abs(rows - y - h / 2) <= max(h, self.stride[0]) / 2)[:, None]
+                      & (abs(cols - x - w / 2) <= max(w, self.stride[1]) / 2)[None])
+            heat[b, inside, int(t)] = 1
+        return heat
+
+    def backward(self, p: dict[str, Array], out: Array, boxes: np.ndarray
+                 ) -> tuple[dict[str, Array], list[Array], dict[str, float]]:
+        """Compare each unit's part with the truth; layout as in `BoxReadout.backward`."""
+        xp = self.xp
+        heat = xp.asarray(self.truth(boxes))
+        batch = heat.shape[0]
+        flat = xp.concatenate([heat.reshape(batch, -1, self.targets),
+                               xp.zeros((batch, 1, self.targets), np.float32)], axis=1)
+        weight = np.float32(self.config.learning.presence_weight / batch)
+        gradients, errors = {}, []
+        for i, block in enumerate(self.blocks):
+            x, hidden, part = self.seen[i]
+            d = (part - algebra.gather(flat, block)) * self.dphi(part) * weight
+            dw, db = algebra.affine_weight_grad(hidden, d, own=True)
+            gradients[f"w2.{i + 1}"], gradients[f"b2.{i + 1}"] = dw, db
+            d = algebra.affine_input_grad(d, p[f"w2.{i + 1}"]) * self.dphi(hidden)
+            dw, db = algebra.affine_weight_grad(x, d, own=True)
+            gradients[f"w1.{i + 1}"], gradients[f"b1.{i + 1}"] = dw, db
+            error = xp.zeros((batch, x.shape[1] + 1, x.shape[2]), np.float32)
+            error[:, :-1] = algebra.affine_input_grad(d, p[f"w1.{i + 1}"])
+            errors.append(error)
+        return gradients, errors, {"presence": float(((out - heat) ** 2).mean()), "box": 0.0}
+
+    def heat(self, out: np.ndarray) -> np.ndarray:
+        """Return presence (B, R, C, targets) in 0..1."""
+        return np.clip(out, 0, 1)
+
+    def decode(self, out: np.ndarray, least: float, most: int = 8) -> list[list[np.ndarray]]:
+        """Return the half-maximum extent around each map's peak; layout as `BoxReadout.decode`."""
+        del most  # the paper's tracker has one target, hence one box a map
+        return [[self._contour(self.heat(out)[b, :, :, t], least) for t in range(self.targets)]
+                for b in range(len(out))]
+
+    def _contour(self, heat: np.ndarray, least: float) -> np.ndarray:
+        row, col = np.unravel_index(int(heat.argmax()), heat.shape)
+        peak = float(heat[row, col])
+        if peak < least:
+            return np.zeros((0, 5), np.float32)
+        high = heat >= peak / 2
+        region = np.zeros_like(high)
+        region[row, col] = True
+        while True:  # grow to the connected part; at most rows + cols rounds on a small map
+            grown = region.copy()
+            grown[1:] |= region[:-1]
+            grown[:-1] |= region[1:]
+            grown[:, 1:] |= region[:, :-1]
+            grown[:, :-1] |= region[:, 1:]
+            grown &= high
+            if (grown == region).all():
+                break
+            region = grown
+        r, c = np.nonzero(region)
+        sy, sx = self.stride
+        return np.array([[c.min() * sx, r.min() * sy, (np.ptp(c) + 1) * sx, (np.ptp(r) + 1) * sy,
+                          peak]], np.float32)

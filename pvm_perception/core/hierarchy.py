@@ -1,0 +1,252 @@
+"""The hierarchy: one frame of B streams in, codes, predictions and readouts out; online learning."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from pvm_perception.core.backend import to_numpy
+from pvm_perception.core.config import INPUT, HierarchyConfig
+from pvm_perception.core.encoder import Encoder, Source
+from pvm_perception.core.heatmap import HeatmapReadout
+from pvm_perception.core.optimizer import Optimizer
+from pvm_perception.core.readout import BoxReadout
+from pvm_perception.errors import PvmError
+
+Array = Any
+READOUTS = {"box": BoxReadout, "heatmap": HeatmapReadout}
+
+
+@dataclass(frozen=True)
+class Losses:
+    """What one learning step cost.
+
+    `prediction` and `copy` are mean squared errors of layer 1's forecast and of repeating the
+    last frame, in squared input units; `presence` and `box` are the readout's.
+    """
+
+    prediction: float
+    copy: float
+    presence: float
+    box: float
+    gradient: float
+
+
+class Hierarchy:
+    """A future-encoder hierarchy for B streams (arXiv 1607.06854).
+
+    Parameters
+    ----------
+    config
+        Shape, wiring and learning.
+    batch
+        Number of streams B that run side by side.
+    xp
+        numpy or cupy.
+    weights
+        Flat dictionary as from a model file; None draws new ones from `seed`.
+    step
+        Learning steps already behind these weights; opens staged links and layers.
+    """
+
+    def __init__(self, config: HierarchyConfig, batch: int = 1, xp: ModuleType = np,
+                 weights: dict[str, np.ndarray] | None = None, seed: int = 0,
+                 step: int = 0) -> None:
+        self.config, self.batch, self.xp, self.step_count = config, batch, xp, step
+        self.encoders = [Encoder(config, layer, batch, xp) for layer in config.layers]
+        self.readout = READOUTS[config.readout.kind](config, batch, xp)
+        shapes = weight_shapes(config)
+        if weights is None:
+            weights = self._new_weights(np.random.default_rng(seed))
+        for name, shape in shapes.items():
+            if name not in weights or weights[name].shape != shape:
+                raise PvmError(f"weights do not fit the configuration: {name} should be {shape}")
+        self.weights = {name: xp.array(weights[name], np.float32) for name in shapes}
+        self.optimizer: Optimizer | None = None
+        self.sources = {INPUT: self._source(INPUT, batch)}
+        for layer in config.layers:
+            self.sources[layer.name] = self._source(layer.name, batch)
+        self.fresh = xp.ones(batch, bool)
+        self.known = xp.zeros(batch, np.float32)
+        self.dz_readout: list[Array] | None = None
+        self.out: Array = None
+
+    def _source(self, name: str, batch: int) -> Source:
+        rows, cols = self.config.grid(name)
+        return Source(batch, rows * cols, self.config.code_width(name),
+                      self.config.integral_decay, self.xp)
+
+    def _new_weights(self, rng: np.random.Generator) -> dict[str, np.ndarray]:
+        parts = [(e.layer.name, e.parameters(rng)) for e in self.encoders]
+        parts.append(("readout", self.readout.parameters(rng)))
+        return {f"{part}.{k}": v for part, values in parts for k, v in values.items()}
+
+    def _part(self, part: str) -> dict[str, Array]:
+        start = len(part) + 1
+        return {k[start:]: v for k, v in self.weights.items() if k.startswith(part + ".")}
+
+    def blocks(self, images: np.ndarray) -> Array:
+        """Cut images (B, H, W, 3) uint8 into the input's blocks (B, rows * cols, 3 * block**2)."""
+        c = self.config
+        rows, cols = c.grid(INPUT)
+        if images.shape != (self.batch, c.height, c.width, 3) or images.dtype != np.uint8:
+            raise PvmError(f"the network takes uint8 images of shape "
+                           f"{(self.batch, c.height, c.width, 3)}, not {images.dtype} "
+                           f"{images.shape}")
+        x = self.xp.asarray(images).reshape(self.batch, rows, c.block, cols, c.block, 3)
+        x = x.transpose(0, 1, 3, 2, 4, 5).reshape(self.batch, rows * cols, -1).astype(np.float32)
+        x *= np.float32((c.high - c.low) / 255)
+        x += np.float32(c.low)
+        return x
+
+    def reset(self, streams: np.ndarray | None = None) -> None:
+        """Forget the past of the streams marked in `streams` (B,) bool, or of all; keep weights."""
+        xp = self.xp
+        marked = xp.ones(self.batch, bool) if streams is None else xp.asarray(streams)
+        for part in (*self.sources.values(), *self.encoders):
+            part.forget(marked)
+        self.fresh |= marked
+
+    def step(self, images: np.ndarray) -> Array:
+        """Run one frame of every stream.
+
+        Parameters
+        ----------
+        images
+            (B, H, W, 3) uint8, BGR, at the network's size.
+
+        Returns
+        -------
+        The readout's raw answers, for `readout.decode` and `readout.heat`.
+        """
+        xp = self.xp
+        running = [e for e in self.encoders if self.step_count >= e.layer.start]
+        # `advance` writes into the other of two buffers, so these stay the frame before's
+        past = {name: s.now for name, s in self.sources.items() if name != INPUT}
+        if self.config.schedule == "parallel":
+            running = running[::-1]  # each layer still finds the codes of the frame before below it
+        self.known = xp.where(self.fresh, np.float32(0), np.float32(1))
+        self.sources[INPUT].advance(self.blocks(images), self.fresh)
+        for encoder in running:
+            source = self.sources[encoder.below]
+            codes = encoder.forward(self._part(encoder.layer.name), source, past, self.fresh,
+                                    self.step_count)
+            self.sources[encoder.layer.name].advance(codes, self.fresh)
+        for source in self.sources.values():
+            source.settle()
+        self.fresh = xp.zeros(self.batch, bool)
+        codes = [self.sources[layer.name].now for layer in self.config.layers]
+        self.out = self.readout.forward(self._part("readout"), codes)
+        return self.out
+
+    def learn(self, boxes: np.ndarray | None = None, rate: float | None = None) -> Losses:
+        """Learn from the frame of the last `step`: its surprise and, where known, its boxes.
+
+        Parameters
+        ----------
+        boxes
+            (B, M, 6) truth as in `BoxReadout.truth`; None learns from the stream alone.
+        rate
+            Learning rate; None takes the configuration's final rate.
+        """
+        if self.optimizer is None:
+            self.optimizer = Optimizer(self.weights, self.config.learning, self.xp)
+        learning = self.config.learning
+        gradients: dict[str, Array] = {}
+        dz_now, losses = None, {"presence": 0.0, "box": 0.0}
+        if boxes is not None:
+            grads, errors, losses = self.readout.backward(self._part("readout"), self.out, boxes)
+            gradients |= {f"readout.{k}": g for k, g in grads.items()}
+            dz_now = self._credit(errors)
+        prediction = 0.0
+        for i, encoder in enumerate(self.encoders):
+            if self.step_count < encoder.layer.start:
+                continue
+            dz = None if self.dz_readout is None else self.dz_readout[i]
+            grads, loss = encoder.gradients(self._part(encoder.layer.name), self.known,
+                                            learning.prediction_weight, dz)
+            prediction = loss if i == 0 else prediction
+            gradients |= {f"{encoder.layer.name}.{k}": g for k, g in grads.items()}
+        # The readout's error of this frame waits for the next: then both use the same inputs.
+        self.dz_readout = dz_now
+        norm = self.optimizer.update(self.weights, gradients,
+                                     learning.final_rate if rate is None else rate)
+        self.step_count += 1
+        return Losses(prediction, self.copy_error(), losses["presence"], losses["box"], norm)
+
+    def _credit(self, errors: list[Array]) -> list[Array]:
+        """Let the readout's error descend: return each layer's error before its non-linearity.
+
+        `errors` holds (B, U + 1, N) per layer, from the readout alone.
+        """
+        order = {e.layer.name: i for i, e in enumerate(self.encoders)}
+        depth = self.config.learning.credit_depth
+        dz: list[Array] = [None] * len(self.encoders)
+        generations = [{0: error} for error in errors]  # how many layers each part came down
+        for i in range(len(self.encoders) - 1, -1, -1):
+            encoder = self.encoders[i]
+            slope = encoder.dphi(encoder.h)  # (B, U, N)
+            total = 0
+            if depth >= len(self.encoders):
+                generations[i] = {0: sum(generations[i].values())}
+            for age, error in generations[i].items():
+                part = error[:, :-1] * slope
+                total = total + part
+                below = order.get(encoder.below)
+                if age + 1 <= depth and below is not None:
+                    d = self.xp.zeros_like(errors[below])
+                    encoder.descend(self._part(encoder.layer.name), part, d)
+                    key = 0 if depth >= len(self.encoders) else age + 1
+                    generations[below][key] = generations[below].get(key, 0) + d
+            dz[i] = total
+        return dz
+
+    def prediction_error(self) -> float:
+        """Return the mean squared surprise of layer 1 at the last frame, in input units."""
+        return float((self.encoders[0].error ** 2).mean())
+
+    def copy_error(self) -> float:
+        """Return the mean squared error that repeating the last frame would have made."""
+        source = self.sources[INPUT]
+        return float(((source.now - source.before)[:, :-1] ** 2).mean())
+
+    def surprise(self) -> np.ndarray:
+        """Return the root mean square surprise of each layer-1 unit, (B, rows, cols)."""
+        layer = self.config.layers[0]
+        rms = self.xp.sqrt((self.encoders[0].error ** 2).mean(axis=2))
+        return to_numpy(rms).reshape(self.batch, layer.rows, layer.cols)
+
+    def predicted_images(self) -> np.ndarray:
+        """Return the frames that layer 1 expects next, (B, H, W, 3) uint8, BGR."""
+        c, encoder = self.config, self.encoders[0]
+        rows, cols = c.grid(INPUT)
+        grid = np.zeros((self.batch, rows * cols + 1, 3 * c.block**2), np.float32)
+        block = to_numpy(encoder.block)
+        parts = to_numpy(encoder.prediction).reshape(self.batch, *block.shape, -1)
+        grid[:, block] = parts
+        x = grid[:, :-1].reshape(self.batch, rows, cols, c.block, c.block, 3)
+        x = x.transpose(0, 1, 3, 2, 4, 5).reshape(self.batch, c.height, c.width, 3)
+        return np.clip((x - c.low) * (255 / (c.high - c.low)) + 0.5, 0, 255).astype(np.uint8)
+
+
+def weight_shapes(config: HierarchyConfig) -> dict[str, tuple[int, ...]]:
+    """Return the shape of every weight of a configuration without drawing any."""
+
+    class Counter:
+        """Stands in for a random generator: only shapes come out, no memory is touched."""
+
+        @staticmethod
+        def standard_normal(shape: tuple[int, ...], _dtype: Any) -> np.ndarray:
+            return np.broadcast_to(np.float32(0), shape)
+
+    shapes: dict[str, tuple[int, ...]] = {}
+    parts: list[tuple[str, Any]] = [
+        (layer.name, Encoder(config, layer, 0, np)) for layer in config.layers]
+    parts.append(("readout", READOUTS[config.readout.kind](config, 0, np)))
+    for name, part in parts:
+        for key, value in part.parameters(Counter()).items():
+            shapes[f"{name}.{key}"] = value.shape
+    return shapes

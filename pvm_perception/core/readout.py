@@ -1,0 +1,239 @@
+"""Codes to heat maps and boxes, and the readout's learning.
+
+Every readout offers `parameters`, `forward`, `backward` and `decode`; a new one is one class
+and one entry in `READOUTS`.
+"""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from pvm_perception.core import algebra, wiring
+from pvm_perception.core.config import HierarchyConfig
+
+Array = Any
+UNIT_BOX = 24.0  # px: a box head that answers 0 means a box of this side
+MIN_VISIBLE = 0.25  # a target hidden further than this is neither taught nor punished
+
+
+class BoxReadout:
+    """Presence and box at each layer-1 cell, from the codes of all layers around it.
+
+    Each layer's codes of a small neighbourhood are projected, brought to layer 1's grid by linear
+    interpolation, and summed; a rectifier and a linear head follow. Per target the head gives
+    (presence logit, centre offset right and down in cells, log width and log height against
+    `UNIT_BOX`). Presence is learnt with the penalty-reduced focal loss (Zhou et al. 2019,
+    "Objects as Points"), the box with a smooth L1 loss around the centre.
+    """
+
+    def __init__(self, config: HierarchyConfig, batch: int, xp: ModuleType) -> None:
+        self.config, self.batch, self.xp = config, batch, xp
+        self.rows, self.cols = config.layers[0].rows, config.layers[0].cols
+        self.stride = config.stride
+        self.targets = len(config.targets)
+        self.hidden = config.readout.hidden
+        radii = config.readout.radius
+        self.neighbours, self.rise = [], []
+        for i, layer in enumerate(config.layers):
+            grid = (layer.rows, layer.cols)
+            radius = min(radii[min(i, len(radii) - 1)], max(grid) - 1)
+            self.neighbours.append(xp.asarray(wiring.neighbour_index(grid, grid, radius)))
+            self.rise.append(tuple(xp.asarray(wiring.resize_matrix(s, t)) for s, t in
+                                   zip(grid, (self.rows, self.cols), strict=True)))
+        rows, cols = (np.arange(n, dtype=np.float32) + 0.5 for n in (self.rows, self.cols))
+        self.cell_y = rows * self.stride[0]  # (R,) px
+        self.cell_x = cols * self.stride[1]  # (C,) px
+
+    def parameters(self, rng: np.random.Generator) -> dict[str, np.ndarray]:
+        """Return new weights; presence starts rare, so that the first frames do not shout."""
+        p = {}
+        for i, layer in enumerate(self.config.layers):
+            d = self.neighbours[i].shape[1] * layer.code
+            p[f"project{i + 1}"] = (rng.standard_normal((d, self.hidden), np.float32)
+                                    * np.float32((d * len(self.config.layers) / 2) ** -0.5))
+        p["b1"] = np.zeros(self.hidden, np.float32)
+        p["w2"] = (rng.standard_normal((self.hidden, 5 * self.targets), np.float32)
+                   * np.float32(0.1 * self.hidden**-0.5))
+        p["b2"] = np.tile(np.array([-4, 0, 0, 0, 0], np.float32), self.targets)
+        return p
+
+    def forward(self, p: dict[str, Array], codes: list[Array]) -> Array:
+        """Return the head's raw answers (B, R, C, targets, 5) for codes of (B, U + 1, N) each."""
+        xp, batch = self.xp, codes[0].shape[0]
+        z = xp.zeros((batch, self.rows, self.cols, self.hidden), np.float32)
+        z += p["b1"]
+        self.seen = []
+        for i, layer in enumerate(self.config.layers):
+            x = algebra.gather(codes[i], self.neighbours[i])  # (B, U, K*N)
+            self.seen.append(x)
+            y = x.reshape(-1, x.shape[2]) @ p[f"project{i + 1}"]  # (B*U, H)
+            z += self._raise(y.reshape(batch, layer.rows, layer.cols, self.hidden), i)
+        self.active = xp.maximum(z, 0)  # (B, R, C, H)
+        out = self.active.reshape(-1, self.hidden) @ p["w2"] + p["b2"]
+        return out.reshape(batch, self.rows, self.cols, self.targets, 5)
+
+    def _raise(self, y: Array, i: int) -> Array:
+        """Interpolate (B, r, c, H) of layer i to layer 1's grid (B, R, C, H)."""
+        if y.shape[1:3] == (self.rows, self.cols):
+            return y
+        b, r, c, h = y.shape
+        down, right = self.rise[i]
+        y = (down @ y.reshape(b, r, c * h)).reshape(b, self.rows, c, h)
+        return right @ y
+
+    def _lower(self, y: Array, i: int, grid: tuple[int, int]) -> Array:
+        """Transpose of `_raise`: (B, R, C, H) -> (B, r, c, H)."""
+        if grid == (self.rows, self.cols):
+            return y
+        b, h = y.shape[0], y.shape[3]
+        down, right = self.rise[i]
+        y = right.T @ y  # (B, R, c, H)
+        return (down.T @ y.reshape(b, self.rows, -1)).reshape(b, *grid, h)
+
+    def truth(self, boxes: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Turn boxes into what the head should answer.
+
+        Parameters
+        ----------
+        boxes
+            (B, M, 6) float32 rows of target index (-1 = none), x, y, w, h in network pixels,
+            visible fraction.
+
+        Returns
+        -------
+        heat (B, R, C, T), box (B, R, C, T, 4), weight (B, R, C, T), care (B, R, C, T)
+            Presence, box answers, where the box is taught, where presence is.
+        """
+        shape = (len(boxes), self.rows, self.cols, self.targets)
+        heat, weight = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
+        box, care = np.zeros((*shape, 4), np.float32), np.ones(shape, np.float32)
+        for b, m in zip(*np.nonzero(boxes[:, :, 0] >= 0), strict=True):
+            t, x, y, w, h, visible = (float(v) for v in boxes[b, m])
+            t = int(t)
+            if w <= 0 or h <= 0:
+                continue
+            cx, cy = x + w / 2, y + h / 2
+            sy, sx = self.stride
+            dy, dx = (self.cell_y - cy) / sy, (self.cell_x - cx) / sx  # cells
+            if visible < MIN_VISIBLE or max(w, h) < 4:
+                inside = ((np.abs(dy) <= h / 2 / sy + 1)[:, None]
+                          & (np.abs(dx) <= w / 2 / sx + 1)[None])
+                care[b, inside, t] = 0
+                continue
+            sigma_y, sigma_x = (min(max(0.14 * s / q, 0.55), 2.0) for s, q in ((h, sy), (w, sx)))
+            bump = np.exp(-0.5 * ((dy / sigma_y) ** 2)[:, None] - 0.5 * ((dx / sigma_x) ** 2)[None])
+            row = min(max(int(cy / sy), 0), self.rows - 1)
+            col = min(max(int(cx / sx), 0), self.cols - 1)
+            bump[row, col] = 1.0
+            closer = bump > heat[b, :, :, t]
+            heat[b, :, :, t] = np.where(closer, bump, heat[b, :, :, t])
+            taught = closer & (bump > 0.2)
+            weight[b, :, :, t] = np.where(taught, bump, weight[b, :, :, t])
+            answer = np.empty((self.rows, self.cols, 4), np.float32)
+            answer[..., 0], answer[..., 1] = -dx[None], -dy[:, None]
+            answer[..., 2:] = np.log(np.array([w, h]) / UNIT_BOX)
+            box[b, taught, t] = answer[taught]
+        return heat, box, weight, care
+
+    def backward(self, p: dict[str, Array], out: Array, boxes: np.ndarray
+                 ) -> tuple[dict[str, Array], list[Array], dict[str, float]]:
+        """Compare the answers of the last `forward` with the truth.
+
+        Returns
+        -------
+        gradients, code_errors, losses
+            Gradients of the readout's weights; for each layer the error of its codes
+            (B, U + 1, N); losses "presence" and "box", per target in view.
+        """
+        xp, learning = self.xp, self.config.learning
+        heat, box, weight, care = (xp.asarray(a) for a in self.truth(boxes))
+        count = max(float((heat == 1).sum()), 1.0)
+        logit = out[..., 0]
+        q = 1 / (1 + xp.exp(-logit))
+        log_q, log_not = -xp.logaddexp(0, -logit), -xp.logaddexp(0, logit)
+        centre = heat == 1
+        calm = (1 - heat) ** 4 * care  # how much a look-alike there counts
+        loss = xp.where(centre, -((1 - q) ** 2) * log_q, -calm * q * q * log_not)
+        d_logit = xp.where(centre, (1 - q) ** 2 * (2 * q * log_q - (1 - q)),
+                           calm * q * q * (q - 2 * (1 - q) * log_not))
+        # offsets count as shares of the box, as overlap does, but more mildly
+        sides = UNIT_BOX * xp.exp(box[..., 2:])
+        share = xp.sqrt(xp.minimum(xp.asarray(self.stride[::-1], np.float32) / sides, 2.0))
+        scale = xp.concatenate([share, xp.full_like(share, 1.5)], axis=-1)
+        miss = (out[..., 1:] - box) * scale
+        bend = xp.abs(miss)
+        taught = weight[..., None] / max(float(weight.sum()), 1.0)
+        smooth = xp.where(bend < 0.25, 2 * miss * miss, bend - 0.125)
+        d_box = xp.where(bend < 0.25, 4 * miss, xp.sign(miss)) * scale * taught
+        losses = {"presence": float(loss.sum()) / count, "box": float((smooth * taught).sum())}
+        d_out = xp.empty_like(out)
+        d_out[..., 0] = d_logit * (learning.presence_weight / count)
+        d_out[..., 1:] = d_box * learning.box_weight
+        gradients, errors = self._descend(p, d_out.reshape(-1, 5 * self.targets))
+        return gradients, errors, losses
+
+    def _descend(self, p: dict[str, Array], d_out: Array
+                 ) -> tuple[dict[str, Array], list[Array]]:
+        xp = self.xp
+        active = self.active.reshape(-1, self.hidden)
+        gradients = {"w2": active.T @ d_out, "b2": d_out.sum(axis=0)}
+        dz = ((d_out @ p["w2"].T) * (active > 0)).reshape(self.active.shape)  # (B, R, C, H)
+        gradients["b1"] = dz.sum(axis=(0, 1, 2))
+        errors = []
+        for i, layer in enumerate(self.config.layers):
+            dy = self._lower(dz, i, (layer.rows, layer.cols)).reshape(-1, self.hidden)
+            x = self.seen[i]
+            gradients[f"project{i + 1}"] = x.reshape(-1, x.shape[2]).T @ dy
+            d = (dy @ p[f"project{i + 1}"].T).reshape(x.shape)
+            below = xp.zeros((x.shape[0], x.shape[1] + 1, layer.code), np.float32)
+            algebra.scatter(below, d, self.neighbours[i])
+            errors.append(below)
+        return gradients, errors
+
+    def heat(self, out: np.ndarray) -> np.ndarray:
+        """Return presence (B, R, C, targets) in 0..1."""
+        return 1 / (1 + np.exp(-out[..., 0]))
+
+    def decode(self, out: np.ndarray, least: float, most: int = 8) -> list[list[np.ndarray]]:
+        """Return candidate boxes, by stream and target: (n, 5) rows x, y, w, h, score.
+
+        A candidate is a peak among its eight neighbours; its box is the mean of the answers
+        around it that agree with it, weighted by their presence, which is steadier than one
+        cell's. Network pixels, best first.
+        """
+        heat = self.heat(out)  # (B, R, C, T)
+        padded = np.pad(heat, ((0, 0), (1, 1), (1, 1), (0, 0)))
+        around = np.stack([padded[:, i:i + self.rows, j:j + self.cols]
+                           for i in range(3) for j in range(3)])
+        peaks = (heat >= around.max(axis=0)) & (heat >= least)
+        result = []
+        for b in range(len(out)):
+            rows = []
+            for t in range(self.targets):
+                r, c = np.nonzero(peaks[b, :, :, t])
+                order = np.argsort(-heat[b, r, c, t], kind="stable")[:most]
+                rows.append(np.array([self._box(heat[b, :, :, t], out[b, :, :, t, 1:], r[k], c[k])
+                                      for k in order], np.float32).reshape(-1, 5))
+            result.append(rows)
+        return result
+
+    def _box(self, heat: np.ndarray, answers: np.ndarray, row: int, col: int) -> tuple:
+        r = slice(max(row - 1, 0), row + 2)
+        c = slice(max(col - 1, 0), col + 2)
+        a = answers[r, c]  # (<=3, <=3, 4)
+        sy, sx = self.stride
+        x = self.cell_x[None, c] + a[..., 0] * sx
+        y = self.cell_y[r, None] + a[..., 1] * sy
+        size = np.clip(a[..., 2:], -3, 3)
+        x0 = self.cell_x[col] + answers[row, col, 0] * sx
+        y0 = self.cell_y[row] + answers[row, col, 1] * sy
+        w0, h0 = UNIT_BOX * np.exp(np.clip(answers[row, col, 2:], -3, 3))
+        agree = (np.abs(x - x0) < w0 / 4) & (np.abs(y - y0) < h0 / 4)
+        k = heat[r, c] ** 2 * agree
+        k /= k.sum()
+        cx, cy = (k * x).sum(), (k * y).sum()
+        w, h = UNIT_BOX * np.exp((k[..., None] * size).sum(axis=(0, 1)))
+        return cx - w / 2, cy - h / 2, w, h, heat[row, col]
