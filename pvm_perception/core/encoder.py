@@ -160,12 +160,18 @@ class Encoder:
         return self.h
 
     def descend(self, p: dict[str, Array], dz: Array, below: Array) -> None:
-        """Pass an error of the codes' inputs dz (B, U, N) down: add it onto `below` (B, Us+1, N)."""
-        w = p["w1"][..., self.slices[0], :]
-        d = algebra.affine_input_grad(dz, w)
+        """Pass an error before the non-linearity, dz (B, U, N), on to the codes below.
+
+        It goes through every view of this frame's signal (seen, changed, unusual, surprising) and
+        is added onto `below` (B, Us + 1, N).
+        """
+        views = self.slices[:1 + len(self.terms) + self.hears_error]
+        d = algebra.affine_input_grad(dz, p["w1"][..., :views[-1].stop, :])
         if self.gain != 1:
             d *= self.gain
-        algebra.scatter(below, d, self.window)
+        algebra.scatter(below, d[:, :, views[0]], self.window)
+        if len(views) > 1:
+            algebra.scatter(below, sum(d[:, :, view] for view in views[1:]), self.block)
 
     def gradients(self, p: dict[str, Array], known: Array, weight: float,
                   dz_readout: Array | None) -> tuple[dict[str, Array], float]:

@@ -1,0 +1,250 @@
+"""The tracker as a Python object; the node, `track` and `evaluate` all go through it."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pvm_perception.core.backend import array_module, to_numpy
+from pvm_perception.core.hierarchy import Hierarchy
+from pvm_perception.core.model_file import load_model, save_model
+from pvm_perception.errors import PvmError
+from pvm_perception.types import TARGETS, Detection, Track
+from pvm_perception.vision.frame import View, network_input
+from pvm_perception.vision.tracker import TrackerSettings, TrackManager
+
+LEAST_SCORE = 0.02  # readouts below this are never of use to the track manager
+GAP = 1.0  # seconds without a frame after which the past no longer explains the present
+USUAL_PERIOD = 1 / 30  # seconds; until two stamps tell the real one
+
+
+def default_model() -> Path:
+    """Return the path of the model that ships with the package."""
+    here = Path(__file__).resolve().parent
+    for folder in (here / "models", here.parent / "models"):
+        if (folder / "robot.safetensors").is_file():
+            return folder / "robot.safetensors"
+    try:  # an installed ROS package keeps its models in share/
+        from ament_index_python.packages import get_package_share_directory
+
+        return Path(get_package_share_directory("pvm_perception")) / "models/robot.safetensors"
+    except (ImportError, LookupError):
+        return here.parent / "models" / "robot.safetensors"
+
+
+class Tracker:
+    """Frames in, tracked boxes out.
+
+    Parameters
+    ----------
+    targets
+        Which targets to report; all are read out in one pass.
+    model
+        Model file; None takes the one that ships.
+    device
+        "cpu", "cuda", or "auto" (a GPU where one answers).
+    learn
+        Whether the hierarchy goes on learning to predict from the frames themselves.
+    settings
+        How readouts become tracks.
+
+    Raises
+    ------
+    PvmError
+        In one line: an unknown target or device, a model that is missing or damaged.
+
+    Examples
+    --------
+    >>> tracker = Tracker(targets=("green_ball",))
+    >>> for track in tracker.update(image, stamp=0.033):
+    ...     print(track.target, track.x, track.y, track.w, track.h, track.score)
+    """
+
+    def __init__(self, targets: Sequence[str] = TARGETS, model: str | Path | None = None,
+                 device: str = "cpu", learn: bool = False,
+                 settings: TrackerSettings | None = None) -> None:
+        if isinstance(targets, str):
+            targets = (targets,)
+        self.model = Path(model) if model is not None else default_model()
+        config, weights, self._history = load_model(self.model)
+        unknown = [t for t in targets if t not in config.targets]
+        if unknown or not targets:
+            what = f"unknown target {unknown[0]!r}" if unknown else "no target was named"
+            raise PvmError(f"{what}; this model knows {', '.join(config.targets)}")
+        self.targets = tuple(targets)
+        xp = array_module(device)
+        self.device = "cpu" if xp is np else "cuda"
+        self.config = config
+        self._network = Hierarchy(config, 1, xp, weights, step=self._history.get("steps", 0))
+        self._tracks = TrackManager(settings or TrackerSettings())
+        self.learning = learn
+        self.model_version = 0
+        self.detections: list[Detection] = []
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the past: recurrent state and tracks. Weights, and what was learnt, stay."""
+        self._network.reset()
+        self._tracks.reset()
+        self._view: View | None = None
+        self._size: tuple[int, int] | None = None
+        self._stamp: float | None = None
+        self._period = USUAL_PERIOD
+        self._out: np.ndarray | None = None
+        self._frames = 0
+        self.detections = []
+
+    @property
+    def settings(self) -> TrackerSettings:
+        """How readouts become tracks; may be replaced between frames."""
+        return self._tracks.settings
+
+    @settings.setter
+    def settings(self, value: TrackerSettings) -> None:
+        self._tracks.settings = value
+
+    def update(self, image: np.ndarray | None, stamp: float | None = None) -> list[Track]:
+        """Look at one frame.
+
+        Parameters
+        ----------
+        image
+            (H, W, 3) uint8, BGR, of any size; None for a frame that is missing, which ages the
+            tracks.
+        stamp
+            Seconds. A stamp before the last one (a bag that loops, a simulation that restarts)
+            resets state and tracks first.
+
+        Returns
+        -------
+        list of Track
+            Boxes in pixels of `image`, one for each target believed present.
+
+        Raises
+        ------
+        PvmError
+            If the image is not (H, W, 3) uint8; nothing changes then.
+        """
+        if image is not None:
+            _check_image(image)
+        dt = self._elapsed(stamp)
+        if image is None:
+            self.detections = []
+            return self._tracks.update(None, dt)
+        if image.shape[:2] != self._size:
+            self._size = image.shape[:2]
+            self._view = View.fit(self._size, (self.config.height, self.config.width))
+            self._network.reset()  # a new resolution or aspect: the old codes lie elsewhere
+        out = self._network.step(network_input(image, self._view)[None])
+        self._out = to_numpy(out)
+        self._frames += 1
+        self.detections = self._decode()
+        if self.learning:
+            self._network.learn()
+            self.model_version += 1
+        return self._tracks.update(self.detections, dt)
+
+    def _elapsed(self, stamp: float | None) -> float:
+        """Return the time since the last frame, in usual frame periods; reset on a jump."""
+        if stamp is None or not math.isfinite(stamp):
+            return 1.0
+        last, self._stamp = self._stamp, stamp
+        if last is None:
+            return 1.0
+        gap = stamp - last
+        if gap < 0:
+            period = self._period
+            self.reset()
+            self._stamp, self._period = stamp, period
+            return 1.0
+        dt = gap / self._period if self._period > 0 else 1.0
+        if gap > GAP:
+            self._network.reset()
+        elif gap > 0:
+            self._period += 0.1 * (gap - self._period)
+        return dt
+
+    def _decode(self) -> list[Detection]:
+        found = self._network.readout.decode(self._out, LEAST_SCORE)[0]
+        detections = []
+        height, width = self._size
+        for target, rows in zip(self.config.targets, found, strict=True):
+            if target not in self.targets:
+                continue
+            for box, score in zip(self._view.to_source(rows[:, :4]), rows[:, 4], strict=True):
+                x, y = max(box[0], 0.0), max(box[1], 0.0)
+                w, h = min(box[0] + box[2], width) - x, min(box[1] + box[3], height) - y
+                if w > 0 and h > 0:
+                    detections.append(Detection(target, float(x), float(y), float(w), float(h),
+                                                float(score)))
+        return sorted(detections, key=lambda d: -d.score)
+
+    def heatmap(self, target: str) -> np.ndarray:
+        """Return the last frame's presence of `target`, (rows, cols) float32 in 0..1.
+
+        The map covers the network's input, bars included; see `source_view`.
+        """
+        if target not in self.config.targets:
+            raise PvmError(f"unknown target {target!r}; this model knows "
+                           f"{', '.join(self.config.targets)}")
+        if self._out is None:
+            layer = self.config.layers[0]
+            return np.zeros((layer.rows, layer.cols), np.float32)
+        index = self.config.targets.index(target)
+        return np.ascontiguousarray(self._network.readout.heat(self._out)[0, :, :, index],
+                                    np.float32)
+
+    def prediction(self) -> np.ndarray:
+        """Return the frame it expects next, (h, w, 3) uint8 BGR, at the network's resolution."""
+        image = self._network.predicted_images()[0]
+        v = self._view
+        return image if v is None else image[v.top:v.top + v.height, v.left:v.left + v.width]
+
+    def surprise(self) -> np.ndarray:
+        """Return each layer-1 unit's root mean square prediction error, (rows, cols) float32.
+
+        In units of the full range from black to white.
+        """
+        return self._network.surprise()[0] / np.float32(self._span)
+
+    def prediction_error(self) -> tuple[float, float]:
+        """Return (forecast's, copying's) mean squared error at the last frame.
+
+        Copying means to expect the frame before once more. Units: full range from black to white,
+        squared. NaN until two frames of a stream were seen.
+        """
+        if self._frames < 2 or not bool(self._network.known.all()):
+            return math.nan, math.nan
+        square = self._span**2
+        return self._network.prediction_error() / square, self._network.copy_error() / square
+
+    @property
+    def _span(self) -> float:
+        return self.config.high - self.config.low
+
+    def save(self, path: str | Path) -> None:
+        """Write the network as it is now, with what it learnt, to a model file."""
+        network = self._network
+        history = self._history | {"steps": network.step_count}
+        save_model(path, self.config, {k: to_numpy(v) for k, v in network.weights.items()},
+                   history)
+
+    def info(self) -> dict[str, Any]:
+        """Return what this tracker runs: model, size, device, training history."""
+        return {"model": str(self.model), "network": self.config.name, "device": self.device,
+                "targets": list(self.targets), "weights": sum(
+                    int(w.size) for w in self._network.weights.values()),
+                "input": [self.config.width, self.config.height], "history": self._history,
+                "settings": dataclasses.asdict(self.settings)}
+
+
+def _check_image(image: np.ndarray) -> None:
+    if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 \
+            or image.shape[2] != 3 or 0 in image.shape:
+        found = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image)
+        raise PvmError(f"an image must be a (H, W, 3) uint8 array in BGR order, not {found}")

@@ -1,0 +1,51 @@
+"""`train`: teach a network on simulated scenes, from nothing or from a model."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from pvm_perception.core.backend import DEVICES
+from pvm_perception.core.config import PRESETS
+from pvm_perception.errors import PvmError
+
+EXAMPLE = ("python -m pvm_perception train --from models/robot.safetensors --hours 2 "
+           "--photos build/photos")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    parser.add_argument("--output", type=Path, default=Path("build/train"),
+                        help="folder for model, checkpoint and curve")
+    parser.add_argument("--hours", type=float, default=2.0, help="how long")
+    parser.add_argument("--frames", type=int, help="stop after so many frames at the latest")
+    parser.add_argument("--preset", dest="network", choices=sorted(PRESETS), default="robot")
+    parser.add_argument("--from", dest="start", type=Path, metavar="MODEL",
+                        help="model or checkpoint to go on from")
+    parser.add_argument("--photos", type=Path,
+                        help="folder of photographs for backgrounds (make train-data)")
+    parser.add_argument("--streams", type=int, default=16, help="streams side by side")
+    parser.add_argument("--workers", type=int, default=1, help="processes that render scenes")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--rate", type=float, help="highest learning rate (default: the preset's)")
+    parser.add_argument("--shortest", type=int, default=6, help="frames in the shortest clip")
+    parser.add_argument("--longest", type=int, default=12, help="frames in the longest clip")
+    parser.add_argument("--device", choices=DEVICES, default="cpu")
+    parser.add_argument("--validate-every", type=float, default=600.0, metavar="SECONDS")
+    parser.add_argument("--validation-clips", type=int, default=160)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train; the model, its checkpoint and the learning curve land in the output folder."""
+    from pvm_perception.learning.train import Trainer, TrainOptions
+
+    values = {name: getattr(args, name) for name in TrainOptions.__dataclass_fields__}
+    options = TrainOptions(**values)
+    for name in ("hours", "streams", "workers", "validation_clips", "shortest"):
+        if getattr(options, name) <= 0:
+            raise PvmError(f"--{name.replace('_', '-')} must be above 0")
+    if options.longest < options.shortest or options.longest < 3:
+        raise PvmError("--longest must be at least 3 and no less than --shortest")
+    validation = Trainer(options).run()
+    print(" ".join(f"{k}={v:.4f}" for k, v in validation.row().items()))
+    return 0

@@ -1,0 +1,149 @@
+"""Worker processes that render training clips without end into shared memory.
+
+Each worker owns one shared block of clip slots. It fills a slot, names it on a queue, and gets it
+back when the learner has copied the clip out, so that no more is ever rendered ahead than fits.
+"""
+
+from __future__ import annotations
+
+import multiprocessing as mp
+import os
+import queue
+import signal
+from dataclasses import dataclass
+from multiprocessing import shared_memory
+from pathlib import Path
+
+import numpy as np
+
+from pvm_perception.errors import PvmError
+
+MAX_TRUTH = 4  # boxes per frame that a clip can hold
+
+
+@dataclass(frozen=True)
+class ClipRecipe:
+    """What the workers render; `seed` and the clip's number fix each clip.
+
+    Attributes
+    ----------
+    size : (rows, cols) of the frames
+    shortest, longest : frames per clip
+    photos : folder of photographs for backgrounds, or None
+    """
+
+    size: tuple[int, int]
+    shortest: int = 6
+    longest: int = 12
+    photos: str | None = None
+    seed: int = 0
+
+
+def _slot_arrays(memory: shared_memory.SharedMemory, recipe: ClipRecipe, slots: int
+                 ) -> tuple[np.ndarray, np.ndarray]:
+    """View a block as images (slots, T, H, W, 3) uint8 and truth (slots, T, M, 6) float32."""
+    shape = (slots, recipe.longest, *recipe.size, 3)
+    images = np.ndarray(shape, np.uint8, memory.buf)
+    truth = np.ndarray((slots, recipe.longest, MAX_TRUTH, 6), np.float32, memory.buf,
+                       offset=int(np.prod(shape)))
+    return images, truth
+
+
+def _render(name: str, recipe: ClipRecipe, slots: int, first: int, stride: int,
+            free: mp.Queue, ready: mp.Queue) -> None:
+    """Worker: render clips `first`, `first + stride`, ... until told to stop (None)."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.nice(5)
+    import cv2
+
+    from pvm_perception.streams.simulated import make_clip
+
+    cv2.setNumThreads(1)
+    photos = None
+    if recipe.photos:
+        from pvm_perception.streams.scenes.photos import load_photos
+
+        photos = load_photos(recipe.photos)
+    memory = shared_memory.SharedMemory(name)
+    images, truth = _slot_arrays(memory, recipe, slots)
+    number = first
+    while (slot := free.get()) is not None:
+        rng = np.random.default_rng((recipe.seed, number))
+        length = int(rng.integers(recipe.shortest, recipe.longest + 1))
+        clip = make_clip(int(rng.integers(2**62)), length, recipe.size, photos=photos)
+        images[slot, :length] = clip.images
+        truth[slot, :length] = -1
+        rows = min(MAX_TRUTH, clip.truth.shape[1])
+        truth[slot, :length, :rows] = clip.truth[:, :rows]
+        ready.put((slot, length))
+        number += stride
+    del images, truth
+    memory.close()
+
+
+class ClipPool:
+    """Rendered clips on tap.
+
+    Parameters
+    ----------
+    recipe
+        What to render.
+    workers
+        Number of processes.
+    first
+        Number of the first clip, so that a resumed training goes on with new scenes.
+    """
+
+    def __init__(self, recipe: ClipRecipe, workers: int = 1, first: int = 0,
+                 slots: int = 48) -> None:
+        if recipe.photos and not Path(recipe.photos).is_dir():
+            raise PvmError(f"no folder of photographs at {recipe.photos}; run `make train-data` "
+                           "or leave --photos out")
+        context = mp.get_context("spawn")
+        size = slots * recipe.longest * (int(np.prod(recipe.size)) * 3 + MAX_TRUTH * 24)
+        self.clips = first
+        self._workers = []
+        for k in range(workers):
+            memory = shared_memory.SharedMemory(create=True, size=size)
+            free = context.Queue()
+            for slot in range(slots):
+                free.put(slot)
+            ready = context.Queue()
+            process = context.Process(
+                target=_render, daemon=True,
+                args=(memory.name, recipe, slots, first + k, workers, free, ready))
+            process.start()
+            self._workers.append((process, memory, free, ready,
+                                  _slot_arrays(memory, recipe, slots)))
+        self._turn = 0
+
+    def clip(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return the next clip, copied: images (T, H, W, 3) uint8 and truth (T, M, 6) float32.
+
+        Workers take turns, so the order of clips does not depend on their speed.
+        """
+        process, _, free, ready, (images, truth) = self._workers[self._turn]
+        self._turn = (self._turn + 1) % len(self._workers)
+        while True:
+            try:
+                slot, length = ready.get(timeout=5)
+                break
+            except queue.Empty:
+                if not process.is_alive():
+                    raise PvmError("a scene worker stopped; its error is above") from None
+        clip = images[slot, :length].copy(), truth[slot, :length].copy()
+        free.put(slot)
+        self.clips += 1
+        return clip
+
+    def close(self) -> None:
+        """Stop the workers and give the memory back."""
+        for process, memory, free, _, arrays in self._workers:
+            free.put(None)
+            process.join(timeout=5)
+            if process.is_alive():
+                process.terminate()
+                process.join()
+            del arrays
+            memory.unlink()
+        self._workers = []

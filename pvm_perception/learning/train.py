@@ -1,0 +1,239 @@
+"""Training: many parallel streams of fresh scenes through one network, for as long as you let it.
+
+The rate follows a half cosine over the time given. A run that is stopped leaves a checkpoint and
+goes on from it; a run that starts from a shipped model begins a new half cosine with its weights.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+import signal
+import sys
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from pvm_perception.core.backend import array_module, to_numpy
+from pvm_perception.core.config import HierarchyConfig, preset
+from pvm_perception.core.hierarchy import Hierarchy, Losses
+from pvm_perception.core.model_file import OPTIMIZER, load_model, save_model
+from pvm_perception.core.optimizer import Optimizer
+from pvm_perception.errors import PvmError
+from pvm_perception.learning.pool import MAX_TRUTH, ClipPool, ClipRecipe
+from pvm_perception.learning.validate import Validation, validate
+
+WARM_UP = 300  # steps over which the rate rises, so that new Adam moments settle first
+VALIDATION_SEED = 977_000_001  # scenes that no training seed reaches
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """What a training run is asked for (the command line's arguments)."""
+
+    output: Path
+    hours: float = 2.0
+    network: str = "robot"
+    start: Path | None = None  # a model or a checkpoint to go on from
+    photos: Path | None = None
+    streams: int = 16
+    workers: int = 1
+    seed: int = 1
+    shortest: int = 6
+    longest: int = 12
+    rate: float | None = None
+    device: str = "cpu"
+    validate_every: float = 600.0  # seconds
+    validation_clips: int = 160
+    frames: int | None = None  # stop after so many frames, whatever the time
+
+
+class Streams:
+    """B streams of clips that start at different moments."""
+
+    def __init__(self, pool: ClipPool, batch: int, rng: np.random.Generator) -> None:
+        self.pool = pool
+        self.clips = [pool.clip() for _ in range(batch)]
+        self.places = [int(rng.integers(len(images))) for images, _ in self.clips]
+
+    def next(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return images (B, H, W, 3), boxes (B, M, 6), and which streams begin anew (B,) bool."""
+        new = np.zeros(len(self.clips), bool)
+        for b, (images, _) in enumerate(self.clips):
+            if self.places[b] >= len(images):
+                self.clips[b], self.places[b], new[b] = self.pool.clip(), 0, True
+        images = np.stack([clip[0][k] for clip, k in zip(self.clips, self.places, strict=True)])
+        boxes = np.stack([clip[1][k] for clip, k in zip(self.clips, self.places, strict=True)])
+        self.places = [k + 1 for k in self.places]
+        return images, boxes, new
+
+
+class Trainer:
+    """One training run; `run` returns when the time or the frames are used up, or on a signal."""
+
+    def __init__(self, options: TrainOptions) -> None:
+        self.options = options
+        self.history: dict[str, Any] = {"steps": 0, "frames": 0, "seconds": 0.0, "clips": 0}
+        weights, self.config = None, preset(options.network)
+        if options.start is not None:
+            self.config, weights, history = load_model(options.start, optimizer=True)
+            self.history |= {k: history[k] for k in self.history if k in history}
+        self.network = Hierarchy(self.config, options.streams, array_module(options.device),
+                                 weights, options.seed, self.history["steps"])
+        self.network.optimizer = Optimizer(self.network.weights, self.config.learning,
+                                           self.network.xp)
+        self._resume_optimizer(weights or {})
+        self.curve = options.output / "curve.csv"
+        self.stopped = False
+
+    def _resume_optimizer(self, weights: dict[str, np.ndarray]) -> None:
+        optimizer = self.network.optimizer
+        for name, value in weights.items():
+            key = name[len(OPTIMIZER):]
+            if name.startswith(OPTIMIZER) and key in optimizer.state:
+                optimizer.state[key][...] = self.network.xp.asarray(value)
+                optimizer.steps = self.history["steps"]
+
+    def run(self) -> Validation:
+        """Train; return the last validation."""
+        o = self.options
+        o.output.mkdir(parents=True, exist_ok=True)
+        recipe = ClipRecipe((self.config.height, self.config.width), o.shortest, o.longest,
+                            str(o.photos) if o.photos else None, o.seed)
+        if MAX_TRUTH < 2:
+            raise PvmError("a clip must hold two boxes a frame")
+        pool = ClipPool(recipe, o.workers, self.history["clips"])
+        previous = {s: signal.signal(s, self._stop) for s in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            exam = self._exam(recipe)
+            return self._loop(pool, exam)
+        finally:
+            pool.close()
+            for s, handler in previous.items():
+                signal.signal(s, handler)
+
+    def _stop(self, *_: Any) -> None:
+        self.stopped = True
+
+    def _exam(self, recipe: ClipRecipe) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Render the fixed validation clips: other seeds, the same kinds of scenes."""
+        o = self.options
+        recipe = ClipRecipe(recipe.size, o.longest, o.longest, recipe.photos, VALIDATION_SEED)
+        pool = ClipPool(recipe, o.workers)
+        try:
+            return [pool.clip() for _ in range(o.validation_clips)]
+        finally:
+            pool.close()
+
+    def _loop(self, pool: ClipPool, exam: list) -> Validation:
+        o, network = self.options, self.network
+        streams = Streams(pool, o.streams, np.random.default_rng(o.seed))
+        begin = last = time.monotonic()
+        spent, step, losses = self.history["seconds"], 0, []
+        frames_before = self.history["frames"]
+        bar = tqdm(total=round(o.hours * 3600), unit="s", disable=not sys.stderr.isatty(),
+                   bar_format="{l_bar}{bar}| {elapsed}<{remaining} {postfix}")
+        peak = self.config.learning.rate if o.rate is None else o.rate
+        final = min(self.config.learning.final_rate, peak)
+        done = False
+        while not done:
+            now = time.monotonic()
+            share = min((now - begin) / (o.hours * 3600), 1.0)
+            if o.frames is not None:
+                share = max(share, (self.history["frames"] - frames_before) / o.frames)
+            rate = final + (peak - final) * 0.5 * (1 + math.cos(math.pi * min(share, 1.0)))
+            rate *= min(1.0, (step + 1) / WARM_UP)
+            images, boxes, new = streams.next()
+            if new.any():
+                network.reset(new)
+            network.step(images)
+            losses.append(network.learn(boxes, rate))
+            step += 1
+            self.history["frames"] += o.streams
+            self.history["steps"] = network.step_count
+            self.history["seconds"] = spent + now - begin
+            self.history["clips"] = pool.clips
+            done = self.stopped or share >= 1.0
+            if done or now - last > o.validate_every or step in (500,):
+                bar.update(round(now - begin) - bar.n)
+                validation = self.check(exam, losses, rate,
+                                        (self.history["frames"] - frames_before) / (now - begin),
+                                        o.hours * 3600 - (now - begin))
+                losses, last = [], time.monotonic()
+            elif step % 20 == 0:
+                bar.update(round(now - begin) - bar.n)
+                recent = losses[-20:]
+                bar.set_postfix_str(
+                    f"{step * o.streams / (now - begin):.0f} frames/s "
+                    f"presence {np.mean([x.presence for x in recent]):.2f} "
+                    f"box {np.mean([x.box for x in recent]):.3f}")
+        bar.close()
+        return validation
+
+    def check(self, exam: list, losses: list[Losses], rate: float, speed: float,
+              left: float) -> Validation:
+        """Validate the averaged weights, write model, checkpoint and learning curve."""
+        o, network = self.options, self.network
+        average = network.optimizer.averaged(network.weights)
+        validation = validate(self.config, {k: to_numpy(v) for k, v in average.items()}, exam,
+                              network.xp)
+        mean = {k: float(np.mean([asdict(x)[k] for x in losses])) for k in asdict(losses[0])}
+        row = {"frames": self.history["frames"], "seconds": round(self.history["seconds"]),
+               "steps": self.history["steps"], "clips": self.history["clips"],
+               "rate": f"{rate:.3g}", "frames_per_second": f"{speed:.1f}",
+               **{f"loss_{k}": f"{v:.5f}" for k, v in mean.items()},
+               **{k: f"{v:.4f}" for k, v in validation.row().items()}}
+        new = not self.curve.exists()
+        with self.curve.open("a", newline="") as file:
+            writer = csv.DictWriter(file, list(row))
+            if new:
+                writer.writeheader()
+            writer.writerow(row)
+        history = self.history | {"validation": validation.row()}
+        state = {k: to_numpy(v) for k, v in network.optimizer.state.items()}
+        raw = {k: to_numpy(v) for k, v in network.weights.items()}
+        save_model(o.output / "checkpoint.safetensors", self.config, raw, history, state)
+        save_model(o.output / "model.safetensors", self.config,
+                   {k: to_numpy(v) for k, v in average.items()}, history)
+        draw_curve(self.curve, self.curve.with_suffix(".png"))
+        scores = " ".join(f"{k} {v:.3f}" for k, v in validation.row().items())
+        tqdm.write(f"{row['frames']} frames, {speed:.0f} a second, rate {rate:.2g}, "
+                   f"{max(left, 0) / 60:.0f} min left: presence {mean['presence']:.3f} "
+                   f"box {mean['box']:.4f} prediction {mean['prediction']:.4f} "
+                   f"(copy {mean['copy']:.4f}) | {scores}", file=sys.stderr)
+        return validation
+
+
+def draw_curve(table: Path, picture: Path) -> None:
+    """Draw the learning curve, accuracy against frames seen on a logarithmic scale."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    with table.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    frames = [int(r["frames"]) for r in rows]
+    figure, axes = plt.subplots(1, 2, figsize=(11, 4), layout="constrained")
+    for key in rows[0]:
+        if key.startswith(("auc_", "presence_f1_")):
+            axes[0].plot(frames, [float(r[key]) for r in rows], ".-", label=key.replace("_", " "))
+    for key in ("loss_presence", "loss_box", "loss_prediction", "loss_copy"):
+        axes[1].plot(frames, [float(r[key]) for r in rows], ".-", label=key.replace("_", " "))
+    axes[0].set(xscale="log", xlabel="frames seen", ylabel="generated validation scenes",
+                ylim=(0, 1))
+    axes[1].set(xscale="log", yscale="log", xlabel="frames seen", ylabel="training loss")
+    for axis in axes:
+        axis.grid(alpha=0.3)
+        axis.legend(fontsize=8)
+    figure.savefig(picture, dpi=110)
+    plt.close(figure)
+
+
+def configuration(options: TrainOptions) -> HierarchyConfig:
+    """Return the network configuration that a run with these options would train."""
+    return load_model(options.start)[0] if options.start else preset(options.network)

@@ -1,0 +1,91 @@
+"""Validation on generated clips while training: raw readouts, no tracker, nothing tuned."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import ModuleType
+
+import numpy as np
+
+from pvm_perception.core.backend import to_numpy
+from pvm_perception.core.config import HierarchyConfig
+from pvm_perception.core.hierarchy import Hierarchy
+from pvm_perception.core.readout import MIN_VISIBLE
+
+THRESHOLDS = np.linspace(0.05, 0.95, 19)
+
+
+@dataclass(frozen=True)
+class Validation:
+    """Scores by target: success AUC of the best box, presence F1 at the best threshold."""
+
+    auc: dict[str, float]
+    presence_f1: dict[str, float]
+    prediction_ratio: float  # squared error of the forecast over that of copying the last frame
+
+    def row(self) -> dict[str, float]:
+        """Return the scores under flat names."""
+        return ({f"auc_{t}": v for t, v in self.auc.items()}
+                | {f"presence_f1_{t}": v for t, v in self.presence_f1.items()}
+                | {"prediction_over_copy": self.prediction_ratio})
+
+
+def overlap(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Return the intersection over union of boxes a (..., 4) and b (..., 4) as x, y, w, h."""
+    low = np.maximum(a[..., :2], b[..., :2])
+    high = np.minimum(a[..., :2] + a[..., 2:4], b[..., :2] + b[..., 2:4])
+    both = np.clip(high - low, 0, None).prod(axis=-1)
+    union = a[..., 2:4].prod(axis=-1) + b[..., 2:4].prod(axis=-1) - both
+    return both / np.maximum(union, 1e-9)
+
+
+def validate(config: HierarchyConfig, weights: dict[str, np.ndarray],
+             clips: list[tuple[np.ndarray, np.ndarray]], xp: ModuleType, batch: int = 16,
+             reset_each_frame: bool = False) -> Validation:
+    """Run clips (images (T, H, W, 3), truth (T, M, 6)) of one length and score the readouts.
+
+    The first two frames of each clip are a run-up and don't count. With `reset_each_frame` the
+    state is forgotten before each frame, which is then looked at twice: the comparison that tells
+    what history is worth.
+    """
+    network = Hierarchy(config, batch, xp, weights)
+    ious: dict[int, list[float]] = {t: [] for t in range(len(config.targets))}
+    scores: dict[int, list[tuple[float, bool]]] = {t: [] for t in range(len(config.targets))}
+    errors, copies = 0.0, 0.0
+    for start in range(0, len(clips) - batch + 1, batch):
+        group = clips[start:start + batch]
+        network.reset()
+        for k in range(len(group[0][0])):
+            images = np.stack([images[k] for images, _ in group])
+            if reset_each_frame:
+                network.reset()
+                network.step(images)
+            out = to_numpy(network.step(images))
+            if k < 2:
+                continue
+            errors += network.prediction_error()
+            copies += network.copy_error()
+            answers = network.readout.decode(out, 0.01, most=1)
+            for b, (_, truth) in enumerate(group):
+                for t in ious:
+                    rows = truth[k][truth[k][:, 0] == t]
+                    if len(rows) and (rows[:, 5] < MIN_VISIBLE).any():
+                        continue
+                    best = answers[b][t]
+                    scores[t].append((float(best[0, 4]) if len(best) else 0.0, bool(len(rows))))
+                    if len(rows):
+                        ious[t].append(float(overlap(best[:1, :4], rows[:, 1:5]).max())
+                                       if len(best) else 0.0)
+    names = config.targets
+    return Validation({names[t]: float(np.mean(v)) if v else 0.0 for t, v in ious.items()},
+                      {names[t]: _best_f1(v) for t, v in scores.items()},
+                      errors / max(copies, 1e-12))
+
+
+def _best_f1(pairs: list[tuple[float, bool]]) -> float:
+    score, present = (np.array(x) for x in zip(*pairs, strict=True))
+    best = 0.0
+    for threshold in THRESHOLDS:
+        said = score >= threshold
+        best = max(best, 2 * float((said & present).sum()) / max(said.sum() + present.sum(), 1))
+    return best

@@ -1,0 +1,1 @@
+"""Sources of frames: simulated scenes, videos, folders, labelled stills."""

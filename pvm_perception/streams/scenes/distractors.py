@@ -1,0 +1,207 @@
+"""Everything that is neither target: look-alikes in colour or shape, and things that occlude."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from pvm_perception.streams.scenes.balls import ball, green
+from pvm_perception.streams.scenes.paint import (
+    Rng,
+    any_colour,
+    blob,
+    hsv,
+    noise,
+    opaque,
+    polygon_mask,
+    trim,
+)
+from pvm_perception.streams.scenes.signs import other_sign, sign_red
+
+
+def _like_target(rng: Rng) -> np.ndarray:
+    """Return a colour that a target could have, or any."""
+    kind = rng.random()
+    return green(rng) if kind < 0.4 else sign_red(rng) if kind < 0.75 else any_colour(rng)
+
+
+def _shaded(rng: Rng, colour: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    rows, cols = mask.shape
+    angle = rng.uniform(0, 6.3)
+    ramp = (np.cos(angle) * np.linspace(-1, 1, cols)[None]
+            + np.sin(angle) * np.linspace(-1, 1, rows)[:, None])
+    shade = 1 + rng.uniform(0, 0.4) * ramp + rng.uniform(0, 0.15) * noise(rng, rows, cols, 0.4, 3)
+    return opaque(colour * shade.astype(np.float32)[..., None], mask)
+
+
+def other_ball(rng: Rng, size: int) -> np.ndarray:
+    """Return a ball of another colour."""
+    return ball(rng, False, size)
+
+
+def box(rng: Rng, size: int) -> np.ndarray:
+    """Return a cuboid with up to three faces."""
+    colour = _like_target(rng)
+    sprite = np.zeros((size, size, 4), np.float32)
+    top, side = rng.uniform(0, 0.35), rng.uniform(0, 0.35)
+    w, h = 1 - side, rng.uniform(0.4, 1) - top
+    h = max(h, 0.2)
+    faces = [([(0, top), (w, top), (w, top + h), (0, top + h)], rng.uniform(0.6, 1)),
+             ([(0, top), (side, 0), (1, 0), (w, top)], rng.uniform(0.8, 1.3)),
+             ([(w, top), (1, 0), (1, h), (w, top + h)], rng.uniform(0.3, 0.8))]
+    for points, shade in faces:
+        mask = polygon_mask((size, size), np.array(points) * (size - 1))
+        face = _shaded(rng, colour * np.float32(shade), mask)
+        sprite = sprite * (1 - face[..., 3:]) + face
+    return trim(sprite)
+
+
+def cylinder(rng: Rng, size: int) -> np.ndarray:
+    """Return a can, bottle, pot or post: shaded across, with or without a label."""
+    width = rng.uniform(0.2, 0.8)
+    x = np.linspace(-1, 1, size, dtype=np.float32)
+    profile = np.full(size, width, np.float32)
+    if rng.random() < 0.5:  # a neck
+        profile[:int(size * rng.uniform(0.15, 0.4))] *= rng.uniform(0.3, 0.7)
+        profile = cv2.GaussianBlur(profile[:, None], (1, 9), 0)[:, 0]
+    mask = np.clip((profile[:, None] - np.abs(x)[None]) * size / 2, 0, 1)
+    across = np.clip(1 - (x[None] / profile[:, None] - rng.uniform(-0.5, 0.5)) ** 2, 0, 1)
+    shade = rng.uniform(0.2, 0.6) + 0.6 * across
+    picture = np.broadcast_to(_like_target(rng), (size, size, 3)) * shade[..., None]
+    if rng.random() < 0.4:
+        top, height = rng.uniform(0.3, 0.7), rng.uniform(0.08, 0.25)
+        rows = slice(int(top * size), int((top + height) * size))
+        picture[rows] = any_colour(rng) * shade[rows][..., None]
+    return trim(opaque(picture, mask))
+
+
+def plant(rng: Rng, size: int) -> np.ndarray:
+    """Return a clump of leaves, now and then in a pot."""
+    sprite = np.zeros((size, size, 4), np.uint8)
+    base = hsv(rng.uniform(60, 150), rng.uniform(0.3, 1), rng.uniform(0.3, 0.9))
+    if rng.random() < 0.1:
+        base = hsv(rng.uniform(0, 50), rng.uniform(0.4, 1), rng.uniform(0.3, 0.9))
+    spread = rng.uniform(0.15, 0.28)
+    for _ in range(int(rng.integers(25, 90))):
+        at = size * (0.5 + spread * rng.standard_normal(2))
+        colour = np.clip(base * rng.uniform(0.3, 1.3), 0, 1) * 255
+        axes = (int(size * rng.uniform(0.03, 0.13)), int(size * rng.uniform(0.01, 0.05)) + 1)
+        cv2.ellipse(sprite, tuple(at.astype(int).tolist()), axes, float(rng.uniform(0, 360)), 0,
+                    360, [*map(float, colour), 255.0], -1, cv2.LINE_AA)
+    picture = sprite.astype(np.float32) / 255
+    return trim(opaque(picture[..., :3], picture[..., 3]))
+
+
+def rag(rng: Rng, size: int) -> np.ndarray:
+    """Return a soft shape: a bag, a jacket, tape, a stone, a leaf, a patch of light."""
+    mask = polygon_mask((size, size), blob(rng, size, rng.uniform(0.1, 0.5)))
+    sprite = _shaded(rng, _like_target(rng), mask)
+    stretch = rng.uniform(0.25, 1)
+    rows, cols = (size, max(4, int(size * stretch)))
+    if rng.random() < 0.5:
+        rows, cols = cols, rows
+    return trim(cv2.resize(sprite, (cols, rows), interpolation=cv2.INTER_AREA))
+
+
+def barrier(rng: Rng, size: int) -> np.ndarray:
+    """Return a striped board, post or cone: red or orange and white."""
+    colour = sign_red(rng) if rng.random() < 0.5 else hsv(rng.uniform(8, 28), 0.95, 0.9)
+    rows, cols = size, size
+    x, y = np.meshgrid(np.arange(cols), np.arange(rows))
+    slant = rng.choice([-1.0, 0.0, 1.0])
+    stripes = np.sin((x * rng.choice([0.0, 1.0]) + slant * y + 1e-3 * y)
+                     * 2 * np.pi / (size * rng.uniform(0.2, 0.6))) > 0
+    if rng.random() < 0.4:
+        stripes = np.sin(y * 2 * np.pi / (size * rng.uniform(0.25, 0.6))) > 0
+    picture = np.where(stripes[..., None], colour, np.float32([0.9, 0.9, 0.9]))
+    if rng.random() < 0.35:  # a cone
+        mask = polygon_mask((size, size), np.array([[.42, 0], [.58, 0], [.85, 1], [.15, 1]]) * size)
+    else:
+        mask = np.zeros((size, size), np.float32)
+        half = rng.uniform(0.08, 0.3) / 2
+        if rng.random() < 0.5:
+            mask[int(size * (0.5 - half)):int(size * (0.5 + half)) + 1] = 1
+        else:
+            mask[:, int(size * (0.5 - half)):int(size * (0.5 + half)) + 1] = 1
+    return trim(opaque(picture * rng.uniform(0.5, 1.0), mask))
+
+
+def car(rng: Rng, size: int) -> np.ndarray:
+    """Return a car, from the side or from behind; red and green ones are common."""
+    sprite = np.zeros((size, size, 4), np.float32)
+
+    def lay(points: list, colour: np.ndarray) -> None:
+        nonlocal sprite
+        part = _shaded(rng, colour, polygon_mask((size, size), np.array(points) * (size - 1)))
+        sprite = sprite * (1 - part[..., 3:]) + part
+
+    paint, dark = _like_target(rng), np.float32([0.12, 0.1, 0.08])
+    if rng.random() < 0.5:
+        lay([(.02, .55), (.2, .5), (.3, .35), (.7, .35), (.82, .5), (.98, .55), (.98, .72),
+             (.02, .72)], paint)
+        lay([(.27, .5), (.34, .38), (.66, .38), (.76, .5)], dark)
+        for x in (0.22, 0.78):
+            lay([(x + 0.08 * np.cos(a), 0.72 + 0.08 * np.sin(a))
+                 for a in np.linspace(0, 6.28, 12)], dark)
+    else:
+        lay([(.2, .2), (.8, .2), (.9, .5), (.9, .85), (.1, .85), (.1, .5)], paint)
+        lay([(.24, .24), (.76, .24), (.84, .46), (.16, .46)], dark)
+        for x in (0.12, 0.76):
+            lay([(x, .52), (x + .12, .52), (x + .12, .62), (x, .62)], hsv(rng.uniform(-5, 10), 1, 1))
+        lay([(.12, .85), (.28, .85), (.28, .95), (.12, .95)], dark)
+        lay([(.72, .85), (.88, .85), (.88, .95), (.72, .95)], dark)
+    return trim(sprite)
+
+
+def lamp(rng: Rng, size: int) -> np.ndarray:
+    """Return a traffic light or another lamp: a dark case with bright discs."""
+    sprite = np.zeros((size, size, 4), np.float32)
+    sprite[:, int(size * 0.32):int(size * 0.68)] = [0.06, 0.06, 0.06, 1]
+    lit = int(rng.integers(3))
+    for k, hue in enumerate((0, 45, 140)):
+        colour = hsv(hue, 0.9, 1.0 if k == lit else 0.2)
+        cv2.circle(sprite, (size // 2, int(size * (0.2 + 0.3 * k))), int(size * 0.13),
+                   [*map(float, colour), 1.0], -1, cv2.LINE_AA)
+    return trim(sprite)
+
+
+def skin(rng: Rng, size: int) -> np.ndarray:
+    """Return a hand- or arm-like shape, for what holds and hides a ball."""
+    sprite = np.zeros((size, size), np.uint8)
+    wrist = np.array([0.5, 1.0])
+    palm = np.array([0.5, 0.55])
+    thick = rng.uniform(0.16, 0.26)
+    cv2.line(sprite, *(tuple((p * size).astype(int).tolist()) for p in (wrist, palm)), 255,
+             int(thick * size * 1.2), cv2.LINE_AA)
+    for angle in np.linspace(-0.9, 0.7, 5):
+        tip = palm + 0.42 * np.array([np.sin(angle), -np.cos(angle)]) * rng.uniform(0.7, 1)
+        cv2.line(sprite, *(tuple((p * size).astype(int).tolist()) for p in (palm, tip)), 255,
+                 max(2, int(0.09 * size)), cv2.LINE_AA)
+    tone = hsv(rng.uniform(12, 28), rng.uniform(0.25, 0.65), rng.uniform(0.25, 0.95))
+    return trim(_shaded(rng, tone, sprite.astype(np.float32) / 255))
+
+
+def post(rng: Rng, size: int) -> np.ndarray:
+    """Return a post, trunk, person-like or wall-like thing that something can pass behind."""
+    colour = any_colour(rng) * np.float32(rng.uniform(0.3, 1))
+    width = rng.uniform(0.08, 0.6)
+    mask = np.zeros((size, size), np.float32)
+    mask[:, int(size * (0.5 - width / 2)):int(size * (0.5 + width / 2)) + 1] = 1
+    sprite = _shaded(rng, colour, mask)
+    sprite[..., :3] *= (1 + 0.25 * noise(rng, size, size, rng.uniform(0.05, 0.5), 3))[..., None]
+    return trim(np.clip(sprite, 0, 1))
+
+
+# (painter, how often): a new look-alike is one function and one entry here
+LOOK_ALIKES = (
+    (other_ball, 4.0), (other_sign, 5.0), (box, 2.5), (cylinder, 2.0), (plant, 2.5), (rag, 3.0),
+    (barrier, 2.0), (car, 1.5), (lamp, 0.7), (skin, 0.5), (post, 1.0),
+)
+OCCLUDERS = ((post, 4.0), (plant, 2.0), (skin, 2.0), (box, 2.0), (rag, 1.0), (barrier, 1.0))
+
+
+def pick(rng: Rng, table: tuple, size: int) -> np.ndarray:
+    """Return a sprite by one of the table's painters."""
+    share = np.array([weight for _, weight in table])
+    painter = table[int(rng.choice(len(table), p=share / share.sum()))][0]
+    return painter(rng, size)

@@ -1,0 +1,211 @@
+"""Road signs: stop signs, the target, and every other sign that shares a colour or a shape."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from pvm_perception.streams.scenes.paint import (
+    Rng,
+    hsv,
+    noise,
+    opaque,
+    polygon_mask,
+    put_text,
+    tilt,
+    trim,
+)
+
+WHITE = np.float32([0.95, 0.95, 0.95])
+
+
+def letter_strokes(letter: str) -> list[np.ndarray]:
+    """Return a letter's strokes as polylines in a box 0..1 wide and 0..1 high.
+
+    Drawn after the proportions of road lettering: tall, one stroke width, round turns.
+    """
+    def arc(cx: float, cy: float, rx: float, ry: float, start: float, end: float) -> np.ndarray:
+        a = np.radians(np.linspace(start, end, 14))
+        return np.stack([cx + rx * np.cos(a), cy + ry * np.sin(a)], 1)
+
+    def line(*points: tuple[float, float]) -> np.ndarray:
+        return np.array(points, float)
+
+    shapes = {
+        "S": [np.concatenate([arc(.5, .26, .5, .26, -20, -270), arc(.5, .75, .5, .25, -90, 160)])],
+        "T": [line((0, 0), (1, 0)), line((.5, 0), (.5, 1))],
+        "O": [np.concatenate([arc(.5, .3, .5, .3, 180, 360), arc(.5, .7, .5, .3, 0, 180),
+                              line((0, .3))])],
+        "P": [line((0, 1), (0, 0), (.55, 0)), np.concatenate(
+            [line((.55, 0)), arc(.6, .27, .4, .27, -90, 90), line((0, .54))])],
+        "A": [line((0, 1), (.5, 0), (1, 1)), line((.2, .65), (.8, .65))],
+        "L": [line((0, 0), (0, 1), (1, 1))],
+        "R": [line((0, 1), (0, 0), (.55, 0)), np.concatenate(
+            [line((.55, 0)), arc(.6, .25, .4, .25, -90, 90), line((0, .5))]),
+            line((.5, .5), (1, 1))],
+        "E": [line((1, 0), (0, 0), (0, 1), (1, 1)), line((0, .5), (.8, .5))],
+    }
+    return shapes[letter]
+
+
+def write(canvas: np.ndarray, text: str, box: tuple[float, float, float, float], stroke: float,
+          colour: np.ndarray) -> None:
+    """Write `text` in strokes into a box x, y, w, h of pixels on a BGR picture in 0..1."""
+    x, y, w, h = box
+    pitch = w / (len(text) * 1.0 - 0.28)
+    for k, letter in enumerate(text):
+        for points in letter_strokes(letter):
+            at = np.round((points * [pitch * 0.72, h] + [x + k * pitch, y]) * 16).astype(np.int32)
+            cv2.polylines(canvas, [at], False, [float(c) for c in colour],
+                          max(1, round(stroke)), cv2.LINE_AA, 4)
+
+
+def sign_red(rng: Rng) -> np.ndarray:
+    """Return a sign's red: fresh, dark, faded to pink, or leaning to orange."""
+    kind = rng.random()
+    if kind < 0.6:
+        return hsv(rng.uniform(-12, 6), rng.uniform(0.75, 1), rng.uniform(0.5, 0.95))
+    if kind < 0.8:
+        return hsv(rng.uniform(-16, 6), rng.uniform(0.6, 1), rng.uniform(0.25, 0.55))
+    if kind < 0.93:
+        return hsv(rng.uniform(-15, 15), rng.uniform(0.35, 0.7), rng.uniform(0.6, 1))
+    return hsv(rng.uniform(5, 16), rng.uniform(0.7, 1), rng.uniform(0.6, 1))
+
+
+def octagon(size: float, side: float) -> np.ndarray:
+    """Return the corners (8, 2) of an upright octagon `side` across in a square of `size`."""
+    angle = np.radians(22.5 + 45 * np.arange(8))
+    radius = side / 2 / np.cos(np.radians(22.5))
+    return size / 2 + radius * np.stack([np.cos(angle), np.sin(angle)], 1)
+
+
+def stop_sign(rng: Rng, size: int) -> np.ndarray:
+    """Return the sprite of one stop sign, white rim included, about `size` pixels across."""
+    big = size * 2
+    canvas = np.zeros((big, big, 3), np.float32)
+    red, white = sign_red(rng), WHITE * np.float32(rng.uniform(0.75, 1.05))
+    outer = polygon_mask((big, big), octagon(big, big * 0.97))
+    rim = rng.uniform(0.02, 0.075) if rng.random() < 0.9 else 0.0
+    inner = polygon_mask((big, big), octagon(big, big * (0.97 - 2 * rim)))[..., None]
+    canvas[:] = white
+    canvas = canvas * (1 - inner) + red * inner
+    text = "STOP" if rng.random() < 0.96 else str(rng.choice(["PARE", "ALTO"]))
+    height = rng.uniform(0.27, 0.42)
+    width = rng.uniform(0.62, 0.8)
+    x, y = (1 - width) / 2, 0.5 - height / 2 + rng.uniform(-0.02, 0.02)
+    if rng.random() < 0.85:
+        write(canvas, text, (x * big, y * big, width * big, height * big),
+              rng.uniform(0.032, 0.062) * big, white)
+    else:
+        font = int(rng.choice([cv2.FONT_HERSHEY_SIMPLEX, cv2.FONT_HERSHEY_DUPLEX,
+                               cv2.FONT_HERSHEY_TRIPLEX]))
+        scale = width * big / cv2.getTextSize(text, font, 1, 2)[0][0]
+        put_text(canvas, text, (int(x * big), int((0.5 + 0.11) * big)), font, scale,
+                    white, max(1, int(0.03 * big)))
+    sprite = opaque(canvas, outer)
+    sprite = cv2.resize(sprite, (size, size), interpolation=cv2.INTER_AREA)
+    return _age(rng, sprite, strong=True)
+
+
+def _age(rng: Rng, sprite: np.ndarray, strong: bool = False) -> np.ndarray:
+    """Wear, dirt, stickers, glare, and a view from the side."""
+    rows, cols = sprite.shape[:2]
+    if rng.random() < 0.5:
+        dirt = 1 - np.clip(noise(rng, rows, cols, 0.5, 4) - rng.uniform(-0.2, 1), 0, 1) * rng.uniform(
+            0, 0.5)
+        sprite[..., :3] *= dirt[..., None]
+    if rng.random() < 0.5:  # sheen
+        angle = rng.uniform(0, 6.3)
+        ramp = (np.cos(angle) * np.linspace(-1, 1, cols)[None]
+                + np.sin(angle) * np.linspace(-1, 1, rows)[:, None])
+        sprite[..., :3] *= (1 + rng.uniform(0, 0.35) * ramp.astype(np.float32))[..., None]
+    if rng.random() < 0.15:  # retro-reflection or low sun: washed out
+        sprite[..., :3] += rng.uniform(0.05, 0.3) * sprite[..., 3:]
+    if rng.random() < 0.12:
+        at = (rng.uniform(0.25, 0.75, 2) * [cols, rows]).astype(int)
+        side = max(2, int(rng.uniform(0.04, 0.12) * rows))
+        cv2.rectangle(sprite, tuple(map(int, at)), tuple(map(int, at + side)),
+                      [*map(float, rng.uniform(0, 1, 3)), 1.0], -1)
+        sprite[..., :3] = np.minimum(sprite[..., :3], sprite[..., 3:] * 1.5)
+    yaw = rng.normal(0, 0.35) if rng.random() < 0.8 else rng.uniform(-1.05, 1.05)
+    roll = rng.normal(0, 0.06) if rng.random() < 0.85 else rng.normal(0, 0.3)
+    if strong and rng.random() < 0.3:
+        yaw = roll = 0.0
+    return trim(tilt(sprite, float(np.clip(yaw, -1.1, 1.1)), float(rng.normal(0, 0.12)),
+                     float(roll)))
+
+
+def other_sign(rng: Rng, size: int) -> np.ndarray:
+    """Return a sign that is no stop sign: no entry, yield, limits, blue discs, boards."""
+    big = size * 2
+    red = sign_red(rng)
+    white = WHITE * np.float32(rng.uniform(0.75, 1.05))
+    blue = hsv(rng.uniform(205, 230), rng.uniform(0.6, 1), rng.uniform(0.4, 0.9))
+    canvas = np.empty((big, big, 3), np.float32)
+    centre, r = (big // 2, big // 2), int(big * 0.485)
+
+    def disc(colour: np.ndarray, radius: float) -> None:
+        cv2.circle(canvas, centre, int(radius), [float(c) for c in colour], -1, cv2.LINE_AA)
+
+    round_mask = np.zeros((big, big), np.uint8)
+    cv2.circle(round_mask, centre, r, 255, -1, cv2.LINE_AA)
+    mask = round_mask.astype(np.float32) / 255
+    square = np.zeros((big, big), np.float32)
+    h = rng.uniform(0.4, 1.0)
+    square[int(big * (0.5 - h / 2)):int(big * (0.5 + h / 2)), :] = 1
+    kind = rng.integers(9)
+    canvas[:] = white
+    if kind in (0, 1):  # no entry
+        disc(white if rng.random() < 0.5 else red, r)
+        disc(red, r * rng.uniform(0.9, 0.99))
+        w, t = rng.uniform(0.55, 0.75), rng.uniform(0.1, 0.2)
+        cv2.rectangle(canvas, (int(big * (0.5 - w / 2)), int(big * (0.5 - t / 2))),
+                      (int(big * (0.5 + w / 2)), int(big * (0.5 + t / 2))),
+                      [float(c) for c in white], -1, cv2.LINE_AA)
+    elif kind in (2, 3):  # limits and prohibitions
+        disc(red, r)
+        disc(white, r * rng.uniform(0.68, 0.86))
+        if rng.random() < 0.7:
+            number = str(rng.integers(1, 13) * 10)
+            scale = big * 0.5 / cv2.getTextSize(number, 0, 1, 2)[0][0]
+            put_text(canvas, number, (int(big * 0.25), int(big * 0.62)), 0, scale, np.zeros(3) + 0.05,
+                        max(1, int(0.06 * big)))
+        else:
+            cv2.line(canvas, (int(big * .25), int(big * .25)), (int(big * .75), int(big * .75)),
+                     [float(c) for c in red], max(1, int(0.08 * big)), cv2.LINE_AA)
+    elif kind == 4:  # yield, warning
+        up = rng.random() < 0.4
+        points = np.array([[0.02, 0.05], [0.98, 0.05], [0.5, 0.93]]) * big
+        if up:
+            points[:, 1] = big - points[:, 1]
+        mask = polygon_mask((big, big), points)
+        canvas[:] = red
+        middle = points.mean(0)
+        inside = polygon_mask((big, big), middle + (points - middle) * rng.uniform(0.5, 0.75))
+        canvas = canvas * (1 - inside[..., None]) + white * inside[..., None]
+    elif kind == 5:  # blue disc with an arrow
+        disc(blue, r)
+        tip = (np.array([0.5, 0.5]) + rng.uniform(-0.3, 0.3, 2)) * big
+        cv2.arrowedLine(canvas, tuple((big - tip).astype(int).tolist()),
+                        tuple(tip.astype(int).tolist()), [float(c) for c in white],
+                        max(1, int(0.09 * big)), cv2.LINE_AA, 0, 0.4)
+    elif kind == 6:  # red or blue board with writing
+        mask = square
+        canvas[:] = red if rng.random() < 0.65 else blue
+        for k in range(int(rng.integers(1, 4))):
+            word = "".join(rng.choice(list("ABEHKLMNORSTUX"), int(rng.integers(2, 7))))
+            put_text(canvas, word, (int(big * 0.08), int(big * (0.5 + 0.22 * (k - 0.6)))), 0,
+                        big * rng.uniform(0.005, 0.009), white,
+                        max(1, int(0.03 * big)))
+    elif kind == 7:  # orange or yellow diamond
+        mask = polygon_mask((big, big), np.array([[.5, 0], [1, .5], [.5, 1], [0, .5]]) * big)
+        canvas[:] = hsv(rng.uniform(18, 50), rng.uniform(0.7, 1), rng.uniform(0.6, 1))
+        disc(np.float32([0.05, 0.05, 0.05]), r * rng.uniform(0.1, 0.35))
+    else:  # white or grey plate
+        mask = square
+        canvas[:] = white * rng.uniform(0.5, 1)
+        put_text(canvas, "".join(rng.choice(list("abcdeghkmnorstu"), 6)),
+                    (int(big * 0.08), int(big * 0.55)), 0, big * 0.006, np.zeros(3) + 0.1,
+                    max(1, int(0.03 * big)))
+    sprite = cv2.resize(opaque(canvas, mask), (size, size), interpolation=cv2.INTER_AREA)
+    return _age(rng, sprite)

@@ -1,0 +1,151 @@
+"""Every gradient against finite differences, on small networks of every kind."""
+
+import copy
+import dataclasses
+
+import numpy as np
+import pytest
+
+from pvm_perception.core.config import HierarchyConfig, Layer, Learning, Link, Readout
+from pvm_perception.core.hierarchy import Hierarchy
+
+
+def small(shared=True, activation="tanh", output="linear", schedule="sweep", readout="box"):
+    layers = (Layer("L1", 4, 4, 6), Layer("L2", 2, 2, 5), Layer("L3", 1, 1, 4))
+    links = (
+        Link("input", "L1", "feedforward", radius=1, shape="square"), Link("L1", "L1", "lateral", 1),
+        Link("L1", "L2", "feedforward", radius=1, gain=0.8), Link("L2", "L2", "lateral", 1),
+        Link("L2", "L3", "feedforward"), Link("L3", "L3", "lateral"),
+        Link("L2", "L1", "feedback", gain=0.7), Link("L3", "L2", "feedback"),
+        Link("L3", "L1", "global"))
+    return HierarchyConfig("small", 16, 16, 2, layers, links, shared=shared, activation=activation,
+                           output=output, schedule=schedule, readout=Readout(readout, 7),
+                           learning=Learning(prediction_weight=0.9, presence_weight=1.1,
+                                             box_weight=0.8))
+
+
+VARIANTS = [
+    small(), small(shared=False), small(output="activation"),
+    small(False, "polynomial", "activation", "parallel", "heatmap"),
+    dataclasses.replace(small(), learning=Learning(prediction_weight=0.9)),
+]
+BOXES = np.full((2, 2, 6), -1, np.float32)
+BOXES[0, 0] = [0, 3, 4, 6, 5, 1]
+BOXES[1, 0] = [1, 7, 2, 9, 12, 1]
+BOXES[1, 1] = [0, 0, 9, 5, 5, 0.5]
+
+
+def clone(network):
+    return copy.deepcopy(network, {id(np): np})  # modules are shared, not copied
+
+
+def frames(n, rng, batch=2):
+    return rng.integers(0, 255, (n, batch, 16, 16, 3), dtype=np.uint8)
+
+
+def slope(before, weight, direction, loss, eps):
+    """Return the finite difference of `loss` along `direction` from a copied network."""
+    values = []
+    for sign in (1, -1):
+        network = clone(before)
+        network.weights[weight] = network.weights[weight] + np.float32(sign * eps) * direction
+        values.append(loss(network))
+    return (values[0] - values[1]) / (2 * eps)
+
+
+def directions(network, rng):
+    for name, w in network.weights.items():
+        d = rng.standard_normal(w.shape).astype(np.float32)
+        yield name, d / np.linalg.norm(d)
+
+
+@pytest.mark.parametrize("config", VARIANTS)
+def test_readout_gradients_reach_every_weight_of_this_frame(config):
+    rng = np.random.default_rng(1)
+    network = Hierarchy(config, 2, seed=3)
+    images = frames(3, rng)
+    for image in images[:2]:
+        network.step(image)
+    before = clone(network)
+
+    def loss(net):
+        out = net.step(images[2])
+        losses = net.readout.backward(net._part("readout"), out, BOXES)[2]
+        if config.readout.kind == "heatmap":  # the reported loss is of the mean map; learn per unit
+            heat = net.readout.truth(BOXES).reshape(2, -1, 2)
+            heat = np.concatenate([heat, np.zeros((2, 1, 2), np.float32)], 1)
+            parts = [0.5 * ((s[2] - heat[:, b].reshape(s[2].shape)) ** 2).sum() / 2
+                     for s, b in zip(net.readout.seen, net.readout.blocks, strict=True)]
+            return config.learning.presence_weight * float(np.sum(parts, dtype=np.float64))
+        return (config.learning.presence_weight * losses["presence"]
+                + config.learning.box_weight * losses["box"])
+
+    out = network.step(images[2])
+    grads, errors, _ = network.readout.backward(network._part("readout"), out, BOXES)
+    dz = network._credit(errors)
+    found = {f"readout.{k}": g for k, g in grads.items()}
+    for i, encoder in enumerate(network.encoders):
+        x, d = encoder.x, dz[i]
+        found[f"{encoder.layer.name}.w1"] = (np.einsum("bud,bun->dn", x, d) if config.shared
+                                             else np.einsum("bud,bun->udn", x, d))
+    checked = 0
+    for name, direction in directions(network, rng):
+        if name not in found:
+            continue
+        if config.schedule == "parallel" and not name.startswith("readout"):
+            continue  # there this frame's codes do not depend on each other
+        expected = slope(before, name, direction, loss, 1e-2)
+        assert np.vdot(found[name], direction) == pytest.approx(expected, rel=0.06, abs=2e-3), name
+        checked += 1
+    assert checked >= 4
+
+
+@pytest.mark.parametrize("config", VARIANTS)
+def test_prediction_gradients_are_those_of_the_next_frames_error(config):
+    rng = np.random.default_rng(2)
+    network = Hierarchy(config, 2, seed=4)
+    images = frames(4, rng)
+    for image in images[:2]:
+        network.step(image)
+    for encoder in network.encoders:
+        before = clone(network)
+
+        def loss(net, name=encoder.layer.name):
+            """The layer's forecast against the signal that the unperturbed network sees next."""
+            net.step(images[2])
+            mine = next(e for e in net.encoders if e.layer.name == name)
+            square = ((signal - mine.prediction) ** 2).mean(axis=(1, 2))
+            if not config.shared:
+                square = ((signal - mine.prediction) ** 2).sum(axis=(1, 2))
+            return 0.5 * config.learning.prediction_weight * float(square.mean())
+
+        real = clone(network)
+        real.step(images[2])
+        real.step(images[3])
+        mine = next(e for e in real.encoders if e.layer.name == encoder.layer.name)
+        signal = mine.signal.copy()
+        found, _ = mine.gradients(real._part(mine.layer.name), real.known,
+                                  config.learning.prediction_weight, None)
+        for key, gradient in found.items():
+            name = f"{mine.layer.name}.{key}"
+            d = rng.standard_normal(gradient.shape).astype(np.float32)
+            d /= np.linalg.norm(d)
+            expected = slope(before, name, d, loss, 1e-2)
+            assert np.vdot(gradient, d) == pytest.approx(expected, rel=0.05, abs=1e-3), name
+
+
+def test_credit_depth_bounds_how_far_the_readouts_error_descends():
+    rng = np.random.default_rng(5)
+    images = frames(1, rng)
+    sizes = []
+    for depth in (0, 1, 2, 16):
+        config = dataclasses.replace(small(), learning=Learning(credit_depth=depth))
+        network = Hierarchy(config, 2, seed=3)
+        out = network.step(images[0])
+        _, errors, _ = network.readout.backward(network._part("readout"), out, BOXES)
+        dz = network._credit(errors)
+        sizes.append(dz)
+    np.testing.assert_allclose(sizes[0][2], sizes[3][2])  # nothing comes down onto the top
+    assert not np.allclose(sizes[0][1], sizes[1][1])
+    assert not np.allclose(sizes[1][0], sizes[2][0])
+    np.testing.assert_allclose(sizes[2][0], sizes[3][0], rtol=1e-4, atol=1e-7)
