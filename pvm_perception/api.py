@@ -149,6 +149,21 @@ class Tracker:
             self.model_version += 1
         return self._tracks.update(self.detections, dt)
 
+    def look(self, image: np.ndarray, steps: int = 3) -> list[Track]:
+        """Look at a still that has nothing to do with the image before: reset, then look often.
+
+        Same arguments, answer and errors as `update`.
+        """
+        _check_image(image)
+        self.reset()
+        for _ in range(steps):
+            tracks = self.update(image)
+        return tracks
+
+    def forecast(self, frames: float) -> list[Track]:
+        """Return the last frame's tracks as expected `frames` later, boxes moved on."""
+        return self._tracks.report(frames)
+
     def _elapsed(self, stamp: float | None) -> float:
         """Return the time since the last frame, in usual frame periods; reset on a jump."""
         if stamp is None or not math.isfinite(stamp):

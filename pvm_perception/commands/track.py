@@ -1,0 +1,81 @@
+"""`track`: boxes of the targets in a video, a folder of images or a camera."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+from pathlib import Path
+
+from pvm_perception.types import TARGETS
+
+EXAMPLE = "python -m pvm_perception track --input clip.mp4 --output boxes.csv --video out.mp4"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    parser.add_argument("--input", required=True,
+                        help="video, folder of images, or camera device")
+    parser.add_argument("--output", type=Path, required=True,
+                        help="CSV to write: frame,target,x,y,w,h,score")
+    parser.add_argument("--targets", nargs="+", default=list(TARGETS), help="what to look for")
+    parser.add_argument("--model", type=Path, help="model file instead of the shipped one")
+    parser.add_argument("--device", choices=("cpu", "cuda", "auto"), default="cpu", help="where to run")
+    parser.add_argument("--learn", action="store_true", help="go on learning from the stream")
+    parser.add_argument("--save-model", type=Path, help="with --learn: write what was learnt")
+    parser.add_argument("--video", type=Path, help="write the frames with boxes to this video")
+    parser.add_argument("--stills", action="store_true", help="unrelated images, not a sequence")
+    parser.add_argument("--horizon", type=int, default=0,
+                        help="give each box as expected so many frames later")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Track; rows are written as frames come, so that an interrupted run loses nothing."""
+    import cv2
+    from tqdm import tqdm
+
+    from pvm_perception.api import Tracker
+    from pvm_perception.errors import PvmError
+    from pvm_perception.streams.files import open_stream
+    from pvm_perception.vision.draw import draw_tracks
+
+    if args.horizon < 0:
+        raise PvmError("--horizon must be 0 or more frames")
+    stream = open_stream(args.input)
+    tracker = Tracker(args.targets, args.model, args.device, args.learn)
+    video, frames, rows = None, 0, 0
+    try:
+        args.output.parent.mkdir(parents=True, exist_ok=True)
+        file = args.output.open("w", newline="")
+    except OSError as error:
+        raise PvmError(f"{args.output} cannot be written: {error.strerror}") from error
+    with file:
+        writer = csv.writer(file)
+        writer.writerow(["frame", "target", "x", "y", "w", "h", "score"])
+        for frame in tqdm(stream, total=stream.length, unit="frame", disable=None):
+            tracks = (tracker.look(frame.image) if args.stills
+                      else tracker.update(frame.image, frame.stamp))
+            if args.horizon:
+                tracks = tracker.forecast(args.horizon)
+            for t in tracks:
+                writer.writerow([frame.name, t.target, *(f"{v:.2f}" for v in (t.x, t.y, t.w, t.h)),
+                                 f"{t.score:.4f}"])
+            rows += len(tracks)
+            frames += 1
+            if args.video:
+                if video is None:
+                    args.video.parent.mkdir(parents=True, exist_ok=True)
+                    size = frame.image.shape[1::-1]
+                    video = cv2.VideoWriter(str(args.video), cv2.VideoWriter_fourcc(*"mp4v"),
+                                            stream.fps, size)
+                    if not video.isOpened():
+                        raise PvmError(f"{args.video} cannot be written; use a name ending in .mp4")
+                picture = draw_tracks(frame.image, tracks, frame.boxes)
+                video.write(picture if picture.shape[1::-1] == size else cv2.resize(picture, size))
+    if video is not None:
+        video.release()
+    if args.save_model:
+        tracker.save(args.save_model)
+    if not frames:
+        raise PvmError(f"no image in {args.input} could be read")
+    print(f"{frames} frames, {rows} boxes, written to {args.output}")
+    return 0

@@ -1,0 +1,109 @@
+"""Frames from a video file, a folder of images, or a camera device."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+
+from pvm_perception.errors import PvmError
+from pvm_perception.streams.groundtruth import GroundTruth, read_groundtruth
+from pvm_perception.types import Frame
+
+IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".tif", ".tiff")
+BAGS = (".mcap", ".db3")
+
+
+def warn(message: str) -> None:
+    """Tell a person, in one line, that something was left out."""
+    print(f"pvm_perception: warning: {message}", file=sys.stderr)
+
+
+class FolderStream:
+    """Images of a folder by name; an unreadable one is reported, counted and left out."""
+
+    def __init__(self, folder: Path, fps: float = 30.0) -> None:
+        inner = folder / "frames"
+        self.folder = inner if inner.is_dir() else folder
+        self.paths = sorted(p for p in self.folder.iterdir() if p.suffix.lower() in IMAGES)
+        if not self.paths:
+            raise PvmError(f"no images in {self.folder}; expected {', '.join(IMAGES[:4])} files")
+        labels = folder / "groundtruth.csv"
+        self.truth: GroundTruth | None = read_groundtruth(labels) if labels.is_file() else None
+        self.fps, self.length, self.name = fps, len(self.paths), folder.name
+        self.unreadable: list[str] = []
+
+    def __iter__(self) -> Iterator[Frame]:
+        self.unreadable = []
+        for k, path in enumerate(self.paths):
+            data = cv2.imread(str(path), cv2.IMREAD_COLOR)
+            if data is None or not _complete(path):
+                self.unreadable.append(path.name)
+                warn(f"{path} is damaged or cut short; left out")
+                continue
+            boxes = self.truth.boxes.get(path.name) if self.truth else None
+            yield Frame(data, path.name, k / self.fps, boxes)
+
+
+def _complete(path: Path) -> bool:
+    """Tell whether a JPEG holds its end; OpenCV fills a cut picture with grey and says nothing."""
+    if path.suffix.lower() not in (".jpg", ".jpeg"):
+        return True
+    with path.open("rb") as file:
+        file.seek(0, 2)
+        file.seek(max(0, file.tell() - 4096))
+        return b"\xff\xd9" in file.read()
+
+
+class VideoStream:
+    """A video file, or a camera device such as /dev/video0."""
+
+    def __init__(self, path: str) -> None:
+        device = re.fullmatch(r"/dev/video(\d+)", path)
+        self.capture = cv2.VideoCapture(int(device[1]) if device else path)
+        if not self.capture.isOpened():
+            raise PvmError(f"{path} cannot be opened as a video; give a video file, a folder of "
+                           "images or a camera such as /dev/video0")
+        self.path, self.live = path, bool(device)
+        fps = self.capture.get(cv2.CAP_PROP_FPS)
+        self.fps = fps if 1 <= fps <= 1000 else 30.0
+        count = int(self.capture.get(cv2.CAP_PROP_FRAME_COUNT))
+        self.length = count if count > 0 and not device else None
+        self.name, self.truth = Path(path).stem, None
+
+    def __iter__(self) -> Iterator[Frame]:
+        index = 0
+        while True:
+            good, image = self.capture.read()
+            if not good:
+                break
+            yield Frame(image, str(index), index / self.fps)
+            index += 1
+        self.capture.release()
+        if index == 0:
+            raise PvmError(f"{self.path} holds no frame that can be decoded")
+        if self.length is not None and index < self.length - 1:
+            warn(f"{self.path}: {index} of {self.length} frames could be decoded")
+
+
+def open_stream(path: str | Path) -> FolderStream | VideoStream:
+    """Open whatever `path` is: a folder of images, a video, a camera.
+
+    Raises
+    ------
+    PvmError
+        Nothing there, an empty folder, or nothing that can be decoded.
+    """
+    text, path = str(path), Path(path)
+    if not path.exists():
+        raise PvmError(f"{path} does not exist")
+    if path.is_dir() and not any(p.suffix in BAGS for p in path.iterdir()):
+        return FolderStream(path)
+    if path.is_dir() or path.suffix in BAGS:
+        raise PvmError(f"{path} is a bag; play it to the node (`ros2 bag play`), or give a video")
+    if path.is_file() and path.stat().st_size == 0:
+        raise PvmError(f"{path} is empty")
+    return VideoStream(text)

@@ -1,0 +1,92 @@
+"""groundtruth.csv: `frame,target,x,y,w,h[,visible_fraction]`; a blank box = absent."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from pvm_perception.errors import PvmError
+from pvm_perception.types import Box
+
+COLUMNS = ("frame", "target", "x", "y", "w", "h")
+
+
+@dataclass(frozen=True)
+class GroundTruth:
+    """Labels of one sequence.
+
+    Attributes
+    ----------
+    boxes : by frame name, all boxes in it (none = labelled as empty)
+    targets : what was labelled at all, in order of appearance
+    """
+
+    boxes: dict[str, tuple[Box, ...]]
+    targets: tuple[str, ...]
+
+
+def read_groundtruth(path: str | Path) -> GroundTruth:
+    """Read a labels file.
+
+    Raises
+    ------
+    PvmError
+        Naming file, line and remedy: no file, a missing column, a number that is none.
+    """
+    path = Path(path)
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            rows = csv.DictReader(file)
+            missing = [c for c in COLUMNS if c not in (rows.fieldnames or ())]
+            if missing:
+                raise PvmError(f"{path}: no column {missing[0]!r}; the first line must name "
+                               f"{','.join(COLUMNS)}[,visible_fraction]")
+            boxes: dict[str, tuple[Box, ...]] = {}
+            targets: dict[str, None] = {}
+            for row in rows:
+                name, target = row["frame"], row["target"]
+                if not name or not target:
+                    raise PvmError(f"{path}, line {rows.line_num}: frame and target must be given")
+                targets[target] = None
+                boxes.setdefault(name, ())
+                numbers = [(row[c] or "").strip() for c in COLUMNS[2:]]
+                if not any(numbers):
+                    continue
+                boxes[name] += (_box(path, rows.line_num, target, numbers,
+                                     row.get("visible_fraction")),)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise PvmError(f"{path} cannot be read: {error}") from error
+    return GroundTruth(boxes, tuple(targets))
+
+
+def _box(path: Path, line: int, target: str, numbers: list[str], visible: str | None) -> Box:
+    try:
+        x, y, w, h = map(float, numbers)
+        share = float(visible) if (visible or "").strip() else 1.0
+    except ValueError:
+        x = y = w = h = share = math.nan
+    if not all(map(math.isfinite, (x, y, w, h, share))) or w < 0 or h < 0:
+        raise PvmError(f"{path}, line {line}: x, y, w, h must be numbers, or all blank where the "
+                       "target is absent")
+    return Box(target, x, y, w, h, share)
+
+
+def write_groundtruth(path: str | Path, frames: Iterable[tuple[str, Iterable[Box]]],
+                      targets: Iterable[str]) -> None:
+    """Write labels: a row for each box, and a blank row for each target that a frame lacks."""
+    targets = tuple(targets)
+    with Path(path).open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow([*COLUMNS, "visible_fraction"])
+        for name, boxes in frames:
+            boxes = tuple(boxes)
+            for target in targets:
+                mine = [b for b in boxes if b.target == target]
+                for b in mine:
+                    writer.writerow([name, target, *(f"{v:.2f}" for v in (b.x, b.y, b.w, b.h)),
+                                     f"{b.visible:.3f}"])
+                if not mine:
+                    writer.writerow([name, target, "", "", "", "", ""])

@@ -1,0 +1,38 @@
+"""Pictures for people: boxes on a frame, maps as colours."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import cv2
+import numpy as np
+
+from pvm_perception.types import Box, Track
+
+COLOURS = {"green_ball": (255, 0, 255), "stop_sign": (255, 255, 0)}  # BGR, unlike the targets
+
+
+def draw_tracks(image: np.ndarray, tracks: Iterable[Track],
+                truth: Sequence[Box] | None = None) -> np.ndarray:
+    """Return a copy of a BGR image with boxes, ids and scores; the truth as a thin white box."""
+    picture = image.copy()
+    thick = max(1, round(max(image.shape[:2]) / 320))
+    for box in truth or ():
+        cv2.rectangle(picture, *_corners(box), (255, 255, 255), 1)
+    for t in tracks:
+        colour = COLOURS.get(t.target, (0, 200, 255))
+        a, b = _corners(t)
+        cv2.rectangle(picture, a, b, colour, thick)
+        cv2.putText(picture, f"{t.target} {t.id} {t.score:.2f}", (a[0], max(12, a[1] - 4)),
+                    cv2.FONT_HERSHEY_SIMPLEX, 0.4 * thick**0.5, colour, 1, cv2.LINE_AA)
+    return picture
+
+
+def _corners(b: Box | Track) -> tuple[tuple[int, int], tuple[int, int]]:
+    return (round(b.x), round(b.y)), (round(b.x + b.w), round(b.y + b.h))
+
+
+def colour_map(values: np.ndarray, top: float = 1.0) -> np.ndarray:
+    """Return (H, W) values from 0 to `top` as a BGR picture."""
+    scaled = np.clip(values * (255 / max(top, 1e-9)), 0, 255).astype(np.uint8)
+    return cv2.applyColorMap(scaled, cv2.COLORMAP_TURBO)
