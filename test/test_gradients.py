@@ -25,7 +25,7 @@ def small(shared=True, activation="tanh", output="linear", schedule="sweep", rea
 
 
 VARIANTS = [
-    small(), small(shared=False), small(output="activation"),
+    small(), small(shared=False), small(output="activation"), small(output="change"),
     small(False, "polynomial", "activation", "parallel", "heatmap"),
     dataclasses.replace(small(), learning=Learning(prediction_weight=0.9)),
 ]

@@ -94,7 +94,10 @@ class HierarchyConfig:
     targets: tuple[str, ...] = ("green_ball", "stop_sign")
     shared: bool = setting(True, "one set of weights for all units of a layer")
     activation: str = setting("tanh", "code non-linearity", choices=("tanh", "polynomial"))
-    output: str = setting("linear", "prediction non-linearity", choices=("linear", "activation"))
+    output: str = setting("change", "what a code's prediction is: the signal itself (linear, or "
+                                    "activation: through the code's non-linearity), or its change, "
+                                    "so that a code need not carry what merely stays",
+                          choices=("linear", "activation", "change"))
     schedule: str = setting("sweep", "sweep: a layer sees this frame's codes of the layer below; "
                                      "parallel: those of the frame before, as in the paper",
                             choices=("sweep", "parallel"))

@@ -88,6 +88,7 @@ class Encoder:
         self.inputs = int(ends[-1])  # D
         self.phi, self.dphi = algebra.activation(config.activation, xp)
         self.squash_output = config.output == "activation"
+        self.from_signal = config.output == "change"
         shape = (batch, self.units)
         self.x = xp.zeros((*shape, self.inputs), np.float32)
         self.x_before = xp.zeros_like(self.x) if batch else self.x
@@ -105,8 +106,9 @@ class Encoder:
             return (rng.standard_normal((*lead, *shape), np.float32) * np.float32(scale))
 
         d, n, s = self.inputs, self.layer.code, self.signal_size
+        loud = 0.1 if self.from_signal else 0.5
         return {"w1": gauss(d, n, scale=d**-0.5), "b1": np.zeros((*lead, n), np.float32),
-                "w2": gauss(n, s, scale=0.5 * n**-0.5), "b2": np.zeros((*lead, s), np.float32)}
+                "w2": gauss(n, s, scale=loud * n**-0.5), "b2": np.zeros((*lead, s), np.float32)}
 
     def forward(self, p: dict[str, Array], source: Source, codes: dict[str, Array],
                 fresh: Array, step: int) -> Array:
@@ -157,6 +159,8 @@ class Encoder:
         self.prediction = algebra.affine(self.h, p["w2"], p["b2"])
         if self.squash_output:
             self.prediction = self.phi(self.prediction)
+        elif self.from_signal:
+            self.prediction += self.signal
         return self.h
 
     def descend(self, p: dict[str, Array], dz: Array, below: Array) -> None:
