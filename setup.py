@@ -1,0 +1,34 @@
+"""Install pvm_perception as an ament_python package."""
+
+from glob import glob
+
+from setuptools import find_packages, setup
+
+PACKAGE = "pvm_perception"
+
+setup(
+    name=PACKAGE,
+    version="0.1.0",
+    packages=find_packages(include=[PACKAGE, f"{PACKAGE}.*"]),
+    data_files=[
+        ("share/ament_index/resource_index/packages", [f"resource/{PACKAGE}"]),
+        (f"share/{PACKAGE}", ["package.xml"]),
+        (f"share/{PACKAGE}/launch", glob("launch/*.py")),
+        (f"share/{PACKAGE}/config", glob("config/*")),
+        (f"share/{PACKAGE}/models", glob("models/*")),
+    ],
+    python_requires=">=3.10",
+    install_requires=["numpy", "opencv-python-headless", "safetensors", "tqdm"],
+    extras_require={"cuda": ["cupy-cuda12x"], "report": ["matplotlib"]},
+    zip_safe=True,
+    maintainer="pvm_perception maintainers",
+    maintainer_email="maintainers@pvm-perception.org",
+    description="Tracks a green ball or a stop sign with a future-encoder hierarchy.",
+    license="Apache-2.0",
+    entry_points={
+        "console_scripts": [
+            "tracker = pvm_perception.ros.tracker_node:run",
+            "pvm_perception = pvm_perception.__main__:run",
+        ],
+    },
+)
