@@ -46,7 +46,12 @@ def main(argv: list[str] | None = None) -> int:
 
     argv = sys.argv[1:] if argv is None else argv
     if argv[:1] == ["tracker"]:  # ROS arguments are not ours to parse
-        from pvm_perception.ros.tracker_node import main as tracker
+        try:
+            from pvm_perception.ros.tracker_node import main as tracker
+        except ImportError as error:
+            print(f"pvm_perception: error: ROS 2 is needed for the node ({error}); source it or "
+                  "run `make setup`", file=sys.stderr)
+            return 2
 
         return tracker(argv[1:])
     args = _arguments(argv)
@@ -62,5 +67,10 @@ def main(argv: list[str] | None = None) -> int:
         return 130
 
 
-if __name__ == "__main__":
+def run() -> None:
+    """Entry point of the installed executable `pvm_perception`."""
     sys.exit(main())
+
+
+if __name__ == "__main__":
+    run()

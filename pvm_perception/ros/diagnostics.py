@@ -1,0 +1,97 @@
+"""Counters of the node and their summary for /diagnostics."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Any
+
+from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
+
+WINDOW = 60  # frames over which rates and times are averaged
+
+
+@dataclass
+class Health:
+    """What the node has seen; the executor's thread and the worker write, each its own fields."""
+
+    started: float = field(default_factory=time.monotonic)
+    received: int = 0
+    dropped: int = 0
+    malformed: int = 0
+    failed: int = 0
+    last_fault: str = ""
+    arrivals: deque = field(default_factory=lambda: deque(maxlen=WINDOW))
+    steps: deque = field(default_factory=lambda: deque(maxlen=WINDOW))  # s per frame
+    ages: deque = field(default_factory=lambda: deque(maxlen=WINDOW))  # s from stamp to detections
+    surprise: float = 0.0
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def arrived(self) -> None:
+        """Count a frame that came in."""
+        with self.lock:
+            self.received += 1
+            self.arrivals.append(time.monotonic())
+
+    def processed(self, seconds: float, age: float, surprise: float) -> None:
+        """Count a frame that became detections."""
+        with self.lock:
+            self.steps.append(seconds)
+            self.ages.append(age)
+            self.surprise = surprise
+
+    def fault(self, kind: str, reason: str) -> None:
+        """Count a frame that could not be used; `kind` is "malformed" or "failed"."""
+        with self.lock:
+            setattr(self, kind, getattr(self, kind) + 1)
+            self.last_fault = reason
+
+    def silence(self) -> float:
+        """Return the seconds since the last frame, or since the start."""
+        with self.lock:
+            return time.monotonic() - (self.arrivals[-1] if self.arrivals else self.started)
+
+    def values(self) -> dict[str, Any]:
+        """Return the figures under the names that diagnostics show."""
+        with self.lock:
+            a = list(self.arrivals)
+            rate = (len(a) - 1) / (a[-1] - a[0]) if len(a) > 1 and a[-1] > a[0] else 0.0
+            if a and time.monotonic() - a[-1] > 2:
+                rate = 0.0
+            mean = {k: 1e3 * sum(v) / len(v) if v else 0.0
+                    for k, v in (("step", self.steps), ("age", self.ages))}
+            return {"input rate (Hz)": f"{rate:.1f}", "age (ms)": f"{mean['age']:.1f}",
+                    "step time (ms)": f"{mean['step']:.1f}", "frames": self.received,
+                    "dropped frames": self.dropped, "malformed images": self.malformed,
+                    "failed frames": self.failed, "last fault": self.last_fault,
+                    "surprise": f"{self.surprise:.5f}"}
+
+
+def status(name: str, health: Health, facts: dict[str, Any], active: bool, timeout: float,
+           topic: str, publishers: list[str]) -> DiagnosticStatus:
+    """Return the node's state for /diagnostics.
+
+    Parameters
+    ----------
+    facts
+        More key-values: device, learning, targets.
+    timeout
+        Seconds of silence from which it is a warning.
+    topic, publishers
+        The resolved input topic and its publishers' quality of service, for that warning.
+    """
+    level, message = DiagnosticStatus.OK, "tracking"
+    silence = health.silence()
+    if not active:
+        message = "not active"
+    elif silence > timeout:
+        level = DiagnosticStatus.WARN
+        offered = "; ".join(publishers) or "nobody publishes it"
+        message = f"no frame for {silence:.1f} s on {topic} ({offered})"
+    elif health.last_fault and (health.malformed + health.failed) * 2 > health.received:
+        level, message = DiagnosticStatus.ERROR, f"most frames are unusable: {health.last_fault}"
+    values = health.values() | facts
+    return DiagnosticStatus(level=level, name=name, message=message, hardware_id="",
+                            values=[KeyValue(key=k, value=str(v)) for k, v in values.items()])

@@ -1,0 +1,44 @@
+"""Tracks, labels and model versions as vision_msgs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from vision_msgs.msg import (
+    Detection2D,
+    Detection2DArray,
+    LabelInfo,
+    ObjectHypothesisWithPose,
+    VisionClass,
+    VisionInfo,
+)
+
+from pvm_perception.types import Track
+
+
+def detection_array(tracks: Iterable[Track], header: Any) -> Detection2DArray:
+    """Return tracks as a Detection2DArray; boxes in pixels of the image with that header."""
+    message = Detection2DArray(header=header)
+    for track in tracks:
+        detection = Detection2D(header=header, id=str(track.id))
+        detection.bbox.center.position.x = track.x + track.w / 2
+        detection.bbox.center.position.y = track.y + track.h / 2
+        detection.bbox.size_x, detection.bbox.size_y = float(track.w), float(track.h)
+        result = ObjectHypothesisWithPose()
+        result.hypothesis.class_id, result.hypothesis.score = track.target, float(track.score)
+        detection.results = [result]
+        message.detections.append(detection)
+    return message
+
+
+def vision_info(header: Any, network: str, model: str, version: int) -> VisionInfo:
+    """Return what produced the detections; `version` counts the model's changes by learning."""
+    return VisionInfo(header=header, method=f"future-encoder hierarchy ({network})",
+                      database_location=model, database_version=version % (1 << 31))
+
+
+def label_info(header: Any, targets: Sequence[str], threshold: float) -> LabelInfo:
+    """Return the names that class_id can take, and the score from which a track is born."""
+    return LabelInfo(header=header, threshold=float(threshold), class_map=[
+        VisionClass(class_id=i, class_name=name) for i, name in enumerate(targets)])

@@ -1,0 +1,403 @@
+"""The ROS 2 node: images in, detections out; a lifecycle node that can start itself.
+
+The executor's thread takes messages and answers services; one worker runs the network. Between
+them lies a mailbox for one frame: a newer frame replaces one that was not yet begun.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from typing import Any
+
+# everything the logger says goes to stdout: stderr is for what went wrong at start
+os.environ.setdefault("RCUTILS_LOGGING_USE_STDOUT", "1")
+os.environ.setdefault("RCUTILS_LOGGING_BUFFERED_STREAM", "1")
+
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray
+from rcl_interfaces.msg import SetParametersResult
+from rclpy.exceptions import (
+    InvalidParameterTypeException,
+    InvalidParameterValueException,
+    ParameterUninitializedException,
+)
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.signals import SignalHandlerOptions
+from sensor_msgs.msg import CompressedImage, Image
+from std_msgs.msg import Header
+from std_srvs.srv import SetBool, Trigger
+from vision_msgs.msg import Detection2DArray, LabelInfo, VisionInfo
+
+from pvm_perception.api import Tracker
+from pvm_perception.core.settings import settings_of
+from pvm_perception.errors import PvmError
+from pvm_perception.ros import diagnostics, messages, parameters
+from pvm_perception.ros.image_codec import decode_compressed, decode_image, fill_image
+from pvm_perception.vision.draw import colour_map, draw_tracks
+from pvm_perception.vision.tracker import TrackerSettings
+
+LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+OK, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
+
+
+class Mailbox:
+    """Room for one frame: the newest wins, nothing queues."""
+
+    def __init__(self) -> None:
+        self._condition = threading.Condition()
+        self._message: Any = None
+        self._closed = False
+
+    def put(self, message: Any) -> bool:
+        """Leave a frame; return whether it replaced one that nobody took."""
+        with self._condition:
+            replaced, self._message = self._message is not None, message
+            self._condition.notify()
+        return replaced
+
+    def take(self) -> Any:
+        """Wait for a frame; None once the box is closed."""
+        with self._condition:
+            self._condition.wait_for(lambda: self._message is not None or self._closed)
+            message, self._message = (None if self._closed else self._message), None
+        return message
+
+    def close(self) -> None:
+        """Wake whoever waits, for the last time."""
+        with self._condition:
+            self._closed = True
+            self._condition.notify_all()
+
+
+class TrackerNode(LifecycleNode):
+    """`pvm_tracker`; topics, services and parameters as the README lists them."""
+
+    def __init__(self) -> None:
+        super().__init__("pvm_tracker")
+        self.running = False  # past the declaration of parameters
+        self.tracker: Tracker | None = None
+        self.add_on_set_parameters_callback(self._refuse)
+        for field in parameters.all_settings():
+            self.declare_parameter(field.name, parameters.default_of(field),
+                                   parameters.descriptor(field))
+        self.add_post_set_parameters_callback(self._adopt)
+        self.running = True
+        self.lock = threading.Lock()  # the worker's frame against services and parameters
+        self.health = diagnostics.Health()
+        self.mailbox = Mailbox()
+        self.worker: threading.Thread | None = None
+        self.subscription: Any = None
+        self.offered: ReliabilityPolicy | None = None
+        self.enabled = True
+        self.active = False
+        self.announced = -1
+        self.owned: list[tuple[Any, Any]] = []  # (how to destroy, what)
+
+    # --- parameters
+
+    def _value(self, name: str) -> Any:
+        return self.get_parameter(name).value
+
+    def _refuse(self, changes: list) -> SetParametersResult:
+        for p in changes:
+            reason = parameters.reason_against(p.name, p.value, self.running)
+            if not reason and p.name == "targets" and self.tracker is not None:
+                unknown = [t for t in p.value if t not in self.tracker.config.targets]
+                if unknown:
+                    reason = (f"unknown target {unknown[0]!r}; this model knows "
+                              f"{', '.join(self.tracker.config.targets)}")
+            if reason:
+                return SetParametersResult(successful=False, reason=reason)
+        return SetParametersResult(successful=True)
+
+    def _tracker_settings(self) -> TrackerSettings:
+        return TrackerSettings(**{f.name: self._value(f.name)
+                                  for f in settings_of(TrackerSettings)})
+
+    def _adopt(self, _changes: list) -> None:
+        """Let accepted parameters act at once."""
+        if self.tracker is None:
+            return
+        with self.lock:
+            self.tracker.settings = self._tracker_settings()
+            self.tracker.targets = tuple(self._value("targets"))
+            self.tracker.learning = self._value("learning")
+        self._announce(labels=True)
+
+    # --- lifecycle
+
+    def on_configure(self, _state: LifecycleState) -> TransitionCallbackReturn:
+        """Load the model and make publishers and services."""
+        try:
+            self.tracker = Tracker(self._value("targets"), self._value("model") or None,
+                                   self._value("device"), self._value("learning"),
+                                   self._tracker_settings())
+        except PvmError as error:
+            self.fault = str(error)
+            self.get_logger().error(str(error))
+            return FAILURE
+        info = self.tracker.info()
+        self.get_logger().info(f"{info['network']} network, {info['weights']} weights from "
+                               f"{info['model']} on {info['device']}")
+        self.detections = self._publisher(Detection2DArray, "detections", 5)
+        self.pictures = {name: self._publisher(Image, f"~/{name}", 1)
+                         for name in ("debug_image", "heatmap", "prediction", "surprise")}
+        self.vision_info = self._publisher(VisionInfo, "vision_info", LATCHED)
+        self.label_info = self._publisher(LabelInfo, "label_info", LATCHED)
+        self.status = self._publisher(DiagnosticArray, "/diagnostics", 10)
+        for kind, name, answer in (
+                (Trigger, "reset", self._reset), (Trigger, "save_model", self._save),
+                (SetBool, "set_learning", self._set_learning), (SetBool, "enable", self._enable)):
+            self.owned.append((self.destroy_service,
+                               self.create_service(kind, f"~/{name}", answer)))
+        self.owned.append((self.destroy_timer, self.create_timer(
+            self._value("diagnostics_period"), self._report)))
+        self._announce(labels=True)
+        return OK
+
+    def _publisher(self, kind: type, name: str, qos: Any) -> Any:
+        publisher = self.create_publisher(kind, name, qos)
+        self.owned.append((self.destroy_publisher, publisher))
+        return publisher
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Begin to listen and to work."""
+        self.health = diagnostics.Health()
+        self.mailbox = Mailbox()
+        self.worker = threading.Thread(target=self._work, args=(self.mailbox,), name="network")
+        self.worker.start()
+        self.active = True
+        self.watch = self.create_timer(0.2, self._subscribe)
+        self._subscribe()
+        return super().on_activate(state)
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Stop listening and working; what was learnt stays."""
+        self.stop()
+        return super().on_deactivate(state)
+
+    def on_cleanup(self, _state: LifecycleState) -> TransitionCallbackReturn:
+        """Let go of the model, publishers and services."""
+        self._release()
+        return OK
+
+    def on_shutdown(self, _state: LifecycleState) -> TransitionCallbackReturn:
+        """Stop from any state."""
+        self.stop()
+        self._release()
+        return OK
+
+    def _release(self) -> None:
+        for destroy, thing in self.owned:
+            destroy(thing)
+        self.owned, self.tracker, self.announced = [], None, -1
+
+    def stop(self) -> None:
+        """End the subscription and join the worker; may be called twice."""
+        self.active = False
+        self.mailbox.close()
+        if self.worker is not None:
+            self.worker.join()
+            self.worker = None
+        if self.subscription is not None:
+            self.destroy_timer(self.watch)
+            self.destroy_subscription(self.subscription)
+            self.subscription, self.offered = None, None
+
+    # --- frames
+
+    @property
+    def _input(self) -> tuple[type, str]:
+        compressed = self._value("image_transport") == "compressed"
+        return (CompressedImage, "image/compressed") if compressed else (Image, "image")
+
+    def _subscribe(self) -> None:
+        """Subscribe with the reliability that publishers offer; again when that changes.
+
+        A reliable subscriber hears nothing from a best-effort camera, and a best-effort one
+        loses large frames that a reliable camera would send again.
+        """
+        kind, name = self._input
+        wish = self._value("reliability")
+        if wish == "auto":
+            offers = {p.qos_profile.reliability
+                      for p in self.get_publishers_info_by_topic(self.resolve_topic_name(name))}
+            if not offers and self.subscription is not None:
+                return
+            reliable = offers == {ReliabilityPolicy.RELIABLE}
+        else:
+            reliable = wish == "reliable"
+        policy = ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT
+        if policy == self.offered:
+            return
+        if self.subscription is not None:
+            self.destroy_subscription(self.subscription)
+        self.offered = policy
+        self.subscription = self.create_subscription(
+            kind, name, self._receive, QoSProfile(depth=1, reliability=policy))
+
+    def _receive(self, message: Any) -> None:
+        self.health.arrived()
+        if self.enabled and self.mailbox.put(message):
+            self.health.dropped += 1
+
+    def _work(self, mailbox: Mailbox) -> None:
+        """Worker thread: one frame after the other until the mailbox is closed."""
+        while (message := mailbox.take()) is not None:
+            begin = time.monotonic()
+            try:
+                image = (decode_compressed(message) if isinstance(message, CompressedImage)
+                         else decode_image(message))
+            except ValueError as error:
+                self.health.fault("malformed", str(error))
+                self.get_logger().warning(f"image left out: {error}", throttle_duration_sec=5.0)
+                continue
+            try:
+                self._frame(image, message.header, begin)
+            except Exception as error:  # a robot keeps its eyes, whatever one frame does
+                self.health.fault("failed", f"{type(error).__name__}: {error}")
+                self.get_logger().error(f"frame failed: {type(error).__name__}: {error}",
+                                        throttle_duration_sec=5.0)
+
+    def _frame(self, image: Any, header: Header, begin: float) -> None:
+        stamp = header.stamp.sec + header.stamp.nanosec * 1e-9
+        with self.lock:
+            tracks = self.tracker.update(image, stamp if stamp > 0 else None)
+            self.detections.publish(messages.detection_array(tracks, header))
+            now = self.get_clock().now().nanoseconds * 1e-9
+            surprise = self.tracker.surprise()
+            self.health.processed(time.monotonic() - begin, max(now - stamp, 0.0) if stamp else 0.0,
+                                  float(surprise.mean()))
+            for name, publisher in self.pictures.items():
+                if publisher.get_subscription_count():
+                    pixels, encoding = self._picture(name, image, tracks, surprise)
+                    publisher.publish(fill_image(Image(), pixels, encoding, header))
+
+    def _picture(self, name: str, image: Any, tracks: list, surprise: Any) -> tuple[Any, str]:
+        if name == "debug_image":
+            return draw_tracks(image, tracks), "bgr8"
+        if name == "prediction":
+            return self.tracker.prediction(), "bgr8"
+        if name == "surprise":
+            return surprise, "32FC1"
+        heat = max((self.tracker.heatmap(t) for t in self.tracker.targets), key=lambda h: h.max())
+        return colour_map(heat), "bgr8"
+
+    # --- services
+
+    def _reset(self, _request: Any, response: Any) -> Any:
+        with self.lock:
+            self.tracker.reset()
+        response.success, response.message = True, "state and tracks are forgotten, weights kept"
+        return response
+
+    def _save(self, _request: Any, response: Any) -> Any:
+        """Save beside nobody's model: into ROS_HOME, with the time in the name."""
+        home = os.environ.get("ROS_HOME") or os.path.join(os.path.expanduser("~"), ".ros")
+        path = os.path.join(home, "pvm_perception",
+                            time.strftime("robot-%Y%m%d-%H%M%S.safetensors"))
+        try:
+            with self.lock:
+                self.tracker.save(path)
+        except PvmError as error:
+            response.success, response.message = False, str(error)
+        else:
+            response.success, response.message = True, path
+        return response
+
+    def _set_learning(self, request: Any, response: Any) -> Any:
+        result = self.set_parameters([rclpy.Parameter("learning", value=bool(request.data))])[0]
+        response.success = result.successful
+        response.message = result.reason or f"learning {'on' if request.data else 'off'}"
+        return response
+
+    def _enable(self, request: Any, response: Any) -> Any:
+        self.enabled = bool(request.data)
+        response.success = True
+        response.message = "enabled" if request.data else "frames are ignored until enabled again"
+        return response
+
+    # --- reports
+
+    def _header(self) -> Header:
+        return Header(stamp=self.get_clock().now().to_msg())
+
+    def _announce(self, labels: bool = False) -> None:
+        tracker = self.tracker
+        if tracker.model_version != self.announced:
+            self.announced = tracker.model_version
+            self.vision_info.publish(messages.vision_info(
+                self._header(), tracker.config.name, str(tracker.model), self.announced))
+        if labels:
+            self.label_info.publish(messages.label_info(
+                self._header(), tracker.targets, tracker.settings.birth_score))
+
+    def _report(self) -> None:
+        topic = self.resolve_topic_name(self._input[1])
+        offers = [f"{p.node_namespace.rstrip('/')}/{p.node_name} offers "
+                  f"{p.qos_profile.reliability.name.lower()}, "
+                  f"{p.qos_profile.durability.name.lower()}"
+                  for p in self.get_publishers_info_by_topic(topic)]
+        facts = {"device": self.tracker.device, "learning": self.tracker.learning,
+                 "model version": self.tracker.model_version, "topic": topic,
+                 "targets": ", ".join(self.tracker.targets)}
+        state = diagnostics.status(f"{self.get_name()}: tracker", self.health, facts,
+                                   self.active and self.enabled, self._value("frame_timeout"),
+                                   topic, offers)
+        array = DiagnosticArray(header=self._header())
+        array.status.append(state)
+        self.status.publish(array)
+        self._announce()
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the node until SIGINT or SIGTERM; return the exit code.
+
+    Signals only set an event: the context stays valid until the worker's last publish is done.
+    """
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    try:
+        rclpy.init(args=[sys.argv[0], *(sys.argv[1:] if argv is None else argv)],
+                   signal_handler_options=SignalHandlerOptions.NO)
+    except Exception as error:  # rclpy raises types of its own for arguments it cannot parse
+        return _complain(str(error))
+    node, executor = None, SingleThreadedExecutor()
+    try:
+        try:
+            node = TrackerNode()
+        except (InvalidParameterValueException, InvalidParameterTypeException,
+                ParameterUninitializedException) as error:
+            return _complain(str(error))
+        executor.add_node(node)
+        if node.get_parameter("autostart").value:
+            if node.trigger_configure() != OK:
+                return _complain(getattr(node, "fault", "the node could not be configured"))
+            node.trigger_activate()
+        while not stop.is_set():
+            executor.spin_once(timeout_sec=0.1)
+        return 0
+    finally:
+        if node is not None:
+            node.stop()
+            node.destroy_node()
+        executor.shutdown()
+        rclpy.try_shutdown()
+
+
+def _complain(reason: str) -> int:
+    print(f"pvm_perception: error: {' '.join(reason.split())}", file=sys.stderr)
+    return 2
+
+
+def run() -> None:
+    """Entry point of the installed executable `tracker`."""
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    sys.exit(main())
