@@ -11,6 +11,7 @@ from pvm_perception.core.backend import to_numpy
 from pvm_perception.core.config import HierarchyConfig
 from pvm_perception.core.hierarchy import Hierarchy
 from pvm_perception.core.readout import MIN_VISIBLE
+from pvm_perception.learning.metrics import overlap
 
 THRESHOLDS = np.linspace(0.05, 0.95, 19)
 
@@ -28,15 +29,6 @@ class Validation:
         return ({f"auc_{t}": v for t, v in self.auc.items()}
                 | {f"presence_f1_{t}": v for t, v in self.presence_f1.items()}
                 | {"prediction_over_copy": self.prediction_ratio})
-
-
-def overlap(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Return the intersection over union of boxes a (..., 4) and b (..., 4) as x, y, w, h."""
-    low = np.maximum(a[..., :2], b[..., :2])
-    high = np.minimum(a[..., :2] + a[..., 2:4], b[..., :2] + b[..., 2:4])
-    both = np.clip(high - low, 0, None).prod(axis=-1)
-    union = a[..., 2:4].prod(axis=-1) + b[..., 2:4].prod(axis=-1) - both
-    return both / np.maximum(union, 1e-9)
 
 
 def validate(config: HierarchyConfig, weights: dict[str, np.ndarray],

@@ -1,0 +1,159 @@
+"""`demo`: the main job on this machine; camera, node and receiver are processes of their own."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+
+from pvm_perception.errors import PvmError
+
+EXAMPLE = "python -m pvm_perception demo --input /dev/video0"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    parser.add_argument("--input", default="simulator",
+                        help="simulator, a video, a folder of images, or a camera device")
+    parser.add_argument("--output", type=Path, default=Path("build/demo"),
+                        help="folder for the video and the tables")
+    parser.add_argument("--seconds", type=float, default=24.0, help="longest run")
+    parser.add_argument("--fps", type=float, default=30.0, help="frames a second")
+    parser.add_argument("--seed", type=int, default=7, help="of the simulator")
+    parser.add_argument("--model", type=Path, help="model file instead of the shipped one")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the three processes, then report; exit code 1 if no boxes came."""
+    frames = args.output / "frames"
+    try:
+        shutil.rmtree(frames, ignore_errors=True)
+        frames.mkdir(parents=True)
+    except OSError as error:
+        raise PvmError(f"{args.output} cannot be written: {error.strerror}") from error
+    if args.input != "simulator":  # bad input is told before anything starts
+        from pvm_perception.streams.files import open_stream
+
+        open_stream(args.input)
+    try:
+        import rclpy  # noqa: F401
+        import vision_msgs.msg  # noqa: F401
+    except ImportError as error:
+        raise PvmError(f"the demo needs ROS 2 ({error}); source it or run `make setup`") from error
+    _run_processes(args, frames)
+    return _report(args, frames)
+
+
+def _run_processes(args: argparse.Namespace, frames: Path) -> None:
+    """Start receiver, node and camera; end the first two when the camera is through."""
+    env = os.environ | {
+        "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST", "PYTHONUNBUFFERED": "1",
+        "FASTDDS_BUILTIN_TRANSPORTS": os.environ.get("FASTDDS_BUILTIN_TRANSPORTS", "LARGE_DATA")}
+    env.setdefault("ROS_DOMAIN_ID", str(1 + os.getpid() % 100))  # not another demo's
+    python = [sys.executable, "-m"]
+    model = ["-p", f"model:={args.model.resolve()}"] if args.model else []
+    commands = {
+        "receiver": [*python, "pvm_perception.ros.demo_receiver",
+                     "--table", str(args.output / "received.csv"), "--frames", str(frames)],
+        "node": [*python, "pvm_perception", "tracker", "--ros-args",
+                 "-r", "image:=/camera/image_raw", *model],
+        "camera": [*python, "pvm_perception.ros.demo_camera", "--input", args.input,
+                   "--truth", str(args.output / "truth.csv"), "--fps", str(args.fps),
+                   "--frames", str(round(args.seconds * args.fps)), "--seed", str(args.seed)],
+    }
+    running: dict[str, subprocess.Popen] = {}
+    try:
+        for name, command in commands.items():
+            running[name] = subprocess.Popen(command, env=env)
+        deadline = time.monotonic() + args.seconds * 3 + 120
+        while running["camera"].poll() is None and time.monotonic() < deadline:
+            for name in ("receiver", "node"):
+                if running[name].poll() is not None:
+                    raise PvmError(f"the {name} process ended early with code "
+                                   f"{running[name].returncode}")
+            time.sleep(0.1)
+    finally:
+        codes = {}
+        for name in reversed(running):
+            process = running[name]
+            if process.poll() is None:
+                process.send_signal(signal.SIGTERM)
+            try:
+                codes[name] = process.wait(15)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                codes[name] = process.wait()
+    if any(codes.values()):
+        raise PvmError("a process failed: " + ", ".join(f"{k} {v}" for k, v in codes.items()))
+
+
+def _rows(path: Path) -> dict[int, list[dict[str, str]]]:
+    table = defaultdict(list)
+    with path.open(newline="", encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            table[int(row["stamp"])].append(row)
+    return table
+
+
+def _report(args: argparse.Namespace, frames: Path) -> int:
+    import cv2
+
+    from pvm_perception.learning.metrics import overlap
+    from pvm_perception.types import Box, Track
+    from pvm_perception.vision.draw import draw_tracks
+
+    received, truth = _rows(args.output / "received.csv"), _rows(args.output / "truth.csv")
+
+    def four(row: dict[str, str]) -> np.ndarray:
+        return np.array([float(row[k]) for k in ("x", "y", "w", "h")])
+
+    writer, size, ious, delays = None, None, [], []
+    boxes = wanted = found = absent = alarms = 0
+    for stamp in sorted(truth):
+        said = [r for r in received.get(stamp, ()) if r["target"]]
+        labelled = [r for r in truth[stamp] if r["target"]]
+        if stamp in received:
+            delays.append(float(received[stamp][0]["latency_ms"]))
+            boxes += len(said)
+            if truth[stamp][0]["known"] == "1":
+                for target in {r["target"] for r in labelled}:
+                    wanted += 1
+                    best = [overlap(four(a), four(b)) for a in said for b in labelled
+                            if a["target"] == b["target"] == target]
+                    found += bool(best)
+                    ious += [float(max(best))] if best else []
+                absent += not labelled
+                alarms += bool(said) and not labelled
+        picture = cv2.imread(str(frames / f"{stamp}.jpg"))
+        if picture is None:
+            continue
+        tracks = [Track(r["target"], *four(r), float(r["score"]), int(r["id"])) for r in said]
+        picture = draw_tracks(picture, tracks, [Box("", *four(r)) for r in labelled])
+        if writer is None:
+            size = picture.shape[1::-1]
+            writer = cv2.VideoWriter(str(args.output / "demo.mp4"),
+                                     cv2.VideoWriter_fourcc(*"mp4v"), args.fps, size)
+        writer.write(picture if picture.shape[1::-1] == size else cv2.resize(picture, size))
+    if writer is not None:
+        writer.release()
+    shutil.rmtree(frames)
+    print(f"demo: {len(truth)} frames sent, {len(delays)} came back as detections; annotated "
+          f"video in {args.output / 'demo.mp4'}")
+    if wanted:
+        print(f"demo: boxes on {100 * found / wanted:.0f} % of {wanted} targets in view (mean_iou: "
+              f"over these; {sum(ious) / wanted:.3f} with the missed as 0), false alarms on "
+              f"{alarms} of {absent} frames without a target")
+    p50, p99 = np.percentile(delays, [50, 99]) if delays else (float("nan"),) * 2
+    print(f"demo: frames={len(delays)} boxes={boxes} mean_iou="
+          f"{float(np.mean(ious)) if ious else float('nan'):.3f} "
+          f"latency_ms_p50={p50:.1f} latency_ms_p99={p99:.1f}")
+    return 0 if boxes else 1

@@ -1,0 +1,89 @@
+"""Measures of tracking, each with its source. Boxes are x, y, w, h; scores 0..1."""
+
+from __future__ import annotations
+
+import numpy as np
+
+STEPS = np.linspace(0, 1, 101)  # overlap thresholds of the success curve
+
+
+def overlap(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Return the intersection over union of boxes a (..., 4) and b (..., 4)."""
+    low = np.maximum(a[..., :2], b[..., :2])
+    high = np.minimum(a[..., :2] + a[..., 2:4], b[..., :2] + b[..., 2:4])
+    both = np.clip(high - low, 0, None).prod(axis=-1)
+    union = a[..., 2:4].prod(axis=-1) + b[..., 2:4].prod(axis=-1) - both
+    return both / np.maximum(union, 1e-9)
+
+
+def success_curve(ious: np.ndarray) -> np.ndarray:
+    """Return the share of frames whose overlap exceeds each threshold of `STEPS`, (101,).
+
+    OTB (Wu, Lim & Yang 2013, "Online Object Tracking: A Benchmark", section 4.1). A frame with a
+    target and no box counts with overlap 0.
+    """
+    ious = np.asarray(ious, float)
+    return np.array([(ious > s).mean() if len(ious) else 0.0 for s in STEPS])
+
+
+def success_auc(ious: np.ndarray) -> float:
+    """Return the area under the success curve over overlap 0..1 (OTB)."""
+    return float(np.trapezoid(success_curve(ious), STEPS))
+
+
+def precision_at(errors: np.ndarray, limit: float) -> float:
+    """Return the share of frames whose centre error is at most `limit` (OTB: 20 px).
+
+    A missing box has an infinite error.
+    """
+    errors = np.asarray(errors, float)
+    return float((errors <= limit).mean()) if len(errors) else 0.0
+
+
+def normalised_precision(errors: np.ndarray) -> float:
+    """Return the area under the precision curve of centre errors in units of the box, 0..0.5.
+
+    TrackingNet (Mueller et al. 2018, section 5.2): the error is divided by the labelled width and
+    height; the area is scaled to 0..1.
+    """
+    errors = np.asarray(errors, float)
+    limits = np.linspace(0, 0.5, 51)
+    curve = [(errors <= k).mean() if len(errors) else 0.0 for k in limits]
+    return float(np.trapezoid(curve, limits) / 0.5)
+
+
+def long_term(ious: np.ndarray, scores: np.ndarray, present: np.ndarray) -> dict[str, float]:
+    """Return VOT long-term precision, recall and F at the score threshold with the best F.
+
+    Lukezic et al. 2018, "Now you see me: evaluating performance in long-term visual tracking":
+    precision is the mean overlap over frames with a box, recall over frames with a target; on
+    a frame without a target a box has overlap 0.
+
+    Parameters
+    ----------
+    ious, scores, present
+        (frames,) overlap, score of the box (-1: none), whether the target is in view.
+    """
+    best = {"precision": 0.0, "recall": 0.0, "f": 0.0}
+    total = max(int(present.sum()), 1)
+    for threshold in np.unique(scores[scores >= 0]):
+        said = scores >= threshold
+        good = float(ious[said & present].sum())
+        precision, recall = good / max(int(said.sum()), 1), good / total
+        f = 2 * precision * recall / max(precision + recall, 1e-12)
+        if f > best["f"]:
+            best = {"precision": precision, "recall": recall, "f": f}
+    return best
+
+
+def presence(said: np.ndarray, present: np.ndarray) -> dict[str, float]:
+    """Return F1 of "the target is in view" over frames, and the false-alarm rate.
+
+    The rate is the share of frames without the target on which a box was reported; NaN where
+    every frame has one. F1 is NaN where none has.
+    """
+    both = float((said & present).sum())
+    absent = int((~present).sum())
+    return {"presence_f1": 2 * both / max(float(said.sum() + present.sum()), 1.0)
+            if present.any() else float("nan"),
+            "false_alarms": float((said & ~present).sum()) / absent if absent else float("nan")}

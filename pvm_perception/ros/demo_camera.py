@@ -1,0 +1,91 @@
+"""The demo's camera: a process that publishes a stream's frames, and keeps their truth on file."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+
+os.environ.setdefault("RCUTILS_LOGGING_USE_STDOUT", "1")
+
+import rclpy
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.signals import SignalHandlerOptions
+from sensor_msgs.msg import Image
+from std_msgs.msg import Header
+
+from pvm_perception.errors import PvmError
+from pvm_perception.ros.image_codec import fill_image
+from pvm_perception.streams.files import open_stream
+from pvm_perception.streams.simulated import SimulatedStream
+
+SIMULATOR = "simulator"
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Publish until the stream ends or a signal comes."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--input", required=True)
+    parser.add_argument("--truth", type=Path, required=True)
+    parser.add_argument("--frames", type=int, required=True)
+    parser.add_argument("--fps", type=float, default=30.0)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--listeners", type=int, default=2)
+    args = parser.parse_args(argv)
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    try:
+        stream = (SimulatedStream(args.seed, (480, 640), args.fps, args.frames)
+                  if args.input == SIMULATOR else open_stream(args.input))
+    except PvmError as error:
+        print(f"pvm_perception: error: {error}", file=sys.stderr)
+        return 2
+    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+    node = rclpy.create_node("camera")
+    try:
+        publisher = node.create_publisher(Image, "/camera/image_raw", QoSProfile(
+            depth=2, reliability=ReliabilityPolicy.RELIABLE))
+        deadline = time.monotonic() + 60
+        while (publisher.get_subscription_count() < args.listeners and not stop.is_set()
+               and time.monotonic() < deadline):
+            stop.wait(0.05)
+        stop.wait(1.0)  # discovery in the other direction
+        _publish(args, stream, node, publisher, stop)
+        stop.wait(1.0)  # the last frames are still on their way
+        return 0
+    except PvmError as error:
+        print(f"pvm_perception: error: {error}", file=sys.stderr)
+        return 2
+    finally:
+        node.destroy_node()
+        rclpy.try_shutdown()
+
+
+def _publish(args: argparse.Namespace, stream: object, node: object, publisher: object,
+             stop: threading.Event) -> None:
+    period = 1 / args.fps
+    with args.truth.open("w", newline="", encoding="utf-8") as file:
+        truth = csv.writer(file)
+        truth.writerow(["stamp", "frame", "known", "target", "x", "y", "w", "h"])
+        due = time.monotonic()
+        for count, frame in enumerate(stream):
+            if stop.is_set() or count >= args.frames:
+                return
+            stop.wait(max(0.0, due - time.monotonic()))
+            due = max(due + period, time.monotonic())
+            now = node.get_clock().now()
+            header = Header(stamp=now.to_msg(), frame_id="camera")
+            rows = [(b.target, b.x, b.y, b.w, b.h) for b in frame.boxes or ()] or [("",) * 5]
+            for row in rows:
+                truth.writerow([now.nanoseconds, frame.name, int(frame.boxes is not None), *row])
+            publisher.publish(fill_image(Image(), frame.image, "bgr8", header))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,83 @@
+"""The demo's receiver: a process that hears detections and camera, as a user's node would.
+
+It writes each detection with its delay to a table, and the camera's frames as JPEG, from which
+`demo` draws the video when all is over.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+
+os.environ.setdefault("RCUTILS_LOGGING_USE_STDOUT", "1")
+
+import cv2
+import rclpy
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.qos import QoSProfile
+from rclpy.signals import SignalHandlerOptions
+from sensor_msgs.msg import Image
+from vision_msgs.msg import Detection2DArray
+
+from pvm_perception.ros.image_codec import decode_image
+
+
+def _nanoseconds(header: object) -> int:
+    return header.stamp.sec * 1_000_000_000 + header.stamp.nanosec
+
+
+class Receiver:
+    """Writes what arrives to a folder."""
+
+    def __init__(self, node: object, folder: Path, file: object) -> None:
+        self.node, self.folder = node, folder
+        self.table = csv.writer(file)
+        self.table.writerow(["stamp", "latency_ms", "target", "x", "y", "w", "h", "score", "id"])
+        node.create_subscription(Detection2DArray, "detections", self._detections, 50)
+        node.create_subscription(Image, "/camera/image_raw", self._image, QoSProfile(depth=10))
+
+    def _detections(self, message: Detection2DArray) -> None:
+        stamp = _nanoseconds(message.header)
+        delay = f"{(self.node.get_clock().now().nanoseconds - stamp) / 1e6:.3f}"
+        rows = [(d.results[0].hypothesis.class_id, d.bbox.center.position.x - d.bbox.size_x / 2,
+                 d.bbox.center.position.y - d.bbox.size_y / 2, d.bbox.size_x, d.bbox.size_y,
+                 d.results[0].hypothesis.score, d.id) for d in message.detections]
+        for row in rows or [("",) * 7]:
+            self.table.writerow([stamp, delay, *row])
+
+    def _image(self, message: Image) -> None:
+        _, data = cv2.imencode(".jpg", decode_image(message), [cv2.IMWRITE_JPEG_QUALITY, 85])
+        (self.folder / f"{_nanoseconds(message.header)}.jpg").write_bytes(data)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Listen until a signal comes."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--table", type=Path, required=True)
+    parser.add_argument("--frames", type=Path, required=True)
+    args = parser.parse_args(argv)
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+    node, executor = rclpy.create_node("receiver"), SingleThreadedExecutor()
+    executor.add_node(node)
+    try:
+        with args.table.open("w", newline="", encoding="utf-8") as file:
+            Receiver(node, args.frames, file)
+            while not stop.is_set():
+                executor.spin_once(timeout_sec=0.1)
+        return 0
+    finally:
+        node.destroy_node()
+        executor.shutdown()
+        rclpy.try_shutdown()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
