@@ -1,0 +1,154 @@
+"""Run a tracker over labelled sequences and measure it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from pvm_perception.errors import PvmError
+from pvm_perception.learning import metrics
+from pvm_perception.streams.files import FolderStream
+from pvm_perception.types import Frame, Track
+
+REFERENCE_WIDTH = 320  # px; the precision at 20 px is measured at this width of the frame
+PRECISION_LIMIT = 20.0  # px
+
+
+@dataclass
+class Shot:
+    """One frame and one target: the best box against the truth."""
+
+    frame: str
+    iou: float  # 0 without a box
+    score: float  # -1 without a box
+    present: bool
+    error: float  # centre distance, px at REFERENCE_WIDTH; inf without a box
+    relative_error: float  # centre distance in units of the labelled box
+
+
+@dataclass
+class Result:
+    """What one sequence gave for one target."""
+
+    sequence: str
+    target: str
+    shots: list[Shot] = field(default_factory=list)
+    milliseconds: float = 0.0
+    prediction_error: float = float("nan")
+    copy_error: float = float("nan")
+
+    def row(self) -> dict[str, float | int | str]:
+        """Return all measures of `learning.metrics`, in the order of the table."""
+        present = np.array([s.present for s in self.shots], bool)
+        ious = np.array([s.iou for s in self.shots], float)
+        scores = np.array([s.score for s in self.shots], float)
+        seen = [s for s in self.shots if s.present]
+        nan = float("nan")
+        long = metrics.long_term(ious, scores, present)
+        return {
+            "sequence": self.sequence, "target": self.target, "frames": len(self.shots),
+            "with_target": len(seen),
+            "auc": metrics.success_auc(ious[present]) if seen else nan,
+            "precision_20px": metrics.precision_at([s.error for s in seen],
+                                                   PRECISION_LIMIT) if seen else nan,
+            "normalised_precision": metrics.normalised_precision(
+                [s.relative_error for s in seen]) if seen else nan,
+            "lt_precision": long["precision"] if seen else nan,
+            "lt_recall": long["recall"] if seen else nan,
+            "lt_f": long["f"] if seen else nan,
+            **metrics.presence(scores >= 0, present),
+            "prediction_error": self.prediction_error, "copy_error": self.copy_error,
+            "ms_per_frame": self.milliseconds,
+        }
+
+
+def sequences(data: Path) -> list[Path]:
+    """Return the labelled folders at or below `data`.
+
+    Raises
+    ------
+    PvmError
+        If there is none.
+    """
+    if not data.is_dir():
+        raise PvmError(f"{data} is not a folder")
+    found = sorted(p.parent for p in [*data.glob("groundtruth.csv"), *data.glob("*/groundtruth.csv"),
+                                      *data.glob("*/*/groundtruth.csv")])
+    if not found:
+        raise PvmError(f"no sequence with a groundtruth.csv in {data}")
+    return found
+
+
+def shot(frame: Frame, target: str, tracks: Iterable[Track]) -> Shot:
+    """Compare a frame's best-scored box of a target with the truth.
+
+    With several instances in the frame, the nearest one counts: finding any is right.
+    """
+    truth = [b for b in frame.boxes or () if b.target == target]
+    mine = max((t for t in tracks if t.target == target), key=lambda t: t.score, default=None)
+    if mine is None:
+        return Shot(frame.name, 0.0, -1.0, bool(truth), float("inf"), float("inf"))
+    box = np.array([mine.x, mine.y, mine.w, mine.h])
+    best = (0.0, float("inf"), float("inf"))
+    for b in truth:
+        iou = float(metrics.overlap(box, np.array([b.x, b.y, b.w, b.h])))
+        dx, dy = mine.x + mine.w / 2 - b.x - b.w / 2, mine.y + mine.h / 2 - b.y - b.h / 2
+        error = float(np.hypot(dx, dy)) * REFERENCE_WIDTH / frame.image.shape[1]
+        relative = float(np.hypot(dx / max(b.w, 1e-6), dy / max(b.h, 1e-6)))
+        best = (max(best[0], iou), min(best[1], error), min(best[2], relative))
+    return Shot(frame.name, best[0], mine.score, bool(truth), best[1], best[2])
+
+
+def evaluate_sequence(folder: Path, make_tracker: Callable[[], object],
+                      progress: Callable[[], None] = lambda: None) -> list[Result]:
+    """Track one sequence from its beginning; return a result for each labelled target.
+
+    A folder whose name ends in `_stills` holds unrelated images: the state is reset for each.
+    """
+    stream = FolderStream(folder)
+    if stream.truth is None:
+        raise PvmError(f"no groundtruth.csv in {folder}")
+    tracker, stills = make_tracker(), folder.name.endswith("_stills")
+    targets = [t for t in tracker.targets if t in stream.truth.targets]
+    if not targets:
+        raise PvmError(f"{folder}/groundtruth.csv labels {', '.join(stream.truth.targets)}, but "
+                       f"the tracker looks for {', '.join(tracker.targets)}")
+    results = [Result(folder.name, target) for target in targets]
+    times, errors = [], []
+    for frame in stream:
+        if frame.boxes is None:
+            progress()
+            continue  # not labelled
+        begin = time.perf_counter()
+        tracks = (tracker.look(frame.image) if stills
+                  else tracker.update(frame.image, frame.stamp))
+        times.append(time.perf_counter() - begin)
+        if not stills:
+            errors.append(tracker.prediction_error())
+        for result in results:
+            result.shots.append(shot(frame, result.target, tracks))
+        progress()
+    mean = np.nanmean(errors, axis=0) if np.isfinite(errors).any() else (np.nan, np.nan)
+    for result in results:
+        result.milliseconds = 1e3 * float(np.median(times)) if times else float("nan")
+        result.prediction_error, result.copy_error = map(float, mean)
+    return results
+
+
+def summary(results: Iterable[Result]) -> dict[str, dict[str, float]]:
+    """Return by target the mean over sequences of each measure that is defined there."""
+    rows = [r.row() for r in results]
+    means: dict[str, dict[str, float]] = {}
+    for target in dict.fromkeys(r["target"] for r in rows):
+        mine = [r for r in rows if r["target"] == target]
+        means[target] = {}
+        for key, value in mine[0].items():
+            if isinstance(value, float):
+                values = np.array([r[key] for r in mine], float)
+                values = values[np.isfinite(values)]
+                means[target][key] = float(values.mean()) if len(values) else float("nan")
+    return means
