@@ -116,6 +116,10 @@ class Scene:
                                      rng.uniform(0.3, 1.2)))
         order = rng.permutation(len(behind)) if rng.random() < 0.25 else np.arange(len(behind))
         self.things = [behind[k] for k in order] + front
+        if rng.random() < 0.25:  # seen against the light: things are darker than their place
+            shade = np.float32([*[rng.uniform(0.25, 0.8)] * 3, 1])
+            for thing in self.things:
+                thing.sprite = thing.sprite * shade
         for thing in self.things:
             if thing.target < 0 and thing.velocity is None:
                 thing.velocity = np.zeros(2)

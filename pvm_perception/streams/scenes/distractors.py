@@ -126,6 +126,27 @@ def barrier(rng: Rng, size: int) -> np.ndarray:
     return trim(opaque(picture * rng.uniform(0.5, 1.0), mask))
 
 
+def fence(rng: Rng, size: int) -> np.ndarray:
+    """Return a row of panels along a road: red or orange, with white plates, rails or writing."""
+    rows, cols = max(8, int(size * rng.uniform(0.2, 0.5))), size
+    colour = sign_red(rng) if rng.random() < 0.6 else hsv(rng.uniform(5, 25), 0.9, 0.85)
+    white = np.float32([0.9, 0.9, 0.9]) * np.float32(rng.uniform(0.6, 1.05))
+    picture = np.empty((rows, cols, 3), np.float32)
+    picture[:] = colour
+    mask = np.ones((rows, cols), np.float32)
+    panel = max(5, int(cols / rng.uniform(1, 6)))
+    for x in range(0, cols, panel):
+        wide = int(panel * rng.uniform(0.3, 0.7))
+        top, bottom = int(rows * rng.uniform(0.05, 0.3)), int(rows * rng.uniform(0.4, 0.95))
+        if rng.random() < 0.8:
+            picture[top:bottom, x + panel // 6:x + panel // 6 + wide] = white
+        mask[int(rows * 0.6):, x:x + max(1, panel // 8)] = 0
+    if rng.random() < 0.5:
+        mask[int(rows * rng.uniform(0.3, 0.5)):int(rows * 0.55)] = 0
+    return trim(_shaded(rng, np.float32([1, 1, 1]), mask) * np.concatenate(
+        [picture, np.ones((rows, cols, 1), np.float32)], axis=2))
+
+
 def car(rng: Rng, size: int) -> np.ndarray:
     """Return a car, from the side or from behind; red and green ones are common."""
     sprite = np.zeros((size, size, 4), np.float32)
@@ -195,7 +216,7 @@ def post(rng: Rng, size: int) -> np.ndarray:
 # (painter, how often): a new look-alike is one function and one entry here
 LOOK_ALIKES = (
     (other_ball, 4.0), (other_sign, 5.0), (box, 2.5), (cylinder, 2.0), (plant, 2.5), (rag, 3.0),
-    (barrier, 2.0), (car, 1.5), (lamp, 0.7), (skin, 0.5), (post, 1.0),
+    (barrier, 2.0), (fence, 1.5), (car, 1.5), (lamp, 0.7), (skin, 0.5), (post, 1.0),
 )
 OCCLUDERS = ((post, 4.0), (plant, 2.0), (skin, 2.0), (box, 2.0), (rag, 1.0), (barrier, 1.0))
 
