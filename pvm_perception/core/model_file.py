@@ -108,6 +108,8 @@ def _check_header(path: Path, file: Any) -> dict[str, Any]:
     try:
         config = HierarchyConfig.from_dict(json.loads(metadata["config"]))
         history = json.loads(metadata["history"])
+    except PvmError as error:
+        raise PvmError(f"model {path}: {error}") from error
     except (KeyError, json.JSONDecodeError, RecursionError) as error:
         raise PvmError(f"model {path}: its configuration cannot be read ({error})") from error
     if not isinstance(history, dict):

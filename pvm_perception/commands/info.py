@@ -1,0 +1,43 @@
+"""`info`: what is in a model file."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+EXAMPLE = "python -m pvm_perception info models/robot.safetensors"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    parser.add_argument("model", type=Path, nargs="?", help="model file (default: the shipped one)")
+    parser.add_argument("--json", action="store_true", help="the whole configuration as JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print layers, links, size and history of a model; nothing in it is executed."""
+    from pvm_perception.api import default_model
+    from pvm_perception.core.model_file import read_header
+
+    path = args.model or default_model()
+    header = read_header(path)
+    config, history = header["config"], header["history"]
+    if args.json:
+        print(json.dumps({"config": config.to_dict(), "history": history,
+                          "weights": header["weights"], "bytes": header["bytes"]}, indent=1))
+        return 0
+    print(f"{path}: {config.name}, {header['weights']:,} weights, {header['bytes'] / 1e6:.1f} MB")
+    print(f"input {config.width}x{config.height}, targets {', '.join(config.targets)}, "
+          f"schedule {config.schedule}, {'shared' if config.shared else 'own'} weights")
+    for layer in config.layers:
+        heard = [f"{k.kind} from {k.source}" + (f" (gain {k.gain:g})" if k.gain != 1 else "")
+                 for k in config.links if k.target == layer.name]
+        print(f"  {layer.name}: {layer.rows}x{layer.cols} units, code {layer.code}; "
+              f"hears {', '.join(heard)}")
+    if history:
+        print(f"trained on {history.get('frames', 0):,} frames of {history.get('clips', 0):,} "
+              f"scenes in {history.get('seconds', 0) / 3600:.1f} h")
+        for name, value in (history.get("validation") or {}).items():
+            print(f"  {name} {value:.3f}")
+    return 0

@@ -1,0 +1,51 @@
+"""`simulate`: simulated frames with their truth, as a labelled sequence."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from pvm_perception.errors import PvmError
+from pvm_perception.types import TARGETS
+
+EXAMPLE = "python -m pvm_perception simulate --output build/scene --frames 300 --seed 1"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    parser.add_argument("--output", type=Path, required=True, help="folder to write")
+    parser.add_argument("--frames", type=int, default=300, help="how many")
+    parser.add_argument("--seed", type=int, default=0, help="fixes every pixel")
+    parser.add_argument("--width", type=int, default=640)
+    parser.add_argument("--height", type=int, default=480)
+    parser.add_argument("--fps", type=float, default=30.0, help="frames a second")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write frames/*.jpg and groundtruth.csv."""
+    import cv2
+    from tqdm import tqdm
+
+    from pvm_perception.streams.groundtruth import write_groundtruth
+    from pvm_perception.streams.simulated import SimulatedStream
+
+    if args.frames < 1 or args.seed < 0 or args.fps <= 0:
+        raise PvmError("--frames and --fps must be above 0, --seed must not be negative")
+    if not (64 <= args.width <= 4096 and 64 <= args.height <= 4096):
+        raise PvmError("--width and --height must lie between 64 and 4096")
+    folder = args.output / "frames"
+    if folder.exists() and any(folder.iterdir()):
+        raise PvmError(f"{folder} is not empty; give another --output or remove it")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise PvmError(f"{folder} cannot be written: {error.strerror}") from error
+    stream = SimulatedStream(args.seed, (args.height, args.width), args.fps, args.frames)
+    labels = []
+    for frame in tqdm(stream, total=args.frames, unit="frame", disable=None):
+        name = f"{int(frame.name):06d}.jpg"
+        cv2.imwrite(str(folder / name), frame.image, [cv2.IMWRITE_JPEG_QUALITY, 95])
+        labels.append((name, frame.boxes))
+    write_groundtruth(args.output / "groundtruth.csv", labels, TARGETS)
+    print(f"{args.frames} frames in {args.output}")
+    return 0

@@ -1,0 +1,60 @@
+"""Shared pieces: the command line as a user starts it, pictures, small networks."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pvm_perception.core.config import HierarchyConfig, Layer, Link
+
+ROOT = Path(__file__).resolve().parent.parent
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+
+@pytest.fixture
+def command_line():
+    """Run `python -m pvm_perception ...` as a process; return it when it ended."""
+    def run(*args, timeout=240, **kwargs):
+        return subprocess.run([sys.executable, "-m", "pvm_perception", *map(str, args)], cwd=ROOT,
+                              capture_output=True, text=True, timeout=timeout, check=False,
+                              **kwargs)
+    return run
+
+
+@pytest.fixture(scope="session")
+def simulated(tmp_path_factory):
+    """Return a simulated labelled sequence of 60 frames with a ball in view."""
+    import cv2
+
+    from pvm_perception.streams.groundtruth import write_groundtruth
+    from pvm_perception.streams.simulated import SimulatedStream
+    from pvm_perception.types import TARGETS
+
+    folder = tmp_path_factory.mktemp("simulated")
+    (folder / "frames").mkdir()
+    labels = []
+    for frame in SimulatedStream(3, (240, 320), 30.0, 60):
+        name = f"{int(frame.name):04d}.jpg"
+        cv2.imwrite(str(folder / "frames" / name), frame.image)
+        labels.append((name, frame.boxes))
+    write_groundtruth(folder / "groundtruth.csv", labels, TARGETS)
+    return folder
+
+
+def tiny(**changes):
+    """Return the configuration of a network that runs in microseconds."""
+    links = [Link("input", "L1", "feedforward"), Link("L1", "L1", "lateral", 1),
+             Link("L1", "L2", "feedforward"), Link("L2", "L2", "lateral", 1),
+             Link("L2", "L3", "feedforward"), Link("L2", "L1", "feedback"),
+             Link("L3", "L2", "feedback"), Link("L3", "L1", "global")]
+    values = {"name": "tiny", "height": 24, "width": 32, "block": 2, "links": tuple(links),
+              "layers": (Layer("L1", 6, 8, 12), Layer("L2", 3, 4, 10),
+                         Layer("L3", 1, 1, 8, children=(3, 4)))}
+    return HierarchyConfig(**(values | changes))
+
+
+def noise_images(n, batch=1, size=(24, 32), seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (n, batch, *size, 3), dtype=np.uint8)

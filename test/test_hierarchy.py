@@ -1,0 +1,208 @@
+"""The network: shapes, wiring, state, learning."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from conftest import noise_images, tiny
+
+from pvm_perception.core import wiring
+from pvm_perception.core.config import HierarchyConfig, Layer, Learning, Link, preset
+from pvm_perception.core.hierarchy import Hierarchy, weight_shapes
+from pvm_perception.errors import PvmError
+
+
+@pytest.mark.parametrize("name", ["robot", "paper"])
+def test_presets_run_and_learn(name):
+    config = preset(name)
+    network = Hierarchy(config, batch=2)
+    images = np.random.default_rng(0).integers(0, 256, (3, 2, config.height, config.width, 3),
+                                               dtype=np.uint8)
+    for image in images:
+        out = network.step(image)
+        losses = network.learn()
+    layer = config.layers[0]
+    assert out.shape[0] == 2
+    assert out.shape[3] == len(config.targets)
+    assert network.predicted_images().shape == images[0].shape
+    assert network.surprise().shape == (2, layer.rows, layer.cols)
+    assert np.isfinite([losses.prediction, losses.copy, losses.gradient]).all()
+    for encoder, spec in zip(network.encoders, config.layers, strict=True):
+        assert encoder.h.shape == (2, spec.rows * spec.cols, spec.code)
+
+
+def test_paper_preset_has_the_papers_shape():
+    config = preset("paper")
+    assert [(k.rows, k.cols, k.code) for k in config.layers] == [
+        (s, s, 49) for s in (16, 8, 4, 3, 2, 1)]
+    assert config.learning.momentum == 0.5
+    starts = {k.kind: k.start for k in config.links if k.kind != "feedforward"}
+    assert starts == {"lateral": 100_000, "feedback": 700_000, "global": 900_000}
+    total = sum(int(np.prod(s)) for s in weight_shapes(config).values())
+    assert 21e6 < total < 25e6
+
+
+def test_configuration_survives_plain_data():
+    for name in ("robot", "paper"):
+        assert HierarchyConfig.from_dict(preset(name).to_dict()) == preset(name)
+
+
+@pytest.mark.parametrize("kind", ["lateral", "feedback", "global"])
+def test_removing_a_link_changes_only_what_it_should(kind):
+    """The first frame has no past to hear; afterwards only the target and what hears it differ."""
+    whole = tiny()
+    link = next(k for k in whole.links if k.kind == kind and k.target == "L1")
+    cut = dataclasses.replace(whole, links=tuple(
+        dataclasses.replace(k, gain=0.0) if k is link else k for k in whole.links))
+    a, b = Hierarchy(whole, seed=1), Hierarchy(cut, seed=1)
+    first, second = noise_images(2)
+    a.step(first), b.step(first)
+    for x, y in zip(a.encoders, b.encoders, strict=True):
+        np.testing.assert_array_equal(x.h, y.h)
+    a.step(second), b.step(second)
+    encoder = a.encoders[0]
+    place = encoder.slices[1 + len(encoder.terms) + encoder.hears_error
+                           + [k for k, _ in encoder.context].index(link)]
+    others = np.ones(encoder.inputs, bool)
+    others[place] = False
+    np.testing.assert_array_equal(encoder.x[..., others], b.encoders[0].x[..., others])
+    assert (b.encoders[0].x[..., place] == 0).all()
+    assert np.abs(encoder.h - b.encoders[0].h).max() > 1e-3
+
+
+def test_a_gain_grades_a_link():
+    whole = tiny()
+    half = dataclasses.replace(whole, links=tuple(
+        dataclasses.replace(k, gain=0.5) if k.kind == "lateral" else k for k in whole.links))
+    a, b = Hierarchy(whole, seed=1), Hierarchy(half, seed=1)
+    for image in noise_images(2):
+        before = a.sources["L1"].now.copy()
+        a.step(image), b.step(image)
+    assert before.any()
+    encoder = a.encoders[0]
+    index = [k.kind for k, _ in encoder.context].index("lateral")
+    place = encoder.slices[1 + len(encoder.terms) + encoder.hears_error + index]
+    np.testing.assert_allclose(b.encoders[0].x[..., place], 0.5 * encoder.x[..., place], atol=1e-6)
+
+
+def test_links_and_layers_start_when_they_are_told():
+    config = tiny()
+    links = tuple(dataclasses.replace(k, start=2) if k.kind == "lateral" else k
+                  for k in config.links)
+    layers = (*config.layers[:2], dataclasses.replace(config.layers[2], start=3))
+    network = Hierarchy(dataclasses.replace(config, links=links, layers=layers))
+    heard, ran = [], []
+    encoder = network.encoders[0]
+    index = [k.kind for k, _ in encoder.context].index("lateral")
+    place = encoder.slices[1 + len(encoder.terms) + encoder.hears_error + index]
+    for image in noise_images(5):
+        network.step(image)
+        heard.append(bool(encoder.x[..., place].any()))
+        ran.append(bool(network.encoders[2].h.any()))
+        network.learn()
+    assert heard == [False, False, True, True, True]
+    assert ran == [False, False, False, True, True]
+
+
+def test_streams_of_a_batch_do_not_hear_each_other():
+    config, images = tiny(), noise_images(4, batch=3)
+    together = Hierarchy(config, 3, seed=2)
+    alone = Hierarchy(config, 1, seed=2)
+    for image in images:
+        out, single = together.step(image), alone.step(image[1:2])
+    np.testing.assert_allclose(out[1], single[0], atol=1e-5)
+
+
+def test_reset_forgets_one_stream_and_keeps_weights():
+    network = Hierarchy(tiny(), 2, seed=2)
+    fresh = Hierarchy(tiny(), 2, seed=2)
+    images = noise_images(3, batch=2)
+    for image in images[:2]:
+        network.step(image)
+    network.reset(np.array([True, False]))
+    out, first = network.step(images[2]), fresh.step(images[2])
+    np.testing.assert_allclose(out[0], first[0], atol=1e-5)
+    assert np.abs(out[1] - first[1]).max() > 1e-6
+
+
+@pytest.mark.parametrize(("output", "activation", "shared"), [
+    ("change", "tanh", True), ("linear", "tanh", True), ("activation", "polynomial", False)])
+def test_learns_to_predict_a_moving_pattern(output, activation, shared):
+    """A pattern that moves two pixels a frame: the forecast must beat repeating the last frame."""
+    low = 0.0 if output == "activation" else -1.0
+    learning = (Learning(rate=2e-3) if shared
+                else Learning("momentum", rate=0.02, momentum=0.5, clip=0.0))
+    network = Hierarchy(tiny(output=output, activation=activation, shared=shared, low=low,
+                             learning=learning), 4, seed=0)
+    y, x = np.mgrid[:24, :32]
+    shift = np.arange(4) * 3
+
+    def frame(t):
+        wave = [np.sin((x + 2 * t + s) * 2 * np.pi / 16) * np.cos(y * 2 * np.pi / 12)
+                for s in shift]
+        return np.repeat((127.5 + 120 * np.stack(wave))[..., None], 3, 3).astype(np.uint8)
+
+    losses = []
+    for t in range(600 if shared else 1500):
+        network.step(frame(t))
+        losses.append(network.learn(rate=learning.rate))
+    prediction = np.mean([k.prediction for k in losses[-50:]])
+    copy = np.mean([k.copy for k in losses[-50:]])
+    print(f"\n{output}: prediction error {prediction:.5f}, copying the last frame {copy:.5f}")
+    assert prediction < 0.5 * copy
+
+
+def test_learning_from_one_stream_at_a_time():
+    """A single stream without labels, as on a robot: what recurs is predicted ever better."""
+    network = Hierarchy(tiny(), 1, seed=0)
+    y, x = np.mgrid[:24, :32]
+    errors = []
+    for t in range(800):
+        image = np.repeat((127 + 100 * np.sin((x + t) / 2.5 + y / 4))[..., None], 3, 2)
+        network.step(image.astype(np.uint8)[None])
+        errors.append(network.learn(rate=5e-4).prediction)
+    early, middle, late = (np.mean(errors[a:b]) for a, b in ((1, 50), (50, 150), (500, 800)))
+    assert late < middle / 2 < early / 4
+
+
+def test_blocks_tile_or_overlap_and_cover_everything():
+    tiles = wiring.block_index((24, 32), (12, 16), (2, 2))
+    assert sorted(tiles.ravel()) == list(range(24 * 32))
+    overlapping = wiring.block_index((4, 4), (3, 3), (2, 2))
+    assert set(overlapping.ravel()) == set(range(16))
+
+
+def test_neighbours_outside_are_the_row_of_zeros():
+    index = wiring.neighbour_index((3, 4), (3, 4), 1, "square")
+    assert index.shape == (12, 9)
+    assert (index[0] == 12).sum() == 5  # a corner hears four of nine
+
+
+@pytest.mark.parametrize("bad", [
+    {"layers": ()}, {"height": 25}, {"targets": ()}, {"targets": ("a", "a")},
+    {"links": ()}, {"links": (Link("input", "L1", "feedforward"),)},
+    {"layers": (Layer("input"),)},
+])
+def test_a_wrong_configuration_is_refused_in_one_line(bad):
+    with pytest.raises(PvmError) as error:
+        tiny(**bad)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("images", [np.zeros((1, 24, 31, 3), np.uint8),
+                                    np.zeros((1, 24, 32, 3), np.float32)])
+def test_wrong_images_are_refused(images):
+    with pytest.raises(PvmError, match="takes uint8 images"):
+        Hierarchy(tiny()).step(images)
+
+
+def test_a_gradient_that_is_not_finite_changes_nothing():
+    network = Hierarchy(tiny())
+    for image in noise_images(2):
+        network.step(image)
+        network.learn()
+    before = {k: v.copy() for k, v in network.weights.items()}
+    network.encoders[0].error[...] = np.nan
+    network.learn()
+    for name, value in before.items():
+        np.testing.assert_array_equal(network.weights[name], value)

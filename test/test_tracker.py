@@ -1,0 +1,110 @@
+"""The track manager: the whole life of a track, and what must not be one."""
+
+import dataclasses
+
+import pytest
+
+from pvm_perception.errors import PvmError
+from pvm_perception.types import Detection
+from pvm_perception.vision.tracker import TrackerSettings, TrackManager
+
+
+def ball(x, y, score=0.9, side=40.0, target="green_ball"):
+    return Detection(target, x - side / 2, y - side / 2, side, side, score)
+
+
+SETTINGS = TrackerSettings(birth_score=0.4, keep_score=0.25, smoothing=0.5, box_smoothing=0.75,
+                           max_gap=8, coast=2)
+
+
+def test_the_whole_life_of_a_track():
+    manager = TrackManager(SETTINGS)
+    assert manager.update([ball(100, 100, 0.3)]) == []  # a first faint sight is not yet a track
+    for k in range(1, 6):
+        tracks = manager.update([ball(100 + 5 * k, 100, 0.8)])
+    (track,) = tracks  # born, and following
+    first = track.id
+    assert track.state == "confirmed"
+    assert abs(track.x + track.w / 2 - 125) < 5
+    (track,) = manager.update([])  # hidden: carried on along its way
+    assert track.state == "coasting"
+    assert track.x + track.w / 2 > 125
+    for _ in range(3):
+        tracks = manager.update(None)
+    assert tracks == []  # no longer reported, but remembered
+    tracks = manager.update([ball(160, 100, 0.9)])
+    tracks = manager.update([ball(165, 100, 0.9)])
+    assert [t.id for t in tracks] == [first]  # back with the same id
+    for _ in range(12):
+        tracks = manager.update([])
+    assert tracks == []
+    for k in range(4):
+        tracks = manager.update([ball(165, 100, 0.9)])
+    assert [t.id for t in tracks] != [first]  # forgotten: a new individual
+    assert len(tracks) == 1
+
+
+def test_hysteresis_keeps_a_track_through_weak_frames_that_would_not_bear_one():
+    manager = TrackManager(SETTINGS)
+    for _ in range(10):
+        assert manager.update([ball(50, 50, 0.3)]) == []
+    for _ in range(4):
+        manager.update([ball(50, 50, 0.8)])
+    for _ in range(10):
+        tracks = manager.update([ball(50, 50, 0.3)])
+    assert len(tracks) == 1
+    for _ in range(10):
+        tracks = manager.update([ball(50, 50, 0.1)])
+    assert tracks == []
+
+
+def test_two_instances_keep_their_ids_when_they_pass():
+    manager = TrackManager(SETTINGS)
+    for k in range(12):
+        tracks = manager.update([ball(50 + 10 * k, 50), ball(200 - 10 * k, 150)])
+    assert len({t.id for t in tracks}) == 2
+    upper = min(tracks, key=lambda t: t.y)
+    assert upper.x > 100
+    assert upper.id == 1 or upper.id == 2
+    assert abs(upper.x + upper.w / 2 - 160) < 6
+
+
+def test_targets_do_not_take_each_others_readouts():
+    manager = TrackManager(SETTINGS)
+    for _ in range(4):
+        tracks = manager.update([ball(50, 50), ball(52, 50, target="stop_sign")])
+    assert {t.target for t in tracks} == {"green_ball", "stop_sign"}
+
+
+def test_at_most_so_many_instances():
+    manager = TrackManager(dataclasses.replace(SETTINGS, max_instances=2))
+    for _ in range(4):
+        tracks = manager.update([ball(60 * k, 50, 0.9 - 0.05 * k) for k in range(5)])
+    assert len(tracks) == 2
+
+
+def test_reset_forgets_and_never_gives_an_id_twice():
+    manager = TrackManager(SETTINGS)
+    for _ in range(3):
+        before = manager.update([ball(50, 50)])
+    manager.reset()
+    assert manager.report() == []
+    for _ in range(3):
+        after = manager.update([ball(50, 50)])
+    assert after[0].id > before[0].id
+
+
+def test_forecast_moves_boxes_on_without_changing_the_track():
+    manager = TrackManager(SETTINGS)
+    for k in range(20):
+        now = manager.update([ball(100 + 4 * k, 100)])
+    ahead = manager.report(5)
+    assert ahead[0].x - now[0].x == pytest.approx(20, abs=6)
+    assert manager.report()[0].x == now[0].x
+
+
+@pytest.mark.parametrize("change", [{"birth_score": 1.5}, {"smoothing": 0.0},
+                                    {"keep_score": float("nan")}, {"max_instances": 0}])
+def test_settings_out_of_range_are_refused(change):
+    with pytest.raises(PvmError, match="must"):
+        TrackerSettings(**change)
