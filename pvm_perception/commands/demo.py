@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="folder for the video and the tables")
     parser.add_argument("--seconds", type=float, default=24.0, help="longest run")
     parser.add_argument("--fps", type=float, default=30.0, help="frames a second")
-    parser.add_argument("--seed", type=int, default=7, help="of the simulator")
+    parser.add_argument("--seed", type=int, default=0, help="of the simulator")
     parser.add_argument("--model", type=Path, help="model file instead of the shipped one")
 
 

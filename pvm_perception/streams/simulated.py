@@ -65,10 +65,12 @@ class Scene:
 
     def __init__(self, rng: Rng, frames: int, size: tuple[int, int],
                  photos: Sequence[np.ndarray] | None, supersample: int = 2,
-                 cast: tuple[str, ...] | None = None, calm: float = 1.0) -> None:
+                 cast: tuple[str, ...] | None = None, calm: float = 1.0,
+                 sizes: tuple[float, float] | None = None, hardest: float = 1.0) -> None:
+        self.sizes = sizes
         self.rng, self.frames, self.size, self.scale = rng, frames, size, supersample
         self.rows, self.cols = size[0] * supersample, size[1] * supersample
-        self.hard = rng.uniform(0, 1.0)
+        self.hard = rng.uniform(0, hardest)
         margin = 1.5
         self.place = background(rng, int(self.rows * margin), int(self.cols * margin), photos)
         self.calm = calm
@@ -116,7 +118,7 @@ class Scene:
                                      rng.uniform(0.3, 1.2)))
         order = rng.permutation(len(behind)) if rng.random() < 0.25 else np.arange(len(behind))
         self.things = [behind[k] for k in order] + front
-        if rng.random() < 0.25:  # seen against the light: things are darker than their place
+        if rng.random() < 0.35 * self.hard**0.5:  # seen against the light: things are darker than their place
             shade = np.float32([*[rng.uniform(0.25, 0.8)] * 3, 1])
             for thing in self.things:
                 thing.sprite = thing.sprite * shade
@@ -137,9 +139,9 @@ class Scene:
     def _target(self, name: str) -> list[Thing]:
         """Return a target with what belongs to it, back to front."""
         rng = self.rng
-        low, high = SIZES
+        low, high = self.sizes or SIZES
         size = float(np.exp(rng.uniform(np.log(low), np.log(high))))
-        if rng.random() < 0.35:
+        if self.sizes is None and rng.random() < 0.35:
             size = float(np.exp(rng.uniform(np.log(0.05), np.log(0.3))))
         texture = 48 if size < 0.12 else 96 if size < 0.35 else 160
         index = TARGETS.index(name)
@@ -338,12 +340,20 @@ class SimulatedStream:
         Frames a second, for the stamps.
     frames
         Stop after so many; None never stops.
+    seconds
+        How long each scene lasts.
+    sizes
+        Least and largest height of a target as a share of the frame's.
+    hardest
+        From 0 to 1, how bad light and lens may be; training clips go up to 1.
     """
 
     name = "simulated"
 
     def __init__(self, seed: int = 0, size: tuple[int, int] = (480, 640), fps: float = 30.0,
-                 frames: int | None = None, seconds: float = 4.0) -> None:
+                 frames: int | None = None, seconds: float = 3.0,
+                 sizes: tuple[float, float] = (0.1, 0.6), hardest: float = 0.3) -> None:
+        self.sizes, self.hardest = sizes, hardest
         self.seed, self.size, self.fps, self.length = seed, size, fps, frames
         self.scene_frames = max(2, round(seconds * fps))
 
@@ -353,7 +363,8 @@ class SimulatedStream:
         while True:
             rng = np.random.default_rng((self.seed, number))
             scene = Scene(rng, self.scene_frames, self.size, None, supersample=1,
-                          cast=casts[number % 4 if number % 8 < 7 else 0], calm=0.15)
+                          cast=casts[number % 4 if number % 8 < 7 else 0], calm=0.15,
+                          sizes=self.sizes, hardest=self.hardest)
             for k in range(self.scene_frames):
                 if self.length is not None and index >= self.length:
                     return

@@ -1,0 +1,124 @@
+"""The tracker as a Python object."""
+
+import numpy as np
+import pytest
+
+from pvm_perception import Tracker
+from pvm_perception.errors import PvmError
+from pvm_perception.streams.simulated import SimulatedStream
+
+
+@pytest.fixture(scope="module")
+def frames():
+    return [f.image for f in SimulatedStream(3, (240, 320), 30.0, 12)]
+
+
+def test_a_stream_of_frames(frames):
+    tracker = Tracker()
+    for k, image in enumerate(frames):
+        for t in tracker.update(image, k / 30):
+            assert t.target in tracker.targets
+            assert 0 <= t.score <= 1
+            assert t.w > 0 and t.h > 0
+    heat, surprise = tracker.heatmap("green_ball"), tracker.surprise()
+    assert heat.shape == surprise.shape == (24, 32)
+    assert heat.min() >= 0 and heat.max() <= 1
+    assert tracker.prediction().dtype == np.uint8
+    forecast, copy = tracker.prediction_error()
+    assert forecast > 0 and copy > 0
+    assert tracker.info()["weights"] < 1_000_000
+
+
+def test_the_same_stream_gives_the_same_tracks(frames):
+    def run():
+        tracker = Tracker()
+        return [tracker.update(image, k / 30) for k, image in enumerate(frames)]
+    assert run() == run()
+
+
+def test_time_that_jumps_back_resets_state_and_tracks_and_keeps_weights(frames):
+    tracker, fresh = Tracker(learn=True), None
+    for k, image in enumerate(frames):
+        tracker.update(image, 100 + k / 30)
+    version = tracker.model_version
+    assert version == len(frames)
+    tracker.learning = False
+    tracker.update(frames[0], 5.0)
+    assert np.isnan(tracker.prediction_error()).all()  # no frame before this one
+    assert tracker.model_version == version
+    fresh = Tracker()
+    fresh.update(frames[0], 5.0)
+    assert tracker.heatmap("green_ball") == pytest.approx(fresh.heatmap("green_ball"), abs=0.2)
+
+
+def test_learning_changes_the_prediction_and_can_be_saved(frames, tmp_path):
+    tracker = Tracker(learn=True)
+    for _ in range(3):
+        for image in frames:
+            tracker.update(image)
+    tracker.save(tmp_path / "learnt.safetensors")
+    again = Tracker(model=tmp_path / "learnt.safetensors")
+    tracker.reset()
+    tracker.learning = False
+    for image in frames[:3]:
+        tracker.update(image), again.update(image)
+    np.testing.assert_array_equal(tracker.prediction(), again.prediction())
+    shipped = Tracker()
+    for image in frames[:3]:
+        shipped.update(image)
+    assert (shipped.surprise() != again.surprise()).any()
+
+
+def test_learning_from_the_stream_lowers_its_surprise(frames):
+    tracker, still = Tracker(learn=True), Tracker()
+    learnt = fixed = 0.0
+    for round_ in range(12):
+        for image in frames:
+            tracker.update(image), still.update(image)
+            if round_ == 11:
+                learnt += tracker.prediction_error()[0]
+                fixed += still.prediction_error()[0]
+    assert learnt < fixed
+
+
+@pytest.mark.parametrize("size", [(480, 640), (200, 900), (33, 47), (1080, 1920)])
+def test_any_resolution_and_a_change_of_it(size, frames):
+    tracker = Tracker()
+    tracker.update(frames[0], 0.0)
+    for k in range(3):
+        tracks = tracker.update(np.full((*size, 3), 90 + k, np.uint8), 0.1 + k / 30)
+    for t in tracks:
+        assert -1 <= t.x and t.x + t.w <= size[1] * 1.3
+
+
+def test_a_missing_frame_ages_tracks():
+    tracker = Tracker()
+    assert tracker.update(None, 0.0) == []
+
+
+@pytest.mark.parametrize("image", [
+    np.zeros((10, 10), np.uint8), np.zeros((10, 10, 3), float), np.zeros((0, 10, 3), np.uint8),
+    "image.jpg", np.zeros((10, 10, 4), np.uint8)])
+def test_what_is_no_image_is_refused(image):
+    with pytest.raises(PvmError, match="image must be"):
+        Tracker().update(image)
+
+
+@pytest.mark.parametrize(("arguments", "words"), [
+    ({"targets": ("cat",)}, "unknown target 'cat'"), ({"targets": ()}, "no target"),
+    ({"device": "tpu"}, "device"), ({"model": "/nowhere/x.safetensors"}, "cannot be opened")])
+def test_wrong_arguments_are_refused(arguments, words):
+    with pytest.raises(PvmError, match=words):
+        Tracker(**arguments)
+
+
+def test_cuda_without_a_gpu_says_what_to_do():
+    try:
+        import cupy
+
+        cupy.zeros(1)
+    except Exception:
+        with pytest.raises(PvmError, match="use device 'cpu'"):
+            Tracker(device="cuda")
+    else:
+        assert Tracker(device="cuda").device == "cuda"

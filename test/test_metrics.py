@@ -1,0 +1,62 @@
+"""Measures against cases that can be worked out by hand."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pvm_perception.learning import metrics
+from pvm_perception.learning.evaluate import shot
+from pvm_perception.types import Box, Frame, Track
+
+side = st.floats(0.1, 100)
+place = st.floats(-100, 100)
+box = st.tuples(place, place, side, side).map(np.array)
+
+
+@given(a=box, b=box)
+def test_overlap_is_symmetric_and_bounded(a, b):
+    value = metrics.overlap(a, b)
+    assert 0 <= value <= 1 + 1e-9
+    assert value == pytest.approx(metrics.overlap(b, a))
+    assert metrics.overlap(a, a) == pytest.approx(1)
+
+
+def test_overlap_by_hand():
+    assert metrics.overlap(np.array([0, 0, 2, 2]), np.array([1, 0, 2, 2])) == pytest.approx(1 / 3)
+
+
+def test_success_auc_by_hand():
+    assert metrics.success_auc(np.ones(5)) == pytest.approx(0.995, abs=0.006)
+    assert metrics.success_auc(np.zeros(5)) == pytest.approx(0, abs=0.006)
+    assert metrics.success_auc(np.array([0.5, 0.5])) == pytest.approx(0.5, abs=0.006)
+
+
+def test_precision_by_hand():
+    assert metrics.precision_at([5, 20, 21, np.inf], 20) == 0.5
+    assert metrics.normalised_precision([0, 0]) == 1
+    assert metrics.normalised_precision([0.25, 0.25]) == pytest.approx(0.5, abs=0.02)
+
+
+def test_long_term_takes_the_best_threshold():
+    """Frame 3 is a loud false alarm with the lowest score: leaving it out is best."""
+    result = metrics.long_term(np.array([0.8, 0.6, 0.0, 0.0]), np.array([0.9, 0.8, 0.1, -1]),
+                               np.array([True, True, False, True]))
+    assert result["precision"] == pytest.approx(0.7)
+    assert result["recall"] == pytest.approx(1.4 / 3)
+
+
+def test_presence_by_hand():
+    said, there = np.array([1, 1, 0, 0], bool), np.array([1, 0, 1, 0], bool)
+    assert metrics.presence(said, there) == {"presence_f1": 0.5, "false_alarms": 0.5}
+    assert np.isnan(metrics.presence(said, np.ones(4, bool))["false_alarms"])
+
+
+def test_finding_any_instance_is_right():
+    image = np.zeros((100, 320, 3), np.uint8)
+    frame = Frame(image, "0", boxes=(Box("a", 0, 0, 10, 10), Box("a", 50, 50, 10, 10)))
+    s = shot(frame, "a", [Track("a", 50, 50, 10, 10, 0.9, 1), Track("b", 0, 0, 10, 10, 1.0, 2)])
+    assert s.iou == pytest.approx(1)
+    assert s.error == 0
+    missed = shot(frame, "a", [])
+    assert (missed.iou, missed.score, missed.present) == (0, -1, True)

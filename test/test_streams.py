@@ -1,0 +1,152 @@
+"""Streams and labels: what is there comes out, what is broken is named."""
+
+import cv2
+import numpy as np
+import pytest
+
+from pvm_perception.errors import PvmError
+from pvm_perception.learning.pool import ClipPool, ClipRecipe
+from pvm_perception.streams.files import open_stream
+from pvm_perception.streams.groundtruth import read_groundtruth, write_groundtruth
+from pvm_perception.streams.simulated import SimulatedStream, make_clip
+from pvm_perception.types import Box
+from pvm_perception.vision.frame import View, network_input
+
+
+def test_clips_are_fixed_by_their_seed():
+    a, b, c = make_clip(5, 4), make_clip(5, 4), make_clip(6, 4)
+    np.testing.assert_array_equal(a.images, b.images)
+    np.testing.assert_array_equal(a.truth, b.truth)
+    assert (a.images != c.images).any()
+
+
+def test_clips_hold_all_there_is_to_learn():
+    present = {0: 0, 1: 0, None: 0}
+    heights = []
+    for seed in range(120):
+        clip = make_clip(seed, 2)
+        assert clip.images.shape == (2, 144, 192, 3)
+        rows = clip.truth[1]
+        rows = rows[rows[:, 0] >= 0]
+        for target, x, y, w, h, visible in rows:
+            assert w > 0 and h > 0 and 0 <= visible <= 1
+            assert x >= -0.5 and y >= -0.5 and x + w <= 192.5 and y + h <= 144.5
+            present[int(target)] += 1
+            heights.append(h)
+        present[None] += not len(rows)
+    assert min(present.values()) >= 8
+    assert min(heights) < 12
+    assert max(heights) > 70
+
+
+def test_a_simulated_box_lies_on_its_target():
+    """A stop sign's box is redder than the frame around it, on average."""
+    hits = total = 0
+    for frame in SimulatedStream(2, (240, 320), 30.0, 480, seconds=0.4):
+        for b in frame.boxes:
+            if b.target != "stop_sign" or b.visible < 0.9 or b.h < 24:
+                continue
+            total += 1
+            part = frame.image[int(b.y):int(b.y + b.h), int(b.x):int(b.x + b.w)].astype(int)
+            around = frame.image.astype(int)
+            red = (part[..., 2] - part[..., 1]).mean()
+            hits += red > (around[..., 2] - around[..., 1]).mean()
+    assert total > 10
+    assert hits > 0.9 * total
+
+
+def test_workers_render_the_same_clips_in_order_of_their_numbers():
+    recipe = ClipRecipe((72, 96), 3, 5, seed=9)
+    pool = ClipPool(recipe, workers=1)
+    try:
+        first = [pool.clip() for _ in range(3)]
+    finally:
+        pool.close()
+    again = ClipPool(recipe, workers=1)
+    try:
+        for images, truth in first:
+            other, labels = again.clip()
+            np.testing.assert_array_equal(images, other)
+            np.testing.assert_array_equal(truth, labels)
+    finally:
+        again.close()
+
+
+def test_folder_leaves_a_damaged_image_out_and_names_it(simulated, tmp_path, capsys):
+    frames = sorted((simulated / "frames").iterdir())[:5]
+    for path in frames:
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    cut = tmp_path / frames[2].name
+    cut.write_bytes(cut.read_bytes()[:3000])
+    (tmp_path / "notes.txt").write_text("no image")
+    names = [f.name for f in open_stream(tmp_path)]
+    assert names == [p.name for k, p in enumerate(frames) if k != 2]
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 1
+    assert frames[2].name in lines[0]
+
+
+def test_video_gives_its_frames_with_stamps(tmp_path):
+    path = str(tmp_path / "clip.mp4")
+    writer = cv2.VideoWriter(path, cv2.VideoWriter_fourcc(*"mp4v"), 20.0, (64, 48))
+    for k in range(7):
+        writer.write(np.full((48, 64, 3), 30 * k, np.uint8))
+    writer.release()
+    frames = list(open_stream(path))
+    assert [f.name for f in frames] == [str(k) for k in range(7)]
+    assert frames[2].stamp == pytest.approx(0.1)
+    assert frames[0].image.shape == (48, 64, 3)
+
+
+@pytest.mark.parametrize("make", [
+    lambda p: p / "nothing", lambda p: p, lambda p: _file(p, "a.mp4", b""),
+    lambda p: _file(p, "a.mp4", b"no video"), lambda p: _file(p, "a.mcap", b"x")])
+def test_inputs_that_hold_nothing(tmp_path, make):
+    with pytest.raises(PvmError) as error:
+        list(open_stream(make(tmp_path)))
+    assert "\n" not in str(error.value)
+
+
+def _file(folder, name, data):
+    (folder / name).write_bytes(data)
+    return folder / name
+
+
+def test_labels_round_trip(tmp_path):
+    path = tmp_path / "groundtruth.csv"
+    boxes = (Box("green_ball", 1.5, 2, 3, 4, 0.5), Box("green_ball", 9, 9, 2, 2))
+    write_groundtruth(path, [("a.jpg", boxes), ("b.jpg", ())], ("green_ball", "stop_sign"))
+    truth = read_groundtruth(path)
+    assert truth.boxes == {"a.jpg": boxes, "b.jpg": ()}
+    assert truth.targets == ("green_ball", "stop_sign")
+
+
+@pytest.mark.parametrize(("text", "words"), [
+    ("frame,target,x,y,w\n", "no column 'h'"), ("", "no column 'frame'"),
+    ("frame,target,x,y,w,h\na.jpg,green_ball,1,2,x,4\n", "line 2"),
+    ("frame,target,x,y,w,h\na.jpg,green_ball,1,2,,4\n", "line 2"),
+    ("frame,target,x,y,w,h\na.jpg,green_ball,1,2,-3,4\n", "line 2"),
+    ("frame,target,x,y,w,h\n,green_ball,1,2,3,4\n", "line 2"),
+    ("frame,target,x,y,w,h\na.jpg,green_ball,nan,2,3,4\n", "line 2")])
+def test_wrong_labels_are_named(tmp_path, text, words):
+    path = tmp_path / "groundtruth.csv"
+    path.write_text(text)
+    with pytest.raises(PvmError, match=words):
+        read_groundtruth(path)
+
+
+@pytest.mark.parametrize("source", [(480, 640), (720, 1280), (640, 350), (144, 192), (50, 40),
+                                    (1080, 1920), (100, 900)])
+def test_boxes_survive_the_way_to_the_network_and_back(source):
+    view = View.fit(source, (144, 192))
+    box = np.array([source[1] * 0.3, source[0] * 0.2, source[1] * 0.4, source[0] * 0.5])
+    np.testing.assert_allclose(view.to_source(view.to_network(box)), box, atol=1e-6)
+    image = np.zeros((*source, 3), np.uint8)
+    x, y, w, h = box.round().astype(int)
+    image[y:y + h, x:x + w] = 255
+    small = network_input(image, view)
+    assert small.shape == (144, 192, 3)
+    bright = np.argwhere(small[..., 0] > 127 + 60)
+    nx, ny, nw, nh = view.to_network(box)
+    assert abs(bright[:, 1].min() - nx) <= 1.5
+    assert abs(bright[:, 0].max() + 1 - ny - nh) <= 1.5
