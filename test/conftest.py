@@ -36,7 +36,7 @@ def simulated(tmp_path_factory):
     folder = tmp_path_factory.mktemp("simulated")
     (folder / "frames").mkdir()
     labels = []
-    for frame in SimulatedStream(3, (240, 320), 30.0, 60):
+    for frame in SimulatedStream(0, (240, 320), 30.0, 60):
         name = f"{int(frame.name):04d}.jpg"
         cv2.imwrite(str(folder / "frames" / name), frame.image)
         labels.append((name, frame.boxes))

@@ -157,7 +157,8 @@ class Trainer:
             self.history["steps"] = network.step_count
             self.history["seconds"] = spent + now - begin
             self.history["clips"] = pool.clips
-            done = self.stopped or share >= 1.0
+            enough = o.frames is not None and self.history["frames"] - frames_before >= o.frames
+            done = self.stopped or share >= 1.0 or enough
             if done or now - last > o.validate_every or step in (500,):
                 bar.update(round(now - begin) - bar.n)
                 validation = self.check(exam, losses, rate,

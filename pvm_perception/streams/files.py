@@ -39,8 +39,9 @@ class FolderStream:
     def __iter__(self) -> Iterator[Frame]:
         self.unreadable = []
         for k, path in enumerate(self.paths):
-            data = cv2.imread(str(path), cv2.IMREAD_COLOR)
-            if data is None or not _complete(path):
+            # looked at first, because the JPEG decoder has its own way of complaining
+            data = cv2.imread(str(path), cv2.IMREAD_COLOR) if _complete(path) else None
+            if data is None:
                 self.unreadable.append(path.name)
                 warn(f"{path} is damaged or cut short; left out")
                 continue

@@ -1,0 +1,340 @@
+"""The node over real DDS: a process of its own, as a robot runs it."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from array import array
+
+import numpy as np
+import pytest
+from conftest import ROOT
+
+rclpy = pytest.importorskip("rclpy", reason="ROS 2 is not installed; run `make setup`")
+
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus  # noqa: E402
+from lifecycle_msgs.msg import Transition  # noqa: E402
+from lifecycle_msgs.srv import ChangeState, GetState  # noqa: E402
+from rcl_interfaces.srv import DescribeParameters, ListParameters, SetParameters  # noqa: E402
+from rclpy.executors import SingleThreadedExecutor  # noqa: E402
+from rclpy.parameter import Parameter  # noqa: E402
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy  # noqa: E402
+from sensor_msgs.msg import CompressedImage, Image  # noqa: E402
+from std_srvs.srv import SetBool, Trigger  # noqa: E402
+from vision_msgs.msg import Detection2DArray, LabelInfo, VisionInfo  # noqa: E402
+
+from pvm_perception.ros import parameters  # noqa: E402
+from pvm_perception.ros.image_codec import fill_image  # noqa: E402
+from pvm_perception.streams.simulated import SimulatedStream  # noqa: E402
+
+ENV = {"ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST", "FASTDDS_BUILTIN_TRANSPORTS": "LARGE_DATA",
+       "ROS_DOMAIN_ID": str(random.SystemRandom().randrange(1, 100))}
+LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+BEST_EFFORT = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
+
+
+class Robot:
+    """The test's own side: publishes a camera, keeps what the node says."""
+
+    def __init__(self):
+        os.environ.update(ENV)
+        rclpy.init()
+        self.node = rclpy.create_node("robot")
+        self.executor = SingleThreadedExecutor()
+        self.executor.add_node(self.node)
+        self.heard = {}
+
+    def listen(self, kind, topic, qos=10):
+        self.heard[topic] = []
+        self.node.create_subscription(kind, topic, self.heard[topic].append, qos)
+
+    def until(self, condition, seconds=20):
+        deadline = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < deadline, "waited in vain"
+            self.executor.spin_once(timeout_sec=0.02)
+
+    def spin(self, seconds):
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            self.executor.spin_once(timeout_sec=0.02)
+
+    def call(self, kind, name, **fields):
+        client = self.node.create_client(kind, name)
+        try:
+            self.until(client.service_is_ready)
+            future = client.call_async(kind.Request(**fields))
+            self.until(future.done)
+            return future.result()
+        finally:
+            self.node.destroy_client(client)
+
+    def close(self):
+        self.node.destroy_node()
+        self.executor.shutdown()
+        rclpy.try_shutdown()
+
+
+@pytest.fixture(scope="module")
+def robot():
+    robot = Robot()
+    yield robot
+    robot.close()
+
+
+@pytest.fixture(scope="module")
+def images():
+    return [f.image for f in SimulatedStream(0, (240, 320), 30.0, 30)]
+
+
+@pytest.fixture
+def start():
+    """Start the node as a process; end it, and check that it ended as it should."""
+    running = []
+
+    def run(*arguments, name="pvm_tracker"):
+        process = subprocess.Popen(
+            [sys.executable, "-m", "pvm_perception", "tracker", "--ros-args", "-r",
+             f"__node:={name}", "-r", f"image:=/{name}/camera", "-r",
+             f"detections:=/{name}/detections", "-r",
+             f"image/compressed:=/{name}/camera/compressed", *arguments],
+            cwd=ROOT, env=os.environ | ENV, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            text=True)
+        running.append(process)
+        return process
+
+    yield run
+    for process in running:
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=20)
+        assert (process.returncode, errors) == (0, "")
+
+
+def picture(image, stamp=None, encoding="bgr8"):
+    message = fill_image(Image(), image, encoding, Image().header)
+    message.header.frame_id = "camera_optical"
+    if stamp is not None:
+        message.header.stamp.sec, message.header.stamp.nanosec = int(stamp), int(stamp % 1 * 1e9)
+    return message
+
+
+def feed(robot, publisher, images, topic, count, start=100.0, **kwargs):
+    """Publish until `count` more answers came."""
+    goal, k = len(robot.heard[topic]) + count, 0
+
+    def done():
+        nonlocal k
+        publisher.publish(picture(images[k % len(images)], start + k / 30, **kwargs))
+        k += 1
+        robot.spin(0.03)
+        return len(robot.heard[topic]) >= goal
+    robot.until(done, 30)
+
+
+@pytest.mark.parametrize("reliability", ["best_effort", "reliable"])
+def test_frames_in_detections_out(robot, start, images, reliability):
+    """One answer per frame with the image's header, whatever reliability the camera offers."""
+    name = f"node_{reliability}"
+    topic = f"/{name}/detections"
+    robot.listen(Detection2DArray, topic)
+    qos = BEST_EFFORT if reliability == "best_effort" else QoSProfile(depth=5)
+    publisher = robot.node.create_publisher(Image, f"/{name}/camera", qos)
+    start(name=name)
+    feed(robot, publisher, images, topic, 40)
+    answers = robot.heard[topic]
+    stamps = [m.header.stamp.sec + m.header.stamp.nanosec * 1e-9 for m in answers]
+    assert len(set(stamps)) == len(stamps)
+    assert stamps == sorted(stamps)
+    assert {m.header.frame_id for m in answers} == {"camera_optical"}
+    found = [d for m in answers for d in m.detections]
+    assert found
+    for d in found:
+        assert d.results[0].hypothesis.class_id in ("green_ball", "stop_sign")
+        assert 0 <= d.results[0].hypothesis.score <= 1
+        assert d.bbox.size_x > 0
+        assert int(d.id) > 0
+
+
+def test_bad_images_are_counted_and_survived(robot, start, images):
+    topic = "/bad/detections"
+    robot.listen(Detection2DArray, topic)
+    robot.listen(DiagnosticArray, "/diagnostics")
+    publisher = robot.node.create_publisher(Image, "/bad/camera", 5)
+    start("-p", "diagnostics_period:=0.2", name="bad")
+    feed(robot, publisher, images, topic, 3)
+    broken = [Image(), Image(height=4, width=4, encoding="bgr8", step=12),
+              Image(height=4, width=4, encoding="nonsense", step=12, data=array("B", bytes(48))),
+              Image(height=2**31, width=2**31, encoding="mono8", step=2**31)]
+    for message in broken:
+        publisher.publish(message)
+        robot.spin(0.15)
+
+    def malformed():
+        mine = [s for m in robot.heard["/diagnostics"] for s in m.status if s.name == "bad: tracker"]
+        return mine and int({v.key: v.value for v in mine[-1].values}["malformed images"]) >= 3
+    robot.until(malformed)
+    feed(robot, publisher, images, topic, 3)
+    feed(robot, publisher, [np.full((480, 200, 3), 99, np.uint8)], topic, 3, start=200.0)
+
+
+def test_time_that_jumps_back_is_a_new_beginning(robot, start, images):
+    topic = "/jump/detections"
+    robot.listen(Detection2DArray, topic)
+    publisher = robot.node.create_publisher(Image, "/jump/camera", 5)
+    start(name="jump")
+    feed(robot, publisher, images, topic, 8, start=1000.0)
+    feed(robot, publisher, images, topic, 8, start=5.0)
+    assert robot.heard[topic][-1].header.stamp.sec < 10
+
+
+def test_compressed_images(robot, start, images):
+    import cv2
+
+    topic = "/packed/detections"
+    robot.listen(Detection2DArray, topic)
+    publisher = robot.node.create_publisher(CompressedImage, "/packed/camera/compressed", 5)
+    start("-p", "image_transport:=compressed", name="packed")
+    _, data = cv2.imencode(".jpg", images[0])
+    good = CompressedImage(format="jpeg", data=array("B", data.tobytes()))
+    cut = CompressedImage(format="jpeg", data=array("B", data.tobytes()[:900]))
+
+    def done():
+        publisher.publish(cut)
+        publisher.publish(good)
+        robot.spin(0.05)
+        return len(robot.heard[topic]) >= 5
+    robot.until(done)
+
+
+def test_pictures_come_only_when_asked_for_and_services_answer(robot, start, images, tmp_path,
+                                                               monkeypatch):
+    monkeypatch.setenv("ROS_HOME", str(tmp_path))
+    topic = "/full/detections"
+    robot.listen(Detection2DArray, topic)
+    for name in ("debug_image", "heatmap", "prediction", "surprise"):
+        robot.listen(Image, f"/full/{name}")
+    robot.listen(VisionInfo, "/vision_info", LATCHED)
+    robot.listen(LabelInfo, "/label_info", LATCHED)
+    publisher = robot.node.create_publisher(Image, "/full/camera", 5)
+    start(name="full")
+    feed(robot, publisher, images, topic, 5)
+    robot.until(lambda: all(robot.heard[f"/full/{n}"] or feed(robot, publisher, images, topic, 1)
+                            for n in ("debug_image", "heatmap", "prediction", "surprise")))
+    surprise = robot.heard["/full/surprise"][-1]
+    assert (surprise.encoding, surprise.height, surprise.width) == ("32FC1", 24, 32)
+    assert robot.heard["/full/debug_image"][-1].width == 320
+    robot.until(lambda: robot.heard["/vision_info"] and robot.heard["/label_info"])
+    labels = robot.heard["/label_info"][-1]
+    assert [c.class_name for c in labels.class_map] == ["green_ball", "stop_sign"]
+    version = robot.heard["/vision_info"][-1].database_version
+    assert robot.call(SetBool, "/full/set_learning", data=True).success
+    feed(robot, publisher, images, topic, 5)
+    robot.until(lambda: robot.heard["/vision_info"][-1].database_version > version)
+    assert robot.call(Trigger, "/full/reset").success
+    saved = robot.call(Trigger, "/full/save_model")
+    assert saved.success
+    assert saved.message.startswith(str(tmp_path))
+    assert robot.call(SetBool, "/full/enable", data=False).success
+    before = len(robot.heard[topic])
+    for k in range(10):
+        publisher.publish(picture(images[k], 500 + k / 30))
+        robot.spin(0.03)
+    assert len(robot.heard[topic]) <= before + 1
+    assert robot.call(SetBool, "/full/enable", data=True).success
+    feed(robot, publisher, images, topic, 2, start=600.0)
+
+
+def test_every_parameter_is_described_and_bad_values_are_refused(robot, start):
+    start(name="told")
+    names = robot.call(ListParameters, "/told/list_parameters").result.names
+    ours = {f.name for f in parameters.all_settings()}
+    assert ours <= set(names)
+    described = robot.call(DescribeParameters, "/told/describe_parameters",
+                           names=sorted(ours)).descriptors
+    assert all(d.description for d in described)
+
+    def change(name, value):
+        request = [Parameter(name, value=value).to_parameter_msg()]
+        return robot.call(SetParameters, "/told/set_parameters", parameters=request).results[0]
+    assert change("birth_score", 0.6).successful
+    assert change("targets", ["stop_sign"]).successful
+    for name, value, words in (("birth_score", 2.0, "range"), ("targets", ["cat"], "unknown target"),
+                               ("device", "cuda", "fixed at start"), ("smoothing", "x", "type")):
+        result = change(name, value)
+        assert not result.successful
+        assert words in result.reason
+
+
+def test_silence_is_a_warning_that_names_the_topic(robot, start):
+    robot.listen(DiagnosticArray, "/diagnostics")
+    start("-p", "frame_timeout:=0.5", "-p", "diagnostics_period:=0.2", name="quiet")
+
+    def warned():
+        return any(s.level == DiagnosticStatus.WARN and "/quiet/camera" in s.message
+                   for m in robot.heard["/diagnostics"] for s in m.status
+                   if s.name.startswith("quiet"))
+    robot.until(warned)
+
+
+def test_lifecycle_by_hand(robot, start, images):
+    topic = "/slow/detections"
+    robot.listen(Detection2DArray, topic)
+    publisher = robot.node.create_publisher(Image, "/slow/camera", 5)
+    start("-p", "autostart:=false", name="slow")
+
+    def state():
+        return robot.call(GetState, "/slow/get_state").current_state.label
+
+    def go(transition):
+        assert robot.call(ChangeState, "/slow/change_state",
+                          transition=Transition(id=transition)).success
+    assert state() == "unconfigured"
+    go(Transition.TRANSITION_CONFIGURE)
+    go(Transition.TRANSITION_ACTIVATE)
+    assert state() == "active"
+    feed(robot, publisher, images, topic, 3)
+    go(Transition.TRANSITION_DEACTIVATE)
+    assert state() == "inactive"
+    go(Transition.TRANSITION_ACTIVATE)
+    feed(robot, publisher, images, topic, 3, start=300.0)
+    go(Transition.TRANSITION_DEACTIVATE)
+    go(Transition.TRANSITION_CLEANUP)
+    assert state() == "unconfigured"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_at_any_moment_ends_it_cleanly(robot, start, images, number):
+    name = f"end_{int(number)}"
+    publisher = robot.node.create_publisher(Image, f"/{name}/camera", 5)
+    for round_ in range(3):
+        process = start(name=name)
+        stop = threading.Event()
+
+        def camera(stop=stop):
+            while not stop.is_set():
+                publisher.publish(picture(images[0], time.time()))
+                time.sleep(0.01)
+        thread = threading.Thread(target=camera)
+        thread.start()
+        time.sleep(2.5 + 0.37 * round_)
+        process.send_signal(number)
+        process.wait(10)
+        stop.set()
+        thread.join()
+        # the exit code and stderr are checked by the fixture
+
+
+@pytest.mark.parametrize(("arguments", "words"), [
+    (["-p", "targets:=['cat']"], "unknown target"), (["-p", "smoothing:=7.0"], "smoothing"),
+    (["-p", "device:=tpu"], "device"), (["-p", "model:=/none/x"], "cannot be opened")])
+def test_bad_parameters_at_start(arguments, words):
+    process = subprocess.run([sys.executable, "-m", "pvm_perception", "tracker", "--ros-args",
+                              *arguments], cwd=ROOT, env=os.environ | ENV, capture_output=True,
+                             text=True, timeout=30, check=False)
+    assert process.returncode == 2
+    assert words in process.stderr
+    assert len(process.stderr.strip().splitlines()) == 1
