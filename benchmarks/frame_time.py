@@ -1,0 +1,86 @@
+"""Time of one frame, image array to boxes, on one core; with the share of this core's GEMM peak.
+
+Usage: .venv/bin/python benchmarks/frame_time.py [--frames N] [--learn]
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import os
+import time
+from pathlib import Path
+
+os.environ["OPENBLAS_NUM_THREADS"] = "1"
+import cv2
+import numpy as np
+
+from pvm_perception import Tracker
+from pvm_perception.streams.simulated import SimulatedStream
+from pvm_perception.vision.frame import network_input
+
+
+def gemm_peak(n: int = 1024, rounds: int = 5) -> float:
+    """Return the float32 matrix product's best throughput on this core, FLOP/s."""
+    a, b = (np.random.default_rng(k).standard_normal((n, n), np.float32) for k in (0, 1))
+    best = np.inf
+    for _ in range(rounds):
+        begin = time.perf_counter()
+        a @ b
+        best = min(best, time.perf_counter() - begin)
+    return 2 * n**3 / best
+
+
+def frame_flop(tracker: Tracker) -> float:
+    """Return the multiply-adds of one frame's matrix products, as FLOP."""
+    network, total = tracker._network, 0
+    for encoder in network.encoders:
+        total += encoder.units * encoder.layer.code * (encoder.inputs + encoder.signal_size)
+    readout = network.readout
+    for layer, near in zip(network.config.layers, readout.neighbours, strict=True):
+        total += layer.rows * layer.cols * near.shape[1] * layer.code * readout.hidden
+        total += readout.rows * readout.cols * readout.hidden * 5 * readout.targets
+    return 2.0 * total
+
+
+def main() -> None:
+    """Time it and append a row to the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--frames", type=int, default=300)
+    parser.add_argument("--learn", action="store_true")
+    parser.add_argument("--output", type=Path, default=Path("build/frame_time.csv"))
+    args = parser.parse_args()
+    cv2.setNumThreads(1)
+    images = [f.image for f in SimulatedStream(0, (480, 640), 30.0, 60)]
+    tracker = Tracker(learn=args.learn)
+    for image in images[:10]:
+        tracker.update(image)
+    whole, shrink = [], []
+    peak = gemm_peak()
+    for k in range(args.frames):
+        image = images[k % len(images)]
+        begin = time.perf_counter()
+        network_input(image, tracker._view)
+        middle = time.perf_counter()
+        tracker.update(image)
+        shrink.append(middle - begin)
+        whole.append(time.perf_counter() - middle)
+    peak = max(peak, gemm_peak())
+    flop, median = frame_flop(tracker), float(np.median(whole))
+    row = {"learn": args.learn, "frames": args.frames, "ms_median": round(1e3 * median, 2),
+           "ms_p99": round(1e3 * float(np.percentile(whole, 99)), 2),
+           "ms_resize": round(1e3 * float(np.median(shrink)), 2),
+           "mflop_per_frame": round(flop / 1e6, 1),
+           "gflops_achieved": round(flop / median / 1e9, 1),
+           "gflops_gemm_peak": round(peak / 1e9, 1),
+           "achieved_over_peak": round(flop / median / peak, 3)}
+    print(" ".join(f"{k}={v}" for k, v in row.items()))
+    args.output.parent.mkdir(parents=True, exist_ok=True)
+    with args.output.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(row), lineterminator="\n")
+        writer.writeheader()
+        writer.writerow(row)
+
+
+if __name__ == "__main__":
+    main()

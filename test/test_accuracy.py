@@ -1,0 +1,47 @@
+"""Bounds below which accuracy must not fall; set from what was measured, with room for noise."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import ROOT
+
+from pvm_perception import Tracker
+from pvm_perception.learning.evaluate import evaluate_sequence, sequences, summary
+from pvm_perception.learning.metrics import overlap, success_auc
+from pvm_perception.streams.simulated import SimulatedStream
+
+DATA = Path(os.environ.get("PVM_DATA", ROOT.parent / "shared" / "data"))
+LEAST_AUC = {"green_ball": 0.42, "stop_sign": 0.20}  # on the labelled sequences
+LEAST_SIMULATED = {"green_ball": 0.30, "stop_sign": 0.30}
+
+
+def test_on_simulated_scenes():
+    """Scenes that no training seed reaches, at a camera's resolution."""
+    ious = {"green_ball": [], "stop_sign": []}
+    for seed in range(1000, 1006):
+        tracker = Tracker()
+        for k, frame in enumerate(SimulatedStream(seed, (240, 320), 30.0, 120, seconds=0.5)):
+            tracks = tracker.update(frame.image, k / 30)
+            for target, values in ious.items():
+                truth = [np.array([b.x, b.y, b.w, b.h]) for b in frame.boxes if b.target == target]
+                said = [np.array([t.x, t.y, t.w, t.h]) for t in tracks if t.target == target]
+                if truth:
+                    values.append(max((float(overlap(a, b)) for a in said for b in truth),
+                                      default=0.0))
+    scores = {target: success_auc(np.array(values)) for target, values in ious.items()}
+    print("\nsimulated:", {k: round(v, 3) for k, v in scores.items()})
+    for target, least in LEAST_SIMULATED.items():
+        assert scores[target] >= least, scores
+
+
+def test_on_labelled_sequences():
+    """Real and rendered sequences that were never trained on."""
+    if not DATA.is_dir():
+        pytest.skip(f"no labelled sequences at {DATA}; set PVM_DATA to a folder of them")
+    results = [r for folder in sequences(DATA) for r in evaluate_sequence(folder, Tracker)]
+    means = summary(results)
+    print("\nlabelled:", {t: round(m["auc"], 3) for t, m in means.items()})
+    for target, least in LEAST_AUC.items():
+        assert means[target]["auc"] >= least, means

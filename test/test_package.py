@@ -1,0 +1,98 @@
+"""What is written in two places must say the same; the package must be what ROS expects."""
+
+import ast
+import re
+import xml.etree.ElementTree as ET
+
+import pytest
+from conftest import ROOT
+
+from pvm_perception import __version__
+from pvm_perception.api import default_model
+from pvm_perception.core.model_file import read_header
+from pvm_perception.ros import parameters
+
+
+def test_one_version():
+    xml = ET.parse(ROOT / "package.xml").getroot()
+    assert xml.findtext("version") == __version__
+    assert f'version="{__version__}"' in (ROOT / "setup.py").read_text()
+    assert __version__ in (ROOT / "CHANGELOG.rst").read_text()
+
+
+def test_package_xml_is_an_ament_python_package():
+    xml = ET.parse(ROOT / "package.xml").getroot()
+    assert xml.get("format") == "3"
+    assert xml.findtext("export/build_type") == "ament_python"
+    assert (ROOT / "resource" / xml.findtext("name")).exists()
+
+
+def test_parameter_file_and_readme_are_generated_from_the_settings():
+    """Regenerate: python -c "from pvm_perception.ros.parameters import *; print(yaml_file())"."""
+    assert (ROOT / "config" / "tracker.yaml").read_text() == parameters.yaml_file()
+    readme = (ROOT / "README.md").read_text()
+    assert parameters.yaml_file() in readme
+    assert parameters.markdown_table() in readme
+
+
+def test_parameters_of_the_two_rooms_do_not_collide():
+    names = [f.name for f in parameters.all_settings()]
+    assert len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "pvm_perception").rglob("*.py")),
+                         ids=lambda p: str(p.relative_to(ROOT)))
+def test_dependencies_point_inward(path):
+    """core knows numpy alone; only ros/ and what starts it import rclpy."""
+    room = path.relative_to(ROOT / "pvm_perception").parts[0]
+    imported = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            imported |= {a.name for a in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            imported.add(node.module or "")
+    inner = {m.split(".")[1] for m in imported if m.startswith("pvm_perception.")}
+    outer = {m.split(".")[0] for m in imported}
+    if room == "core":
+        assert inner <= {"core", "errors"}
+        assert "cv2" not in outer
+    if room in ("vision", "streams"):
+        assert inner <= {"core", "vision", "streams", "errors", "types"}
+    if room == "learning":
+        assert "ros" not in inner
+    if room not in ("ros", "commands", "__main__.py"):
+        assert not outer & {"rclpy", "sensor_msgs", "vision_msgs"}
+
+
+def test_launch_file_parses_and_names_the_executable():
+    text = (ROOT / "launch" / "tracker.launch.py").read_text()
+    ast.parse(text)
+    assert 'executable="tracker"' in text
+    assert "tracker = pvm_perception.ros" in (ROOT / "setup.py").read_text()
+
+
+def test_the_shipped_model_is_what_its_card_says():
+    header = read_header(default_model())
+    card = (ROOT / "models" / "README.md").read_text()
+    assert header["bytes"] < 5_000_000
+    assert f"{header['weights']:,} weights" in card
+    assert f"{header['history']['frames']:,} frames" in card
+
+
+def test_readme_commands_exist():
+    readme = (ROOT / "README.md").read_text()
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert {"demo", "test"} <= set(re.findall(r"make ([a-z-]+)", readme)) <= targets
+    from pvm_perception.__main__ import COMMANDS
+
+    assert set(re.findall(r"-m pvm_perception ([a-z]+)", readme)) <= set(COMMANDS)
+    run = (ROOT / ".ci" / "run").read_text()
+    assert "make demo" in run and "make test" in run
+
+
+def test_nothing_in_the_repository_is_large():
+    for path in ROOT.rglob("*"):
+        parts = path.relative_to(ROOT).parts
+        if parts[0] in (".git", ".venv", "build") or not path.is_file():
+            continue
+        assert path.stat().st_size < 10_000_000, path
