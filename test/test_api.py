@@ -88,7 +88,7 @@ def test_any_resolution_and_a_change_of_it(size, frames):
     for k in range(3):
         tracks = tracker.update(np.full((*size, 3), 90 + k, np.uint8), 0.1 + k / 30)
     for t in tracks:
-        assert -1 <= t.x and t.x + t.w <= size[1] * 1.3
+        assert t.x >= -1 and t.x + t.w <= size[1] * 1.3
 
 
 def test_a_missing_frame_ages_tracks():

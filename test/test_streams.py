@@ -147,6 +147,6 @@ def test_boxes_survive_the_way_to_the_network_and_back(source):
     small = network_input(image, view)
     assert small.shape == (144, 192, 3)
     bright = np.argwhere(small[..., 0] > 127 + 60)
-    nx, ny, nw, nh = view.to_network(box)
+    nx, ny, _, nh = view.to_network(box)
     assert abs(bright[:, 1].min() - nx) <= 1.5
     assert abs(bright[:, 0].max() + 1 - ny - nh) <= 1.5

@@ -38,7 +38,7 @@ def test_the_whole_life_of_a_track():
     for _ in range(12):
         tracks = manager.update([])
     assert tracks == []
-    for k in range(4):
+    for _ in range(4):
         tracks = manager.update([ball(165, 100, 0.9)])
     assert [t.id for t in tracks] != [first]  # forgotten: a new individual
     assert len(tracks) == 1

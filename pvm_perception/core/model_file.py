@@ -50,7 +50,7 @@ def save_model(path: str | os.PathLike, config: HierarchyConfig, weights: dict[s
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         save_file(tensors, part, metadata)
-        os.replace(part, path)
+        part.replace(path)
     except OSError as error:
         raise PvmError(f"cannot write the model to {path}: {error.strerror or error}") from error
 
@@ -76,7 +76,7 @@ def load_model(path: str | os.PathLike, optimizer: bool = False
     """
     with _open(path) as file:
         header = _check_header(Path(path), file)
-        names = [n for n in file.keys() if optimizer or not n.startswith(OPTIMIZER)]
+        names = [n for n in file.keys() if optimizer or not n.startswith(OPTIMIZER)]  # noqa: SIM118 (no dict)
         weights = {name: file.get_tensor(name) for name in names}
     for name, w in weights.items():
         if not np.isfinite(w).all():
@@ -115,7 +115,7 @@ def _check_header(path: Path, file: Any) -> dict[str, Any]:
     if not isinstance(history, dict):
         raise PvmError(f"model {path}: its history is not a table")
     expected = weight_shapes(config)
-    found = {n for n in file.keys() if not n.startswith(OPTIMIZER)}
+    found = {n for n in file.keys() if not n.startswith(OPTIMIZER)}  # noqa: SIM118 (no dict)
     if found != set(expected):
         odd = sorted(found ^ set(expected))[0]
         raise PvmError(f"model {path}: weights and configuration disagree about {odd}")

@@ -29,7 +29,7 @@ def setting(default: Any, doc: str, *, low: float | None = None, high: float | N
     """
     metadata = {"doc": doc, "low": low, "high": high, "choices": choices}
     if isinstance(default, (list, dict)):
-        return dataclasses.field(default_factory=lambda: default.copy(), metadata=metadata)
+        return dataclasses.field(default_factory=default.copy, metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)
 
 

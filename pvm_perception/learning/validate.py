@@ -59,14 +59,14 @@ def validate(config: HierarchyConfig, weights: dict[str, np.ndarray],
             copies += network.copy_error()
             answers = network.readout.decode(out, 0.01, most=1)
             for b, (_, truth) in enumerate(group):
-                for t in ious:
+                for t, found in ious.items():
                     rows = truth[k][truth[k][:, 0] == t]
                     if len(rows) and (rows[:, 5] < MIN_VISIBLE).any():
                         continue
                     best = answers[b][t]
                     scores[t].append((float(best[0, 4]) if len(best) else 0.0, bool(len(rows))))
                     if len(rows):
-                        ious[t].append(float(overlap(best[:1, :4], rows[:, 1:5]).max())
+                        found.append(float(overlap(best[:1, :4], rows[:, 1:5]).max())
                                        if len(best) else 0.0)
     names = config.targets
     return Validation({names[t]: float(np.mean(v)) if v else 0.0 for t, v in ious.items()},

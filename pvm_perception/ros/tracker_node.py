@@ -11,6 +11,7 @@ import signal
 import sys
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 # everything the logger says goes to stdout: stderr is for what went wrong at start
@@ -299,16 +300,15 @@ class TrackerNode(LifecycleNode):
 
     def _save(self, _request: Any, response: Any) -> Any:
         """Save beside nobody's model: into ROS_HOME, with the time in the name."""
-        home = os.environ.get("ROS_HOME") or os.path.join(os.path.expanduser("~"), ".ros")
-        path = os.path.join(home, "pvm_perception",
-                            time.strftime("robot-%Y%m%d-%H%M%S.safetensors"))
+        home = Path(os.environ.get("ROS_HOME") or Path.home() / ".ros")
+        path = home / "pvm_perception" / time.strftime("robot-%Y%m%d-%H%M%S.safetensors")
         try:
             with self.lock:
                 self.tracker.save(path)
         except PvmError as error:
             response.success, response.message = False, str(error)
         else:
-            response.success, response.message = True, path
+            response.success, response.message = True, str(path)
         return response
 
     def _set_learning(self, request: Any, response: Any) -> Any:
