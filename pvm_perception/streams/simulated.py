@@ -96,7 +96,8 @@ class Scene:
             cast = CAST[int(rng.choice(len(CAST), p=share / share.sum()))][0]
         aspect = self.cols / self.rows
         behind, front = [], []
-        for _ in range(int(rng.poisson(2.2)) if rng.random() < 0.85 else 0):
+        crowd = rng.choice([0.0, 2.2, 7.0], p=[0.15, 0.65, 0.2])
+        for _ in range(int(rng.poisson(crowd))):
             behind.append(self._thing(distractors.pick(rng, distractors.LOOK_ALIKES,
                                                        int(rng.choice([48, 64, 96]))),
                                       np.exp(rng.uniform(np.log(0.04), np.log(0.7)))))

@@ -174,20 +174,62 @@ def _stuff(rng: Rng, rows: int, cols: int) -> np.ndarray:
     return mean + spread * noise(rng, rows, cols, rng.uniform(0.05, 0.6), 4, 3)
 
 
+def _busy(rng: Rng, rows: int, cols: int) -> np.ndarray:
+    """Return a place full of small sharp things: a street, a site, a shelf."""
+    picture = np.ascontiguousarray((_outdoors, _indoors, texture)[int(rng.integers(3))](
+        rng, rows, cols), np.float32)
+    palette = [any_colour(rng) * np.float32(rng.uniform(0.2, 1)) for _ in range(8)]
+    for _ in range(int(rng.integers(30, 160))):
+        size = cols * float(np.exp(rng.uniform(np.log(0.004), np.log(0.08))))
+        x, y = (rng.uniform(0, 1, 2) * [cols, rows]).astype(int).tolist()
+        colour = (palette[int(rng.integers(8))] * np.float32(rng.uniform(0.7, 1.3))).tolist()
+        kind, long = rng.random(), int(size * rng.uniform(1, 12))
+        if kind < 0.35:
+            cv2.rectangle(picture, (x, y), (x + int(size), y + int(size * rng.uniform(.3, 3))),
+                          colour, -1)
+        elif kind < 0.6:  # poles and rails
+            end = (x, y + long) if rng.random() < 0.7 else (x + long, y)
+            cv2.line(picture, (x, y), end, colour, max(1, int(size * 0.15)), cv2.LINE_AA)
+        elif kind < 0.8:
+            end = (x + int(long * rng.uniform(-1, 1)), y + int(long * rng.uniform(-1, 1)))
+            cv2.line(picture, (x, y), end, colour, max(1, int(size * 0.08)), cv2.LINE_AA)
+        elif kind < 0.92:
+            cv2.circle(picture, (x, y), max(1, int(size / 2)), colour, -1, cv2.LINE_AA)
+        else:
+            step = max(2, int(size / 3))
+            for k in range(int(rng.integers(3, 9))):
+                cv2.line(picture, (x + k * step, y), (x + k * step, y + int(size)), colour,
+                         max(1, step // 2))
+    return picture
+
+
+def _collage(rng: Rng, rows: int, cols: int, photos: Sequence[np.ndarray]) -> np.ndarray:
+    """Return photographs laid over each other in pieces, as finely grained as the real world."""
+    picture = _photo(rng, rows, cols, photos)
+    for _ in range(int(rng.integers(3, 25))):
+        h, w = (np.exp(rng.uniform(np.log(0.08), np.log(0.5), 2)) * [rows, cols]).astype(int) + 4
+        y, x = int(rng.integers(rows - h + 1)), int(rng.integers(cols - w + 1))
+        picture[y:y + h, x:x + w] = _photo(rng, int(h), int(w), photos)
+    return picture
+
+
 # (painter, how often)
 PLACES = ((_outdoors, 4.0), (_indoors, 3.0), (texture, 2.0), (_plain, 2.0), (_clutter, 1.5),
-          (_stuff, 1.0))
+          (_stuff, 1.0),
+          (_busy, 4.0))
 
 
 def background(rng: Rng, rows: int, cols: int, photos: Sequence[np.ndarray] | None) -> np.ndarray:
     """Return a place, (rows, cols, 3) uint8 BGR; half of them photographs where there are any."""
     if photos and rng.random() < 0.55:
-        picture = _photo(rng, rows, cols, photos)
+        painter = _collage if rng.random() < 0.45 else _photo
+        picture = painter(rng, rows, cols, photos)
     else:
         share = np.array([weight for _, weight in PLACES])
-        # painted at half size: places are soft, and most of a clip's cost would lie here
+        # often at half size: places can be soft, and most of a clip's cost would lie here
         painter = PLACES[int(rng.choice(len(PLACES), p=share / share.sum()))][0]
-        picture = painter(rng, rows // 2, cols // 2)
+        soft = 1 if rng.random() < 0.4 else 2
+        picture = painter(rng, rows // soft, cols // soft)
     picture = (np.clip(picture, 0, 1) * 255).astype(np.uint8)
     if picture.shape[:2] != (rows, cols):
         picture = cv2.resize(picture, (cols, rows), interpolation=cv2.INTER_LINEAR)

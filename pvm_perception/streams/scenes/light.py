@@ -97,7 +97,7 @@ class Camera:
         self.defocus = rng.uniform(0.4, 2.2) if rng.random() < 0.3 * hard else 0.0
         self.noise = rng.exponential(0.015) if rng.random() < 0.75 else rng.uniform(0.03, 0.09) * hard
         self.chroma = rng.random() < 0.5
-        self.sharpen = rng.uniform(0.2, 1.2) if rng.random() < 0.25 else 0.0
+        self.sharpen = rng.uniform(0.2, 1.2) if rng.random() < 0.4 else 0.0
         self.quality = int(rng.integers(25, 90)) if rng.random() < 0.3 else 0
         table = np.linspace(0, 1.5, 1024, dtype=np.float32) ** np.float32(self.gamma)
         self.table = np.clip((table - 0.5) * self.contrast + 0.5 + self.black, 0, 1)
