@@ -26,7 +26,7 @@ def command_line():
 
 @pytest.fixture(scope="session")
 def simulated(tmp_path_factory):
-    """Return a simulated labelled sequence of 60 frames with a ball in view."""
+    """Return a simulated labelled sequence of 60 frames of four scenes."""
     import cv2
 
     from pvm_perception.streams.groundtruth import write_groundtruth
@@ -36,7 +36,7 @@ def simulated(tmp_path_factory):
     folder = tmp_path_factory.mktemp("simulated")
     (folder / "frames").mkdir()
     labels = []
-    for frame in SimulatedStream(0, (240, 320), 30.0, 60):
+    for frame in SimulatedStream(0, (240, 320), 30.0, 60, seconds=0.5):
         name = f"{int(frame.name):04d}.jpg"
         cv2.imwrite(str(folder / "frames" / name), frame.image)
         labels.append((name, frame.boxes))

@@ -14,6 +14,8 @@ EXAMPLE = "python -m pvm_perception simulate --output build/scene --frames 300 -
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     parser.add_argument("--output", type=Path, required=True, help="folder to write")
+    parser.add_argument("--stills", type=Path,
+                        help="labelled stills to move a virtual camera over, instead of scenes")
     parser.add_argument("--frames", type=int, default=300, help="how many")
     parser.add_argument("--seed", type=int, default=0, help="fixes every pixel")
     parser.add_argument("--width", type=int, default=640)
@@ -28,11 +30,13 @@ def run(args: argparse.Namespace) -> int:
 
     from pvm_perception.streams.groundtruth import write_groundtruth
     from pvm_perception.streams.simulated import SimulatedStream
+    from pvm_perception.streams.stills import StillsStream, load_stills
 
     if args.frames < 1 or args.seed < 0 or args.fps <= 0:
         raise PvmError("--frames and --fps must be above 0, --seed must not be negative")
     if not (64 <= args.width <= 4096 and 64 <= args.height <= 4096):
         raise PvmError("--width and --height must lie between 64 and 4096")
+    stills = load_stills(args.stills) if args.stills else None
     folder = args.output / "frames"
     if folder.exists() and any(folder.iterdir()):
         raise PvmError(f"{folder} is not empty; give another --output or remove it")
@@ -40,7 +44,9 @@ def run(args: argparse.Namespace) -> int:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise PvmError(f"{folder} cannot be written: {error.strerror}") from error
-    stream = SimulatedStream(args.seed, (args.height, args.width), args.fps, args.frames)
+    size = (args.height, args.width)
+    stream = (StillsStream(stills, args.seed, size, args.fps, args.frames) if stills
+              else SimulatedStream(args.seed, size, args.fps, args.frames))
     labels = []
     for frame in tqdm(stream, total=args.frames, unit="frame", disable=None):
         name = f"{int(frame.name):06d}.jpg"

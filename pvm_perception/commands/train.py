@@ -24,6 +24,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="model or checkpoint to go on from")
     parser.add_argument("--photos", type=Path,
                         help="folder of photographs for backgrounds (make train-data)")
+    parser.add_argument("--stills", type=Path,
+                        help="folder of labelled stills (images, groundtruth.csv) to learn from, too")
     parser.add_argument("--streams", type=int, default=16, help="streams side by side")
     parser.add_argument("--workers", type=int, default=1, help="processes that render scenes")
     parser.add_argument("--seed", type=int, default=1)

@@ -30,6 +30,7 @@ class ClipRecipe:
     size : (rows, cols) of the frames
     shortest, longest : frames per clip
     photos : folder of photographs for backgrounds, or None
+    stills : folder of labelled stills, of which every third clip is made, or None
     """
 
     size: tuple[int, int]
@@ -37,6 +38,7 @@ class ClipRecipe:
     longest: int = 12
     photos: str | None = None
     seed: int = 0
+    stills: str | None = None
 
 
 def _slot_arrays(memory: shared_memory.SharedMemory, recipe: ClipRecipe, slots: int
@@ -57,6 +59,7 @@ def _render(name: str, recipe: ClipRecipe, slots: int, first: int, stride: int,
     import cv2
 
     from pvm_perception.streams.simulated import make_clip
+    from pvm_perception.streams.stills import load_stills, still_clip
 
     cv2.setNumThreads(1)
     photos = None
@@ -64,13 +67,17 @@ def _render(name: str, recipe: ClipRecipe, slots: int, first: int, stride: int,
         from pvm_perception.streams.scenes.photos import load_photos
 
         photos = load_photos(recipe.photos)
+    stills = load_stills(recipe.stills) if recipe.stills else None
     memory = shared_memory.SharedMemory(name)
     images, truth = _slot_arrays(memory, recipe, slots)
     number = first
     while (slot := free.get()) is not None:
         rng = np.random.default_rng((recipe.seed, number))
         length = int(rng.integers(recipe.shortest, recipe.longest + 1))
-        clip = make_clip(int(rng.integers(2**62)), length, recipe.size, photos=photos)
+        if stills and number % 3 == 0:
+            clip = still_clip(rng, length, recipe.size, stills)
+        else:
+            clip = make_clip(int(rng.integers(2**62)), length, recipe.size, photos=photos)
         images[slot, :length] = clip.images
         truth[slot, :length] = -1
         rows = min(MAX_TRUTH, clip.truth.shape[1])

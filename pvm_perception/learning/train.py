@@ -23,9 +23,9 @@ from pvm_perception.core.config import HierarchyConfig, preset
 from pvm_perception.core.hierarchy import Hierarchy, Losses
 from pvm_perception.core.model_file import OPTIMIZER, load_model, save_model
 from pvm_perception.core.optimizer import Optimizer
-from pvm_perception.errors import PvmError
-from pvm_perception.learning.pool import MAX_TRUTH, ClipPool, ClipRecipe
+from pvm_perception.learning.pool import ClipPool, ClipRecipe
 from pvm_perception.learning.validate import Validation, validate
+from pvm_perception.streams.stills import load_stills
 
 WARM_UP = 300  # steps over which the rate rises, so that new Adam moments settle first
 VALIDATION_SEED = 977_000_001  # scenes that no training seed reaches
@@ -40,6 +40,7 @@ class TrainOptions:
     network: str = "robot"
     start: Path | None = None  # a model or a checkpoint to go on from
     photos: Path | None = None
+    stills: Path | None = None  # labelled stills, for every third clip
     streams: int = 16
     workers: int = 1
     seed: int = 1
@@ -103,9 +104,10 @@ class Trainer:
         o = self.options
         o.output.mkdir(parents=True, exist_ok=True)
         recipe = ClipRecipe((self.config.height, self.config.width), o.shortest, o.longest,
-                            str(o.photos) if o.photos else None, o.seed)
-        if MAX_TRUTH < 2:
-            raise PvmError("a clip must hold two boxes a frame")
+                            str(o.photos) if o.photos else None, o.seed,
+                            str(o.stills) if o.stills else None)
+        if o.stills:
+            load_stills(o.stills)  # bad ones are told here, not by a worker
         pool = ClipPool(recipe, o.workers, self.history["clips"])
         previous = {s: signal.signal(s, self._stop) for s in (signal.SIGINT, signal.SIGTERM)}
         try:

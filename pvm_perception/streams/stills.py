@@ -1,0 +1,164 @@
+"""Labelled stills under a moving virtual camera: real texture, and motion for nothing.
+
+A crop that drifts, zooms and shakes over each picture; its boxes are cut at the crop's border.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from pvm_perception.errors import PvmError
+from pvm_perception.streams.files import FolderStream
+from pvm_perception.streams.scenes.light import Camera, Light
+from pvm_perception.streams.simulated import MAX_TARGETS, Clip
+from pvm_perception.types import TARGETS, Box, Frame
+
+LEAST_VISIBLE = 0.25  # a box cut further than this is not given as truth
+
+
+@dataclass(frozen=True)
+class Still:
+    """One picture (H, W, 3) uint8 BGR with its boxes in its pixels."""
+
+    image: np.ndarray
+    boxes: tuple[Box, ...]
+
+
+def load_stills(folder: str | Path) -> list[Still]:
+    """Return the labelled pictures of a folder (images and groundtruth.csv).
+
+    Raises
+    ------
+    PvmError
+        No labels, no image, or none that is labelled.
+    """
+    stream = FolderStream(_existing(Path(folder)))
+    if stream.truth is None:
+        raise PvmError(f"no groundtruth.csv in {folder}; stills need their boxes")
+    stills = [Still(f.image, f.boxes) for f in stream if f.boxes is not None]
+    if not stills:
+        raise PvmError(f"no image in {folder} is named in its groundtruth.csv")
+    return stills
+
+
+def _existing(folder: Path) -> Path:
+    if not folder.is_dir():
+        raise PvmError(f"{folder} is not a folder")
+    return folder
+
+
+class VirtualCamera:
+    """A camera that moves over one still for some frames; `render` gives a frame and its boxes."""
+
+    def __init__(self, rng: np.random.Generator, still: Still, frames: int,
+                 size: tuple[int, int]) -> None:
+        self.still, self.size, self.frames = still, size, frames
+        rows, cols = still.image.shape[:2]
+        whole = min(cols / size[1], rows / size[0])  # source px per frame px, all in view
+        self.zoom = whole * rng.uniform(0.35, 1.0)
+        self.zoom_rate = rng.normal(0, 0.008)
+        room = np.array([cols, rows]) - self.zoom * np.array(size[::-1])
+        self.middle = np.array([cols, rows]) / 2 + rng.uniform(-0.5, 0.5, 2) * room
+        if still.boxes and rng.random() < 0.8:  # mostly with the target in view
+            b = still.boxes[int(rng.integers(len(still.boxes)))]
+            reach = self.zoom * np.array(size[::-1]) * 0.5
+            self.middle = np.array([b.x + b.w / 2, b.y + b.h / 2]) + rng.uniform(-1, 1, 2) * reach
+        self.drift = rng.normal(0, 0.008, 2) * size[0] * self.zoom
+        self.shake = rng.standard_normal((frames, 2)) * rng.exponential(0.004) * size[0] * self.zoom
+        self.angle, self.turn = rng.normal(0, 0.05), rng.normal(0, 0.003)
+        self.mirror = rng.random() < 0.5 and not any("sign" in b.target for b in still.boxes)
+        hard = rng.uniform(0, 0.6)
+        self.light, self.camera = Light(rng, *size, hard), Camera(rng, hard)
+
+    def render(self, index: int) -> tuple[np.ndarray, tuple[Box, ...]]:
+        """Return frame `index`, (H, W, 3) uint8, and the boxes in it."""
+        k = index - self.frames / 2
+        scale = 1 / (self.zoom * np.exp(self.zoom_rate * k))
+        angle = self.angle + self.turn * k
+        centre = self.middle + self.drift * k + self.shake[index % self.frames]
+        c, s = np.cos(angle) * scale, np.sin(angle) * scale
+        matrix = np.array([[c, -s, 0], [s, c, 0]])
+        rows, cols = self.size
+        matrix[:, 2] = np.array([cols, rows]) / 2 - matrix[:, :2] @ centre
+        if self.mirror:
+            matrix[0] *= -1
+            matrix[0, 2] += cols
+        source, extra = self.still.image, 1.0
+        while scale * extra < 0.5:  # halve first, so that the warp skips no pixel
+            source = cv2.resize(source, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+            extra *= 2
+        warp = matrix.copy()
+        warp[:, :2] *= extra
+        image = cv2.warpAffine(source, warp, (cols, rows), flags=cv2.INTER_LINEAR,
+                               borderMode=cv2.BORDER_REFLECT_101)
+        image = self.camera.develop(image, self.light.at_frame(index), (0.0, 0.0))
+        boxes = [_moved(b, matrix, self.size) for b in self.still.boxes]
+        return image, tuple(b for b in boxes if b is not None)
+
+
+def _moved(b: Box, matrix: np.ndarray, size: tuple[int, int]) -> Box | None:
+    """Return a box as the camera sees it, cut at the border; None if little of it is left."""
+    corners = np.array([[x, y, 1.0] for x in (b.x, b.x + b.w) for y in (b.y, b.y + b.h)])
+    centre = matrix @ np.array([b.x + b.w / 2, b.y + b.h / 2, 1.0])
+    # targets are round: a turned box keeps its size, which the turned corners would exceed
+    scale = float(np.sqrt(abs(np.linalg.det(matrix[:, :2]))))
+    half = np.minimum(np.array([b.w, b.h]) * scale, np.ptp(corners @ matrix.T, axis=0)) / 2
+    low, high = np.maximum(centre - half, 0), np.minimum(centre + half, size[::-1])
+    area = float(np.prod(np.maximum(high - low, 0)))
+    share = area / max(float(np.prod(2 * half)), 1e-9)
+    if share < LEAST_VISIBLE:
+        return None
+    return Box(b.target, float(low[0]), float(low[1]), float(high[0] - low[0]),
+               float(high[1] - low[1]), b.visible * min(share, 1.0))
+
+
+def still_clip(rng: np.random.Generator, frames: int, size: tuple[int, int],
+               stills: Sequence[Still]) -> Clip:
+    """Return a training clip of one still, laid out as by `simulated.make_clip`."""
+    camera = VirtualCamera(rng, stills[int(rng.integers(len(stills)))], frames, size)
+    images = np.empty((frames, *size, 3), np.uint8)
+    truth = np.full((frames, MAX_TARGETS, 6), -1, np.float32)
+    for k in range(frames):
+        images[k], boxes = camera.render(k)
+        known = [b for b in boxes if b.target in TARGETS]
+        for n, b in enumerate(known[:MAX_TARGETS]):
+            truth[k, n] = [TARGETS.index(b.target), b.x, b.y, b.w, b.h, b.visible]
+    return Clip(images, truth)
+
+
+class StillsStream:
+    """An endless stream from labelled stills; each stays for some seconds.
+
+    Parameters
+    ----------
+    stills
+        From `load_stills`.
+    seed, size, fps, frames, seconds
+        As in `simulated.SimulatedStream`.
+    """
+
+    name = "stills"
+
+    def __init__(self, stills: Sequence[Still], seed: int = 0, size: tuple[int, int] = (480, 640),
+                 fps: float = 30.0, frames: int | None = None, seconds: float = 2.0) -> None:
+        self.stills, self.seed, self.size, self.fps = stills, seed, size, fps
+        self.length, self.scene_frames = frames, max(2, round(seconds * fps))
+
+    def __iter__(self) -> Iterator[Frame]:
+        index = number = 0
+        while True:
+            rng = np.random.default_rng((self.seed, number))
+            still = self.stills[int(rng.integers(len(self.stills)))]
+            camera = VirtualCamera(rng, still, self.scene_frames, self.size)
+            for k in range(self.scene_frames):
+                if self.length is not None and index >= self.length:
+                    return
+                image, boxes = camera.render(k)
+                yield Frame(image, str(index), index / self.fps, boxes)
+                index += 1
+            number += 1
