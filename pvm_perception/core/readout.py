@@ -202,7 +202,9 @@ class BoxReadout:
 
         A candidate is a peak among its eight neighbours; its box is the mean of the answers
         around it that agree with it, weighted by their presence, which is steadier than one
-        cell's. Network pixels, best first.
+        cell's. Its score is the peak's presence times the root of how well the neighbours'
+        boxes overlap the peak's: around a true target they name the same box, around a
+        look-alike each its own. Network pixels.
         """
         heat = self.heat(out)  # (B, R, C, T)
         padded = np.pad(heat, ((0, 0), (1, 1), (1, 1), (0, 0)))
@@ -236,4 +238,17 @@ class BoxReadout:
         k /= k.sum()
         cx, cy = (k * x).sum(), (k * y).sum()
         w, h = UNIT_BOX * np.exp((k[..., None] * size).sum(axis=(0, 1)))
-        return cx - w / 2, cy - h / 2, w, h, heat[row, col]
+        return cx - w / 2, cy - h / 2, w, h, heat[row, col] * self._agreement(
+            x, y, UNIT_BOX * np.exp(size), (x0, y0, w0, h0)) ** 0.5
+
+    @staticmethod
+    def _agreement(x: np.ndarray, y: np.ndarray, side: np.ndarray, peak: tuple) -> float:
+        """Return the mean overlap of the neighbours' boxes (centres x, y, sides) with the peak's."""
+        x0, y0, w0, h0 = peak
+        w, h = side[..., 0], side[..., 1]
+        both = (np.clip(np.minimum(x + w / 2, x0 + w0 / 2) - np.maximum(x - w / 2, x0 - w0 / 2),
+                        0, None)
+                * np.clip(np.minimum(y + h / 2, y0 + h0 / 2) - np.maximum(y - h / 2, y0 - h0 / 2),
+                          0, None))
+        overlap = both / (w * h + w0 * h0 - both)
+        return float((overlap.sum() - 1) / max(overlap.size - 1, 1))  # without the peak itself

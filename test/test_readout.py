@@ -1,0 +1,77 @@
+"""The readout: what it is taught and what it answers must be the same boxes."""
+
+import numpy as np
+import pytest
+from conftest import tiny
+
+from pvm_perception.core.config import preset
+from pvm_perception.core.readout import BoxReadout
+
+
+@pytest.fixture
+def readout():
+    return BoxReadout(preset("robot"), 1, np)
+
+
+@pytest.mark.parametrize("box", [(20, 30, 8, 9), (90, 60, 60, 50), (150, 100, 25, 40),
+                                 (2, 3, 30, 20)])
+def test_what_is_taught_can_be_read_back(readout, box):
+    boxes = np.full((1, 2, 6), -1, np.float32)
+    boxes[0, 0] = [1, *box, 1]
+    heat, answers, weight, care = readout.truth(boxes)
+    assert heat[..., 1].max() == 1
+    assert heat[..., 0].max() == 0
+    assert (care == 1).all()
+    assert (weight > 0).sum() >= 1
+    out = np.concatenate([np.log(np.clip(heat, 1e-4, 0.99) / (1 - np.clip(heat, 1e-4, 0.99)))[
+        ..., None], answers], axis=-1)
+    none, found = readout.decode(out, 0.3)[0]
+    assert len(none) == 0
+    np.testing.assert_allclose(found[0, :4], box, atol=1.0)
+
+
+def test_neighbours_that_agree_make_a_score_credible(readout):
+    boxes = np.full((1, 1, 6), -1, np.float32)
+    boxes[0, 0] = [0, 80, 50, 50, 50, 1]
+    heat, answers, *_ = readout.truth(boxes)
+    heat = np.clip(heat, 1e-3, 0.9)
+    row, col = np.unravel_index(heat[0, :, :, 0].argmax(), heat.shape[1:3])
+    near = (slice(None), slice(row - 1, row + 2), slice(col - 1, col + 2))
+    dx = (readout.cell_x[col - 1:col + 2] - readout.cell_x[col])[None, :] / readout.stride[1]
+    dy = (readout.cell_y[row - 1:row + 2] - readout.cell_y[row])[:, None] / readout.stride[0]
+    peak = answers[0, row, col, 0].copy()
+    agreeing = answers.copy()
+    agreeing[near][..., 0, :] = peak
+    agreeing[near][..., 0, 0] = peak[0] - dx
+    agreeing[near][..., 0, 1] = peak[1] - dy
+    quarrelling = agreeing.copy()
+    rng = np.random.default_rng(0)
+    quarrelling[near][..., 0, :] += rng.normal(0, 1.5, (1, 3, 3, 4))
+    quarrelling[0, row, col, 0] = peak
+    logit = np.log(heat / (1 - heat))[..., None]
+    scores = [readout.decode(np.concatenate([logit, a], -1), 0.3)[0][0][0, 4]
+              for a in (agreeing, quarrelling)]
+    assert scores[0] == pytest.approx(0.9, abs=0.02)
+    assert scores[1] < 0.75 * scores[0]
+
+
+def test_hidden_targets_are_neither_taught_nor_punished(readout):
+    boxes = np.full((1, 1, 6), -1, np.float32)
+    boxes[0, 0] = [0, 80, 50, 50, 50, 0.1]
+    heat, _, weight, care = readout.truth(boxes)
+    assert heat.max() == 0
+    assert weight.max() == 0
+    assert (care[..., 0] == 0).sum() > 20
+
+
+def test_heat_map_readout_finds_the_extent_around_its_peak():
+    from pvm_perception.core.heatmap import HeatmapReadout
+
+    config = preset("paper")
+    readout = HeatmapReadout(config, 1, np)
+    boxes = np.full((1, 1, 6), -1, np.float32)
+    boxes[0, 0] = [0, 20, 30, 25, 15, 1]
+    found, none = readout.decode(readout.truth(boxes) * 0.8, 0.3)[0]
+    assert len(none) == 0
+    np.testing.assert_allclose(found[0, :4], [20, 30, 25, 15], atol=5.1)
+    assert tiny().readout.kind == "box"
