@@ -14,10 +14,10 @@ from pvm_perception.types import Detection, Track
 class TrackerSettings:
     """How readouts become tracks."""
 
-    birth_score: float = setting(0.3, "evidence from which a track is born", low=0.0, high=1.0)
-    keep_score: float = setting(0.2, "evidence below which a track is no longer reported",
+    birth_score: float = setting(0.18, "evidence from which a track is born", low=0.0, high=1.0)
+    keep_score: float = setting(0.14, "evidence below which a track is no longer reported",
                                 low=0.0, high=1.0)
-    smoothing: float = setting(0.6, "share of the newest readout in a track's evidence",
+    smoothing: float = setting(0.8, "share of the newest readout in a track's evidence",
                                low=0.05, high=1.0)
     box_smoothing: float = setting(0.9, "share of the newest readout in a track's box",
                                    low=0.05, high=1.0)
