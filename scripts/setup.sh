@@ -7,6 +7,12 @@ VENV=$PWD/.venv
 
 fail() { echo "setup: $1" >&2; exit 1; }
 
+link() {  # let this environment import the package from anywhere
+    "$VENV/bin/python" -c 'import pathlib, sysconfig
+folder = pathlib.Path(sysconfig.get_paths()["purelib"])
+(folder / "pvm_perception.pth").write_text(str(pathlib.Path.cwd()) + "\n")'
+}
+
 "$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null ||
     fail "Python 3.10 or newer is needed (apt install python3)"
 "$PYTHON" -c 'import ensurepip, venv' 2>/dev/null ||
@@ -22,6 +28,7 @@ if [ -n "${ROS_DISTRO:-}" ] && "$PYTHON" -c 'import rclpy' 2>/dev/null; then
     "$PYTHON" -m venv --system-site-packages "$VENV"
     "$VENV/bin/python" -m pip install -q --disable-pip-version-check \
         -r requirements/run.txt -r requirements/dev.txt
+    link
     exit 0
 fi
 
@@ -32,5 +39,6 @@ done
 "$PYTHON" -m venv "$VENV"
 "$VENV/bin/python" -m pip install -q --disable-pip-version-check \
     -r requirements/run.txt -r requirements/ros.txt -r requirements/dev.txt
+link
 echo "setup: building vision_msgs"
 "$VENV/bin/python" scripts/build_messages.py interfaces/vision_msgs build/vision_msgs
