@@ -26,8 +26,19 @@ if [ -n "${ROS_DISTRO:-}" ] && "$PYTHON" -c 'import rclpy' 2>/dev/null; then
     "$PYTHON" -c 'import vision_msgs.msg' 2>/dev/null ||
         fail "vision_msgs is missing (apt install ros-$ROS_DISTRO-vision-msgs)"
     "$PYTHON" -m venv --system-site-packages "$VENV"
+    # ROS 2 was built against the system's NumPy: keep it and the system's OpenCV, where they are
+    mkdir -p build
+    sed -n 's/==.*//p' requirements/run.txt requirements/dev.txt >build/names.txt
+    : >build/constraints.txt
+    for pair in numpy:numpy cv2:opencv-python-headless; do
+        if "$VENV/bin/python" -c "import ${pair%%:*}" 2>/dev/null; then
+            sed -i "/^${pair#*:}\$/d" build/names.txt
+            [ "${pair%%:*}" = numpy ] && "$VENV/bin/python" -c \
+                'import numpy; print(f"numpy=={numpy.__version__}")' >build/constraints.txt
+        fi
+    done
     "$VENV/bin/python" -m pip install -q --disable-pip-version-check \
-        -r requirements/run.txt -r requirements/dev.txt
+        -r build/names.txt -c build/constraints.txt
     link
     exit 0
 fi
