@@ -338,3 +338,17 @@ def test_bad_parameters_at_start(arguments, words):
     assert process.returncode == 2
     assert words in process.stderr
     assert len(process.stderr.strip().splitlines()) == 1
+
+
+def test_the_newest_frame_wins_and_nothing_queues():
+    from pvm_perception.ros.tracker_node import Mailbox
+
+    box = Mailbox()
+    assert [box.put(k) for k in "abc"] == [False, True, True]
+    assert box.take() == "c"
+    taken = []
+    waiting = threading.Thread(target=lambda: taken.append(box.take()))
+    waiting.start()
+    box.close()
+    waiting.join(5)
+    assert taken == [None]
