@@ -55,6 +55,19 @@ def test_neighbours_that_agree_make_a_score_credible(readout):
     assert scores[1] < 0.75 * scores[0]
 
 
+def test_a_peak_whose_neighbours_name_no_common_box_scores_zero(readout):
+    out = np.zeros((1, 24, 32, 2, 5), np.float32)
+    out[..., 0] = -9
+    out[..., 1:3] = 50  # each cell points somewhere far off, and its box is tiny
+    out[..., 3:] = -3
+    out[:, ::2, :, :, 1:3] = -50
+    out[:, :, ::2, :, 2] *= -3
+    out[0, 10, 10, 0, 0] = 3
+    found = readout.decode(out, 0.3)[0][0]
+    assert found.dtype == np.float32
+    assert 0 <= found[0, 4] < 0.5
+
+
 def test_hidden_targets_are_neither_taught_nor_punished(readout):
     boxes = np.full((1, 1, 6), -1, np.float32)
     boxes[0, 0] = [0, 80, 50, 50, 50, 0.1]

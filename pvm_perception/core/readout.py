@@ -251,4 +251,5 @@ class BoxReadout:
                 * np.clip(np.minimum(y + h / 2, y0 + h0 / 2) - np.maximum(y - h / 2, y0 - h0 / 2),
                           0, None))
         overlap = both / (w * h + w0 * h0 - both)
-        return float((overlap.sum() - 1) / max(overlap.size - 1, 1))  # without the peak itself
+        # without the peak itself, whose overlap is 1 but for rounding
+        return max(0.0, float(overlap.sum() - 1) / max(overlap.size - 1, 1))

@@ -15,7 +15,7 @@ class TrackerSettings:
     """How readouts become tracks."""
 
     birth_score: float = setting(0.18, "evidence from which a track is born", low=0.0, high=1.0)
-    keep_score: float = setting(0.14, "evidence below which a track is no longer reported",
+    keep_score: float = setting(0.11, "evidence below which a track is no longer reported",
                                 low=0.0, high=1.0)
     smoothing: float = setting(0.8, "share of the newest readout in a track's evidence",
                                low=0.05, high=1.0)
