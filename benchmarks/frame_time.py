@@ -32,15 +32,9 @@ def gemm_peak(n: int = 1024, rounds: int = 5) -> float:
 
 
 def frame_flop(tracker: Tracker) -> float:
-    """Return the multiply-adds of one frame's matrix products, as FLOP."""
-    network, total = tracker._network, 0
-    for encoder in network.encoders:
-        total += encoder.units * encoder.layer.code * (encoder.inputs + encoder.signal_size)
-    readout = network.readout
-    for layer, near in zip(network.config.layers, readout.neighbours, strict=True):
-        total += layer.rows * layer.cols * near.shape[1] * layer.code * readout.hidden
-        total += readout.rows * readout.cols * readout.hidden * 5 * readout.targets
-    return 2.0 * total
+    """Return the multiply-adds of one look's matrix products, as FLOP."""
+    network = tracker._network
+    return 2.0 * (network.readout.multiply_adds + sum(e.multiply_adds for e in network.encoders))
 
 
 def main() -> None:

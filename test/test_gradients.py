@@ -28,6 +28,9 @@ VARIANTS = [
     small(), small(shared=False), small(output="activation"), small(output="change"),
     small(False, "polynomial", "activation", "parallel", "heatmap"),
     dataclasses.replace(small(), learning=Learning(prediction_weight=0.9)),
+    small(activation="leaky", output="change"),
+    dataclasses.replace(small(), readout=Readout("box", 7, cells="L2", mixing=6, shape="square")),
+    dataclasses.replace(small(), readout=Readout("box", 7, memory=1)),
 ]
 BOXES = np.full((2, 2, 6), -1, np.float32)
 BOXES[0, 0] = [0, 3, 4, 6, 5, 1]
@@ -85,9 +88,7 @@ def test_readout_gradients_reach_every_weight_of_this_frame(config):
     dz = network._credit(errors)
     found = {f"readout.{k}": g for k, g in grads.items()}
     for i, encoder in enumerate(network.encoders):
-        x, d = encoder.x, dz[i]
-        found[f"{encoder.layer.name}.w1"] = (np.einsum("bud,bun->dn", x, d) if config.shared
-                                             else np.einsum("bud,bun->udn", x, d))
+        found[f"{encoder.layer.name}.w1"] = encoder.input_grad(dz[i], before=False)
     checked = 0
     for name, direction in directions(network, rng):
         if name not in found:

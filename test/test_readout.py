@@ -56,7 +56,7 @@ def test_neighbours_that_agree_make_a_score_credible(readout):
 
 
 def test_a_peak_whose_neighbours_name_no_common_box_scores_zero(readout):
-    out = np.zeros((1, 24, 32, 2, 5), np.float32)
+    out = np.zeros((1, readout.rows, readout.cols, 2, 5), np.float32)
     out[..., 0] = -9
     out[..., 1:3] = 50  # each cell points somewhere far off, and its box is tiny
     out[..., 3:] = -3

@@ -9,41 +9,48 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
+import numpy as np
+
 Array = Any
+
+
+def product(x: Array, w: Array) -> Array:
+    """Return x (B, U, D) times w: (B, U, N)."""
+    if w.ndim == 2:
+        return (x.reshape(-1, x.shape[2]) @ w).reshape(x.shape[0], x.shape[1], -1)
+    return (x.transpose(1, 0, 2) @ w).transpose(1, 0, 2)  # (U, B, D)(U, D, N) -> (B, U, N)
 
 
 def affine(x: Array, w: Array, b: Array) -> Array:
     """Return x (B, U, D) times w plus b: (B, U, N)."""
-    if w.ndim == 2:
-        z = (x.reshape(-1, x.shape[2]) @ w).reshape(x.shape[0], x.shape[1], -1)  # (B, U, N)
-    else:
-        z = (x.transpose(1, 0, 2) @ w).transpose(1, 0, 2)  # (U, B, D)(U, D, N) -> (B, U, N)
+    z = product(x, w)
     z += b
     return z
 
 
 def affine_input_grad(dz: Array, w: Array) -> Array:
     """Return the error of the input, (B, U, D), from that of the output dz (B, U, N)."""
-    if w.ndim == 2:
-        return (dz.reshape(-1, dz.shape[2]) @ w.T).reshape(dz.shape[0], dz.shape[1], -1)
-    return (dz.transpose(1, 0, 2) @ w.transpose(0, 2, 1)).transpose(1, 0, 2)
+    return product(dz, w.swapaxes(-1, -2))
 
 
-def affine_weight_grad(x: Array, dz: Array, own: bool) -> tuple[Array, Array]:
-    """Return the gradients of the weights and of the bias, summed over streams."""
+def weight_grad(x: Array, dz: Array, own: bool) -> Array:
+    """Return the gradient of the weights, summed over streams; x (B, U, D), dz (B, U, N)."""
     if own:
-        return x.transpose(1, 2, 0) @ dz.transpose(1, 0, 2), dz.sum(axis=0)
-    flat = dz.reshape(-1, dz.shape[2])  # (B*U, N)
-    return x.reshape(-1, x.shape[2]).T @ flat, flat.sum(axis=0)
+        return x.transpose(1, 2, 0) @ dz.transpose(1, 0, 2)
+    return x.reshape(-1, x.shape[2]).T @ dz.reshape(-1, dz.shape[2])
 
 
-def gather(source: Array, index: Array) -> Array:
-    """Return the codes of each unit's neighbourhood.
+def gather(source: Array, index: Array, out: Array) -> Array:
+    """Copy the codes of each unit's neighbourhood into `out`, (B, U, K * N), and return it.
 
-    `source` is (B, Us + 1, N) with a row of zeros last, `index` (U, K): -> (B, U, K * N).
+    `source` is (B, Us + 1, N) with a row of zeros last, `index` (U, K).
     """
-    units, k = index.shape
-    return source.take(index.ravel(), axis=1).reshape(source.shape[0], units, k * source.shape[2])
+    flat = out.reshape(source.shape[0], index.size, source.shape[2])
+    if isinstance(source, np.ndarray):  # unlike the others, this mode writes straight into `out`
+        source.take(index.ravel(), axis=1, out=flat, mode="clip")
+    else:
+        flat[...] = source.take(index.ravel(), axis=1)
+    return out
 
 
 def scatter(out: Array, d: Array, index: Array) -> None:
@@ -64,5 +71,8 @@ def activation(name: str, xp: ModuleType) -> tuple[Callable, Callable]:
     """
     if name == "tanh":
         return xp.tanh, lambda y: 1 - y * y
-    return (lambda x: x / (2 * (xp.abs(x) + 1)) + xp.float32(0.5),
-            lambda y: xp.float32(0.5) * (1 - xp.abs(2 * y - 1)) ** 2)
+    if name == "leaky":
+        slope, one = np.float32(0.1), np.float32(1)
+        return (lambda x: xp.maximum(x, slope * x)), (lambda y: xp.where(y > 0, one, slope))
+    return (lambda x: x / (2 * (xp.abs(x) + 1)) + np.float32(0.5),
+            lambda y: np.float32(0.5) * (1 - xp.abs(2 * y - 1)) ** 2)

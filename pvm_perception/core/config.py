@@ -61,13 +61,18 @@ class Readout:
                         choices=("box", "heatmap"))
     hidden: int = setting(96, "width of the readout's hidden layer", low=1, high=1024)
     radius: tuple[int, ...] = (1,)  # neighbourhood in each layer, from the bottom; last repeats
+    shape: str = setting("disk", "neighbourhood", choices=("disk", "square"))
+    cells: str = setting("", "layer whose units are the cells that answer; empty = the first")
+    memory: int = setting(0, "cells around, on each side, whose answers of the frame before a cell "
+                             "hears; 0 = none", low=0, high=8)
+    mixing: int = setting(0, "width of a second hidden layer, 0 = none", low=0, high=1024)
 
 
 @dataclass(frozen=True)
 class Learning:
     """Online learning; the same for training and for a node that goes on learning."""
 
-    optimizer: str = setting("adam", "update rule", choices=("adam", "momentum"))
+    optimizer: str = setting("adam", "update rule", choices=("adam", "muon", "momentum"))
     rate: float = setting(1e-3, "learning rate at the start", low=0.0, high=1.0)
     final_rate: float = setting(2e-5, "learning rate at the end of the schedule", low=0.0, high=1.0)
     momentum: float = setting(0.5, "momentum (rule: momentum)", low=0.0, high=0.999)
@@ -93,7 +98,8 @@ class HierarchyConfig:
     links: tuple[Link, ...] = ()
     targets: tuple[str, ...] = ("green_ball", "stop_sign")
     shared: bool = setting(True, "one set of weights for all units of a layer")
-    activation: str = setting("tanh", "code non-linearity", choices=("tanh", "polynomial"))
+    activation: str = setting("tanh", "code non-linearity",
+                              choices=("tanh", "leaky", "polynomial"))
     output: str = setting("change", "what a code's prediction is: the signal itself (linear, or "
                                     "activation: through the code's non-linearity), or its change, "
                                     "so that a code need not carry what merely stays",
@@ -133,6 +139,8 @@ class HierarchyConfig:
         for link in self.links:
             if link.target not in names or link.source not in known:
                 raise PvmError(f"link {link.source} to {link.target} names an unknown layer")
+        if self.readout.cells not in ("", *names):
+            raise PvmError(f"readout cells {self.readout.cells!r} is no layer")
 
     def layer(self, name: str) -> Layer:
         """Return the layer called `name`."""
@@ -149,9 +157,14 @@ class HierarchyConfig:
         return 3 * self.block**2 if name == INPUT else self.layer(name).code
 
     @property
+    def cells(self) -> Layer:
+        """The layer whose units answer for the readout."""
+        return self.layer(self.readout.cells) if self.readout.cells else self.layers[0]
+
+    @property
     def stride(self) -> tuple[float, float]:
-        """Network pixels per layer-1 cell, (down, right)."""
-        return self.height / self.layers[0].rows, self.width / self.layers[0].cols
+        """Network pixels per cell of the readout, (down, right)."""
+        return self.height / self.cells.rows, self.width / self.cells.cols
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data, as stored in the model file."""
@@ -178,14 +191,14 @@ class HierarchyConfig:
 
 
 def _robot() -> HierarchyConfig:
-    """Weights shared in a layer, about a million of them; layer 1 has 24 x 32 units of 6 x 6 px."""
+    """Weights shared in a layer, about a million of them; layer 1 has 32 x 40 units of 4 x 4 px."""
     cheap = ("signal", "error")
     layers = (
-        Layer("L1", 24, 32, 48),
-        Layer("L2", 12, 16, 96, terms=("signal", "derivative", "error")),
-        Layer("L3", 6, 8, 64, terms=cheap),
-        Layer("L4", 3, 4, 64, terms=cheap),
-        Layer("L5", 1, 1, 64, children=(3, 4), terms=cheap),
+        Layer("L1", 32, 40, 24, children=(1, 1), terms=cheap),
+        Layer("L2", 16, 20, 64, terms=cheap),
+        Layer("L3", 8, 10, 96, terms=cheap),
+        Layer("L4", 4, 5, 96, terms=cheap),
+        Layer("L5", 1, 1, 64, children=(4, 5), terms=("signal",)),
     )
     names = [INPUT] + [layer.name for layer in layers]
     links = []
@@ -196,7 +209,10 @@ def _robot() -> HierarchyConfig:
     links += [Link(above, name, "feedback") for name, above in zip(names[1:], names[2:-1],
                                                                    strict=False)]
     links += [Link("L5", name, "global") for name in names[1:-1]]
-    return HierarchyConfig("robot", layers=layers, links=tuple(links))
+    return HierarchyConfig(
+        "robot", height=128, width=160, block=4, layers=layers, links=tuple(links),
+        readout=Readout(radius=(0, 1, 1), cells="L2", memory=2, mixing=96),
+        learning=Learning("muon", rate=1.5e-3, final_rate=5e-5))
 
 
 def _paper() -> HierarchyConfig:

@@ -55,6 +55,67 @@ class Source:
         return self.now - (self.before if name == "derivative" else self.mean)
 
 
+class Ear:
+    """One part of what a layer's units hear, and the rows of the weights that belong to it.
+
+    Parts are kept apart, for this frame and for the one before: putting them side by side in
+    one array would move every value once more. Where each unit hears one unit of a coarser grid
+    (a parent, the top), the product is made once per source unit and spread over its listeners.
+
+    Parameters
+    ----------
+    rows
+        The part's rows of the weights.
+    index
+        (U, K) source units that each unit hears; None for an array that comes as it is.
+    spread
+        (r, kr, c, kc) where r x c source units each serve kr x kc units, else None.
+    """
+
+    def __init__(self, rows: slice, batch: int, units: int, xp: ModuleType,
+                 index: Array = None, spread: tuple[int, int, int, int] | None = None) -> None:
+        self.rows, self.index, self.xp, self.spread = rows, index, xp, spread
+        self.heard_by = units if spread is None else spread[0] * spread[2]
+        shape = (batch, self.heard_by, rows.stop - rows.start)
+        self.now, self.before = xp.zeros(shape, np.float32), xp.zeros(shape, np.float32)
+
+    def advance(self) -> None:
+        """Begin a frame: what was heard becomes what was heard before."""
+        self.now, self.before = self.before, self.now
+
+    def listen(self, source: Array, gain: float) -> None:
+        """Take this frame's values from `source`, (B, Us + 1, N), times a gain; 0 is silence."""
+        if gain == 0:
+            self.now[...] = 0
+            return
+        if self.spread is not None:
+            self.now[...] = source[:, :-1]
+        elif self.index is None:
+            self.now[...] = source
+        else:
+            algebra.gather(source, self.index, self.now)
+        if gain != 1:
+            self.now *= np.float32(gain)
+
+    def add_to(self, z: Array, w: Array) -> None:
+        """Add this part's share, (B, U, N), to the sum before the non-linearity."""
+        y = algebra.product(self.now, w[..., self.rows, :])
+        if self.spread is None:
+            z += y
+        else:
+            r, kr, c, kc = self.spread
+            wide = z.reshape(z.shape[0], r, kr, c, kc, z.shape[2])
+            wide += y.reshape(z.shape[0], r, 1, c, 1, z.shape[2])
+
+    def weight_grad(self, dz: Array, own: bool, before: bool = True) -> Array:
+        """Return the gradient of this part's weights for the error dz (B, U, N)."""
+        if self.spread is not None:
+            r, kr, c, kc = self.spread
+            dz = dz.reshape(dz.shape[0], r, kr, c, kc, -1).sum(axis=(2, 4))
+            dz = dz.reshape(dz.shape[0], r * c, -1)
+        return algebra.weight_grad(self.before if before else self.now, dz, own)
+
+
 class Encoder:
     """A layer of future encoders (arXiv 1607.06854, section 3), for B streams at once."""
 
@@ -73,25 +134,33 @@ class Encoder:
         self.signal_size = block.shape[1] * width  # S
         self.terms = tuple(t for t in layer.terms if t not in ("signal", "error"))
         self.hears_error = "error" in layer.terms
-        self.context: list[tuple[Link, Array]] = []
-        sizes = [self.window.shape[1] * width] + [self.signal_size] * (
-            len(self.terms) + self.hears_error)
+        self.gain = forward.gain
+        self.inputs = 0  # D
+
+        def ear(size: int, index: Array = None, spread: tuple | None = None) -> Ear:
+            rows = slice(self.inputs, self.inputs + size)
+            self.inputs = rows.stop
+            return Ear(rows, batch, self.units, xp, index, spread)
+
+        # views of the signal: seen, (changed, unusual), surprising
+        self.views = [ear(self.window.shape[1] * width, self.window)]
+        self.views += [ear(self.signal_size, self.block) for _ in self.terms]
+        if self.hears_error:
+            self.views.append(ear(self.signal_size))
+        self.context: list[tuple[Link, Ear]] = []
         for link in config.links:
             if link.target == layer.name and link.kind != "feedforward":
-                index = wiring.neighbour_index(config.grid(link.source), grid, link.radius,
-                                               link.shape)
-                self.context.append((link, xp.asarray(index)))
-                sizes.append(index.shape[1] * config.code_width(link.source))
-        self.gain = forward.gain
-        ends = np.cumsum(sizes)
-        self.slices = [slice(int(e - s), int(e)) for s, e in zip(sizes, ends, strict=True)]
-        self.inputs = int(ends[-1])  # D
+                source, n = config.grid(link.source), config.code_width(link.source)
+                index = wiring.neighbour_index(source, grid, link.radius, link.shape)
+                spread = wiring.even_spread(source, grid)
+                if self.own or link.radius or spread == (grid[0], 1, grid[1], 1):
+                    spread = None
+                self.context.append((link, ear(index.shape[1] * n, xp.asarray(index), spread)))
+        self.ears = self.views + [e for _, e in self.context]
         self.phi, self.dphi = algebra.activation(config.activation, xp)
         self.squash_output = config.output == "activation"
         self.from_signal = config.output == "change"
         shape = (batch, self.units)
-        self.x = xp.zeros((*shape, self.inputs), np.float32)
-        self.x_before = xp.zeros_like(self.x) if batch else self.x
         self.h = xp.zeros((*shape, layer.code), np.float32)
         self.h_before = xp.zeros_like(self.h)
         self.signal = xp.zeros((*shape, self.signal_size), np.float32)
@@ -109,6 +178,12 @@ class Encoder:
         loud = 0.1 if self.from_signal else 0.5
         return {"w1": gauss(d, n, scale=d**-0.5), "b1": np.zeros((*lead, n), np.float32),
                 "w2": gauss(n, s, scale=loud * n**-0.5), "b2": np.zeros((*lead, s), np.float32)}
+
+    @property
+    def multiply_adds(self) -> int:
+        """Return the multiply-adds of one stream's frame."""
+        heard = sum(e.heard_by * (e.rows.stop - e.rows.start) for e in self.ears)
+        return self.layer.code * (heard + self.units * self.signal_size)
 
     def forward(self, p: dict[str, Array], source: Source, codes: dict[str, Array],
                 fresh: Array, step: int) -> Array:
@@ -133,29 +208,25 @@ class Encoder:
             The codes; `prediction` then holds the forecast of the next frame's signal and
             `error` the surprise of this one.
         """
-        self.x, self.x_before = self.x_before, self.x
+        for ear in self.ears:
+            ear.advance()
         self.h, self.h_before = self.h_before, self.h
-        x = self.x
-        self.signal = algebra.gather(source.now, self.block)  # (B, U, S)
+        algebra.gather(source.now, self.block, self.signal)  # (B, U, S)
         self.xp.subtract(self.signal, self.prediction, out=self.error)
         self.error[fresh] = 0
-        places = iter(self.slices)
-        x[:, :, next(places)] = algebra.gather(source.now, self.window)
+        views = iter(self.views)
+        next(views).listen(source.now, self.gain)
         for term in self.terms:
-            x[:, :, next(places)] = algebra.gather(source.term(term), self.block)
+            next(views).listen(source.term(term), self.gain)
         if self.hears_error:
-            x[:, :, next(places)] = self.error
-        if self.gain != 1:
-            x[:, :, :self.slices[len(self.terms) + self.hears_error].stop] *= self.gain
-        for link, index in self.context:
-            place = next(places)
-            if link.gain == 0 or step < link.start:
-                x[:, :, place] = 0
-                continue
-            x[:, :, place] = algebra.gather(codes[link.source], index)
-            if link.gain != 1:
-                x[:, :, place] *= link.gain
-        self.h[...] = self.phi(algebra.affine(x, p["w1"], p["b1"]))
+            next(views).listen(self.error, self.gain)
+        for link, ear in self.context:
+            ear.listen(codes[link.source], link.gain if step >= link.start else 0.0)
+        z = self.xp.empty_like(self.h)
+        z[...] = p["b1"]
+        for ear in self.ears:
+            ear.add_to(z, p["w1"])
+        self.h[...] = self.phi(z)
         self.prediction = algebra.affine(self.h, p["w2"], p["b2"])
         if self.squash_output:
             self.prediction = self.phi(self.prediction)
@@ -169,13 +240,11 @@ class Encoder:
         It goes through every view of this frame's signal (seen, changed, unusual, surprising) and
         is added onto `below` (B, Us + 1, N).
         """
-        views = self.slices[:1 + len(self.terms) + self.hears_error]
-        d = algebra.affine_input_grad(dz, p["w1"][..., :views[-1].stop, :])
-        if self.gain != 1:
-            d *= self.gain
-        algebra.scatter(below, d[:, :, views[0]], self.window)
-        if len(views) > 1:
-            algebra.scatter(below, sum(d[:, :, view] for view in views[1:]), self.block)
+        seen, *others = (p["w1"][..., e.rows, :] for e in self.views)
+        gain = np.float32(self.gain)
+        algebra.scatter(below, algebra.affine_input_grad(dz, seen * gain), self.window)
+        if others:
+            algebra.scatter(below, algebra.affine_input_grad(dz, sum(others) * gain), self.block)
 
     def gradients(self, p: dict[str, Array], known: Array, weight: float,
                   dz_readout: Array | None) -> tuple[dict[str, Array], float]:
@@ -199,22 +268,28 @@ class Encoder:
         """
         xp = self.xp
         count = max(float(known.sum()), 1.0)
-        loss = float(((self.error**2).mean(axis=(1, 2)) * known).sum() / count)
+        square = xp.einsum("bus,bus->b", self.error, self.error)
+        loss = float((square * known).sum() / (count * self.units * self.signal_size))
         # L = weight / 2 * mean over streams and units of the summed squared error / S
         scale = weight / (count * self.units * self.signal_size)
         if self.own:
             scale *= self.units * self.signal_size  # own weights: each unit minds its own error
-        dp = self.error * (-scale * known)[:, None, None]  # (B, U, S): dL/dprediction
-        dp = dp.astype(np.float32, copy=False)
+        dp = self.error * (-scale * known).astype(np.float32)[:, None, None]  # dL/dprediction
         if self.squash_output:
             dp *= self.dphi(self.signal - self.error)
         h = self.h_before
         dz = algebra.affine_input_grad(dp, p["w2"]) * self.dphi(h)  # (B, U, N)
         if dz_readout is not None:
             dz += dz_readout
-        dw2, db2 = algebra.affine_weight_grad(h, dp, self.own)
-        dw1, db1 = algebra.affine_weight_grad(self.x_before, xp.ascontiguousarray(dz), self.own)
-        return {"w1": dw1, "b1": db1, "w2": dw2, "b2": db2}, loss
+        dz = xp.ascontiguousarray(dz)
+        return {"w1": self.input_grad(dz), "b1": dz.sum(axis=0 if self.own else (0, 1)),
+                "w2": algebra.weight_grad(h, dp, self.own),
+                "b2": dp.sum(axis=0 if self.own else (0, 1))}, loss
+
+    def input_grad(self, dz: Array, before: bool = True) -> Array:
+        """Return the gradient of w1 for dz (B, U, N) of the frame before, or of this one."""
+        return self.xp.concatenate([e.weight_grad(dz, self.own, before) for e in self.ears],
+                                   axis=-2)
 
     def forget(self, streams: Array) -> None:
         """Zero the state of the streams marked in `streams` (B,) bool."""

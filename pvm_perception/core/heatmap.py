@@ -48,6 +48,12 @@ class HeatmapReadout:
                 p[f"b{j + 1}.{i + 1}"] = np.zeros((units, shape[2]), np.float32)
         return p
 
+    @property
+    def multiply_adds(self) -> int:
+        """Return the multiply-adds of one stream's frame."""
+        return sum(block.shape[0] * self.hidden * (layer.code + block.shape[1] * self.targets)
+                   for layer, block in zip(self.config.layers, self.blocks, strict=True))
+
     def forward(self, p: dict[str, Array], codes: list[Array]) -> Array:
         """Return the averaged maps (B, R, C, targets) for codes of (B, U + 1, N) each."""
         xp, batch = self.xp, codes[0].shape[0]
@@ -61,6 +67,9 @@ class HeatmapReadout:
             self._lay(total, part, block)
         total /= self.cover[None, :, None]
         return total[:, :-1].reshape(batch, self.rows, self.cols, self.targets)
+
+    def forget(self, streams: Array) -> None:
+        """Do nothing: this readout keeps no state."""
 
     def _lay(self, total: Array, part: Array, block: Array) -> None:
         """Add unit parts (B, U, k * T) onto the map; overlapping units one column at a time."""
@@ -94,12 +103,13 @@ class HeatmapReadout:
         gradients, errors = {}, []
         for i, block in enumerate(self.blocks):
             x, hidden, part = self.seen[i]
-            d = (part - algebra.gather(flat, block)) * self.dphi(part) * weight
-            dw, db = algebra.affine_weight_grad(hidden, d, own=True)
-            gradients[f"w2.{i + 1}"], gradients[f"b2.{i + 1}"] = dw, db
+            truth = algebra.gather(flat, block, xp.empty(part.shape, np.float32))
+            d = (part - truth) * self.dphi(part) * weight
+            gradients[f"w2.{i + 1}"] = algebra.weight_grad(hidden, d, own=True)
+            gradients[f"b2.{i + 1}"] = d.sum(axis=0)
             d = algebra.affine_input_grad(d, p[f"w2.{i + 1}"]) * self.dphi(hidden)
-            dw, db = algebra.affine_weight_grad(x, d, own=True)
-            gradients[f"w1.{i + 1}"], gradients[f"b1.{i + 1}"] = dw, db
+            gradients[f"w1.{i + 1}"] = algebra.weight_grad(x, d, own=True)
+            gradients[f"b1.{i + 1}"] = d.sum(axis=0)
             error = xp.zeros((batch, x.shape[1] + 1, x.shape[2]), np.float32)
             error[:, :-1] = algebra.affine_input_grad(d, p[f"w1.{i + 1}"])
             errors.append(error)

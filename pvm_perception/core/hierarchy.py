@@ -74,6 +74,14 @@ class Hierarchy:
         self.dz_readout: list[Array] | None = None
         self.out: Array = None
 
+    def twin(self) -> Hierarchy:
+        """Return a hierarchy with a state of its own that shares these very weights."""
+        other = Hierarchy(self.config, self.batch, self.xp, {k: to_numpy(w) for k, w in
+                                                             self.weights.items()},
+                          step=self.step_count)
+        other.weights = self.weights
+        return other
+
     def _source(self, name: str, batch: int) -> Source:
         rows, cols = self.config.grid(name)
         return Source(batch, rows * cols, self.config.code_width(name),
@@ -106,7 +114,7 @@ class Hierarchy:
         """Forget the past of the streams marked in `streams` (B,) bool, or of all; keep weights."""
         xp = self.xp
         marked = xp.ones(self.batch, bool) if streams is None else xp.asarray(streams)
-        for part in (*self.sources.values(), *self.encoders):
+        for part in (*self.sources.values(), *self.encoders, self.readout):
             part.forget(marked)
         self.fresh |= marked
 

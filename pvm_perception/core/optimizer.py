@@ -12,8 +12,35 @@ from pvm_perception.core.config import Learning
 Array = Any
 
 
+NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # quintic steps towards singular values of 1
+MUON_SCALE = 0.2  # makes a step as large, root mean square, as one of Adam's usually is
+
+
+def orthogonalised(g: Array, xp: ModuleType, steps: int = 5) -> Array:
+    """Return g (D, N) with its singular values brought close to 1.
+
+    Newton-Schulz as in Muon (Jordan et al. 2024), worked out on the small Gram matrix alone:
+    the iterates stay products of g with a polynomial of it.
+    """
+    tall = g if g.shape[0] >= g.shape[1] else g.T
+    a, b, c = NEWTON_SCHULZ
+    gram = tall.T @ tall  # (N, N)
+    size = float(xp.trace(gram)) ** 0.5 + 1e-12
+    gram /= np.float32(size**2)
+    eye = xp.eye(len(gram), dtype=np.float32)
+    total = eye
+    for _ in range(steps):
+        now = total @ gram @ total  # this iterate's Gram matrix; all factors commute
+        total = total @ (a * eye + b * now + c * (now @ now))
+    result = tall @ (total / np.float32(size))
+    return result if tall is g else result.T
+
+
 class Optimizer:
-    """Adam (Kingma & Ba 2015) or gradient descent with momentum, with a clip of the norm.
+    """Adam (Kingma & Ba 2015), Muon, or gradient descent with momentum, with a clip of the norm.
+
+    Muon makes the step of a weight matrix orthogonal, so that rare directions of what a unit
+    hears are learnt as fast as common ones; biases, forecasts and the readout's head go by Adam.
 
     The state lives in `state`, a flat dictionary of arrays like the weights, so that a
     checkpoint holds it as it is.
@@ -22,9 +49,12 @@ class Optimizer:
     def __init__(self, weights: dict[str, Array], learning: Learning, xp: ModuleType) -> None:
         self.xp, self.learning = xp, learning
         self.steps = 0
-        moments = ("m", "v") if learning.optimizer == "adam" else ("m",)
-        self.state = {f"{k}.{name}": xp.zeros_like(w)
-                      for k in moments for name, w in weights.items()}
+        self.by_muon = {name for name, w in weights.items() if learning.optimizer == "muon"
+                        and w.ndim == 2 and not name.endswith(".w2")}
+        self.state = {f"m.{name}": xp.zeros_like(w) for name, w in weights.items()}
+        if learning.optimizer != "momentum":
+            self.state |= {f"v.{name}": xp.zeros_like(w) for name, w in weights.items()
+                           if name not in self.by_muon}
         if learning.average:
             self.state |= {f"average.{name}": w.copy() for name, w in weights.items()}
 
@@ -43,23 +73,32 @@ class Optimizer:
         for name, g in gradients.items():
             if clip != 1.0:
                 g = g * np.float32(clip)
-            m = self.state[f"m.{name}"]
-            if o.optimizer == "momentum":
-                m *= np.float32(o.momentum)
-                m += g
-                weights[name] -= np.float32(rate) * m
-                continue
-            v = self.state[f"v.{name}"]
-            m += np.float32(0.1) * (g - m)
-            v += np.float32(0.002) * (g * g - v)
-            fix = (1 - 0.998**self.steps) ** 0.5 / (1 - 0.9**self.steps)
-            weights[name] -= np.float32(rate * fix) * m / (xp.sqrt(v) + np.float32(1e-8))
+            weights[name] -= self._step(name, g, rate)
         if o.average:
             decay = np.float32(min(o.average, (1 + self.steps) / (10 + self.steps)))
             for name, w in weights.items():
                 average = self.state[f"average.{name}"]
                 average += (1 - decay) * (w - average)
         return norm
+
+    def _step(self, name: str, g: Array, rate: float) -> Array:
+        """Return what to take off one weight array, and keep its moments."""
+        xp, m = self.xp, self.state[f"m.{name}"]
+        if name in self.by_muon:
+            m *= np.float32(0.95)
+            m += g
+            ahead = g + np.float32(0.95) * m  # Nesterov's look ahead
+            scale = rate * MUON_SCALE * max(g.shape) ** 0.5
+            return np.float32(scale) * orthogonalised(ahead, xp)
+        if self.learning.optimizer == "momentum":
+            m *= np.float32(self.learning.momentum)
+            m += g
+            return np.float32(rate) * m
+        v = self.state[f"v.{name}"]
+        m += np.float32(0.1) * (g - m)
+        v += np.float32(0.002) * (g * g - v)
+        fix = (1 - 0.998**self.steps) ** 0.5 / (1 - 0.9**self.steps)
+        return np.float32(rate * fix) * m / (xp.sqrt(v) + np.float32(1e-8))
 
     def averaged(self, weights: dict[str, Array]) -> dict[str, Array]:
         """Return the averaged weights (the weights themselves when no average is kept)."""

@@ -20,63 +20,123 @@ MIN_VISIBLE = 0.25  # a target hidden further than this is neither taught nor pu
 
 
 class BoxReadout:
-    """Presence and box at each layer-1 cell, from the codes of all layers around it.
+    """Presence and box at each cell of one layer's grid, from the codes of all layers around it.
 
-    Each layer's codes of a small neighbourhood are projected, brought to layer 1's grid by linear
-    interpolation, and summed; a rectifier and a linear head follow. Per target the head gives
-    (presence logit, centre offset right and down in cells, log width and log height against
-    `UNIT_BOX`). Presence is learnt with the penalty-reduced focal loss (Zhou et al. 2019,
-    "Objects as Points"), the box with a smooth L1 loss around the centre.
+    Each layer's codes of a small neighbourhood are projected, brought to the cells by linear
+    interpolation, and summed; a rectifier (or two, with a mixing layer between) and a linear head
+    follow. Per target the head gives (presence logit, centre offset right and down in cells, log
+    width and log height against `UNIT_BOX`). Presence is learnt with the penalty-reduced focal
+    loss (Zhou et al. 2019, "Objects as Points"), the box with a smooth L1 loss around the centre.
+
+    With a memory, each cell also hears what it and its neighbours said at the frame before, so
+    that evidence accumulates and a target is looked for where it was.
     """
 
     def __init__(self, config: HierarchyConfig, batch: int, xp: ModuleType) -> None:
         self.config, self.batch, self.xp = config, batch, xp
-        self.rows, self.cols = config.layers[0].rows, config.layers[0].cols
+        cells = config.cells
+        self.rows, self.cols = cells.rows, cells.cols
         self.stride = config.stride
         self.targets = len(config.targets)
-        self.hidden = config.readout.hidden
+        self.hidden, self.mixing = config.readout.hidden, config.readout.mixing
         radii = config.readout.radius
-        self.neighbours, self.rise = [], []
+        self.neighbours, self.grids, self.rise, self.seen = [], [], [], []
         for i, layer in enumerate(config.layers):
             grid = (layer.rows, layer.cols)
             radius = min(radii[min(i, len(radii) - 1)], max(grid) - 1)
-            self.neighbours.append(xp.asarray(wiring.neighbour_index(grid, grid, radius)))
+            if layer.rows > self.rows:  # finer than the cells: each cell reads the block under it
+                block = (-(-layer.rows // self.rows), -(-layer.cols // self.cols))
+                index = wiring.block_index(grid, (self.rows, self.cols), block, radius)
+                grid = (self.rows, self.cols)
+            else:
+                index = wiring.neighbour_index(grid, grid, radius, config.readout.shape)
+            self.neighbours.append(xp.asarray(index))
+            self.grids.append(grid)
+            self.seen.append(xp.zeros((batch, index.shape[0], index.shape[1] * layer.code),
+                                      np.float32))
             self.rise.append(tuple(xp.asarray(wiring.resize_matrix(s, t)) for s, t in
                                    zip(grid, (self.rows, self.cols), strict=True)))
+        cell_grid, width = (self.rows, self.cols), 5 * self.targets
+        self.near = xp.asarray(wiring.neighbour_index(cell_grid, cell_grid, config.readout.memory,
+                                                      "square"))
+        self.said = xp.zeros((batch, self.rows * self.cols + 1, width), np.float32)
+        self.recalled = xp.zeros((batch, *self.near.shape[:1], self.near.shape[1] * width),
+                                 np.float32)
         rows, cols = (np.arange(n, dtype=np.float32) + 0.5 for n in (self.rows, self.cols))
         self.cell_y = rows * self.stride[0]  # (R,) px
         self.cell_x = cols * self.stride[1]  # (C,) px
 
     def parameters(self, rng: np.random.Generator) -> dict[str, np.ndarray]:
         """Return new weights; presence starts rare, so that the first frames do not shout."""
+        def gauss(*shape: int, scale: float) -> np.ndarray:
+            return rng.standard_normal(shape, np.float32) * np.float32(scale)
+
         p = {}
         for i, layer in enumerate(self.config.layers):
             d = self.neighbours[i].shape[1] * layer.code
-            p[f"project{i + 1}"] = (rng.standard_normal((d, self.hidden), np.float32)
-                                    * np.float32((d * len(self.config.layers) / 2) ** -0.5))
+            p[f"project{i + 1}"] = gauss(d, self.hidden,
+                                         scale=(d * len(self.config.layers) / 2) ** -0.5)
+        if self.config.readout.memory:
+            p["recall"] = gauss(self.recalled.shape[2], self.hidden,
+                                scale=0.3 * self.recalled.shape[2] ** -0.5)
         p["b1"] = np.zeros(self.hidden, np.float32)
-        p["w2"] = (rng.standard_normal((self.hidden, 5 * self.targets), np.float32)
-                   * np.float32(0.1 * self.hidden**-0.5))
+        last = self.hidden
+        if self.mixing:
+            p["mix"] = gauss(last, self.mixing, scale=(last / 2) ** -0.5)
+            p["b_mix"] = np.zeros(self.mixing, np.float32)
+            last = self.mixing
+        p["w2"] = gauss(last, 5 * self.targets, scale=0.1 * last**-0.5)
         p["b2"] = np.tile(np.array([-4, 0, 0, 0, 0], np.float32), self.targets)
         return p
+
+    @property
+    def multiply_adds(self) -> int:
+        """Return the multiply-adds of one stream's frame."""
+        seen = [*self.seen, self.recalled] if self.config.readout.memory else self.seen
+        heard = sum(x.shape[1] * x.shape[2] for x in seen) * self.hidden
+        last = self.mixing or self.hidden
+        return heard + self.rows * self.cols * (self.hidden * self.mixing
+                                                + last * 5 * self.targets)
 
     def forward(self, p: dict[str, Array], codes: list[Array]) -> Array:
         """Return the head's raw answers (B, R, C, targets, 5) for codes of (B, U + 1, N) each."""
         xp, batch = self.xp, codes[0].shape[0]
-        z = xp.zeros((batch, self.rows, self.cols, self.hidden), np.float32)
-        z += p["b1"]
-        self.seen = []
-        for i, layer in enumerate(self.config.layers):
-            x = algebra.gather(codes[i], self.neighbours[i])  # (B, U, K*N)
-            self.seen.append(x)
+        z = xp.empty((batch, self.rows, self.cols, self.hidden), np.float32)
+        z[...] = p["b1"]
+        for i, x in enumerate(self.seen):
+            algebra.gather(codes[i], self.neighbours[i], x)  # (B, U, K*N)
             y = x.reshape(-1, x.shape[2]) @ p[f"project{i + 1}"]  # (B*U, H)
-            z += self._raise(y.reshape(batch, layer.rows, layer.cols, self.hidden), i)
-        self.active = xp.maximum(z, 0)  # (B, R, C, H)
-        out = self.active.reshape(-1, self.hidden) @ p["w2"] + p["b2"]
-        return out.reshape(batch, self.rows, self.cols, self.targets, 5)
+            z += self._raise(y.reshape(batch, *self.grids[i], self.hidden), i)
+        if self.config.readout.memory:
+            algebra.gather(self.said, self.near, self.recalled)
+            y = self.recalled.reshape(-1, self.recalled.shape[2]) @ p["recall"]
+            z += y.reshape(z.shape)
+        self.active = xp.maximum(z, 0, out=z).reshape(-1, self.hidden)  # (B*R*C, H)
+        last = self.active
+        if self.mixing:
+            last = last @ p["mix"] + p["b_mix"]
+            self.mixed = last = xp.maximum(last, 0, out=last)  # (B*R*C, M)
+        out = last @ p["w2"] + p["b2"]
+        out = out.reshape(batch, self.rows, self.cols, self.targets, 5)
+        if self.config.readout.memory:
+            self._remember(out)
+        return out
+
+    def _remember(self, out: Array) -> None:
+        """Keep what was said, for the next frame: presence, and the box as far as believed."""
+        xp = self.xp
+        flat = out.reshape(out.shape[0], -1, self.targets, 5)
+        kept = self.said[:, :-1].reshape(flat.shape)
+        kept[..., :1] = 1 / (1 + xp.exp(-xp.clip(flat[..., :1], -20, 20)))
+        kept[..., 1:] = xp.clip(flat[..., 1:], -3, 3) * kept[..., :1]
+        self.said[:, :-1] = kept.reshape(self.said[:, :-1].shape)
+
+    def forget(self, streams: Array) -> None:
+        """Zero the memory of the streams marked in `streams` (B,) bool."""
+        self.said[streams] = 0
 
     def _raise(self, y: Array, i: int) -> Array:
-        """Interpolate (B, r, c, H) of layer i to layer 1's grid (B, R, C, H)."""
+        """Interpolate (B, r, c, H) of layer i to the cells (B, R, C, H)."""
         if y.shape[1:3] == (self.rows, self.cols):
             return y
         b, r, c, h = y.shape
@@ -178,17 +238,23 @@ class BoxReadout:
     def _descend(self, p: dict[str, Array], d_out: Array
                  ) -> tuple[dict[str, Array], list[Array]]:
         xp = self.xp
-        active = self.active.reshape(-1, self.hidden)
-        gradients = {"w2": active.T @ d_out, "b2": d_out.sum(axis=0)}
-        dz = ((d_out @ p["w2"].T) * (active > 0)).reshape(self.active.shape)  # (B, R, C, H)
-        gradients["b1"] = dz.sum(axis=(0, 1, 2))
+        last = self.mixed if self.mixing else self.active
+        gradients = {"w2": last.T @ d_out, "b2": d_out.sum(axis=0)}
+        d = (d_out @ p["w2"].T) * (last > 0)
+        if self.mixing:
+            gradients |= {"mix": self.active.T @ d, "b_mix": d.sum(axis=0)}
+            d = (d @ p["mix"].T) * (self.active > 0)
+        dz = d.reshape(-1, self.rows, self.cols, self.hidden)
+        gradients["b1"] = d.sum(axis=0)
+        if self.config.readout.memory:
+            gradients["recall"] = self.recalled.reshape(-1, self.recalled.shape[2]).T @ d
         errors = []
         for i, layer in enumerate(self.config.layers):
-            dy = self._lower(dz, i, (layer.rows, layer.cols)).reshape(-1, self.hidden)
+            dy = self._lower(dz, i, self.grids[i]).reshape(-1, self.hidden)
             x = self.seen[i]
             gradients[f"project{i + 1}"] = x.reshape(-1, x.shape[2]).T @ dy
             d = (dy @ p[f"project{i + 1}"].T).reshape(x.shape)
-            below = xp.zeros((x.shape[0], x.shape[1] + 1, layer.code), np.float32)
+            below = xp.zeros((x.shape[0], layer.rows * layer.cols + 1, layer.code), np.float32)
             algebra.scatter(below, d, self.neighbours[i])
             errors.append(below)
         return gradients, errors

@@ -47,6 +47,17 @@ def neighbour_index(source: tuple[int, int], target: tuple[int, int], radius: in
     return np.ascontiguousarray(index)
 
 
+def even_spread(source: tuple[int, int], target: tuple[int, int]
+                ) -> tuple[int, int, int, int] | None:
+    """Return (r, kr, c, kc) where each of r x c source units lies over kr x kc target units.
+
+    None where the target grid is no multiple of the source grid.
+    """
+    if target[0] % source[0] or target[1] % source[1]:
+        return None
+    return source[0], target[0] // source[0], source[1], target[1] // source[1]
+
+
 def _pairs(rows: np.ndarray, cols: np.ndarray, source: tuple[int, int]) -> np.ndarray:
     """Combine row choices (R, a) and column choices (C, b) into (R*C, a*b) flat indices."""
     r = rows[:, None, :, None]
