@@ -19,6 +19,7 @@ import cv2
 import numpy as np
 
 LARGEST = 1280  # px, long side
+CLIP_STEP = 150  # frames between two pictures taken from a clip
 WHEELS = {
     "scikit-image": ("per picture, see skimage/data/README.txt (mostly CC0)", (
         "astronaut.png", "coffee.png", "chelsea.png", "rocket.jpg", "motorcycle_left.png",
@@ -39,6 +40,17 @@ PACKAGES = {
         "friends_by_Aitzol_Berasategi.jpg", "greentock_by_Peter_Nerlich.jpg",
         "life_by_Aitzol_Berasategi.jpg", "picosdeeuropa_by_Aitzol_Berasategi.jpg",
         "Engelhardt.jpg", "sunset_by_Aitzol_Berasategi.jpg", "Mudgal.jpg")),
+    "opencv-doc": ("Apache-2.0 and BSD-3-Clause, see usr/share/doc/opencv-doc/copyright", (
+        "data/building.jpg", "data/leuvenA.jpg", "data/leuvenB.jpg", "data/home.jpg",
+        "data/butterfly.jpg", "data/baboon.jpg", "data/aloeL.jpg", "data/board.jpg",
+        "data/stuff.jpg", "data/aero1.jpg", "data/aero3.jpg", "data/left01.jpg",
+        "data/ela_original.jpg", "data/squirrel_cls.jpg", "data/licenseplate_motion.jpg",
+        "data/graf1.png", "data/rubberwhale1.png", "data/box_in_scene.png",
+        "data/basketball1.png", "data/chicky_512.png", "text/scenetext01.jpg",
+        "text/scenetext02.jpg", "text/scenetext03.jpg", "text/scenetext04.jpg",
+        "text/scenetext05.jpg", "text/scenetext06.jpg", "input_images/plant.jpg",
+        "hfs/data/000.jpg", "hfs/data/001.jpg", "hfs/data/002.jpg", "data/vtest.avi",
+        "data/tree.avi")),
     "lomiri-wallpapers-20.04": ("see usr/share/doc/lomiri-wallpapers-20.04/copyright", (
         "Aury88.jpg", "Baubkus.jpg")),
 }
@@ -55,14 +67,30 @@ def from_wheel(name: str, work: Path) -> dict[str, bytes]:
 
 
 def from_package(name: str, work: Path) -> dict[str, bytes]:
-    """Return {path: bytes} of the JPEG files in a Debian package."""
+    """Return {path: bytes} of the pictures and clips in a Debian package."""
     folder = work / name
     folder.mkdir()
     subprocess.run(["apt-get", "download", name], check=True, cwd=folder,
                    stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     subprocess.run(["dpkg-deb", "-x", str(next(folder.glob("*.deb"))), str(folder)], check=True)
-    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*.jpg")
-            if not p.is_symlink()}
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*.*")
+            if p.suffix in (".jpg", ".png", ".avi") and not p.is_symlink()}
+
+
+def pictures(path: str, data: bytes, work: Path) -> dict[str, np.ndarray]:
+    """Return {name: BGR picture} of one file: a picture, or a frame of a clip every few seconds."""
+    stem = Path(path).stem
+    if not path.endswith(".avi"):
+        return {stem: cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)}
+    clip = work / "clip.avi"
+    clip.write_bytes(data)
+    video, found = cv2.VideoCapture(str(clip)), {}
+    for k in range(10, int(video.get(cv2.CAP_PROP_FRAME_COUNT)), CLIP_STEP):
+        video.set(cv2.CAP_PROP_POS_FRAMES, k)
+        ok, image = video.read()
+        if ok:
+            found[f"{stem}_{k}"] = image
+    return found
 
 
 def main(output: Path) -> int:
@@ -81,12 +109,13 @@ def main(output: Path) -> int:
             for path, data in files.items():
                 if not path.endswith(wanted):
                     continue
-                image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-                scale = min(1.0, LARGEST / max(image.shape[:2]))
-                image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-                target = f"{name}_{Path(path).stem}.jpg"
-                cv2.imwrite(str(output / target), image, [cv2.IMWRITE_JPEG_QUALITY, 92])
-                rows.append([target, name, path, licence])
+                for stem, image in pictures(path, data, Path(temporary)).items():
+                    scale = min(1.0, LARGEST / max(image.shape[:2]))
+                    small = cv2.resize(image, None, fx=scale, fy=scale,
+                                       interpolation=cv2.INTER_AREA)
+                    target = f"{name}_{stem}.jpg"
+                    cv2.imwrite(str(output / target), small, [cv2.IMWRITE_JPEG_QUALITY, 92])
+                    rows.append([target, name, path, licence])
     text = io.StringIO()
     csv.writer(text).writerows([["file", "package", "path", "licence"], *sorted(rows)])
     (output / "SOURCES.csv").write_text(text.getvalue(), encoding="utf-8")

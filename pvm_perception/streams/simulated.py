@@ -21,7 +21,7 @@ from pvm_perception.types import TARGETS, Box, Frame
 from pvm_perception.vision.frame import BAR
 
 MAX_TARGETS = 4
-SIZES = (0.03, 0.8)  # a target's height as a share of the frame's
+SIZES = (0.04, 0.85)  # a target's height as a share of the frame's
 ASPECTS = (4 / 3, 16 / 9, 16 / 9, 1.0, 1.2, 9 / 16, 3 / 4, 3 / 2)
 CAST = ((("green_ball",), 0.4), (("stop_sign",), 0.38), (("green_ball", "stop_sign"), 0.08),
         ((), 0.14))

@@ -99,16 +99,23 @@ class Camera:
         self.chroma = rng.random() < 0.5
         self.sharpen = rng.uniform(0.2, 1.2) if rng.random() < 0.4 else 0.0
         self.quality = int(rng.integers(25, 90)) if rng.random() < 0.3 else 0
+        # fewer pixels than the picture has: a cheap camera, or a window enlarged from a frame
+        self.enlarge = rng.uniform(1.2, 3.0) if rng.random() < 0.3 else 1.0
         table = np.linspace(0, 1.5, 1024, dtype=np.float32) ** np.float32(self.gamma)
         self.table = np.clip((table - 0.5) * self.contrast + 0.5 + self.black, 0, 1)
 
     def develop(self, frame: np.ndarray, light: np.ndarray, motion: tuple[float, float]
                 ) -> np.ndarray:
         """Return the camera's picture (H, W, 3) uint8 of a lit scene; `motion` in px smears it."""
-        rows, cols = frame.shape[:2]
+        size = frame.shape[1::-1]
         f = frame.astype(np.float32)
         f *= light
         f *= np.float32(1 / 255)
+        if self.enlarge > 1:
+            f = cv2.resize(f, None, fx=1 / self.enlarge, fy=1 / self.enlarge,
+                           interpolation=cv2.INTER_AREA)
+            motion = (motion[0] / self.enlarge, motion[1] / self.enlarge)
+        rows, cols = f.shape[:2]
         length = float(np.hypot(*motion))
         if length > 1.0:
             f = cv2.filter2D(f, -1, line_kernel(*motion), borderType=cv2.BORDER_REPLICATE)
@@ -129,6 +136,8 @@ class Camera:
         if self.quality:
             _, code = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, self.quality])
             picture = cv2.imdecode(code, cv2.IMREAD_COLOR)
+        if self.enlarge > 1:
+            picture = cv2.resize(picture, size, interpolation=cv2.INTER_LINEAR)
         return picture
 
 
