@@ -15,6 +15,7 @@ from pvm_perception.core.hierarchy import Hierarchy
 from pvm_perception.core.model_file import load_model, save_model
 from pvm_perception.errors import PvmError
 from pvm_perception.types import TARGETS, Detection, Track
+from pvm_perception.vision.fovea import Fovea, merge
 from pvm_perception.vision.frame import View, network_input
 from pvm_perception.vision.tracker import TrackerSettings, TrackManager
 
@@ -52,6 +53,8 @@ class Tracker:
         Whether the hierarchy goes on learning to predict from the frames themselves.
     settings
         How readouts become tracks.
+    fovea
+        Whether to look a second time, at higher resolution, at what is tracked or sought.
 
     Raises
     ------
@@ -67,7 +70,7 @@ class Tracker:
 
     def __init__(self, targets: Sequence[str] = TARGETS, model: str | Path | None = None,
                  device: str = "cpu", learn: bool = False,
-                 settings: TrackerSettings | None = None) -> None:
+                 settings: TrackerSettings | None = None, fovea: bool = True) -> None:
         if isinstance(targets, str):
             targets = (targets,)
         self.model = Path(model) if model is not None else default_model()
@@ -81,6 +84,9 @@ class Tracker:
         self.device = "cpu" if xp is np else "cuda"
         self.config = config
         self._network = Hierarchy(config, 1, xp, weights, step=self._history.get("steps", 0))
+        # the paper's readout draws one contour a frame: a second look has nothing to add to it
+        self._fovea = Fovea() if fovea and config.readout.kind == "box" else None
+        self._near = self._network.twin() if self._fovea else None
         self._tracks = TrackManager(settings or TrackerSettings())
         self.learning = learn
         self.model_version = 0
@@ -89,7 +95,7 @@ class Tracker:
 
     def reset(self) -> None:
         """Forget the past: recurrent state and tracks. Weights, and what was learnt, stay."""
-        self._network.reset()
+        self._forget()
         self._tracks.reset()
         self._view: View | None = None
         self._size: tuple[int, int] | None = None
@@ -98,6 +104,13 @@ class Tracker:
         self._out: np.ndarray | None = None
         self._frames = 0
         self.detections = []
+
+    def _forget(self) -> None:
+        """Forget the recurrent state of both looks."""
+        self._network.reset()
+        if self._fovea:
+            self._near.reset()
+            self._fovea.reset()
 
     @property
     def settings(self) -> TrackerSettings:
@@ -139,15 +152,30 @@ class Tracker:
         if image.shape[:2] != self._size:
             self._size = image.shape[:2]
             self._view = View.fit(self._size, (self.config.height, self.config.width))
-            self._network.reset()  # a new resolution or aspect: the old codes lie elsewhere
+            self._forget()  # a new resolution or aspect: the old codes lie elsewhere
         out = self._network.step(network_input(image, self._view)[None])
         self._out = to_numpy(out)
         self._frames += 1
-        self.detections = self._decode()
+        self.detections = self._decode(self._network, self._out, self._view)
+        if self._fovea:
+            self._look_closer(image, dt)
         if self.learning:
             self._network.learn()
             self.model_version += 1
         return self._tracks.update(self.detections, dt)
+
+    def _look_closer(self, image: np.ndarray, dt: float) -> None:
+        """Run the second look and join what both saw."""
+        tracks = self._tracks.report(dt)
+        hints = [d for d in self.detections if all(d.target != t.target for t in tracks)]
+        view = self._fovea.look(self._view, tracks, hints)
+        if view is None:
+            return
+        if self._fovea.moved:
+            self._near.reset()
+        out = to_numpy(self._near.step(network_input(image, view)[None]))
+        near = self._decode(self._near, out, view)
+        self.detections = merge(self.detections, near, view, self._size)
 
     def look(self, image: np.ndarray, steps: int = 3) -> list[Track]:
         """Look at a still that has nothing to do with the image before: reset, then look often.
@@ -159,6 +187,12 @@ class Tracker:
         for _ in range(steps):
             tracks = self.update(image)
         return tracks
+
+    @property
+    def fovea(self) -> tuple[int, int, int, int] | None:
+        """The window x, y, w, h of the second look, source px; None where there was none."""
+        v = self._fovea.view if self._fovea else None
+        return None if v is None else (v.x, v.y, v.width, v.height)
 
     def forecast(self, frames: float) -> list[Track]:
         """Return the last frame's tracks as expected `frames` later, boxes moved on."""
@@ -179,19 +213,20 @@ class Tracker:
             return 1.0
         dt = gap / self._period if self._period > 0 else 1.0
         if gap > GAP:
-            self._network.reset()
+            self._forget()
         elif gap > 0:
             self._period += 0.1 * (gap - self._period)
         return dt
 
-    def _decode(self) -> list[Detection]:
-        found = self._network.readout.decode(self._out, LEAST_SCORE)[0]
+    def _decode(self, network: Hierarchy, out: np.ndarray, view: View) -> list[Detection]:
+        """Return what one look saw, best first, cut at the frame's border; source px."""
+        found = network.readout.decode(out, LEAST_SCORE)[0]
         detections = []
         height, width = self._size
         for target, rows in zip(self.config.targets, found, strict=True):
             if target not in self.targets:
                 continue
-            for box, score in zip(self._view.to_source(rows[:, :4]), rows[:, 4], strict=True):
+            for box, score in zip(view.to_source(rows[:, :4]), rows[:, 4], strict=True):
                 x, y = max(box[0], 0.0), max(box[1], 0.0)
                 w, h = min(box[0] + box[2], width) - x, min(box[1] + box[3], height) - y
                 if w > 0 and h > 0:
@@ -208,8 +243,8 @@ class Tracker:
             raise PvmError(f"unknown target {target!r}; this model knows "
                            f"{', '.join(self.config.targets)}")
         if self._out is None:
-            layer = self.config.layers[0]
-            return np.zeros((layer.rows, layer.cols), np.float32)
+            cells = self.config.cells
+            return np.zeros((cells.rows, cells.cols), np.float32)
         index = self.config.targets.index(target)
         return np.ascontiguousarray(self._network.readout.heat(self._out)[0, :, :, index],
                                     np.float32)
@@ -218,7 +253,10 @@ class Tracker:
         """Return the frame it expects next, (h, w, 3) uint8 BGR, at the network's resolution."""
         image = self._network.predicted_images()[0]
         v = self._view
-        return image if v is None else image[v.top:v.top + v.height, v.left:v.left + v.width]
+        if v is None:
+            return image
+        rows, cols = v.shown
+        return image[v.top:v.top + rows, v.left:v.left + cols]
 
     def surprise(self) -> np.ndarray:
         """Return each layer-1 unit's root mean square prediction error, (rows, cols) float32.

@@ -154,6 +154,21 @@ def test_boxes_survive_the_way_to_the_network_and_back(source):
     assert abs(bright[:, 0].max() + 1 - ny - nh) <= 1.5
 
 
+def test_a_window_enlarges_a_part_and_stays_in_the_frame():
+    image = np.zeros((480, 640, 3), np.uint8)
+    image[100:140, 500:560] = 255
+    for centre in ((530, 120), (639, 0), (0, 479)):
+        view = View.window((480, 640), (128, 160), centre, 1.0)
+        assert 0 <= view.x <= 640 - view.width
+        assert 0 <= view.y <= 480 - view.height
+        assert network_input(image, view).shape == (128, 160, 3)
+    view = View.window((480, 640), (128, 160), (530, 120), 1.0)
+    np.testing.assert_array_equal(network_input(image, view), image[
+        view.y:view.y + 128, view.x:view.x + 160])
+    box = np.array([500.0, 100, 60, 40])
+    np.testing.assert_allclose(view.to_source(view.to_network(box)), box)
+
+
 def test_stills_under_a_virtual_camera(tmp_path, monkeypatch):
     """Green discs on grey, without light and lens: wherever the camera goes, boxes fit the discs."""
     monkeypatch.setattr(Camera, "develop", lambda _self, image, _light, _motion: image)

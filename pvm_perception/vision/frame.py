@@ -12,54 +12,87 @@ BAR = 114  # grey of the bars beside an image of another aspect; training scenes
 
 @dataclass(frozen=True)
 class View:
-    """Where a source image lies in the network's input: x_network = x_source * scale + left."""
+    """Which rectangle of a source image the network sees, and where in its input it lies.
+
+    x_network = (x_source - x) * scale + left.
+
+    Attributes
+    ----------
+    scale : network px per source px
+    x, y, width, height : the rectangle, source px
+    left, top : its corner in the network's input
+    network : (rows, cols) of the network's input
+    """
 
     scale: float
-    left: int
-    top: int
+    x: int
+    y: int
     width: int
     height: int
+    left: int
+    top: int
     network: tuple[int, int]
 
     @staticmethod
     def fit(source: tuple[int, int], network: tuple[int, int]) -> View:
-        """Return the largest centred view of a (rows, cols) source in a (rows, cols) input."""
+        """Return the view of a whole (rows, cols) source, centred in a (rows, cols) input."""
         scale = min(network[0] / source[0], network[1] / source[1])
-        height = max(1, round(source[0] * scale))
-        width = max(1, round(source[1] * scale))
-        return View(scale, (network[1] - width) // 2, (network[0] - height) // 2, width, height,
+        return View.window(source, network, (source[1] / 2, source[0] / 2), scale)
+
+    @staticmethod
+    def window(source: tuple[int, int], network: tuple[int, int], centre: tuple[float, float],
+               scale: float) -> View:
+        """Return the view around `centre` (x, y) at a scale, moved so that it lies in the source."""
+        height = min(source[0], max(1, round(network[0] / scale)))
+        width = min(source[1], max(1, round(network[1] / scale)))
+        x = min(max(round(centre[0] - width / 2), 0), source[1] - width)
+        y = min(max(round(centre[1] - height / 2), 0), source[0] - height)
+        rows, cols = _shown(width, height, scale, network)
+        return View(scale, x, y, width, height, (network[1] - cols) // 2, (network[0] - rows) // 2,
                     network)
+
+    @property
+    def shown(self) -> tuple[int, int]:
+        """(rows, cols) of the network's input that the rectangle fills; the rest is bars."""
+        return _shown(self.width, self.height, self.scale, self.network)
 
     def to_source(self, boxes: np.ndarray) -> np.ndarray:
         """Map (..., 4) boxes x, y, w, h from network to source pixels."""
         boxes = np.asarray(boxes, np.float64)
-        shift = np.array([self.left, self.top, 0, 0])
-        return (boxes - shift) / self.scale
+        return (boxes - [self.left, self.top, 0, 0]) / self.scale + [self.x, self.y, 0, 0]
 
     def to_network(self, boxes: np.ndarray) -> np.ndarray:
         """Map (..., 4) boxes x, y, w, h from source to network pixels."""
-        return np.asarray(boxes, np.float64) * self.scale + [self.left, self.top, 0, 0]
+        boxes = np.asarray(boxes, np.float64)
+        return (boxes - [self.x, self.y, 0, 0]) * self.scale + [self.left, self.top, 0, 0]
+
+
+def _shown(width: int, height: int, scale: float, network: tuple[int, int]) -> tuple[int, int]:
+    return (min(network[0], max(1, round(height * scale))),
+            min(network[1], max(1, round(width * scale))))
 
 
 def network_input(image: np.ndarray, view: View) -> np.ndarray:
-    """Return the network's input for a BGR image: resized by area, grey bars beside it.
+    """Return the network's input for a BGR image: cut, resized by area, grey bars beside it.
 
     Parameters
     ----------
     image
         (H, W, 3) uint8 of the size that `view` was made for.
     view
-        From `View.fit`.
+        From `View.fit` or `View.window`.
 
     Returns
     -------
     (rows, cols, 3) uint8
     """
+    rows, cols = view.shown
+    cut = image[view.y:view.y + view.height, view.x:view.x + view.width]
     shrinks = view.scale < 1
-    small = cv2.resize(image, (view.width, view.height),
+    small = cv2.resize(cut, (cols, rows),
                        interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
-    if small.shape[:2] == view.network:
+    if (rows, cols) == view.network:
         return small
     canvas = np.full((*view.network, 3), BAR, np.uint8)
-    canvas[view.top:view.top + view.height, view.left:view.left + view.width] = small
+    canvas[view.top:view.top + rows, view.left:view.left + cols] = small
     return canvas

@@ -1,0 +1,91 @@
+"""The second look: where it goes, how long it stays, and what it has to say."""
+
+import numpy as np
+import pytest
+
+from pvm_perception import Tracker
+from pvm_perception.types import Detection, Track
+from pvm_perception.vision.fovea import Fovea, merge
+from pvm_perception.vision.frame import View
+
+SOURCE, NETWORK = (480, 640), (128, 160)
+WHOLE = View.fit(SOURCE, NETWORK)
+
+
+def track(x, y, side, number=1):
+    return Track("stop_sign", x, y, side, side, 0.9, number)
+
+
+def inside(view, t):
+    return (view.x <= t.x and view.y <= t.y and t.x + t.w <= view.x + view.width
+            and t.y + t.h <= view.y + view.height)
+
+
+def test_a_small_track_is_enlarged_and_the_window_stays_while_it_is_well_inside():
+    fovea = Fovea()
+    first = fovea.look(WHOLE, [track(300, 200, 30)], [])
+    assert fovea.moved
+    assert inside(first, track(300, 200, 30))
+    assert first.scale * 30 > 1.5 * WHOLE.scale * 30
+    assert fovea.look(WHOLE, [track(306, 203, 31)], []) == first
+    assert not fovea.moved
+    away = track(420, 90, 30)
+    assert inside(fovea.look(WHOLE, [away], []), away)
+    assert fovea.moved
+
+
+def test_a_large_track_leaves_the_window_free_to_search():
+    fovea = Fovea()
+    views = {fovea.look(WHOLE, [track(100, 100, 200)], []) for _ in range(20)}
+    assert len(views) > 3
+    covered = np.zeros(SOURCE, bool)
+    for v in views:
+        covered[v.y:v.y + v.height, v.x:v.x + v.width] = True
+    assert covered.all()
+
+
+def test_a_hint_is_looked_at_but_not_for_ever():
+    fovea = Fovea()
+    hint = Detection("stop_sign", 500, 300, 20, 20, 0.1)
+    views = [fovea.look(WHOLE, [], [hint]) for _ in range(8)]
+    near = [v for v in views if v.x <= 500 and v.x + v.width >= 520 and v.scale > 0.9]
+    assert len(near) == 1
+
+
+def test_two_small_tracks_take_turns():
+    fovea = Fovea()
+    tracks = [track(100, 100, 25, 1), track(500, 300, 25, 2)]
+    seen = [[inside(fovea.look(WHOLE, tracks, []), t) for t in tracks] for _ in range(12)]
+    assert all(any(row) for row in seen)
+    assert {tuple(row) for row in seen} == {(True, False), (False, True)}
+
+
+def test_a_source_without_more_pixels_gets_no_second_look():
+    whole = View.fit((80, 100), NETWORK)
+    assert Fovea().look(whole, [track(20, 20, 10)], []) is None
+
+
+def test_the_closer_look_decides():
+    view = View.window(SOURCE, NETWORK, (300, 200), 1.0)
+    far = [Detection("stop_sign", 290, 190, 24, 24, 0.4)]
+    sharp = [Detection("stop_sign", 291, 191, 20, 20, 0.8)]
+    (both,) = merge(far, sharp, view, SOURCE)
+    assert (both.x, both.w) == (291, 20)
+    assert both.score == pytest.approx(0.8)
+    (alone,) = merge(far, [], view, SOURCE)
+    assert alone.score < 0.2
+    outside = [Detection("stop_sign", 20, 400, 24, 24, 0.4)]
+    assert merge(outside, [], view, SOURCE) == outside
+    cut = [Detection("stop_sign", view.x, 200, 30, 30, 0.9)]
+    assert merge([], cut, view, SOURCE) == []
+
+
+def test_the_tracker_with_and_without_a_second_look():
+    image = np.random.default_rng(0).integers(0, 255, (240, 320, 3), dtype=np.uint8)
+    with_it, without = Tracker(), Tracker(fovea=False)
+    with_it.update(image), without.update(image)
+    x, y, w, h = with_it.fovea
+    assert 0 <= x <= 320 - w
+    assert 0 <= y <= 240 - h
+    assert without.fovea is None
+    np.testing.assert_allclose(with_it.heatmap("stop_sign"), without.heatmap("stop_sign"))
