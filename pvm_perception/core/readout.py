@@ -274,48 +274,52 @@ class BoxReadout:
         """
         heat = self.heat(out)  # (B, R, C, T)
         padded = np.pad(heat, ((0, 0), (1, 1), (1, 1), (0, 0)))
-        around = np.stack([padded[:, i:i + self.rows, j:j + self.cols]
-                           for i in range(3) for j in range(3)])
-        peaks = (heat >= around.max(axis=0)) & (heat >= least)
+        rows = np.maximum(np.maximum(padded[:, :-2], padded[:, 1:-1]), padded[:, 2:])
+        around = np.maximum(np.maximum(rows[:, :, :-2], rows[:, :, 1:-1]), rows[:, :, 2:])
+        peaks = (heat >= around) & (heat >= least)
         result = []
         for b in range(len(out)):
-            rows = []
+            found = []
             for t in range(self.targets):
                 r, c = np.nonzero(peaks[b, :, :, t])
                 order = np.argsort(-heat[b, r, c, t], kind="stable")[:most]
-                rows.append(np.array([self._box(heat[b, :, :, t], out[b, :, :, t, 1:], r[k], c[k])
-                                      for k in order], np.float32).reshape(-1, 5))
-            result.append(rows)
+                found.append(self._boxes(heat[b, :, :, t], out[b, :, :, t, 1:], r[order], c[order]))
+            result.append(found)
         return result
 
-    def _box(self, heat: np.ndarray, answers: np.ndarray, row: int, col: int) -> tuple:
-        r = slice(max(row - 1, 0), row + 2)
-        c = slice(max(col - 1, 0), col + 2)
-        a = answers[r, c]  # (<=3, <=3, 4)
-        sy, sx = self.stride
-        x = self.cell_x[None, c] + a[..., 0] * sx
-        y = self.cell_y[r, None] + a[..., 1] * sy
+    def _boxes(self, heat: np.ndarray, answers: np.ndarray, row: np.ndarray, col: np.ndarray
+               ) -> np.ndarray:
+        """Return (n, 5) x, y, w, h, score of the peaks at (row, col), each (n,)."""
+        near = np.arange(-1, 2)
+        r, c = row[:, None, None] + near[:, None], col[:, None, None] + near  # (n, 3, 1), (n, 1, 3)
+        inside = (r >= 0) & (r < self.rows) & (c >= 0) & (c < self.cols)  # (n, 3, 3)
+        r, c = np.clip(r, 0, self.rows - 1), np.clip(c, 0, self.cols - 1)
+        a, sy, sx = answers[r, c], *self.stride  # (n, 3, 3, 4)
+        x = self.cell_x[c] + a[..., 0] * sx
+        y = self.cell_y[r] + a[..., 1] * sy
         size = np.clip(a[..., 2:], -3, 3)
-        x0 = self.cell_x[col] + answers[row, col, 0] * sx
-        y0 = self.cell_y[row] + answers[row, col, 1] * sy
-        w0, h0 = UNIT_BOX * np.exp(np.clip(answers[row, col, 2:], -3, 3))
-        agree = (np.abs(x - x0) < w0 / 4) & (np.abs(y - y0) < h0 / 4)
+        side = UNIT_BOX * np.exp(size)  # (n, 3, 3, 2)
+        x0, y0, side0 = x[:, 1:2, 1:2], y[:, 1:2, 1:2], side[:, 1:2, 1:2]
+        agree = ((np.abs(x - x0) < side0[..., 0] / 4) & (np.abs(y - y0) < side0[..., 1] / 4) & inside)
         k = heat[r, c] ** 2 * agree
-        k /= k.sum()
-        cx, cy = (k * x).sum(), (k * y).sum()
-        w, h = UNIT_BOX * np.exp((k[..., None] * size).sum(axis=(0, 1)))
-        return cx - w / 2, cy - h / 2, w, h, heat[row, col] * self._agreement(
-            x, y, UNIT_BOX * np.exp(size), (x0, y0, w0, h0)) ** 0.5
+        k /= np.maximum(k.sum(axis=(1, 2), keepdims=True), 1e-12)
+        w, h = (UNIT_BOX * np.exp((k[..., None] * size).sum(axis=(1, 2)))).T
+        cx, cy = (k * x).sum(axis=(1, 2)), (k * y).sum(axis=(1, 2))
+        overlap = self._overlap(x - x0, y - y0, side, side0) * inside
+        # without the peak itself, whose overlap is 1 but for rounding
+        agreement = np.maximum(overlap.sum(axis=(1, 2)) - 1, 0) / np.maximum(
+            inside.sum(axis=(1, 2)) - 1, 1)
+        score = heat[row, col] * agreement**0.5
+        return np.stack([cx - w / 2, cy - h / 2, w, h, score], 1).astype(np.float32)
 
     @staticmethod
-    def _agreement(x: np.ndarray, y: np.ndarray, side: np.ndarray, peak: tuple) -> float:
-        """Return the mean overlap of the neighbours' boxes (centres x, y, sides) with the peak's."""
-        x0, y0, w0, h0 = peak
-        w, h = side[..., 0], side[..., 1]
-        both = (np.clip(np.minimum(x + w / 2, x0 + w0 / 2) - np.maximum(x - w / 2, x0 - w0 / 2),
-                        0, None)
-                * np.clip(np.minimum(y + h / 2, y0 + h0 / 2) - np.maximum(y - h / 2, y0 - h0 / 2),
-                          0, None))
-        overlap = both / (w * h + w0 * h0 - both)
-        # without the peak itself, whose overlap is 1 but for rounding
-        return max(0.0, float(overlap.sum() - 1) / max(overlap.size - 1, 1))
+    def _overlap(dx: np.ndarray, dy: np.ndarray, side: np.ndarray, side0: np.ndarray) -> np.ndarray:
+        """Return the overlap (intersection over union) of boxes `side` whose centres lie (dx, dy)
+        from those of boxes `side0`.
+        """
+        both = np.ones_like(dx)
+        for away, axis in ((dx, 0), (dy, 1)):
+            w, w0 = side[..., axis], side0[..., axis]
+            both = both * np.clip(np.minimum(away + w / 2, w0 / 2)
+                                  - np.maximum(away - w / 2, -w0 / 2), 0, None)
+        return both / (side.prod(axis=-1) + side0.prod(axis=-1) - both)
