@@ -15,6 +15,7 @@ from pvm_perception.core.hierarchy import Hierarchy
 from pvm_perception.core.model_file import load_model, save_model
 from pvm_perception.errors import PvmError
 from pvm_perception.types import TARGETS, Detection, Track
+from pvm_perception.vision.calibration import Calibration
 from pvm_perception.vision.fovea import Fovea, merge
 from pvm_perception.vision.frame import View, network_input
 from pvm_perception.vision.tracker import TrackerSettings, TrackManager
@@ -55,6 +56,8 @@ class Tracker:
         How readouts become tracks.
     fovea
         Whether to look a second time, at higher resolution, at what is tracked or sought.
+    calibration
+        From readout scores to probabilities; None takes the model's own.
 
     Raises
     ------
@@ -70,7 +73,8 @@ class Tracker:
 
     def __init__(self, targets: Sequence[str] = TARGETS, model: str | Path | None = None,
                  device: str = "cpu", learn: bool = False,
-                 settings: TrackerSettings | None = None, fovea: bool = True) -> None:
+                 settings: TrackerSettings | None = None, fovea: bool = True,
+                 calibration: Calibration | None = None) -> None:
         if isinstance(targets, str):
             targets = (targets,)
         self.model = Path(model) if model is not None else default_model()
@@ -87,6 +91,7 @@ class Tracker:
         # the paper's readout draws one contour a frame: a second look has nothing to add to it
         self._fovea = Fovea() if fovea and config.readout.kind == "box" else None
         self._near = self._network.twin() if self._fovea else None
+        self._calibration = calibration or Calibration.of(self._history)
         self._tracks = TrackManager(settings or TrackerSettings())
         self.learning = learn
         self.model_version = 0
@@ -159,6 +164,8 @@ class Tracker:
         self.detections = self._decode(self._network, self._out, self._view)
         if self._fovea:
             self._look_closer(image, dt)
+        self.detections = [dataclasses.replace(d, score=self._calibration.probability(d.score))
+                           for d in self.detections]
         if self.learning:
             self._network.learn()
             self.model_version += 1

@@ -71,7 +71,7 @@ def test_the_closer_look_decides():
     sharp = [Detection("stop_sign", 291, 191, 20, 20, 0.8)]
     (both,) = merge(far, sharp, view, SOURCE)
     assert (both.x, both.w) == (291, 20)
-    assert both.score == pytest.approx(0.8)
+    assert both.score == pytest.approx(0.4**0.3 * 0.8**0.7)
     (alone,) = merge(far, [], view, SOURCE)
     assert alone.score < 0.2
     outside = [Detection("stop_sign", 20, 400, 24, 24, 0.4)]

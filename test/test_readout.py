@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
-from conftest import tiny
+from conftest import noise_images, tiny
 
 from pvm_perception.core.config import preset
+from pvm_perception.core.hierarchy import Hierarchy
 from pvm_perception.core.readout import BoxReadout
 
 
@@ -88,3 +89,21 @@ def test_heat_map_readout_finds_the_extent_around_its_peak():
     assert len(none) == 0
     np.testing.assert_allclose(found[0, :4], [20, 30, 25, 15], atol=5.1)
     assert tiny().readout.kind == "box"
+
+
+def test_what_was_said_is_heard_at_the_next_frame_until_it_is_forgotten():
+    import dataclasses
+
+    config = tiny(readout=dataclasses.replace(tiny().readout, memory=1))
+    images = noise_images(2, batch=2)
+    network = Hierarchy(config, 2, seed=3)
+    network.step(images[0])
+    said = network.readout.said.copy()
+    assert said[:, :-1].any()
+    network.step(images[1])
+    cells = network.readout.near.shape[1]
+    middle = network.readout.recalled.reshape(2, -1, cells, 10)[:, :, cells // 2]
+    np.testing.assert_array_equal(middle, said[:, :-1])
+    network.reset(np.array([True, False]))
+    assert not network.readout.said[0].any()
+    assert network.readout.said[1].any()

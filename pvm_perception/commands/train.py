@@ -35,6 +35,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", choices=DEVICES, default="cpu")
     parser.add_argument("--validate-every", type=float, default=600.0, metavar="SECONDS")
     parser.add_argument("--validation-clips", type=int, default=160)
+    parser.add_argument("--calibration-scenes", type=int, default=64,
+                        help="scenes at the end that tell what the scores mean, 0 = none")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -23,9 +23,12 @@ from pvm_perception.core.config import HierarchyConfig, preset
 from pvm_perception.core.hierarchy import Hierarchy, Losses
 from pvm_perception.core.model_file import OPTIMIZER, load_model, save_model
 from pvm_perception.core.optimizer import Optimizer
+from pvm_perception.learning.calibrate import calibrate
 from pvm_perception.learning.pool import ClipPool, ClipRecipe
 from pvm_perception.learning.validate import Validation, validate
+from pvm_perception.streams.scenes.photos import load_photos
 from pvm_perception.streams.stills import load_stills
+from pvm_perception.vision.calibration import NAME
 
 WARM_UP = 300  # steps over which the rate rises, so that new Adam moments settle first
 VALIDATION_SEED = 977_000_001  # scenes that no training seed reaches
@@ -50,6 +53,7 @@ class TrainOptions:
     device: str = "cpu"
     validate_every: float = 600.0  # seconds
     validation_clips: int = 160
+    calibration_scenes: int = 64
     frames: int | None = None  # stop after so many frames, whatever the time
 
 
@@ -112,11 +116,23 @@ class Trainer:
         previous = {s: signal.signal(s, self._stop) for s in (signal.SIGINT, signal.SIGTERM)}
         try:
             exam = self._exam(recipe)
-            return self._loop(pool, exam)
+            validation = self._loop(pool, exam)
         finally:
             pool.close()
             for s, handler in previous.items():
                 signal.signal(s, handler)
+        self._calibrate()
+        return validation
+
+    def _calibrate(self) -> None:
+        """Find out what the model's scores mean and write that into it."""
+        o, path = self.options, self.options.output / "model.safetensors"
+        if self.config.readout.kind != "box" or not o.calibration_scenes:
+            return
+        photos = load_photos(o.photos) if o.photos else None
+        found = calibrate(path, o.calibration_scenes, photos)
+        config, weights, history = load_model(path)
+        save_model(path, config, weights, history | {NAME: [found.slope, found.offset]})
 
     def _stop(self, *_: Any) -> None:
         self.stopped = True

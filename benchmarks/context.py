@@ -1,0 +1,104 @@
+"""What history and context are worth: the same scenes in steady and in changing light.
+
+Each scene is rendered twice, with the same place, things and motion: once in even light through a
+good lens, once with sweeping shadows, flicker, steps of light, blur and noise. The readouts (no
+tracker, one look a frame) are scored running on, with the state reset before each frame that is
+then looked at twice, and with kinds of links cut.
+Usage: .venv/bin/python benchmarks/context.py [--model FILE] [--scenes N] [--output FILE]
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import os
+from pathlib import Path
+
+os.environ["OPENBLAS_NUM_THREADS"] = "1"
+import numpy as np
+
+from pvm_perception.api import default_model
+from pvm_perception.core.config import HierarchyConfig
+from pvm_perception.core.hierarchy import Hierarchy
+from pvm_perception.core.model_file import load_model
+from pvm_perception.learning.validate import validate
+from pvm_perception.streams.scenes.light import Camera, Light
+from pvm_perception.streams.simulated import Scene
+
+FRAMES = 24
+SEED = 424_242
+
+
+def conditions(scene: Scene, rng: np.random.Generator, hard: bool) -> None:
+    """Give a scene steady or changing light, and a lens to match."""
+    size = scene.size
+    while True:
+        light, camera = Light(rng, *size, float(hard)), Camera(rng, float(hard))
+        if not hard:
+            light.shadow, light.drift, light.flicker, light.step = None, 0.0, (0.0, 1.0), None
+            camera.noise, camera.defocus, camera.enlarge = 0.005, 0.0, 1.0
+            break
+        if light.shadow is not None and (light.step or light.flicker[0] or camera.noise > 0.03):
+            break
+    scene.light, scene.camera = light, camera
+    scene.shutter = 0.8 if hard else 0.0
+
+
+def clips(config: HierarchyConfig, count: int, hard: bool) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Render scenes: images (T, H, W, 3) and truth (T, M, 6) each."""
+    result = []
+    for n in range(count):
+        cast = (("green_ball",), ("stop_sign",), ("green_ball", "stop_sign"), ())[n % 4]
+        scene = Scene(np.random.default_rng((SEED, n)), FRAMES, (config.height, config.width), None,
+                      cast=cast, calm=0.5, sizes=(0.08, 0.5), hardest=0.3)
+        conditions(scene, np.random.default_rng((SEED, n, 1)), hard)
+        images, truth = zip(*(scene.render(k) for k in range(FRAMES)), strict=True)
+        result.append((np.stack(images), np.stack(truth)))
+    return result
+
+
+def cut(config: HierarchyConfig, weights: dict[str, np.ndarray], kinds: set[str]
+        ) -> dict[str, np.ndarray]:
+    """Return the weights with those of some kinds of links set to zero."""
+    weights = {k: w.copy() for k, w in weights.items()}
+    for encoder in Hierarchy(config, 1, np, weights).encoders:
+        for link, ear in encoder.context:
+            if link.kind in kinds:
+                weights[f"{encoder.layer.name}.w1"][ear.rows] = 0
+    if "memory" in kinds and "readout.recall" in weights:
+        weights["readout.recall"][...] = 0
+    return weights
+
+
+def main() -> None:
+    """Score every variant on both sets; print the table and write it."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", type=Path, default=default_model())
+    parser.add_argument("--scenes", type=int, default=128)
+    parser.add_argument("--output", type=Path, default=Path("build/context.csv"))
+    args = parser.parse_args()
+    config, weights, _ = load_model(args.model)
+    sets = {"steady": clips(config, args.scenes, False), "changing": clips(config, args.scenes, True)}
+    context = {"lateral", "feedback", "global"}
+    variants = {"running on": (set(), False), "reset, look twice": (set(), True),
+                "memory of the readout cut": ({"memory"}, False), "lateral cut": ({"lateral"}, False),
+                "feedback cut": ({"feedback"}, False), "global cut": ({"global"}, False),
+                "all context cut": (context | {"memory"}, False)}
+    rows = []
+    for name, (kinds, reset) in variants.items():
+        row: dict[str, str] = {"variant": name}
+        for light, exam in sets.items():
+            result = validate(config, cut(config, weights, kinds), exam, np, reset_each_frame=reset)
+            row |= {f"{light}_{k}": f"{v:.3f}" for k, v in result.row().items()
+                    if not k.startswith("prediction")}
+        rows.append(row)
+        print(" ".join(f"{k}={v}" for k, v in row.items()), flush=True)
+    args.output.parent.mkdir(parents=True, exist_ok=True)
+    with args.output.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+if __name__ == "__main__":
+    main()

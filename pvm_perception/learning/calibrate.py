@@ -1,0 +1,70 @@
+"""Fit the meaning of a model's scores: how often a box of this score is right.
+
+Scenes at a camera's resolution, looked at as on a robot (both looks), of a seed that neither
+training nor validation uses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from pvm_perception.api import Tracker
+from pvm_perception.core.readout import MIN_VISIBLE
+from pvm_perception.learning.metrics import overlap
+from pvm_perception.streams.simulated import Scene
+from pvm_perception.types import TARGETS
+from pvm_perception.vision.calibration import Calibration
+
+SEED = 31_337
+SIZE, FRAMES = (480, 640), 12
+CASTS = (("green_ball",), ("stop_sign",), ("green_ball", "stop_sign"), ())
+HIT = 0.3  # overlap from which a box counts as right: small boxes are rarely exact
+
+
+def scenes(count: int, photos: Sequence[np.ndarray] | None) -> Iterator[Scene]:
+    """Yield scenes of every cast in turn, up to as hard as training's."""
+    for n in range(count):
+        yield Scene(np.random.default_rng((SEED, n)), FRAMES, SIZE, photos, supersample=1,
+                    cast=CASTS[n % len(CASTS)], calm=0.5, sizes=(0.04, 0.4), hardest=0.8)
+
+
+def sights(model: Path, count: int, photos: Sequence[np.ndarray] | None = None) -> np.ndarray:
+    """Return (n, 2): raw score and whether the box was right, of everything that was seen."""
+    rows: list[tuple[float, bool]] = []
+    tracker = Tracker(model=model, calibration=Calibration())
+    for scene in scenes(count, photos):
+        tracker.reset()
+        for k in range(FRAMES):
+            image, truth = scene.render(k)
+            tracker.update(image)
+            doubtful = {int(t) for t, *_, visible in truth if t >= 0 and visible < MIN_VISIBLE}
+            for d in tracker.detections:
+                index = TARGETS.index(d.target)
+                if index in doubtful:
+                    continue
+                boxes = truth[truth[:, 0] == index, 1:5]
+                hit = len(boxes) and overlap(np.array([d.x, d.y, d.w, d.h]), boxes).max() >= HIT
+                rows.append((d.score, bool(hit)))
+    return np.array(rows, float).reshape(-1, 2)
+
+
+def fit(rows: np.ndarray, steps: int = 50) -> Calibration:
+    """Return the calibration of the greatest likelihood for (n, 2) scores and hits (Newton)."""
+    score = np.clip(rows[:, 0], 1e-6, 1 - 1e-6)
+    x = np.stack([np.log(score / (1 - score)), np.ones(len(rows))], 1)
+    w = np.array([1.0, 0.0])
+    for _ in range(steps):
+        p = 1 / (1 + np.exp(-x @ w))
+        slope = x.T @ (p - rows[:, 1]) + 1e-3 * (w - [1.0, 0.0])  # a little towards p = s
+        curve = (x * (p * (1 - p))[:, None]).T @ x + 1e-3 * np.eye(2)
+        w = w - np.linalg.solve(curve, slope)
+    return Calibration(float(max(w[0], 1e-3)), float(w[1]))
+
+
+def calibrate(model: Path, count: int = 48, photos: Sequence[np.ndarray] | None = None
+              ) -> Calibration:
+    """Return the calibration of a model file, from `count` scenes."""
+    return fit(sights(model, count, photos))

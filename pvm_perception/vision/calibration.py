@@ -1,0 +1,40 @@
+"""From a readout's score to the probability that its box is right."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from pvm_perception.errors import PvmError
+
+NAME = "calibration"  # the entry of a model's history
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """p = 1 / (1 + exp(-(slope * log(s / (1 - s)) + offset))) for a score s in 0..1.
+
+    Platt's sigmoid (1999) over the log odds of the score. `learning.calibrate` fits it on
+    generated scenes when a model was trained; without a fit, p = s.
+    """
+
+    slope: float = 1.0
+    offset: float = 0.0
+
+    @staticmethod
+    def of(history: dict[str, Any]) -> Calibration:
+        """Return the calibration of a model's history; raise PvmError if it is no pair of numbers."""
+        pair = history.get(NAME, (1.0, 0.0))
+        try:
+            slope, offset = map(float, pair)
+        except (TypeError, ValueError):
+            slope = offset = math.nan
+        if not (math.isfinite(slope) and math.isfinite(offset) and slope > 0):
+            raise PvmError(f"the model's {NAME} is {pair!r}; it must be a slope above 0 and an offset")
+        return Calibration(slope, offset)
+
+    def probability(self, score: float) -> float:
+        """Return the probability for a score in 0..1."""
+        s = min(max(score, 1e-6), 1 - 1e-6)
+        return 1 / (1 + math.exp(-(self.slope * math.log(s / (1 - s)) + self.offset)))

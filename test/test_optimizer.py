@@ -1,0 +1,43 @@
+"""Update rules: what a step looks like, and that it goes downhill."""
+
+import numpy as np
+import pytest
+
+from pvm_perception.core.config import Learning
+from pvm_perception.core.optimizer import Optimizer, orthogonalised
+
+
+@pytest.mark.parametrize("shape", [(300, 24), (24, 300), (40, 40)])
+def test_an_orthogonalised_gradient_has_singular_values_near_one(shape):
+    rng = np.random.default_rng(0)
+    g = rng.standard_normal(shape).astype(np.float32) * np.geomspace(1, 20, shape[1])
+    u = orthogonalised(g.astype(np.float32), np)
+    values = np.linalg.svd(u, compute_uv=False)
+    assert u.shape == shape
+    assert values.max() < 1.3
+    assert np.median(values) > 0.6
+    assert np.vdot(u, g) > 0  # still along the gradient
+    assert np.isfinite(orthogonalised(np.zeros(shape, np.float32), np)).all()
+
+
+@pytest.mark.parametrize("rule", ["adam", "muon", "momentum"])
+def test_every_rule_goes_downhill(rule):
+    rng = np.random.default_rng(1)
+    x = rng.standard_normal((200, 12)).astype(np.float32) * np.geomspace(1, 5, 12).astype(np.float32)
+    goal = x @ rng.standard_normal((12, 6)).astype(np.float32)
+    weights = {"L1.w1": np.zeros((12, 6), np.float32), "L1.b1": np.zeros(6, np.float32)}
+    optimizer = Optimizer(weights, Learning(rule, clip=0.0, average=0.9), np)
+    losses = []
+    for _ in range(300):
+        miss = x @ weights["L1.w1"] + weights["L1.b1"] - goal
+        losses.append(float((miss**2).mean()))
+        optimizer.update(weights, {"L1.w1": x.T @ miss / len(x), "L1.b1": miss.mean(axis=0)}, 0.02)
+    assert losses[-1] < 0.1 * losses[0]
+    assert optimizer.averaged(weights)["L1.w1"].shape == (12, 6)
+
+
+def test_muon_keeps_no_second_moment_of_matrices():
+    weights = {"L1.w1": np.zeros((12, 6), np.float32), "L1.b1": np.zeros(6, np.float32),
+               "readout.w2": np.zeros((4, 10), np.float32)}
+    state = Optimizer(weights, Learning("muon", average=0.0), np).state
+    assert set(state) == {"m.L1.w1", "m.L1.b1", "m.readout.w2", "v.L1.b1", "v.readout.w2"}
