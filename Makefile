@@ -1,4 +1,4 @@
-.PHONY: setup demo test evaluate train train-data bench lint clean
+.PHONY: setup demo test evaluate peers train train-data bench lint clean
 PYTHON ?= python3
 RUN = .venv/bin/python -m pvm_perception
 DATA ?= data
