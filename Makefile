@@ -20,6 +20,9 @@ test: setup
 evaluate: setup  ## score the shipped model on labelled sequences (DATA=folder)
 	$(RUN) evaluate --data "$(DATA)" --output build/evaluate
 
+peers: setup  ## what `evaluate --peers` compares with: CSRT, KCF, two COCO detectors (needs npm)
+	PYTHON=$(PYTHON) sh scripts/peers.sh build/peers
+
 train-data: setup  ## collect photographs for training scenes
 	.venv/bin/python scripts/train_data.py build/photos
 
