@@ -158,8 +158,9 @@ def test_a_detector_sees_a_drawn_stop_sign(name):
 def test_the_command_line_compares(command_line, simulated, tmp_path):
     scene = tmp_path / "scene"
     shutil.copytree(simulated, scene)
-    for path in sorted((scene / "frames").iterdir())[12:]:
-        path.unlink()
+    for k, path in enumerate(sorted((scene / "frames").iterdir())):
+        if k % 5:
+            path.unlink()
     process = command_line("evaluate", "--data", scene, "--output", tmp_path, "--peers")
     assert process.returncode == 0, process.stderr
     ready = [n for n, p in PEERS.items() if p.installed]
@@ -168,7 +169,8 @@ def test_the_command_line_compares(command_line, simulated, tmp_path):
     assert {r["method"] for r in table} == {"pvm_perception", *ready}
     means = {(r["method"], r["target"]): r for r in table if r["sequence"] == "mean"}
     assert float(means["nothing", "green_ball"]["auc"]) == 0
-    assert means["CamShift", "stop_sign"]["given_first_box"] == "1"
+    assert {r["method"] for r in table if r["given_first_box"] == "1"} == {
+        n for n in ready if PEERS[n].given}
     assert (tmp_path / "peers.png").stat().st_size > 10_000
     left = [n for n in PEERS if n not in ready]
     assert ("left out: " + ", ".join(left) in process.stdout) == bool(left)
