@@ -84,7 +84,7 @@ def draw_peers(methods: dict[str, list[Result]], path: Path) -> None:
                                  if any(s.present for s in r.shots)))
     if not targets:
         return
-    figure, axes = plt.subplots(1, len(targets), figsize=(7 * len(targets), 5), squeeze=False,
+    figure, axes = plt.subplots(1, len(targets), figsize=(8.5 * len(targets), 5), squeeze=False,
                                 layout="constrained")
     for axis, target in zip(axes[0], targets, strict=True):
         for k, (name, results) in enumerate(methods.items()):
@@ -97,7 +97,7 @@ def draw_peers(methods: dict[str, list[Result]], path: Path) -> None:
         axis.set(xlabel="overlap threshold", ylabel="share of frames", xlim=(0, 1), ylim=(0, 1),
                  title=f"{target}: success (AUC)")
         axis.grid(alpha=0.3)
-        axis.legend(fontsize=7)
+        axis.legend(fontsize=7, loc="upper left", bbox_to_anchor=(1, 1))
     figure.savefig(path, dpi=100)
     plt.close(figure)
 
