@@ -1,4 +1,4 @@
-.PHONY: setup demo test evaluate train train-data bench lint clean
+.PHONY: setup demo test evaluate peers train train-data bench lint clean
 PYTHON ?= python3
 RUN = .venv/bin/python -m pvm_perception
 DATA ?= data
@@ -19,6 +19,9 @@ test: setup
 
 evaluate: setup  ## score the shipped model on labelled sequences (DATA=folder)
 	$(RUN) evaluate --data "$(DATA)" --output build/evaluate
+
+peers: setup  ## what `evaluate --peers` compares with: CSRT, KCF, two COCO detectors (needs npm)
+	PYTHON=$(PYTHON) sh scripts/peers.sh build/peers
 
 train-data: setup  ## collect photographs for training scenes
 	.venv/bin/python scripts/train_data.py build/photos

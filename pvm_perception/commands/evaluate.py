@@ -6,14 +6,19 @@ import argparse
 import csv
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pvm_perception.core.backend import DEVICES
 from pvm_perception.errors import PvmError
 from pvm_perception.types import TARGETS
 
+if TYPE_CHECKING:
+    from pvm_perception.learning.evaluate import Result
+
 EXAMPLE = "python -m pvm_perception evaluate --data data/real --output build/evaluate"
 COLUMNS = ("auc", "precision_20px", "normalised_precision", "lt_precision", "lt_recall", "lt_f",
            "presence_f1", "false_alarms", "ms_per_frame")
+OURS = "pvm_perception"
 SHORT = ("AUC", "P20", "nP", "LT-P", "LT-R", "LT-F", "pres.F1", "alarms", "ms")
 
 
@@ -27,7 +32,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", type=Path, help="model file instead of the shipped one")
     parser.add_argument("--device", choices=DEVICES, default="cpu", help="where to run")
     parser.add_argument("--learn", action="store_true", help="go on learning within a sequence")
-    parser.add_argument("--no-report", action="store_true", help="leave the picture out")
+    parser.add_argument("--no-report", action="store_true", help="leave the pictures out")
+    parser.add_argument("--peers", action="store_true",
+                        help="also run what a user would pick instead, on the same frames: "
+                        "peers.csv, peers.png")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -41,6 +49,10 @@ def run(args: argparse.Namespace) -> int:
     def make_tracker() -> Tracker:
         return Tracker(args.targets, args.model, args.device, args.learn)
 
+    if args.peers:
+        import cv2
+
+        cv2.setNumThreads(1)  # times are compared: one thread for everybody
     folders = sequences(args.data)
     make_tracker()  # a bad model is told before any work
     total = sum(FolderStream(f).length for f in folders)  # and bad labels, too
@@ -64,7 +76,82 @@ def run(args: argparse.Namespace) -> int:
         draw_report(results, {f.name: f for f in folders}, make_tracker,
                     args.output / "report.png")
     print(f"results.json, results.csv{'' if args.no_report else ', report.png'} in {args.output}")
+    if args.peers:
+        _peers(args, folders, results)
     return 0
+
+
+def _peers(args: argparse.Namespace, folders: list[Path], ours: list[Result]) -> None:
+    """Run the peers; print a row for each method and target, write sequences and means."""
+    from tqdm import tqdm
+
+    from pvm_perception.learning.evaluate import summary
+    from pvm_perception.learning.peer_process import HOW
+    from pvm_perception.learning.peers import PEERS, run_peer
+
+    ready = {name: peer for name, peer in PEERS.items() if peer.installed}
+    methods = {OURS: ours}
+    with tqdm(total=len(ready) * len(folders), unit="run", disable=None) as bar:
+        for name, peer in ready.items():
+            methods[name] = []
+            for folder in folders:
+                bar.set_postfix_str(f"{name}, {folder.name}")
+                methods[name] += run_peer(peer, folder, args.targets)
+                bar.update()
+    groups, rows = {f.name: f.parent.name for f in folders}, []
+    means = {name: summary(results) for name, results in methods.items()}
+    for name, results in methods.items():
+        first = {"method": name, "given_first_box": int(name in PEERS and PEERS[name].given)}
+        lines = [{**first, "group": groups[r.sequence], **r.row()} for r in results]
+        lines += [{**first, "group": "", "sequence": "mean", "target": target, "frames": "",
+                   "with_target": "", **mean} for target, mean in means[name].items()]
+        rows += [{k: v for k, v in line.items() if not k.endswith("_error")} for line in lines]
+    print()
+    _print_peers(methods, means, groups)
+    try:
+        write_csv(args.output / "peers.csv", rows)
+    except OSError as error:
+        raise PvmError(f"{args.output} cannot be written: {error.strerror}") from error
+    if not args.no_report:
+        from pvm_perception.learning.report import draw_peers
+
+        draw_peers(methods, args.output / "peers.png")
+    print(f"peers.csv{'' if args.no_report else ', peers.png'} in {args.output}")
+    if len(ready) < len(PEERS):
+        print(f"left out: {', '.join(n for n in PEERS if n not in ready)}; {HOW}")
+
+
+def _print_peers(methods: dict[str, list[Result]], means: dict[str, dict[str, dict[str, float]]],
+                 groups: dict[str, str]) -> None:
+    """Print the means over sequences, and the AUC by the folder that sequences lie in."""
+    from pvm_perception.learning.evaluate import summary
+    from pvm_perception.learning.peers import PEERS
+
+    names = sorted(set(groups.values()))
+    names = names if len(names) > 1 else []
+    columns = ("auc", "lt_f", "presence_f1", "false_alarms", "ms_per_frame")
+    print(f"{'method':15}{'target':11}{'sequences':>9}"
+          + "".join(f"{s:>9}" for s in ("AUC", "ours", *(n[:8] for n in names), "LT-F", "pres.F1",
+                                        "alarms", "ms")))
+    for target in dict.fromkeys(r.target for results in methods.values() for r in results):
+        for name, results in methods.items():
+            mean = means[name].get(target)
+            star = "*" if name in PEERS and PEERS[name].given else ""
+            with_target = [r for r in results if r.target == target
+                           and any(s.present for s in r.shots)]
+            parts = [summary(r for r in with_target if groups[r.sequence] == n)
+                     .get(target, {}).get("auc", float("nan")) for n in names]
+            run = {r.sequence for r in results}
+            same = summary(r for r in methods[OURS] if r.target == target and r.sequence in run)
+            parts = [same.get(target, {}).get("auc", float("nan")), *parts]
+            cells = [mean[c] if mean else float("nan") for c in columns]
+            print(f"{name + star:15}{target:11}{len(with_target):9}"
+                  + "".join(map(_cell, [cells[0], *parts, *cells[1:]])))
+    print("sequences: those with the target; the false alarms are of all\n"
+          f"ours: the AUC of {OURS} on the sequences that the method ran on\n"
+          "*: given the true box on the first frame with the target; not run on stills, nor on "
+          "sequences without the target\n"
+          f"ms: one thread; {OURS}, NanoDet and CenterNet find both targets in it, the others one")
 
 
 def write_csv(path: Path, rows: list[dict]) -> None:

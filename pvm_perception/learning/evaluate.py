@@ -109,33 +109,69 @@ def evaluate_sequence(folder: Path, make_tracker: Callable[[], object],
 
     A folder whose name ends in `_stills` holds unrelated images: the state is reset for each.
     """
-    stream = FolderStream(folder)
-    if stream.truth is None:
-        raise PvmError(f"no groundtruth.csv in {folder}")
-    tracker, stills = make_tracker(), folder.name.endswith("_stills")
-    targets = [t for t in tracker.targets if t in stream.truth.targets]
-    if not targets:
-        raise PvmError(f"{folder}/groundtruth.csv labels {', '.join(stream.truth.targets)}, but "
-                       f"the tracker looks for {', '.join(tracker.targets)}")
-    results = [Result(folder.name, target) for target in targets]
-    times, errors = [], []
-    for frame in stream:
-        if frame.boxes is None:
-            progress()
-            continue  # not labelled
-        begin = time.perf_counter()
-        tracks = (tracker.look(frame.image) if stills
-                  else tracker.update(frame.image, frame.stamp))
-        times.append(time.perf_counter() - begin)
-        if not stills:
-            errors.append(tracker.prediction_error())
-        for result in results:
-            result.shots.append(shot(frame, result.target, tracks))
-        progress()
+    tracker, errors = make_tracker(), []
+
+    def step(frame: Frame) -> tuple[list[Track], float]:
+        if is_stills(folder):
+            return timed(tracker.look, frame.image)
+        answer = timed(tracker.update, frame.image, frame.stamp)
+        errors.append(tracker.prediction_error())
+        return answer
+
+    results = measure_sequence(folder, tracker.targets, step, progress)
     mean = np.nanmean(errors, axis=0) if np.isfinite(errors).any() else (np.nan, np.nan)
     for result in results:
-        result.milliseconds = 1e3 * float(np.median(times)) if times else float("nan")
         result.prediction_error, result.copy_error = map(float, mean)
+    return results
+
+
+def is_stills(folder: Path) -> bool:
+    """Tell whether a sequence is a set of unrelated images."""
+    return folder.name.endswith("_stills")
+
+
+def timed(function: Callable, *args: object) -> tuple[object, float]:
+    """Return what the function returns, and the seconds that it took."""
+    begin = time.perf_counter()
+    answer = function(*args)
+    return answer, time.perf_counter() - begin
+
+
+def measure_sequence(folder: Path, targets: Iterable[str],
+                     step: Callable[[Frame], tuple[list[Track], float]],
+                     progress: Callable[[], None] = lambda: None) -> list[Result]:
+    """Show a sequence's labelled frames, in order, to anything that answers with boxes.
+
+    Parameters
+    ----------
+    folder
+        The sequence.
+    targets
+        What is looked for; each that is labelled gets a result.
+    step
+        Takes a frame; returns its tracks, and the seconds that finding them took (NaN: not timed).
+    progress
+        Called once for each frame.
+    """
+    stream, targets = FolderStream(folder), tuple(targets)
+    if stream.truth is None:
+        raise PvmError(f"no groundtruth.csv in {folder}")
+    labelled = [t for t in targets if t in stream.truth.targets]
+    if not labelled:
+        raise PvmError(f"{folder}/groundtruth.csv labels {', '.join(stream.truth.targets)}, but "
+                       f"the tracker looks for {', '.join(targets)}")
+    results = [Result(folder.name, target) for target in labelled]
+    times = []
+    for frame in stream:
+        if frame.boxes is not None:
+            tracks, seconds = step(frame)
+            times.append(seconds)
+            for result in results:
+                result.shots.append(shot(frame, result.target, tracks))
+        progress()
+    times = [t for t in times if np.isfinite(t)]
+    for result in results:
+        result.milliseconds = 1e3 * float(np.median(times)) if times else float("nan")
     return results
 
 

@@ -67,6 +67,41 @@ def draw_report(results: Iterable[Result], folders: dict[str, Path], make_tracke
     plt.close(figure)
 
 
+def draw_peers(methods: dict[str, list[Result]], path: Path) -> None:
+    """Write success curves of all methods as one PNG: for each target the mean over sequences.
+
+    Parameters
+    ----------
+    methods
+        Results by the method's name; the first is drawn thick.
+    """
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    targets = list(dict.fromkeys(r.target for results in methods.values() for r in results
+                                 if any(s.present for s in r.shots)))
+    if not targets:
+        return
+    figure, axes = plt.subplots(1, len(targets), figsize=(8.5 * len(targets), 5), squeeze=False,
+                                layout="constrained")
+    for axis, target in zip(axes[0], targets, strict=True):
+        for k, (name, results) in enumerate(methods.items()):
+            ious = [[s.iou for s in r.shots if s.present] for r in results if r.target == target]
+            curves = [metrics.success_curve(np.array(i)) for i in ious if i]
+            if curves:
+                area = np.mean([metrics.success_auc(np.array(i)) for i in ious if i])
+                axis.plot(metrics.STEPS, np.mean(curves, axis=0), lw=1.2 if k else 2.6,
+                          label=f"{name} {area:.2f} ({len(curves)} sequences)")
+        axis.set(xlabel="overlap threshold", ylabel="share of frames", xlim=(0, 1), ylim=(0, 1),
+                 title=f"{target}: success (AUC)")
+        axis.grid(alpha=0.3)
+        axis.legend(fontsize=7, loc="upper left", bbox_to_anchor=(1, 1))
+    figure.savefig(path, dpi=100)
+    plt.close(figure)
+
+
 def _pictures(folder: Path, make_tracker: object, wanted: set[str]) -> dict[str, np.ndarray]:
     """Track the sequence again and return the wanted frames with boxes, as thumbnails."""
     tracker, found = make_tracker(), {}

@@ -1,0 +1,176 @@
+"""Each peer on a disc that moves over grey; the command line with them; the detectors where they are."""
+
+import csv
+import functools
+import shutil
+
+import cv2
+import numpy as np
+import pytest
+
+from pvm_perception.errors import PvmError
+from pvm_perception.learning.colour_detector import ColourDetector
+from pvm_perception.learning.metrics import overlap
+from pvm_perception.learning.peer_process import HOW, PeerProcess
+from pvm_perception.learning.peers import PEERS, _inside, run_peer
+from pvm_perception.streams.groundtruth import write_groundtruth
+from pvm_perception.types import TARGETS, Box
+
+BGR = {"green_ball": (40, 190, 60), "stop_sign": (40, 30, 200)}
+
+
+def octagon(x, y, radius):
+    angles = np.pi / 8 + np.arange(8) * np.pi / 4
+    return np.stack([x + radius * np.cos(angles), y + radius * np.sin(angles)], 1).round().astype(int)
+
+
+def picture(target, x, y, radius=22):
+    """Return a grey picture of 160×120 with one target, and its box."""
+    noise = np.random.default_rng(0).integers(-12, 12, (120, 160, 1))
+    image = np.repeat(120 + noise, 3, 2).astype(np.uint8)
+    if target == "green_ball":
+        cv2.circle(image, (x, y), radius, BGR[target], -1)
+        cv2.circle(image, (x - 8, y - 8), 5, (150, 230, 160), -1)
+        half = radius
+    else:
+        cv2.fillPoly(image, [octagon(x, y, radius)], BGR[target])
+        cv2.rectangle(image, (x - 9, y - 4), (x + 9, y + 4), (230, 230, 230), -1)
+        half = radius * np.cos(np.pi / 8)
+    return image, Box(target, x - half, y - half, 2 * half, 2 * half)
+
+
+@pytest.fixture(scope="module")
+def moving(tmp_path_factory):
+    """Return a folder by target: two frames without it, then 18 in which it crosses the picture."""
+    folders = {}
+    for target in TARGETS:
+        folder, labels = tmp_path_factory.mktemp("moving") / target, []
+        folder.mkdir()
+        for k in range(20):
+            image, box = picture(target, 40 + 4 * k, 45 + 2 * (k % 10))
+            if k < 2:
+                image[:] = 120
+            cv2.imwrite(str(folder / f"{k:02}.png"), image)
+            labels.append((f"{k:02}.png", [box] if k >= 2 else []))
+        write_groundtruth(folder / "groundtruth.csv", labels, TARGETS)
+        folders[target] = folder
+    return folders
+
+
+@functools.cache
+def peer(name):
+    if not PEERS[name].installed:
+        pytest.skip(f"{name} is not installed; {HOW}")
+    return PEERS[name]
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize(("name", "least"), [
+    ("template", 0.8), ("CamShift", 0.4), ("HSV + Kalman", 0.75), ("KCF", 0.6), ("CSRT", 0.6)])
+def test_a_peer_finds_what_moves(moving, name, least, target):
+    results = run_peer(peer(name), moving[target], [target])
+    assert [r.target for r in results] == [target]
+    row = results[0].row()
+    assert row["frames"] == 20 and row["with_target"] == 18
+    assert row["auc"] > least
+    assert row["false_alarms"] == 0
+    assert 0 < row["ms_per_frame"] < 500
+
+
+def test_nothing_scores_nothing_and_the_centre_box_is_always_there(moving):
+    row = run_peer(PEERS["nothing"], moving["green_ball"], ["green_ball"])[0].row()
+    assert row["auc"] == row["lt_f"] == row["presence_f1"] == row["false_alarms"] == 0
+    row = run_peer(PEERS["centre box"], moving["green_ball"], ["green_ball"])[0].row()
+    assert 0 < row["auc"] < 0.6
+    assert row["false_alarms"] == 1
+
+
+@pytest.mark.parametrize("name", [n for n in PEERS if PEERS[n].given])
+def test_who_is_given_a_box_starts_with_it_and_gets_no_other(moving, name):
+    folder = moving["stop_sign"]
+    shots = run_peer(peer(name), folder, ["stop_sign"])[0].shots
+    assert [s.score >= 0 for s in shots[:3]] == [False, False, True]
+    assert shots[2].iou == pytest.approx(1)
+    assert run_peer(peer(name), folder, ["green_ball"]) == []  # it never comes: nothing to give
+
+
+def test_stills_carry_nothing_on(moving, tmp_path):
+    stills = tmp_path / "few_stills"
+    stills.mkdir()
+    labels = []
+    for k in range(3):
+        image, box = picture("green_ball", 60 + 20 * k, 60)
+        if k == 1:
+            image[:], box = 120, None
+        cv2.imwrite(str(stills / f"{k}.png"), image)
+        labels.append((f"{k}.png", [box] if box else []))
+    write_groundtruth(stills / "groundtruth.csv", labels, ["green_ball"])
+    shots = run_peer(PEERS["HSV + Kalman"], stills, TARGETS)[0].shots
+    assert [s.score >= 0 for s in shots] == [True, False, True]
+    assert run_peer(PEERS["template"], stills, TARGETS) == []
+
+
+def test_the_colour_detector_minds_shape_and_bridges_a_gap():
+    square = np.full((120, 160, 3), 120, np.uint8)
+    cv2.rectangle(square, (30, 50), (130, 62), BGR["green_ball"], -1)
+    assert ColourDetector("green_ball").update(square) == []
+    detector = ColourDetector("green_ball")
+    assert detector.update(picture("green_ball", 60, 60)[0])
+    blank = np.full((120, 160, 3), 120, np.uint8)
+    answers = [detector.update(blank) for _ in range(8)]
+    assert [bool(a) for a in answers] == [True] * detector.coast + [False] * 3
+    assert ColourDetector("cat").update(blank) == []
+
+
+def test_a_box_is_cut_to_the_picture():
+    image = np.zeros((120, 160, 3), np.uint8)
+    assert _inside((-5.2, 100, 30, 40), image) == (0, 100, 25, 20)
+    assert _inside((170, 130, 5, 5), image) == (158, 118, 2, 2)
+
+
+def test_a_process_that_breaks_says_why(tmp_path):
+    with pytest.raises(PvmError, match="nanodet is not installed; `make peers`"):
+        PeerProcess(None, "nanodet")
+    python = peer("CSRT").python()
+    with pytest.raises(PvmError, match="cat broke: KeyError"):
+        PeerProcess(python, "cat").ask(np.zeros((20, 20, 3), np.uint8))
+
+
+@pytest.mark.parametrize("name", ["NanoDet", "CenterNet"])
+def test_a_detector_sees_a_drawn_stop_sign(name):
+    image = np.full((240, 320, 3), (200, 170, 140), np.uint8)  # wider than high: it gets bars
+    image[170:] = 70, 110, 90
+    cv2.fillPoly(image, [octagon(160, 100, 58)], (240, 240, 240))
+    cv2.fillPoly(image, [octagon(160, 100, 54)], (40, 30, 190))
+    cv2.putText(image, "STOP", (116, 114), cv2.FONT_HERSHEY_SIMPLEX, 1.25, (240, 240, 240), 5)
+    method = peer(name).make(TARGETS)
+    found = method.update(image)
+    assert [t.target for t in found] == ["stop_sign"]
+    assert found[0].score > 0.7
+    side = 2 * 58 * np.cos(np.pi / 8)
+    truth = np.array([160 - side / 2, 100 - side / 2, side, side])
+    assert overlap(np.array([found[0].x, found[0].y, found[0].w, found[0].h]), truth) > 0.85
+    assert method.milliseconds > 0
+    assert peer(name).make(("green_ball",)).update(image) == []  # nobody asked for the sign
+    assert method.update(np.full((240, 320, 3), 120, np.uint8)) == []
+
+
+def test_the_command_line_compares(command_line, simulated, tmp_path):
+    scene = tmp_path / "scene"
+    shutil.copytree(simulated, scene)
+    for k, path in enumerate(sorted((scene / "frames").iterdir())):
+        if k % 5:
+            path.unlink()
+    process = command_line("evaluate", "--data", scene, "--output", tmp_path, "--peers")
+    assert process.returncode == 0, process.stderr
+    ready = [n for n, p in PEERS.items() if p.installed]
+    with (tmp_path / "peers.csv").open(newline="") as file:
+        table = list(csv.DictReader(file))
+    assert {r["method"] for r in table} == {"pvm_perception", *ready}
+    means = {(r["method"], r["target"]): r for r in table if r["sequence"] == "mean"}
+    assert float(means["nothing", "green_ball"]["auc"]) == 0
+    assert {r["method"] for r in table if r["given_first_box"] == "1"} == {
+        n for n in ready if PEERS[n].given}
+    assert (tmp_path / "peers.png").stat().st_size > 10_000
+    left = [n for n in PEERS if n not in ready]
+    assert ("left out: " + ", ".join(left) in process.stdout) == bool(left)
