@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import os
 import sys
 
 # command and its line in the overview; a new one is a module in `commands` and an entry here
@@ -40,8 +39,6 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command; bad input is one line on stderr and exit code 2."""
-    # one BLAS thread: small products gain nothing from more, and a robot has other work to do
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from pvm_perception.errors import PvmError
 
     argv = sys.argv[1:] if argv is None else argv

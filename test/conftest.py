@@ -1,6 +1,5 @@
 """Shared pieces: the command line as a user starts it, pictures, small networks."""
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +10,6 @@ import pytest
 from pvm_perception.core.config import HierarchyConfig, Layer, Link
 
 ROOT = Path(__file__).resolve().parent.parent
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 @pytest.fixture

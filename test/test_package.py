@@ -1,7 +1,10 @@
 """What is written in two places must say the same; the package must be what ROS expects."""
 
 import ast
+import os
 import re
+import subprocess
+import sys
 import xml.etree.ElementTree as ET
 
 import pytest
@@ -96,3 +99,15 @@ def test_nothing_in_the_repository_is_large():
         if parts[0] in (".git", ".venv", "build") or not path.is_file():
             continue
         assert path.stat().st_size < 10_000_000, path
+
+
+@pytest.mark.parametrize(("wish", "threads"), [(None, 1), ("2", 2)])
+def test_products_run_on_one_thread_unless_told_otherwise(wish, threads):
+    """The variable acts only before NumPy loads, however the package is imported."""
+    env = {k: v for k, v in os.environ.items() if k != "OPENBLAS_NUM_THREADS"}
+    env |= {"OPENBLAS_NUM_THREADS": wish} if wish else {}
+    code = ("import pvm_perception, numpy, threadpoolctl; print(max(p['num_threads'] for p in "
+            "threadpoolctl.threadpool_info() if p['user_api'] == 'blas'))")
+    process = subprocess.run([sys.executable, "-c", code], env=env, cwd=ROOT, capture_output=True,
+                             text=True, check=True)
+    assert int(process.stdout) == min(threads, os.cpu_count())
