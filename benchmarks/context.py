@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import argparse
 import csv
+import os
 from pathlib import Path
 
+os.environ["OPENBLAS_NUM_THREADS"] = "1"
 import numpy as np
 
 from pvm_perception.api import default_model
