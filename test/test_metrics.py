@@ -60,3 +60,14 @@ def test_finding_any_instance_is_right():
     assert s.error == 0
     missed = shot(frame, "a", [])
     assert (missed.iou, missed.score, missed.present) == (0, -1, True)
+
+
+def test_a_calibrated_score_has_no_calibration_error():
+    rng = np.random.default_rng(0)
+    scores = rng.uniform(0, 1, 50000)
+    assert metrics.calibration_error(scores, rng.random(50000) < scores) < 0.02
+    assert metrics.calibration_error(scores, np.zeros(50000)) == pytest.approx(0.5, abs=0.01)
+    assert np.isnan(metrics.calibration_error(np.zeros(0), np.zeros(0)))
+    rows = metrics.reliability(np.array([0.05, 0.05, 1.0]), np.array([0, 1, 1]))
+    np.testing.assert_allclose(rows[0], [0.05, 0.5, 2])
+    np.testing.assert_allclose(rows[-1], [1, 1, 1])

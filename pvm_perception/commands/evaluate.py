@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 EXAMPLE = "python -m pvm_perception evaluate --data data/real --output build/evaluate"
 COLUMNS = ("auc", "precision_20px", "normalised_precision", "lt_precision", "lt_recall", "lt_f",
-           "presence_f1", "false_alarms", "ms_per_frame")
+           "presence_f1", "false_alarms", "streaming_auc", "ms_per_frame")
 OURS = "pvm_perception"
-SHORT = ("AUC", "P20", "nP", "LT-P", "LT-R", "LT-F", "pres.F1", "alarms", "ms")
+SHORT = ("AUC", "P20", "nP", "LT-P", "LT-R", "LT-F", "pres.F1", "alarms", "stream", "ms")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

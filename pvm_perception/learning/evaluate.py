@@ -37,6 +37,8 @@ class Result:
     sequence: str
     target: str
     shots: list[Shot] = field(default_factory=list)
+    late: list[Shot] = field(default_factory=list)  # the answer of each frame against the next
+    ahead: list[Shot] = field(default_factory=list)  # the forecast of each frame against the next
     milliseconds: float = 0.0
     prediction_error: float = float("nan")
     copy_error: float = float("nan")
@@ -57,6 +59,7 @@ class Result:
                                                    PRECISION_LIMIT) if seen else nan,
             "normalised_precision": metrics.normalised_precision(
                 [s.relative_error for s in seen]) if seen else nan,
+            "late_auc": _auc(self.late), "streaming_auc": _auc(self.ahead),
             "lt_precision": long["precision"] if seen else nan,
             "lt_recall": long["recall"] if seen else nan,
             "lt_f": long["f"] if seen else nan,
@@ -64,6 +67,11 @@ class Result:
             "prediction_error": self.prediction_error, "copy_error": self.copy_error,
             "ms_per_frame": self.milliseconds,
         }
+
+
+def _auc(shots: list[Shot]) -> float:
+    seen = [s.iou for s in shots if s.present]
+    return metrics.success_auc(seen) if seen else float("nan")
 
 
 def sequences(data: Path) -> list[Path]:
@@ -118,7 +126,8 @@ def evaluate_sequence(folder: Path, make_tracker: Callable[[], object],
         errors.append(tracker.prediction_error())
         return answer
 
-    results = measure_sequence(folder, tracker.targets, step, progress)
+    results = measure_sequence(folder, tracker.targets, step, progress,
+                               lambda _tracks: tracker.forecast(1))
     mean = np.nanmean(errors, axis=0) if np.isfinite(errors).any() else (np.nan, np.nan)
     for result in results:
         result.prediction_error, result.copy_error = map(float, mean)
@@ -139,7 +148,9 @@ def timed(function: Callable, *args: object) -> tuple[object, float]:
 
 def measure_sequence(folder: Path, targets: Iterable[str],
                      step: Callable[[Frame], tuple[list[Track], float]],
-                     progress: Callable[[], None] = lambda: None) -> list[Result]:
+                     progress: Callable[[], None] = lambda: None,
+                     forecast: Callable[[list[Track]], list[Track]] = lambda tracks: tracks
+                     ) -> list[Result]:
     """Show a sequence's labelled frames, in order, to anything that answers with boxes.
 
     Parameters
@@ -152,6 +163,10 @@ def measure_sequence(folder: Path, targets: Iterable[str],
         Takes a frame; returns its tracks, and the seconds that finding them took (NaN: not timed).
     progress
         Called once for each frame.
+    forecast
+        Makes of a frame's tracks what is expected at the next: streaming accuracy compares with
+        the truth at the time when the answer arrives (Li et al. 2020, "Towards Streaming
+        Perception"), here one frame later.
     """
     stream, targets = FolderStream(folder), tuple(targets)
     if stream.truth is None:
@@ -161,13 +176,17 @@ def measure_sequence(folder: Path, targets: Iterable[str],
         raise PvmError(f"{folder}/groundtruth.csv labels {', '.join(stream.truth.targets)}, but "
                        f"the tracker looks for {', '.join(targets)}")
     results = [Result(folder.name, target) for target in labelled]
-    times = []
+    times, before = [], None
     for frame in stream:
         if frame.boxes is not None:
             tracks, seconds = step(frame)
             times.append(seconds)
             for result in results:
                 result.shots.append(shot(frame, result.target, tracks))
+                if before is not None:
+                    result.late.append(shot(frame, result.target, before[0]))
+                    result.ahead.append(shot(frame, result.target, before[1]))
+            before = None if is_stills(folder) else (tracks, forecast(tracks))
         progress()
     times = [t for t in times if np.isfinite(t)]
     for result in results:
@@ -175,8 +194,18 @@ def measure_sequence(folder: Path, targets: Iterable[str],
     return results
 
 
+def said(results: Iterable[Result], target: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return the score of every best box of a target and whether its overlap is 0.5 or more."""
+    shots = [s for r in results if r.target == target for s in r.shots if s.score >= 0]
+    return np.array([s.score for s in shots]), np.array([s.iou >= 0.5 for s in shots])
+
+
 def summary(results: Iterable[Result]) -> dict[str, dict[str, float]]:
-    """Return by target the mean over sequences of each measure that is defined there."""
+    """Return by target the mean over sequences of each measure that is defined there.
+
+    `calibration_error` is over the boxes of all sequences together.
+    """
+    results = list(results)
     rows = [r.row() for r in results]
     means: dict[str, dict[str, float]] = {}
     for target in dict.fromkeys(r["target"] for r in rows):
@@ -187,4 +216,5 @@ def summary(results: Iterable[Result]) -> dict[str, dict[str, float]]:
                 values = np.array([r[key] for r in mine], float)
                 values = values[np.isfinite(values)]
                 means[target][key] = float(values.mean()) if len(values) else float("nan")
+        means[target]["calibration_error"] = metrics.calibration_error(*said(results, target))
     return means

@@ -87,3 +87,28 @@ def presence(said: np.ndarray, present: np.ndarray) -> dict[str, float]:
     return {"presence_f1": 2 * both / max(float(said.sum() + present.sum()), 1.0)
             if present.any() else float("nan"),
             "false_alarms": float((said & ~present).sum()) / absent if absent else float("nan")}
+
+
+def reliability(scores: np.ndarray, hits: np.ndarray, bins: int = 10) -> np.ndarray:
+    """Return (bins, 3): mean score, share of hits, number of boxes, by score in equal steps.
+
+    An empty bin has NaN means.
+    """
+    scores, hits = np.asarray(scores, float), np.asarray(hits, float)
+    which = np.minimum((scores * bins).astype(int), bins - 1)
+    rows = np.full((bins, 3), np.nan)
+    for k in range(bins):
+        mine = which == k
+        rows[k, 2] = mine.sum()
+        if mine.any():
+            rows[k, :2] = scores[mine].mean(), hits[mine].mean()
+    return rows
+
+
+def calibration_error(scores: np.ndarray, hits: np.ndarray, bins: int = 10) -> float:
+    """Return the expected calibration error (Guo et al. 2017): |hits - score|, weighted by boxes."""
+    rows = reliability(scores, hits, bins)
+    full = rows[:, 2] > 0
+    if not full.any():
+        return float("nan")
+    return float((np.abs(rows[full, 1] - rows[full, 0]) * rows[full, 2]).sum() / rows[:, 2].sum())

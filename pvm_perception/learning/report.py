@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from pvm_perception.learning import metrics
-from pvm_perception.learning.evaluate import Result
+from pvm_perception.learning.evaluate import Result, said
 from pvm_perception.streams.files import FolderStream
 from pvm_perception.vision.draw import draw_tracks
 
@@ -35,13 +35,14 @@ def draw_report(results: Iterable[Result], folders: dict[str, Path], make_tracke
     matplotlib.use("Agg")
     from matplotlib import pyplot as plt
 
-    results = [r for r in results if any(s.present for s in r.shots)]
+    everything = list(results)
+    results = [r for r in everything if any(s.present for s in r.shots)]
     if not results:
         return
     count = len(results)
     figure = plt.figure(figsize=(15, 5 + 2.0 * count), layout="constrained")
     grid = figure.add_gridspec(count + 1, 2 * SHOWN, height_ratios=[2.4] + [1] * count)
-    curves, presence = figure.add_subplot(grid[0, :SHOWN]), figure.add_subplot(grid[0, SHOWN:])
+    curves, presence, trust = (figure.add_subplot(grid[0, k:k + 2]) for k in (0, 2, 4))
     for r in results:
         ious = np.array([s.iou for s in r.shots if s.present])
         name = f"{r.sequence}: {r.target}"
@@ -50,7 +51,13 @@ def draw_report(results: Iterable[Result], folders: dict[str, Path], make_tracke
         presence.plot([max(s.score, 0) for s in r.shots], label=name, lw=0.8)
     curves.set(xlabel="overlap threshold", ylabel="share of frames", title="success (AUC)")
     presence.set(xlabel="frame", ylabel="score of the best box", ylim=(0, 1), title="score")
-    for axis in (curves, presence):
+    trust.plot([0, 1], [0, 1], "k:", lw=0.8)
+    for target in dict.fromkeys(r.target for r in everything):
+        score, hit, count = metrics.reliability(*said(everything, target)).T
+        trust.plot(score, hit, ".-", label=f"{target}, {int(count.sum())} boxes")
+    trust.set(xlabel="score", ylabel="share with overlap 0.5 and more", title="reliability",
+              xlim=(0, 1), ylim=(0, 1))
+    for axis in (curves, presence, trust):
         axis.grid(alpha=0.3)
         axis.legend(fontsize=7)
     for i, r in enumerate(results):
