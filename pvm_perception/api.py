@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from pvm_perception.core.backend import array_module, to_numpy
+from pvm_perception.core.backend import OneThread, array_module, to_numpy
 from pvm_perception.core.hierarchy import Hierarchy
 from pvm_perception.core.model_file import load_model, save_model
 from pvm_perception.errors import PvmError
@@ -85,6 +85,7 @@ class Tracker:
             raise PvmError(f"{what}; this model knows {', '.join(config.targets)}")
         self.targets = tuple(targets)
         xp = array_module(device)
+        self._one_thread = OneThread()
         self.device = "cpu" if xp is np else "cuda"
         self.config = config
         self._network = Hierarchy(config, 1, xp, weights, step=self._history.get("steps", 0))
@@ -154,6 +155,12 @@ class Tracker:
         if image is None:
             self.detections = []
             return self._tracks.update(None, dt)
+        with self._one_thread:
+            self._see(image, dt)
+        return self._tracks.update(self.detections, dt)
+
+    def _see(self, image: np.ndarray, dt: float) -> None:
+        """Run the network on a frame; leave what it saw in `detections`."""
         if image.shape[:2] != self._size:
             self._size = image.shape[:2]
             self._view = View.fit(self._size, (self.config.height, self.config.width))
@@ -169,7 +176,6 @@ class Tracker:
         if self.learning:
             self._network.learn()
             self.model_version += 1
-        return self._tracks.update(self.detections, dt)
 
     def _look_closer(self, image: np.ndarray, dt: float) -> None:
         """Run the second look and join what both saw."""

@@ -111,3 +111,25 @@ def test_products_run_on_one_thread_unless_told_otherwise(wish, threads):
     process = subprocess.run([sys.executable, "-c", code], env=env, cwd=ROOT, capture_output=True,
                              text=True, check=True)
     assert int(process.stdout) == min(threads, os.cpu_count())
+
+
+def test_a_tracker_keeps_to_one_thread_in_a_program_that_has_more():
+    """NumPy is loaded first here, so the variable comes too late; afterwards all is as before."""
+    env = {k: v for k, v in os.environ.items() if k != "OPENBLAS_NUM_THREADS"}
+    code = """
+import numpy as np
+from threadpoolctl import threadpool_info
+from pvm_perception import Tracker
+def threads():
+    return max(p["num_threads"] for p in threadpool_info() if p["user_api"] == "blas")
+before, tracker, inside = threads(), Tracker(), []
+see = tracker._see
+tracker._see = lambda *args: (inside.append(threads()), see(*args))
+tracker.update(np.zeros((48, 64, 3), np.uint8))
+print(before, inside[0], threads())
+"""
+    process = subprocess.run([sys.executable, "-c", code], env=env, cwd=ROOT, capture_output=True,
+                             text=True, check=True)
+    before, inside, after = map(int, process.stdout.split())
+    assert inside == 1
+    assert after == before

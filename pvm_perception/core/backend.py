@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from types import ModuleType
 from typing import Any
 
@@ -45,3 +46,29 @@ def array_module(device: str) -> ModuleType:
 def to_numpy(array: Any) -> np.ndarray:
     """Copy a device array to the host; a NumPy array is returned as it is."""
     return array.get() if hasattr(array, "get") else np.asarray(array)
+
+
+class OneThread:
+    """Run NumPy's products on one thread within `with`; outside it the process keeps its own number.
+
+    A second thread costs more than it brings on products of this size, and where another process
+    wants the core it costs tens of times more: the threads wait for each other in a loop.
+    Without threadpoolctl nothing changes (then set OPENBLAS_NUM_THREADS=1 yourself).
+    """
+
+    def __init__(self) -> None:
+        try:
+            from threadpoolctl import ThreadpoolController
+        except ImportError:
+            self._limit = contextlib.nullcontext
+            return
+        blas = ThreadpoolController().select(user_api="blas")
+        many = any(pool["num_threads"] > 1 for pool in blas.info())
+        self._limit = (lambda: blas.limit(limits=1)) if many else contextlib.nullcontext
+
+    def __enter__(self) -> None:
+        self._now = self._limit()
+        self._now.__enter__()
+
+    def __exit__(self, *error: object) -> None:
+        self._now.__exit__(*error)
