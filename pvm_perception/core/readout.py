@@ -16,6 +16,8 @@ from pvm_perception.core.config import HierarchyConfig
 
 Array = Any
 UNIT_BOX = 24.0  # px: a box head that answers 0 means a box of this side
+MIN_SIDE = 6  # px: a target smaller than this is neither taught nor punished
+BEND = 0.1  # error of a box answer from which its loss grows in proportion, no longer squared
 MIN_VISIBLE = 0.25  # a target hidden further than this is neither taught nor punished
 
 
@@ -178,7 +180,7 @@ class BoxReadout:
             cx, cy = x + w / 2, y + h / 2
             sy, sx = self.stride
             dy, dx = (self.cell_y - cy) / sy, (self.cell_x - cx) / sx  # cells
-            if visible < MIN_VISIBLE or max(w, h) < 4:
+            if visible < MIN_VISIBLE or max(w, h) < MIN_SIDE:
                 inside = ((np.abs(dy) <= h / 2 / sy + 1)[:, None]
                           & (np.abs(dx) <= w / 2 / sx + 1)[None])
                 care[b, inside, t] = 0
@@ -226,8 +228,8 @@ class BoxReadout:
         miss = (out[..., 1:] - box) * scale
         bend = xp.abs(miss)
         taught = weight[..., None] / max(float(weight.sum()), 1.0)
-        smooth = xp.where(bend < 0.25, 2 * miss * miss, bend - 0.125)
-        d_box = xp.where(bend < 0.25, 4 * miss, xp.sign(miss)) * scale * taught
+        smooth = xp.where(bend < BEND, miss * miss / (2 * BEND), bend - BEND / 2)
+        d_box = xp.where(bend < BEND, miss / BEND, xp.sign(miss)) * scale * taught
         losses = {"presence": float(loss.sum()) / count, "box": float((smooth * taught).sum())}
         d_out = xp.empty_like(out)
         d_out[..., 0] = d_logit * (learning.presence_weight / count)

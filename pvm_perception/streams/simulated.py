@@ -21,7 +21,8 @@ from pvm_perception.types import TARGETS, Box, Frame
 from pvm_perception.vision.frame import BAR
 
 MAX_TARGETS = 4
-SIZES = (0.04, 0.85)  # a target's height as a share of the frame's
+SIZES = (0.045, 0.85)  # a target's height as a share of the frame's
+USUAL_SIZES, USUAL = (0.1, 0.6), 0.6  # most are of a size that the fovea brings a target to
 ASPECTS = (4 / 3, 16 / 9, 16 / 9, 1.0, 1.2, 9 / 16, 3 / 4, 3 / 2)
 CAST = ((("green_ball",), 0.4), (("stop_sign",), 0.38), (("green_ball", "stop_sign"), 0.08),
         ((), 0.14))
@@ -140,10 +141,8 @@ class Scene:
     def _target(self, name: str) -> list[Thing]:
         """Return a target with what belongs to it, back to front."""
         rng = self.rng
-        low, high = self.sizes or SIZES
+        low, high = self.sizes or (USUAL_SIZES if rng.random() < USUAL else SIZES)
         size = float(np.exp(rng.uniform(np.log(low), np.log(high))))
-        if self.sizes is None and rng.random() < 0.35:
-            size = float(np.exp(rng.uniform(np.log(0.05), np.log(0.3))))
         texture = 48 if size < 0.12 else 96 if size < 0.35 else 160
         index = TARGETS.index(name)
         if name == "green_ball":
