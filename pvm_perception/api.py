@@ -180,15 +180,14 @@ class Tracker:
     def _look_closer(self, image: np.ndarray, dt: float) -> None:
         """Run the second look and join what both saw."""
         tracks = self._tracks.report(dt)
-        hints = [d for d in self.detections if all(d.target != t.target for t in tracks)]
-        view = self._fovea.look(self._view, tracks, hints)
+        view = self._fovea.look(self._view, tracks, self.detections)
         if view is None:
             return
         if self._fovea.moved:
             self._near.reset()
         out = to_numpy(self._near.step(network_input(image, view)[None]))
         near = self._decode(self._near, out, view)
-        self.detections = merge(self.detections, near, view, self._size)
+        self.detections = merge(self.detections, near, view, self._view)
 
     def look(self, image: np.ndarray, steps: int = 3) -> list[Track]:
         """Look at a still that has nothing to do with the image before: reset, then look often.

@@ -41,7 +41,10 @@ class Frame:
 
 @dataclass(frozen=True)
 class Detection:
-    """One readout of one frame: a box in source pixels and a presence score 0..1."""
+    """One readout of one frame: a box in source pixels and a presence score 0..1.
+
+    `weight` says how much it counts as evidence: less where a closer look could tell more.
+    """
 
     target: str
     x: float
@@ -49,6 +52,7 @@ class Detection:
     w: float
     h: float
     score: float
+    weight: float = 1.0
 
 
 @dataclass(frozen=True)

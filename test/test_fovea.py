@@ -55,9 +55,9 @@ def test_a_hint_is_looked_at_but_not_for_ever():
 def test_two_small_tracks_take_turns():
     fovea = Fovea()
     tracks = [track(100, 100, 25, 1), track(500, 300, 25, 2)]
-    seen = [[inside(fovea.look(WHOLE, tracks, []), t) for t in tracks] for _ in range(12)]
-    assert all(any(row) for row in seen)
-    assert {tuple(row) for row in seen} == {(True, False), (False, True)}
+    seen = [[inside(fovea.look(WHOLE, tracks, []), t) for t in tracks] for _ in range(24)]
+    assert np.mean([row[0] for row in seen]) > 0.25
+    assert np.mean([row[1] for row in seen]) > 0.25
 
 
 def test_a_source_without_more_pixels_gets_no_second_look():
@@ -69,15 +69,18 @@ def test_the_closer_look_decides():
     view = View.window(SOURCE, NETWORK, (300, 200), 1.0)
     far = [Detection("stop_sign", 290, 190, 24, 24, 0.4)]
     sharp = [Detection("stop_sign", 291, 191, 20, 20, 0.8)]
-    (both,) = merge(far, sharp, view, SOURCE)
+    (both,) = merge(far, sharp, view, WHOLE)
     assert (both.x, both.w) == (291, 20)
     assert both.score == pytest.approx(0.4**0.3 * 0.8**0.7)
-    (alone,) = merge(far, [], view, SOURCE)
+    (alone,) = merge(far, [], view, WHOLE)
     assert alone.score < 0.2
     outside = [Detection("stop_sign", 20, 400, 24, 24, 0.4)]
-    assert merge(outside, [], view, SOURCE) == outside
+    (unsure,) = merge(outside, [], view, WHOLE)
+    assert (unsure.score, unsure.weight) == (0.4, 0.5)
+    large = [Detection("stop_sign", 20, 200, 200, 200, 0.4)]
+    assert merge(large, [], view, WHOLE) == large
     cut = [Detection("stop_sign", view.x, 200, 30, 30, 0.9)]
-    assert merge([], cut, view, SOURCE) == []
+    assert merge([], cut, view, WHOLE) == []
 
 
 def test_the_tracker_with_and_without_a_second_look():

@@ -6,6 +6,7 @@ saccade costs the network its memory of the place.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 from pvm_perception.types import Detection, Track
@@ -18,6 +19,8 @@ MOST = 2.0  # times that a source pixel may be enlarged
 SEARCH = 2.0  # enlargement of the windows that scan the frame
 NEAR_SHARE = 0.7  # of the closer look in a joint score; a logistic fit on generated scenes says so
 DWELL = 4  # frames that one of several tracks is looked at before the next
+UNSEEN = 0.3  # of a score that the closer look did not confirm
+DISTANT = 0.5  # weight of what was small and only seen from afar
 
 
 class Fovea:
@@ -50,10 +53,11 @@ class Fovea:
         tracks
             What is believed present, as expected at that frame; source px.
         hints
-            Sights of the last frame that are no tracks, best first; source px.
+            Sights of this frame, best first; source px.
         """
         before = self.view
-        small = [t for t in tracks if self._worth(whole, max(t.w, t.h))]
+        small = [t for t in tracks if _worth(whole, max(t.w, t.h))]
+        hints = [h for h in hints if not any(_touch(h, t) for t in tracks)]
         if small:
             self.view = self._follow(whole, small)
         else:
@@ -61,13 +65,6 @@ class Fovea:
             self.view = self._search(whole, hints)
         self.moved = self.view is not None and self.view != before
         return self.view
-
-    @staticmethod
-    def _scale(whole: View, side: float) -> float:
-        return min(GOAL / max(side, 1.0), MOST)
-
-    def _worth(self, whole: View, side: float) -> bool:
-        return self._scale(whole, side) >= GAIN * whole.scale
 
     def _follow(self, whole: View, tracks: list[Track]) -> View:
         ids = [t.id for t in tracks]
@@ -88,7 +85,7 @@ class Fovea:
             near_y = abs(y - v.y - v.height / 2) < v.height / 2 - 0.75 * side
             if near_x and near_y:
                 return v
-        return View.window(_size(whole), whole.network, (x, y), self._scale(whole, side))
+        return View.window(_size(whole), whole.network, (x, y), _scale(side))
 
     def _search(self, whole: View, hints: Sequence[Detection]) -> View | None:
         """Return the next window of the search: hints and the tiles of the frame in turn."""
@@ -100,13 +97,23 @@ class Fovea:
             for hint in hints:
                 x, y, side = hint.x + hint.w / 2, hint.y + hint.h / 2, max(hint.w, hint.h)
                 fresh = all(abs(x - a) + abs(y - b) > side for a, b in self._visited)
-                if fresh and self._worth(whole, side):
+                if fresh and _worth(whole, side):
                     self._visited = [*self._visited[-5:], (x, y)]
                     return View.window(_size(whole), whole.network, (x, y),
-                                       self._scale(whole, side))
+                                       _scale(side))
         tiles = _tiles(whole, scale)
         self._place = (self._place + 1) % len(tiles)
         return tiles[self._place]
+
+
+def _scale(side: float) -> float:
+    """Return the scale that brings a target's longer side to a good size."""
+    return min(GOAL / max(side, 1.0), MOST)
+
+
+def _worth(whole: View, side: float) -> bool:
+    """Return whether a window would enlarge it enough to be worth a look."""
+    return _scale(side) >= GAIN * whole.scale
 
 
 def _size(whole: View) -> tuple[int, int]:
@@ -124,28 +131,29 @@ def _tiles(whole: View, scale: float) -> list[View]:
     return list(dict.fromkeys(views))
 
 
-def merge(whole: Sequence[Detection], near: Sequence[Detection], view: View | None,
-          source: tuple[int, int]) -> list[Detection]:
-    """Join the sights of the whole frame and of the window, all in source px of (rows, cols).
+def merge(far: Sequence[Detection], near: Sequence[Detection], view: View, whole: View
+          ) -> list[Detection]:
+    """Join the sights of the whole frame and of the window, all in source px.
 
     What lies well inside the window and has a size that it shows well was seen twice: the closer
     look's box counts, and its score decides with the other's; what only the distant look saw
-    there loses most of its score. What the window's edge cuts is not the window's to tell.
+    there loses most of its score. What the window's edge cuts is not the window's to tell. What
+    is small and was not looked at closely weighs less as evidence.
     """
-    if view is None:
-        return list(whole)
-    result, left = [], [d for d in near if _room(d, view, source) > 1.5 / view.scale]
-    for d in whole:
+    result, left = [], [d for d in near if _room(d, view, whole) > 1.5 / view.scale]
+    for d in far:
+        side = max(d.w, d.h)
         twin = max((n for n in left if n.target == d.target and _touch(n, d)),
                    key=lambda n: n.score, default=None)
         if twin is not None:
             left.remove(twin)
             score = d.score ** (1 - NEAR_SHARE) * twin.score**NEAR_SHARE
             box = twin if twin.score > 0.3 * d.score else d
-            result.append(Detection(d.target, box.x, box.y, box.w, box.h, score))
-        elif (_room(d, view, source) > 0.25 * max(d.w, d.h)
-              and 10 < max(d.w, d.h) * view.scale < 90):
-            result.append(Detection(d.target, d.x, d.y, d.w, d.h, 0.3 * d.score))
+            result.append(dataclasses.replace(box, score=score))
+        elif _room(d, view, whole) > 0.25 * side and 10 < side * view.scale < 90:
+            result.append(dataclasses.replace(d, score=UNSEEN * d.score))
+        elif _worth(whole, side):
+            result.append(dataclasses.replace(d, weight=DISTANT))
         else:
             result.append(d)
     return sorted(result + left, key=lambda d: -d.score)
@@ -158,15 +166,15 @@ def _touch(a: Detection, b: Detection) -> bool:
     return apart < 0.5 * side and 0.33 < (a.w * a.h) / max(b.w * b.h, 1e-9) < 3
 
 
-def _room(d: Detection, view: View, source: tuple[int, int]) -> float:
+def _room(d: Detection, view: View, whole: View) -> float:
     """Return how far a box is from the nearest edge of the window that is not the frame's own."""
     inner = [float("inf")]
     if view.x > 0:
         inner.append(d.x - view.x)
     if view.y > 0:
         inner.append(d.y - view.y)
-    if view.x + view.width < source[1]:
+    if view.x + view.width < whole.width:
         inner.append(view.x + view.width - d.x - d.w)
-    if view.y + view.height < source[0]:
+    if view.y + view.height < whole.height:
         inner.append(view.y + view.height - d.y - d.h)
     return min(inner)
