@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pvm_perception.ros.image_codec import (
+from pvm_perception.vision.image_codec import (
     ENCODINGS,
     decode_compressed,
     decode_image,

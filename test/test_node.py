@@ -27,8 +27,8 @@ from std_srvs.srv import SetBool, Trigger  # noqa: E402
 from vision_msgs.msg import Detection2DArray, LabelInfo, VisionInfo  # noqa: E402
 
 from pvm_perception.ros import parameters  # noqa: E402
-from pvm_perception.ros.image_codec import fill_image  # noqa: E402
 from pvm_perception.streams.simulated import SimulatedStream  # noqa: E402
+from pvm_perception.vision.image_codec import fill_image  # noqa: E402
 
 ENV = {"ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST", "FASTDDS_BUILTIN_TRANSPORTS": "LARGE_DATA",
        "ROS_DOMAIN_ID": str(random.SystemRandom().randrange(1, 100))}

@@ -20,9 +20,9 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
 from pvm_perception.errors import PvmError
-from pvm_perception.ros.image_codec import fill_image
 from pvm_perception.streams.files import open_stream
 from pvm_perception.streams.simulated import SimulatedStream
+from pvm_perception.vision.image_codec import fill_image
 
 SIMULATOR = "simulator"
 

@@ -24,7 +24,7 @@ from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import Image
 from vision_msgs.msg import Detection2DArray
 
-from pvm_perception.ros.image_codec import decode_image
+from pvm_perception.vision.image_codec import decode_image
 
 
 def _nanoseconds(header: object) -> int:

@@ -39,8 +39,8 @@ from pvm_perception.api import Tracker
 from pvm_perception.core.settings import settings_of
 from pvm_perception.errors import PvmError
 from pvm_perception.ros import diagnostics, messages, parameters
-from pvm_perception.ros.image_codec import decode_compressed, decode_image, fill_image
 from pvm_perception.vision.draw import colour_map, draw_tracks
+from pvm_perception.vision.image_codec import decode_compressed, decode_image, fill_image
 from pvm_perception.vision.tracker import TrackerSettings
 
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
