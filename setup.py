@@ -18,7 +18,7 @@ setup(
         (f"share/{PACKAGE}/models", glob("models/*")),
     ],
     python_requires=">=3.10",
-    install_requires=["numpy", "opencv-python-headless", "safetensors", "tqdm"],
+    install_requires=["numpy", "opencv-python-headless", "rosbags", "safetensors", "tqdm"],
     extras_require={"cuda": ["cupy-cuda12x"], "report": ["matplotlib"]},
     zip_safe=True,
     maintainer="pvm_perception maintainers",

@@ -9,7 +9,7 @@ import sys
 
 # command and its line in the overview; a new one is a module in `commands` and an entry here
 COMMANDS = {
-    "track": "find the targets in a video, a folder of images or a camera; write boxes",
+    "track": "find the targets in a video, a folder of images, a camera or a bag; write boxes",
     "evaluate": "score a model on labelled sequences; write a table, JSON and a report",
     "train": "train a model on simulated scenes",
     "simulate": "write simulated frames with their truth as a labelled sequence",
