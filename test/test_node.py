@@ -26,7 +26,7 @@ from sensor_msgs.msg import CompressedImage, Image  # noqa: E402
 from std_srvs.srv import SetBool, Trigger  # noqa: E402
 from vision_msgs.msg import Detection2DArray, LabelInfo, VisionInfo  # noqa: E402
 
-from pvm_perception.ros import parameters  # noqa: E402
+from pvm_perception.ros.node_settings import NODES  # noqa: E402
 from pvm_perception.streams.simulated import SimulatedStream  # noqa: E402
 from pvm_perception.vision.image_codec import fill_image  # noqa: E402
 
@@ -251,7 +251,7 @@ def test_pictures_come_only_when_asked_for_and_services_answer(robot, start, ima
 def test_every_parameter_is_described_and_bad_values_are_refused(robot, start):
     start(name="told")
     names = robot.call(ListParameters, "/told/list_parameters").result.names
-    ours = {f.name for f in parameters.all_settings()}
+    ours = {f.name for f in NODES["tracker"].fields()}
     assert ours <= set(names)
     described = robot.call(DescribeParameters, "/told/describe_parameters",
                            names=sorted(ours)).descriptors

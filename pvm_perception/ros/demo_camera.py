@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import argparse
 import csv
-import os
 import signal
 import sys
 import threading
 import time
 from pathlib import Path
-
-os.environ.setdefault("RCUTILS_LOGGING_USE_STDOUT", "1")
 
 import rclpy
 from rclpy.qos import QoSProfile, ReliabilityPolicy

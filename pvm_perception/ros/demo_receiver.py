@@ -8,13 +8,10 @@ from __future__ import annotations
 
 import argparse
 import csv
-import os
 import signal
 import sys
 import threading
 from pathlib import Path
-
-os.environ.setdefault("RCUTILS_LOGGING_USE_STDOUT", "1")
 
 import cv2
 import rclpy
