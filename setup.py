@@ -27,7 +27,9 @@ setup(
     license="Apache-2.0",
     entry_points={
         "console_scripts": [
-            "tracker = pvm_perception.ros.tracker_node:run",
+            "tracker = pvm_perception.__main__:tracker",
+            "target_follower = pvm_perception.__main__:target_follower",
+            "stop_sign_guard = pvm_perception.__main__:stop_sign_guard",
             "pvm_perception = pvm_perception.__main__:run",
         ],
     },

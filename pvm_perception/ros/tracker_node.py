@@ -7,7 +7,6 @@ them lies a mailbox for one frame: a newer frame replaces one that was not yet b
 from __future__ import annotations
 
 import os
-import sys
 import threading
 import time
 from pathlib import Path
@@ -342,9 +341,3 @@ class TrackerNode(LifecycleNode):
 def main(argv: list[str] | None = None) -> int:
     """Run the node until a signal ends it; return the exit code."""
     return run_node(TrackerNode, argv)
-
-
-def run() -> None:
-    """Entry point of the installed executable `tracker`."""
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    sys.exit(main())
