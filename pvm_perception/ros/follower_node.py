@@ -6,14 +6,13 @@ from typing import Any
 
 import numpy as np
 from geometry_msgs.msg import PoseStamped, PoseWithCovarianceStamped, Twist, TwistStamped
-from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from std_msgs.msg import Bool, Header
 
 from pvm_perception.ros.node_settings import NODES, FollowerSettings, FollowerTarget
 from pvm_perception.ros.parameters import values_of
 from pvm_perception.ros.process import run_node
-from pvm_perception.ros.ranging import Ranger, seconds_of
+from pvm_perception.ros.ranging import Ranger, seconds_of, steady_clock
 from pvm_perception.ros.servo import Command, Servo, ServoSettings
 from pvm_perception.vision.geometry import Estimate, facing
 
@@ -52,12 +51,11 @@ class FollowerNode(Node):
         self.pose_covariance = self.create_publisher(PoseWithCovarianceStamped,
                                                      "target_pose_covariance", 5)
         self.track = ""  # id of the detection that is followed
-        self.frame_id = ""
         self.drives = self.settings.drive
         self.twist = None
         # a simulation's time where there is one; else one that nobody can set
         simulated = self.get_parameter("use_sim_time").value
-        self.clock = self.get_clock() if simulated else Clock(clock_type=ClockType.STEADY_TIME)
+        self.clock = self.get_clock() if simulated else steady_clock()
         if self.drives:
             self.twist = self.create_publisher(TwistStamped if self.settings.stamped else Twist,
                                                "cmd_vel", 1)
@@ -66,7 +64,7 @@ class FollowerNode(Node):
             if SpeedLimit is not None:
                 self.create_subscription(SpeedLimit, "speed_limit", self._limit, 10)
             self.create_timer(1 / self.settings.rate, self._drive, clock=self.clock)
-        self.create_timer(1.0, self._report)
+        self.create_timer(1.0, self._report, clock=steady_clock())
         self.add_post_set_parameters_callback(self._adopt)
 
     def start(self) -> None:
@@ -96,9 +94,8 @@ class FollowerNode(Node):
             self.servo.missed(self._now())
         if not results:
             return
-        detection, estimate = max(results, key=lambda r: (
-            r[0].id == self.track, r[0].results[0].hypothesis.score))
-        self.track, self.frame_id = detection.id, header.frame_id
+        detection, estimate = next((r for r in results if r[0].id == self.track), results[0])
+        self.track = detection.id
         if fresh:
             self.servo.saw(estimate.bearing, estimate.distance, self._now())
         message = pose_of(estimate, header)

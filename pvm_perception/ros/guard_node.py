@@ -12,7 +12,7 @@ from std_msgs.msg import Header
 from pvm_perception.ros.node_settings import NODES, GuardSettings, GuardTarget
 from pvm_perception.ros.parameters import values_of
 from pvm_perception.ros.process import run_node
-from pvm_perception.ros.ranging import SENSOR, Ranger
+from pvm_perception.ros.ranging import SENSOR, Ranger, steady_clock
 from pvm_perception.ros.stop_rule import StopRule, StopSettings
 from pvm_perception.vision.geometry import Estimate
 
@@ -33,7 +33,7 @@ class GuardNode(Node):
         self.said: float | None = None  # when the limit was last published, s; None = no limit
         self.distance: float | None = None
         self.create_timer(STEP, self._step)
-        self.create_timer(1.0, self._report)
+        self.create_timer(1.0, self._report, clock=steady_clock())
         self.add_post_set_parameters_callback(self._adopt)
 
     def start(self) -> None:

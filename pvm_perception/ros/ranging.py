@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import time
 from collections import deque
 from collections.abc import Callable
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from rclpy.clock import Clock, ClockType
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
@@ -34,6 +36,11 @@ def seconds_of(header: Any) -> float:
     return header.stamp.sec + header.stamp.nanosec * 1e-9
 
 
+def steady_clock() -> Clock:
+    """Return a clock that nobody can set and no simulation stops."""
+    return Clock(clock_type=ClockType.STEADY_TIME)
+
+
 class Ranger:
     """Listens to `detections`, `camera_info` and `depth`; hands on where the targets are.
 
@@ -45,7 +52,7 @@ class Ranger:
         The target and the boxes' errors; may be replaced while it runs.
     found
         Called once for each message of detections: its header, and (detection, estimate) of all
-        that are the target.
+        that are the target, the surest first.
     """
 
     def __init__(self, node: Any, settings: RangingSettings,
@@ -55,7 +62,7 @@ class Ranger:
         self.depths: deque[Image] = deque(maxlen=DEPTHS_KEPT)
         self.problem = ""  # why there are no estimates, for diagnostics
         self.counts = {"detections": 0, "with target": 0, "by depth": 0}
-        self._last = node.get_clock().now()
+        self._last = time.monotonic()
         node.create_subscription(Detection2DArray, "detections", self._detections, 5)
         node.create_subscription(CameraInfo, "camera_info", self._camera_info, SENSOR)
         if settings.use_depth:
@@ -75,7 +82,7 @@ class Ranger:
 
     def _detections(self, message: Detection2DArray) -> None:
         self.counts["detections"] += 1
-        self._last = self.node.get_clock().now()
+        self._last = time.monotonic()
         try:
             camera = self._camera()
         except PvmError as error:
@@ -83,11 +90,11 @@ class Ranger:
             self.node.get_logger().warning(self.problem, throttle_duration_sec=5.0)
             return
         self.problem, results = "", []
-        for detection in message.detections:
+        for detection in sorted(message.detections, key=self._score, reverse=True):
             box = detection.bbox
             numbers = (box.center.position.x - box.size_x / 2,
                        box.center.position.y - box.size_y / 2, box.size_x, box.size_y)
-            if (self._is_target(detection) and all(math.isfinite(n) for n in numbers)
+            if (self._score(detection) >= self.settings.min_score and all(math.isfinite(n) for n in numbers)
                     and box.size_x > 0 and box.size_y > 0):
                 depth = self._depth(message.header, camera, numbers)
                 results.append((detection, locate(camera, numbers, self.settings, depth)))
@@ -97,9 +104,10 @@ class Ranger:
             header.frame_id = self.info.header.frame_id
         self.found(header, results)
 
-    def _is_target(self, detection: Detection2D) -> bool:
-        return any(r.hypothesis.class_id == self.settings.target
-                   and r.hypothesis.score >= self.settings.min_score for r in detection.results)
+    def _score(self, detection: Detection2D) -> float:
+        """Return how sure it is that a detection is the target; -1 where nothing says so."""
+        return max((r.hypothesis.score for r in detection.results
+                    if r.hypothesis.class_id == self.settings.target), default=-1.0)
 
     def _depth(self, header: Header, camera: PinholeCamera,
                box: tuple[float, float, float, float]) -> tuple[float, float] | None:
@@ -121,9 +129,10 @@ class Ranger:
     def report(self, state: str, facts: dict[str, Any]) -> None:
         """Publish the node's state on /diagnostics; a warning where there is nothing to go by."""
         level, message = DiagnosticStatus.OK, state
-        now = self.node.get_clock().now()
-        silence = (now - self._last).nanoseconds * 1e-9
-        if silence > 2:
+        now, silence = self.node.get_clock().now(), time.monotonic() - self._last
+        if not now.nanoseconds:
+            level, message = DiagnosticStatus.WARN, "use_sim_time is set, but /clock is silent"
+        elif silence > 2:
             level = DiagnosticStatus.WARN
             message = (f"no detections for {silence:.1f} s on "
                        f"{self.node.resolve_topic_name('detections')}")

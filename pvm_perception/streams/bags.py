@@ -55,7 +55,7 @@ def _storage(path: Path) -> Path:
 
 
 def _why(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+    return " ".join(str(error).split()).rstrip(".") or type(error).__name__
 
 
 class BagStream:
