@@ -1,6 +1,7 @@
 """The servo keeps its limits whatever it is told; the rule of the stop sign has its hysteresis."""
 
 import math
+import random
 
 import pytest
 from hypothesis import given, settings
@@ -72,6 +73,18 @@ def test_it_comes_to_its_distance_and_does_not_overshoot():
         y += command.forward * math.sin(heading) * 0.05
     assert nearest == pytest.approx(1.0, abs=0.15)
     assert servo.step(now + 0.05) in (None, Command())
+
+
+def test_distances_that_err_do_not_shake_the_robot():
+    rng = random.Random(0)
+    changes = {}
+    for trust in (0.3, 1.0):
+        servo = Servo(ServoSettings(distance_trust=trust, max_speed=2.0, max_acceleration=5.0,
+                                    max_deceleration=5.0))
+        said, _ = run(servo, 10, 0.0, lambda s, t: s.saw(0.0, 1.8 * math.exp(rng.gauss(0, 0.2)), t))
+        speeds = [c.forward for c in said[20:]]
+        changes[trust] = sum(abs(b - a) for a, b in zip(speeds, speeds[1:], strict=False))
+    assert changes[0.3] < 0.5 * changes[1.0]
 
 
 def ahead(servo, now):
