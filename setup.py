@@ -20,7 +20,8 @@ setup(
     ],
     python_requires=">=3.10",
     install_requires=["numpy", "opencv-python-headless", "rosbags", "safetensors", "tqdm"],
-    extras_require={"cuda": ["cupy-cuda12x"], "report": ["matplotlib"]},
+    extras_require={"cuda": ["cupy-cuda12x"], "report": ["matplotlib"],
+                    "test": ["hypothesis", "pytest", "pyyaml"]},  # colcon test looks here for pytest
     zip_safe=True,
     maintainer="pvm_perception maintainers",
     maintainer_email="maintainers@pvm-perception.org",
