@@ -74,4 +74,4 @@ def end_node(process):
     if process.poll() is None:
         process.send_signal(signal.SIGTERM)
     _, errors = process.communicate(timeout=20)
-    assert (process.returncode, errors) == (0, "")
+    assert (process.returncode, errors) == (0, ""), errors

@@ -223,6 +223,7 @@ def test_silence_of_the_tracker_is_a_stop_at_once(robot, start):
     robot.until(lambda: drive.see() or drive.v > 0.25)
     process.send_signal(signal.SIGTERM)  # and a node that ends leaves a robot that stands
     robot.until(lambda: drive.v == 0)
+    process.wait(10)
 
 
 def test_stamped_with_a_dead_mans_switch_and_only_fresh_detections(robot, start):
@@ -309,6 +310,7 @@ def test_the_guard_stops_nav2_and_lets_it_go_on(robot, start):
     robot.until(lambda: show(1.5, 0.5) or said[-1].speed_limit == 1.0)
     process.send_signal(signal.SIGTERM)  # a guard that ends leaves no limit behind
     robot.until(lambda: said[-1].speed_limit == 0)
+    process.wait(10)
 
 
 def test_the_follower_heeds_a_speed_limit(robot, start):

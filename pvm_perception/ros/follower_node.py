@@ -11,7 +11,7 @@ from std_msgs.msg import Bool, Header
 
 from pvm_perception.ros.node_settings import NODES, FollowerSettings, FollowerTarget
 from pvm_perception.ros.parameters import values_of
-from pvm_perception.ros.process import run_node
+from pvm_perception.ros.process import publish_last, run_node
 from pvm_perception.ros.ranging import Ranger, seconds_of, steady_clock
 from pvm_perception.ros.servo import Command, Servo, ServoSettings
 from pvm_perception.vision.geometry import Estimate, facing
@@ -73,7 +73,7 @@ class FollowerNode(Node):
     def stop(self) -> None:
         """Leave the robot standing still."""
         if self.twist is not None and self.servo.command != Command():
-            self._say(Command())
+            publish_last(self.twist, self._message(Command()))
 
     def _adopt(self, _changes: list) -> None:
         self.servo.settings = values_of(self, ServoSettings)
@@ -111,17 +111,15 @@ class FollowerNode(Node):
     def _drive(self) -> None:
         command = self.servo.step(self._now())
         if command is not None:
-            self._say(command)
+            self.twist.publish(self._message(command))
 
-    def _say(self, command: Command) -> None:
+    def _message(self, command: Command) -> Twist | TwistStamped:
         twist = Twist()
         twist.linear.x, twist.angular.z = float(command.forward), float(command.turn)
-        if self.settings.stamped:
-            header = Header(stamp=self.get_clock().now().to_msg(),
-                            frame_id=self.settings.base_frame)
-            self.twist.publish(TwistStamped(header=header, twist=twist))
-        else:
-            self.twist.publish(twist)
+        if not self.settings.stamped:
+            return twist
+        return TwistStamped(twist=twist, header=Header(stamp=self.get_clock().now().to_msg(),
+                                                       frame_id=self.settings.base_frame))
 
     def _report(self) -> None:
         servo = self.servo

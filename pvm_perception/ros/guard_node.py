@@ -11,7 +11,7 @@ from std_msgs.msg import Header
 
 from pvm_perception.ros.node_settings import NODES, GuardSettings, GuardTarget
 from pvm_perception.ros.parameters import values_of
-from pvm_perception.ros.process import run_node
+from pvm_perception.ros.process import publish_last, run_node
 from pvm_perception.ros.ranging import SENSOR, Ranger, steady_clock
 from pvm_perception.ros.stop_rule import StopRule, StopSettings
 from pvm_perception.vision.geometry import Estimate
@@ -42,7 +42,7 @@ class GuardNode(Node):
     def stop(self) -> None:
         """Leave no limit behind."""
         if self.said is not None:
-            self._publish(0.0)
+            publish_last(self.limit, self._message(0.0))
 
     def _adopt(self, _changes: list) -> None:
         self.settings = values_of(self, GuardSettings)
@@ -67,17 +67,17 @@ class GuardNode(Node):
         if stop and (self.said is None or not 0 <= now - self.said < REPEAT):
             if self.said is None:
                 self.get_logger().info("a stop sign is near: stopping")
-            self._publish(self.settings.limit)
+            self.limit.publish(self._message(self.settings.limit))
             self.said = now
         elif not stop and self.said is not None:
             self.get_logger().info("stopped for the sign: the limit is withdrawn")
-            self._publish(0.0)
+            self.limit.publish(self._message(0.0))
             self.said = None
 
-    def _publish(self, percent: float) -> None:
-        """Publish a limit; 0 is Nav2's word for none."""
-        self.limit.publish(SpeedLimit(header=Header(stamp=self.get_clock().now().to_msg()),
-                                      percentage=True, speed_limit=percent))
+    def _message(self, percent: float) -> SpeedLimit:
+        """Return a limit; 0 is Nav2's word for none."""
+        return SpeedLimit(header=Header(stamp=self.get_clock().now().to_msg()), percentage=True,
+                          speed_limit=percent)
 
     def _report(self) -> None:
         shown = "none" if self.distance is None else f"{self.distance:.2f}"

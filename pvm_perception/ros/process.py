@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import rclpy
+from rclpy.duration import Duration
 from rclpy.exceptions import (
     InvalidParameterTypeException,
     InvalidParameterValueException,
@@ -58,6 +59,15 @@ def run_node(make: Callable[[], Any], argv: list[str] | None = None) -> int:
             node.destroy_node()
         executor.shutdown()
         rclpy.try_shutdown()
+
+
+def publish_last(publisher: Any, message: Any, seconds: float = 0.5) -> None:
+    """Publish what must arrive before the node goes: wait until all who listen have it.
+
+    A publisher that is destroyed takes with it what is still on its way.
+    """
+    publisher.publish(message)
+    publisher.wait_for_all_acked(Duration(nanoseconds=round(seconds * 1e9)))
 
 
 def _complain(error: Exception) -> int:
