@@ -178,7 +178,8 @@ def test_frames_and_sizes_are_the_worlds():
         max(points) - min(points), abs=1e-3)
 
 
-SPECIFICATIONS = sorted(Path("/usr/share").glob("**/sdformat1*/1.9/root.sdf"))
+SPECIFICATIONS = sorted(p for where in ("sdformat1*", "gz/sdformat1*")
+                        for p in Path("/usr/share").glob(f"{where}/1.9/root.sdf"))
 
 
 def test_the_world_is_sound():
