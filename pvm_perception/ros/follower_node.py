@@ -86,13 +86,13 @@ class FollowerNode(Node):
         """Choose the target that is followed already, else the surest; say where it is."""
         age = self.get_clock().now().nanoseconds * 1e-9 - seconds_of(header)
         fresh = not self.settings.max_age or not seconds_of(header) or abs(age) <= self.settings.max_age
-        if not fresh:
+        if not fresh and self.drives:
             self.get_logger().warning(
                 f"detections are {age:.2f} s old by their stamp; not driving by them (max_age is "
                 f"{self.settings.max_age} s)", throttle_duration_sec=5.0)
-        elif not results:
-            self.servo.missed(self._now())
         if not results:
+            if fresh:
+                self.servo.missed(self._now())
             return
         detection, estimate = next((r for r in results if r[0].id == self.track), results[0])
         self.track = detection.id
