@@ -16,10 +16,13 @@ setup(
         (f"share/{PACKAGE}/launch", glob("launch/*.py")),
         (f"share/{PACKAGE}/config", glob("config/*")),
         (f"share/{PACKAGE}/models", glob("models/*")),
+        (f"share/{PACKAGE}/worlds", glob("worlds/*")),
     ],
     python_requires=">=3.10",
-    install_requires=["numpy", "opencv-python-headless", "safetensors", "threadpoolctl", "tqdm"],
-    extras_require={"cuda": ["cupy-cuda12x"], "report": ["matplotlib"]},
+    install_requires=["numpy", "opencv-python-headless", "rosbags", "safetensors",
+                      "threadpoolctl", "tqdm"],
+    extras_require={"cuda": ["cupy-cuda12x"], "report": ["matplotlib"],
+                    "test": ["hypothesis", "pytest", "pyyaml"]},  # colcon test looks here for pytest
     zip_safe=True,
     maintainer="pvm_perception maintainers",
     maintainer_email="maintainers@pvm-perception.org",
@@ -27,7 +30,9 @@ setup(
     license="Apache-2.0",
     entry_points={
         "console_scripts": [
-            "tracker = pvm_perception.ros.tracker_node:run",
+            "tracker = pvm_perception.__main__:tracker",
+            "target_follower = pvm_perception.__main__:target_follower",
+            "stop_sign_guard = pvm_perception.__main__:stop_sign_guard",
             "pvm_perception = pvm_perception.__main__:run",
         ],
     },

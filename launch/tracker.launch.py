@@ -1,24 +1,71 @@
-"""Launch the tracker: `ros2 launch pvm_perception tracker.launch.py image:=/camera/image_raw`."""
+"""The tracker on any camera: `ros2 launch pvm_perception tracker.launch.py image:=/camera/image_raw`."""
 
-from launch.actions import DeclareLaunchArgument
+import os
+
+from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
 from launch_ros.actions import Node
 from launch_ros.substitutions import FindPackageShare
 
 from launch import LaunchDescription
 
+# arguments that are parameters of the node; left empty, the node has what params_file says
+PARAMETERS = ("targets", "model", "device", "learning", "autostart", "image_transport", "reliability")
+# releases whose Fast DDS takes its profile from the variable's older name
+OLDER = ("humble", "iron", "jazzy")
+
+
+def _argument(name: str, description: str, default: object = "", choices: tuple = ()) -> object:
+    if name in PARAMETERS:
+        description += "; empty: as in params_file"
+        choices = ("", *choices) if choices else ()
+    return DeclareLaunchArgument(name, default_value=default, description=description,
+                                 choices=list(choices) or None)
+
+
+def _tracker(context: object) -> list:
+    """Return the actions, now that the arguments have values."""
+    given = {name: LaunchConfiguration(name).perform(context) for name in PARAMETERS}
+    # as substitutions, which are read as YAML: a plain "true" would stay text
+    parameters = {name: LaunchConfiguration(name) for name, text in given.items() if text}
+    if given["targets"]:
+        parameters["targets"] = given["targets"].replace(",", " ").split()
+    profile = LaunchConfiguration("fastdds_profile").perform(context)
+    variable = f"{'FASTRTPS' if os.environ.get('ROS_DISTRO') in OLDER else 'FASTDDS'}_DEFAULT_PROFILES_FILE"
+    ours = [SetEnvironmentVariable(variable, profile)] if profile and variable not in os.environ else []
+    image = LaunchConfiguration("image")
+    return [*ours, Node(
+        package="pvm_perception", executable="tracker", name="pvm_tracker",
+        namespace=LaunchConfiguration("namespace"),
+        parameters=[LaunchConfiguration("params_file"),
+                    {"use_sim_time": LaunchConfiguration("use_sim_time")} | parameters],
+        remappings=[("image", image), ("image/compressed", [image, "/compressed"])],
+        ros_arguments=["--log-level", LaunchConfiguration("log_level")], output="screen")]
+
 
 def generate_launch_description() -> LaunchDescription:
-    """Return one node with its parameters from config/tracker.yaml."""
+    """Return one node, with shared memory for its images."""
     share = FindPackageShare("pvm_perception")
     return LaunchDescription([
-        DeclareLaunchArgument("image", default_value="/camera/image_raw",
-                              description="the camera's image topic"),
-        DeclareLaunchArgument("namespace", default_value="", description="of the node"),
-        DeclareLaunchArgument("params_file", description="parameters of the node",
-                              default_value=PathJoinSubstitution([share, "config", "tracker.yaml"])),
-        Node(package="pvm_perception", executable="tracker", name="pvm_tracker",
-             namespace=LaunchConfiguration("namespace"),
-             parameters=[LaunchConfiguration("params_file")],
-             remappings=[("image", LaunchConfiguration("image"))], output="screen"),
+        _argument("image", "the camera's image topic; compressed images are taken from beneath it",
+                  "/camera/image_raw"),
+        _argument("image_transport", "which images to take", choices=("raw", "compressed")),
+        _argument("reliability", "of the image subscription; auto = what the camera offers",
+                  choices=("auto", "reliable", "best_effort")),
+        _argument("targets", "what to look for, separated by spaces"),
+        _argument("device", "where the network runs; auto = a GPU if one answers",
+                  choices=("cpu", "cuda", "auto")),
+        _argument("model", "model file"),
+        _argument("learning", "go on learning to predict from the stream", choices=("true", "false")),
+        _argument("autostart", "configure and activate without a lifecycle manager",
+                  choices=("true", "false")),
+        _argument("params_file", "parameters of the node",
+                  PathJoinSubstitution([share, "config", "tracker.yaml"])),
+        _argument("namespace", "of the node and its topics"),
+        _argument("use_sim_time", "take the time from /clock", "false", ("true", "false")),
+        _argument("log_level", "of the node", "info", ("debug", "info", "warn", "error", "fatal")),
+        _argument("fastdds_profile", "Fast DDS profile with room for images in shared memory; empty, "
+                                     "or a profile in the environment: not set",
+                  PathJoinSubstitution([share, "config", "fastdds.xml"])),
+        OpaqueFunction(function=_tracker),
     ])

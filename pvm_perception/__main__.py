@@ -8,14 +8,45 @@ import sys
 
 # command and its line in the overview; a new one is a module in `commands` and an entry here
 COMMANDS = {
-    "track": "find the targets in a video, a folder of images or a camera; write boxes",
+    "track": "find the targets in a video, a folder of images, a camera or a bag; write boxes",
     "evaluate": "score a model on labelled sequences; write a table, JSON and a report",
     "train": "train a model on simulated scenes",
     "simulate": "write simulated frames with their truth as a labelled sequence",
     "info": "say what is in a model file",
-    "tracker": "run the ROS 2 node",
+    "tracker": "run the ROS 2 node that finds the targets",
+    "follower": "run the ROS 2 node that says where a target is, and drives to it",
+    "guard": "run the ROS 2 node that stops Nav2 at stop signs",
     "demo": "camera, node and receiver over real DDS on this machine",
 }
+
+# commands that are ROS 2 nodes, which read their arguments themselves: module and example
+NODES = {
+    "tracker": ("pvm_perception.ros.tracker_node", "-r image:=/camera/image_raw"),
+    "follower": ("pvm_perception.ros.follower_node",
+                 "-r camera_info:=/camera/camera_info -p size:=0.065 -p drive:=true"),
+    "guard": ("pvm_perception.ros.guard_node",
+              "-r camera_info:=/camera/camera_info -p stop_distance:=1.5"),
+}
+
+
+def _run_node(name: str, argv: list[str]) -> int:
+    module, example = NODES[name]
+    if argv and argv[0] in ("-h", "--help"):
+        from pvm_perception.ros.node_settings import NODES as SETTINGS
+
+        print(f"{COMMANDS[name][0].upper()}{COMMANDS[name][1:]}.\n\nExample: python -m "
+              f"pvm_perception {name} --ros-args {example}\n\nParameters:")
+        print(SETTINGS[name].yaml_file(), end="")
+        return 0
+    try:
+        main = importlib.import_module(module).main
+    except ImportError as error:
+        package = (error.name or "").split(".")[0]
+        print(f"pvm_perception: error: {name} needs ROS 2 with {package} ({error}); apt install "
+              f"ros-$ROS_DISTRO-{package.replace('_', '-')} and source it, or run `make setup`",
+              file=sys.stderr)
+        return 2
+    return main(argv)
 
 
 def _arguments(argv: list[str]) -> argparse.Namespace:
@@ -42,15 +73,8 @@ def main(argv: list[str] | None = None) -> int:
     from pvm_perception.errors import PvmError
 
     argv = sys.argv[1:] if argv is None else argv
-    if argv[:1] == ["tracker"]:  # ROS arguments are not ours to parse
-        try:
-            from pvm_perception.ros.tracker_node import main as tracker
-        except ImportError as error:
-            print(f"pvm_perception: error: ROS 2 is needed for the node ({error}); source it or "
-                  "run `make setup`", file=sys.stderr)
-            return 2
-
-        return tracker(argv[1:])
+    if argv and argv[0] in NODES:
+        return _run_node(argv[0], argv[1:])
     args = _arguments(argv)
     try:
         return args.run(args)
@@ -67,6 +91,21 @@ def main(argv: list[str] | None = None) -> int:
 def run() -> None:
     """Entry point of the installed executable `pvm_perception`."""
     sys.exit(main())
+
+
+def tracker() -> None:
+    """Entry point of the installed executable `tracker`."""
+    sys.exit(main(["tracker", *sys.argv[1:]]))
+
+
+def target_follower() -> None:
+    """Entry point of the installed executable `target_follower`."""
+    sys.exit(main(["follower", *sys.argv[1:]]))
+
+
+def stop_sign_guard() -> None:
+    """Entry point of the installed executable `stop_sign_guard`."""
+    sys.exit(main(["guard", *sys.argv[1:]]))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The few records that travel between rooms: Frame, Box, Detection, Track."""
+"""The few records that travel between rooms: Frame and its Header, Box, Detection, Track."""
 
 from __future__ import annotations
 
@@ -22,6 +22,19 @@ class Box:
 
 
 @dataclass(frozen=True)
+class Header:
+    """The header of the recorded message that a frame came in, exact to the nanosecond.
+
+    `logged` is the time of recording, in nanoseconds.
+    """
+
+    sec: int
+    nanosec: int
+    frame_id: str
+    logged: int
+
+
+@dataclass(frozen=True)
 class Frame:
     """One image of a stream with its stamp and, where known, the truth.
 
@@ -31,12 +44,14 @@ class Frame:
     name : the image's file name for a folder, the index from 0 (as text) otherwise
     stamp : seconds, or None where the source has no clock
     boxes : the truth, empty = known to hold no target; None = unknown
+    header : of the message, where the source is a bag
     """
 
     image: np.ndarray
     name: str
     stamp: float | None = None
     boxes: tuple[Box, ...] | None = None
+    header: Header | None = None
 
 
 @dataclass(frozen=True)

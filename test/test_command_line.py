@@ -25,7 +25,7 @@ def one_line(process, *words):
         assert word in lines[0]
 
 
-@pytest.mark.parametrize("command", [c for c in COMMANDS if c != "tracker"])
+@pytest.mark.parametrize("command", COMMANDS)
 def test_help_has_an_example(command_line, command):
     process = command_line(command, "--help")
     assert process.returncode == 0

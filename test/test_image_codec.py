@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pvm_perception.ros.image_codec import (
+from pvm_perception.vision.image_codec import (
     ENCODINGS,
     decode_compressed,
+    decode_depth,
     decode_image,
     fill_image,
 )
@@ -68,6 +69,18 @@ def test_grey_of_8_and_16_bits_in_both_byte_orders(encoding, height, width, padd
     result = decode_image(message(rows, encoding, height, width, padding, big))
     for channel in range(3):
         np.testing.assert_array_equal(result[..., channel], grey)
+
+
+@settings(max_examples=30, deadline=None)
+@given(encoding=st.sampled_from(["16UC1", "32FC1"]), **SIZES)
+def test_depth_in_metres_as_rep_118_has_it(encoding, height, width, padding, big, seed):
+    metres = np.random.default_rng(seed).integers(0, 60000, (height, width)) / 1000
+    rows = (metres * 1000).round().astype(np.uint16) if encoding == "16UC1" else metres.astype(np.float32)
+    result = decode_depth(message(rows, encoding, height, width, padding, big))
+    assert result.dtype == np.float32
+    np.testing.assert_allclose(result, metres, atol=1e-3)
+    with pytest.raises(ValueError, match="no depth"):
+        decode_depth(message(rows, "bgr8", height, width))
 
 
 PATTERNS = {"bayer_rggb8": "rggb", "bayer_bggr8": "bggr", "bayer_gbrg8": "gbrg",

@@ -1,7 +1,6 @@
 """The node over real DDS: a process of its own, as a robot runs it."""
 
 import os
-import random
 import signal
 import subprocess
 import sys
@@ -19,68 +18,25 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus  # noqa: E402
 from lifecycle_msgs.msg import Transition  # noqa: E402
 from lifecycle_msgs.srv import ChangeState, GetState  # noqa: E402
 from rcl_interfaces.srv import DescribeParameters, ListParameters, SetParameters  # noqa: E402
-from rclpy.executors import SingleThreadedExecutor  # noqa: E402
 from rclpy.parameter import Parameter  # noqa: E402
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy  # noqa: E402
+from ros_side import Robot, domain, end_node, start_node  # noqa: E402
 from sensor_msgs.msg import CompressedImage, Image  # noqa: E402
 from std_srvs.srv import SetBool, Trigger  # noqa: E402
 from vision_msgs.msg import Detection2DArray, LabelInfo, VisionInfo  # noqa: E402
 
-from pvm_perception.ros import parameters  # noqa: E402
-from pvm_perception.ros.image_codec import fill_image  # noqa: E402
+from pvm_perception.ros.node_settings import NODES  # noqa: E402
 from pvm_perception.streams.simulated import SimulatedStream  # noqa: E402
+from pvm_perception.vision.image_codec import fill_image  # noqa: E402
 
-ENV = {"ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST", "FASTDDS_BUILTIN_TRANSPORTS": "LARGE_DATA",
-       "ROS_DOMAIN_ID": str(random.SystemRandom().randrange(1, 100))}
+ENV = domain()
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 BEST_EFFORT = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
 
 
-class Robot:
-    """The test's own side: publishes a camera, keeps what the node says."""
-
-    def __init__(self):
-        os.environ.update(ENV)
-        rclpy.init()
-        self.node = rclpy.create_node("robot")
-        self.executor = SingleThreadedExecutor()
-        self.executor.add_node(self.node)
-        self.heard = {}
-
-    def listen(self, kind, topic, qos=10):
-        self.heard[topic] = []
-        self.node.create_subscription(kind, topic, self.heard[topic].append, qos)
-
-    def until(self, condition, seconds=20):
-        deadline = time.monotonic() + seconds
-        while not condition():
-            assert time.monotonic() < deadline, "waited in vain"
-            self.executor.spin_once(timeout_sec=0.02)
-
-    def spin(self, seconds):
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
-            self.executor.spin_once(timeout_sec=0.02)
-
-    def call(self, kind, name, **fields):
-        client = self.node.create_client(kind, name)
-        try:
-            self.until(client.service_is_ready)
-            future = client.call_async(kind.Request(**fields))
-            self.until(future.done)
-            return future.result()
-        finally:
-            self.node.destroy_client(client)
-
-    def close(self):
-        self.node.destroy_node()
-        self.executor.shutdown()
-        rclpy.try_shutdown()
-
-
 @pytest.fixture(scope="module")
 def robot():
-    robot = Robot()
+    robot = Robot(ENV)
     yield robot
     robot.close()
 
@@ -96,22 +52,16 @@ def start():
     running = []
 
     def run(*arguments, name="pvm_tracker"):
-        process = subprocess.Popen(
-            [sys.executable, "-m", "pvm_perception", "tracker", "--ros-args", "-r",
-             f"__node:={name}", "-r", f"image:=/{name}/camera", "-r",
-             f"detections:=/{name}/detections", "-r",
-             f"image/compressed:=/{name}/camera/compressed", *arguments],
-            cwd=ROOT, env=os.environ | ENV, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            text=True)
+        process = start_node(
+            ENV, "tracker", "-r", f"__node:={name}", "-r", f"image:=/{name}/camera", "-r",
+            f"detections:=/{name}/detections", "-r",
+            f"image/compressed:=/{name}/camera/compressed", *arguments)
         running.append(process)
         return process
 
     yield run
     for process in running:
-        if process.poll() is None:
-            process.send_signal(signal.SIGTERM)
-        _, errors = process.communicate(timeout=20)
-        assert (process.returncode, errors) == (0, "")
+        end_node(process)
 
 
 def picture(image, stamp=None, encoding="bgr8"):
@@ -251,7 +201,7 @@ def test_pictures_come_only_when_asked_for_and_services_answer(robot, start, ima
 def test_every_parameter_is_described_and_bad_values_are_refused(robot, start):
     start(name="told")
     names = robot.call(ListParameters, "/told/list_parameters").result.names
-    ours = {f.name for f in parameters.all_settings()}
+    ours = {f.name for f in NODES["tracker"].fields()}
     assert ours <= set(names)
     described = robot.call(DescribeParameters, "/told/describe_parameters",
                            names=sorted(ours)).descriptors

@@ -13,7 +13,7 @@ from conftest import ROOT
 from pvm_perception import __version__
 from pvm_perception.api import default_model
 from pvm_perception.core.model_file import read_header
-from pvm_perception.ros import parameters
+from pvm_perception.ros.node_settings import NODES
 
 
 def test_one_version():
@@ -30,17 +30,21 @@ def test_package_xml_is_an_ament_python_package():
     assert (ROOT / "resource" / xml.findtext("name")).exists()
 
 
-def test_parameter_file_and_readme_are_generated_from_the_settings():
-    """Regenerate: python -c "from pvm_perception.ros.parameters import *; print(yaml_file())"."""
-    assert (ROOT / "config" / "tracker.yaml").read_text() == parameters.yaml_file()
-    readme = (ROOT / "README.md").read_text()
-    assert parameters.yaml_file() in readme
-    assert parameters.markdown_table() in readme
+@pytest.mark.parametrize("name", NODES)
+def test_parameter_files_and_pages_are_generated_from_the_settings(name):
+    """Regenerate: .venv/bin/python scripts/make_docs.py."""
+    parameters = NODES[name]
+    assert (ROOT / "config" / f"{name}.yaml").read_text() == parameters.yaml_file()
+    pages = [p.read_text() for p in (ROOT / "README.md", *(ROOT / "docs").glob("*.md"))]
+    assert any(parameters.markdown_table() in page for page in pages)
+    assert NODES["tracker"].yaml_file() in (ROOT / "README.md").read_text()
 
 
-def test_parameters_of_the_two_rooms_do_not_collide():
-    names = [f.name for f in parameters.all_settings()]
+@pytest.mark.parametrize("name", NODES)
+def test_the_groups_of_a_node_do_not_collide(name):
+    names = [f.name for f in NODES[name].fields()]
     assert len(set(names)) == len(names)
+    assert set(NODES[name].fixed) <= set(names)
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "pvm_perception").rglob("*.py")),
@@ -71,7 +75,7 @@ def test_launch_file_parses_and_names_the_executable():
     text = (ROOT / "launch" / "tracker.launch.py").read_text()
     ast.parse(text)
     assert 'executable="tracker"' in text
-    assert "tracker = pvm_perception.ros" in (ROOT / "setup.py").read_text()
+    assert "tracker = pvm_perception.__main__:tracker" in (ROOT / "setup.py").read_text()
 
 
 def test_the_shipped_model_is_what_its_card_says():

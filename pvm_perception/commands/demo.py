@@ -23,7 +23,7 @@ EXAMPLE = "python -m pvm_perception demo --input /dev/video0"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     parser.add_argument("--input", default="simulator",
-                        help="simulator, a video, a folder of images, or a camera device")
+                        help="simulator, a video, a folder of images, a bag, or a camera device")
     parser.add_argument("--output", type=Path, default=Path("build/demo"),
                         help="folder for the video and the tables")
     parser.add_argument("--seconds", type=float, default=24.0, help="longest run")

@@ -1,4 +1,4 @@
-"""`track`: boxes of the targets in a video, a folder of images or a camera."""
+"""`track`: boxes of the targets in a video, a folder of images, a camera or a bag."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ EXAMPLE = "python -m pvm_perception track --input clip.mp4 --output boxes.csv --
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     parser.add_argument("--input", required=True,
-                        help="video, folder of images, or camera device")
+                        help="video, folder of images, camera device, or ROS 2 bag (.mcap, .db3, folder)")
+    parser.add_argument("--topic", help="of the images, for a bag that has several")
     parser.add_argument("--output", type=Path, required=True,
                         help="CSV to write: frame,target,x,y,w,h,score")
     parser.add_argument("--targets", nargs="+", default=list(TARGETS), help="what to look for")
@@ -23,6 +24,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--learn", action="store_true", help="go on learning from the stream")
     parser.add_argument("--save-model", type=Path, help="with --learn: write what was learnt")
     parser.add_argument("--video", type=Path, help="write the frames with boxes to this video")
+    parser.add_argument("--output-bag", type=Path, metavar="FILE.mcap",
+                        help="write the boxes as vision_msgs/Detection2DArray too")
     parser.add_argument("--stills", action="store_true", help="unrelated images, not a sequence")
     parser.add_argument("--horizon", type=int, default=0,
                         help="give each box as expected so many frames later")
@@ -30,17 +33,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Track; rows are written as frames come, so that an interrupted run loses nothing."""
+    from contextlib import ExitStack
+
     import cv2
     from tqdm import tqdm
 
     from pvm_perception.api import Tracker
     from pvm_perception.errors import PvmError
+    from pvm_perception.streams.bags import DetectionBag
     from pvm_perception.streams.files import open_stream
     from pvm_perception.vision.draw import draw_tracks
 
     if args.horizon < 0:
         raise PvmError("--horizon must be 0 or more frames")
-    stream = open_stream(args.input)
+    stream = open_stream(args.input, args.topic)
     tracker = Tracker(args.targets, args.model, args.device, args.learn)
     video, frames, rows = None, 0, 0
     try:
@@ -48,7 +54,8 @@ def run(args: argparse.Namespace) -> int:
         file = args.output.open("w", newline="")
     except OSError as error:
         raise PvmError(f"{args.output} cannot be written: {error.strerror}") from error
-    with file:
+    with file, ExitStack() as stack:
+        bag = stack.enter_context(DetectionBag(args.output_bag)) if args.output_bag else None
         writer = csv.writer(file)
         writer.writerow(["frame", "target", "x", "y", "w", "h", "score"])
         for frame in tqdm(stream, total=stream.length, unit="frame", disable=None):
@@ -59,6 +66,8 @@ def run(args: argparse.Namespace) -> int:
             for t in tracks:
                 writer.writerow([frame.name, t.target, *(f"{v:.2f}" for v in (t.x, t.y, t.w, t.h)),
                                  f"{t.score:.4f}"])
+            if bag is not None:
+                bag.write(frame, tracks)
             rows += len(tracks)
             frames += 1
             if args.video:

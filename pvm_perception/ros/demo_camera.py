@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import argparse
 import csv
-import os
 import signal
 import sys
 import threading
 import time
 from pathlib import Path
-
-os.environ.setdefault("RCUTILS_LOGGING_USE_STDOUT", "1")
 
 import rclpy
 from rclpy.qos import QoSProfile, ReliabilityPolicy
@@ -20,9 +17,9 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
 from pvm_perception.errors import PvmError
-from pvm_perception.ros.image_codec import fill_image
 from pvm_perception.streams.files import open_stream
 from pvm_perception.streams.simulated import SimulatedStream
+from pvm_perception.vision.image_codec import fill_image
 
 SIMULATOR = "simulator"
 

@@ -8,13 +8,10 @@ from __future__ import annotations
 
 import argparse
 import csv
-import os
 import signal
 import sys
 import threading
 from pathlib import Path
-
-os.environ.setdefault("RCUTILS_LOGGING_USE_STDOUT", "1")
 
 import cv2
 import rclpy
@@ -24,7 +21,7 @@ from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import Image
 from vision_msgs.msg import Detection2DArray
 
-from pvm_perception.ros.image_codec import decode_image
+from pvm_perception.vision.image_codec import decode_image
 
 
 def _nanoseconds(header: object) -> int:

@@ -92,6 +92,10 @@ def status(name: str, health: Health, facts: dict[str, Any], active: bool, timeo
         message = f"no frame for {silence:.1f} s on {topic} ({offered})"
     elif health.last_fault and (health.malformed + health.failed) * 2 > health.received:
         level, message = DiagnosticStatus.ERROR, f"most frames are unusable: {health.last_fault}"
-    values = health.values() | facts
+    return entry(level, name, message, health.values() | facts)
+
+
+def entry(level: bytes, name: str, message: str, values: dict[str, Any]) -> DiagnosticStatus:
+    """Return one status for /diagnostics."""
     return DiagnosticStatus(level=level, name=name, message=message, hardware_id="",
                             values=[KeyValue(key=k, value=str(v)) for k, v in values.items()])

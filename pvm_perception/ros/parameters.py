@@ -1,45 +1,18 @@
-"""The node's parameters: declared once as dataclass settings, from which come the ROS
-descriptors, the YAML file and the README's table.
+"""The parameters of a node: declared once as dataclass settings, from which come the ROS
+descriptors, the YAML file and the documentation's table.
 """
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
-from pvm_perception.core.backend import DEVICES
-from pvm_perception.core.settings import check_value, setting, settings_of
+from pvm_perception.core.settings import check_value, settings_of
 from pvm_perception.errors import PvmError
-from pvm_perception.types import TARGETS
-from pvm_perception.vision.tracker import TrackerSettings
 
-
-@dataclass(frozen=True)
-class NodeSettings:
-    """What the node takes beside the tracker's own settings."""
-
-    targets: list = setting(list(TARGETS), "what to look for")
-    model: str = setting("", "model file; empty = the one that ships")
-    device: str = setting("auto", "where the network runs; auto = a GPU if one answers",
-                          choices=DEVICES)
-    learning: bool = setting(False, "go on learning to predict from the camera's own stream")
-    autostart: bool = setting(True, "configure and activate at start, without a lifecycle manager")
-    image_transport: str = setting("raw", "raw: Image on `image`; compressed: CompressedImage on "
-                                          "`image/compressed`", choices=("raw", "compressed"))
-    reliability: str = setting("auto", "of the image subscription; auto = what the publishers "
-                                       "offer", choices=("auto", "reliable", "best_effort"))
-    frame_timeout: float = setting(2.0, "seconds without a frame after which diagnostics warn",
-                                   low=0.1, high=60.0)
-    diagnostics_period: float = setting(1.0, "seconds between diagnostics", low=0.1, high=60.0)
-
-
-FIXED = ("model", "device", "autostart", "image_transport", "reliability", "diagnostics_period")
-
-
-def all_settings() -> list[dataclasses.Field]:
-    """Return the fields of all parameters, the node's and the tracker's."""
-    return [*settings_of(NodeSettings), *settings_of(TrackerSettings)]
+Settings = TypeVar("Settings")
 
 
 def default_of(field: dataclasses.Field) -> Any:
@@ -49,32 +22,104 @@ def default_of(field: dataclasses.Field) -> Any:
     return field.default_factory()
 
 
-def reason_against(name: str, value: Any, running: bool) -> str:
-    """Return why a parameter cannot take a value, or "" if it can.
+@dataclass(frozen=True)
+class Parameters:
+    """All parameters of one node.
 
-    Parameters
+    Attributes
     ----------
-    name, value
-        The parameter; names that are not ours are left to others.
-    running
-        Whether the node is past its start, when some parameters are fixed.
+    groups
+        Dataclasses whose fields were declared with `setting`.
+    fixed
+        Names that cannot change once the node runs.
     """
-    field = next((f for f in all_settings() if f.name == name), None)
-    if field is None:
+
+    groups: tuple[type, ...]
+    fixed: tuple[str, ...] = ()
+
+    def fields(self) -> list[dataclasses.Field]:
+        """Return the settings of all groups."""
+        return [f for group in self.groups for f in settings_of(group)]
+
+    def reason_against(self, name: str, value: Any, running: bool) -> str:
+        """Return why a parameter cannot take a value, or "" if it can.
+
+        Parameters
+        ----------
+        name, value
+            The parameter; names that are not ours are left to others.
+        running
+            Whether the node is past its start, when some parameters are fixed.
+        """
+        field = next((f for f in self.fields() if f.name == name), None)
+        if field is None:
+            return ""
+        if running and name in self.fixed:
+            return f"{name} is fixed at start; restart the node with -p {name}:={value}"
+        if isinstance(default_of(field), list):
+            words = [v for v in value or [] if isinstance(v, str)]
+            if not words or len(set(words)) != len(list(value)):
+                return f"{name} must be a list of different names that is not empty"
+            return ""
+        try:
+            check_value(field, value)
+        except PvmError as error:
+            return str(error)
         return ""
-    if running and name in FIXED:
-        return f"{name} is fixed at start; restart the node with -p {name}:={value}"
-    default = default_of(field)
-    if isinstance(default, list):
-        words = [v for v in value or [] if isinstance(v, str)]
-        if not words or len(set(words)) != len(list(value)):
-            return f"{name} must be a list of different names that is not empty"
-        return ""
-    try:
-        check_value(field, value)
-    except PvmError as error:
-        return str(error)
-    return ""
+
+    def declare(self, node: Any, refuse: Callable[[str, Any], str] = lambda _name, _value: ""
+                ) -> None:
+        """Declare the parameters on a node; refuse bad values at start and while it runs.
+
+        Parameters
+        ----------
+        node
+            An rclpy node.
+        refuse
+            (name, value) -> a reason of the node's own against a value, or "".
+        """
+        from rcl_interfaces.msg import SetParametersResult
+
+        running = False
+
+        def check(changes: list) -> SetParametersResult:
+            for p in changes:
+                reason = self.reason_against(p.name, p.value, running) or refuse(p.name, p.value)
+                if reason:
+                    return SetParametersResult(successful=False, reason=reason)
+            return SetParametersResult(successful=True)
+
+        node.add_on_set_parameters_callback(check)
+        for field in self.fields():
+            node.declare_parameter(field.name, default_of(field), descriptor(field))
+        running = True
+
+    def yaml_file(self) -> str:
+        """Return the parameters as a ROS YAML file with every default, meaning and range."""
+        lines = ["/**:", "  ros__parameters:"]
+        for field in self.fields():
+            extent = f" ({_range(field)})" if _range(field) else ""
+            lines.append(f"    # {field.metadata['doc']}{extent}")
+            value = default_of(field)
+            text = ("[" + ", ".join(f'"{v}"' for v in value) + "]" if isinstance(value, list)
+                    else f'"{value}"' if isinstance(value, str) else str(value).lower())
+            lines.append(f"    {field.name}: {text}")
+        return "\n".join(lines) + "\n"
+
+    def markdown_table(self) -> str:
+        """Return the parameters as a table for the documentation."""
+        lines = ["| parameter | default | range | meaning |", "|---|---|---|---|"]
+        for field in self.fields():
+            value = default_of(field)
+            shown = str(value).lower() if isinstance(value, bool) else repr(value)
+            lines.append(f"| `{field.name}` | `{shown}` | {_range(field)} "
+                         f"| {field.metadata['doc']} |")
+        return "\n".join(lines) + "\n"
+
+
+def values_of(node: Any, group: type[Settings]) -> Settings:
+    """Return a node's present parameters as one of its groups of settings."""
+    return group(**{f.name: node.get_parameter(f.name).value for f in settings_of(group)})
 
 
 def descriptor(field: dataclasses.Field) -> Any:
@@ -100,26 +145,3 @@ def _range(field: dataclasses.Field) -> str:
     if meta["choices"]:
         return ", ".join(meta["choices"])
     return "" if meta["low"] is None else f"{meta['low']} to {meta['high']}"
-
-
-def yaml_file() -> str:
-    """Return the parameters as a ROS YAML file with every default, meaning and range."""
-    lines = ["/**:", "  ros__parameters:"]
-    for field in all_settings():
-        extent = f" ({_range(field)})" if _range(field) else ""
-        lines.append(f"    # {field.metadata['doc']}{extent}")
-        value = default_of(field)
-        text = ("[" + ", ".join(f'"{v}"' for v in value) + "]" if isinstance(value, list)
-                else f'"{value}"' if isinstance(value, str) else str(value).lower())
-        lines.append(f"    {field.name}: {text}")
-    return "\n".join(lines) + "\n"
-
-
-def markdown_table() -> str:
-    """Return the parameters as the table in the README."""
-    lines = ["| parameter | default | range | meaning |", "|---|---|---|---|"]
-    for field in all_settings():
-        value = default_of(field)
-        shown = str(value).lower() if isinstance(value, bool) else repr(value)
-        lines.append(f"| `{field.name}` | `{shown}` | {_range(field)} | {field.metadata['doc']} |")
-    return "\n".join(lines) + "\n"

@@ -7,40 +7,28 @@ them lies a mailbox for one frame: a newer frame replaces one that was not yet b
 from __future__ import annotations
 
 import os
-import signal
-import sys
 import threading
 import time
 from pathlib import Path
 from typing import Any
 
-# everything the logger says goes to stdout: stderr is for what went wrong at start
-os.environ.setdefault("RCUTILS_LOGGING_USE_STDOUT", "1")
-os.environ.setdefault("RCUTILS_LOGGING_BUFFERED_STREAM", "1")
-
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
-from rcl_interfaces.msg import SetParametersResult
-from rclpy.exceptions import (
-    InvalidParameterTypeException,
-    InvalidParameterValueException,
-    ParameterUninitializedException,
-)
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
-from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 from std_srvs.srv import SetBool, Trigger
 from vision_msgs.msg import Detection2DArray, LabelInfo, VisionInfo
 
 from pvm_perception.api import Tracker
-from pvm_perception.core.settings import settings_of
 from pvm_perception.errors import PvmError
-from pvm_perception.ros import diagnostics, messages, parameters
-from pvm_perception.ros.image_codec import decode_compressed, decode_image, fill_image
+from pvm_perception.ros import diagnostics, messages
+from pvm_perception.ros.node_settings import NODES
+from pvm_perception.ros.parameters import values_of
+from pvm_perception.ros.process import run_node
 from pvm_perception.vision.draw import colour_map, draw_tracks
+from pvm_perception.vision.image_codec import decode_compressed, decode_image, fill_image
 from pvm_perception.vision.tracker import TrackerSettings
 
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
@@ -81,14 +69,10 @@ class TrackerNode(LifecycleNode):
 
     def __init__(self) -> None:
         super().__init__("pvm_tracker")
-        self.running = False  # past the declaration of parameters
         self.tracker: Tracker | None = None
-        self.add_on_set_parameters_callback(self._refuse)
-        for field in parameters.all_settings():
-            self.declare_parameter(field.name, parameters.default_of(field),
-                                   parameters.descriptor(field))
+        self.fault = ""
+        NODES["tracker"].declare(self, self._refuse)
         self.add_post_set_parameters_callback(self._adopt)
-        self.running = True
         self.lock = threading.Lock()  # the worker's frame against services and parameters
         self.health = diagnostics.Health()
         self.mailbox = Mailbox()
@@ -105,40 +89,38 @@ class TrackerNode(LifecycleNode):
     def _value(self, name: str) -> Any:
         return self.get_parameter(name).value
 
-    def _refuse(self, changes: list) -> SetParametersResult:
-        for p in changes:
-            reason = parameters.reason_against(p.name, p.value, self.running)
-            if not reason and p.name == "targets" and self.tracker is not None:
-                unknown = [t for t in p.value if t not in self.tracker.config.targets]
-                if unknown:
-                    reason = (f"unknown target {unknown[0]!r}; this model knows "
-                              f"{', '.join(self.tracker.config.targets)}")
-            if reason:
-                return SetParametersResult(successful=False, reason=reason)
-        return SetParametersResult(successful=True)
-
-    def _tracker_settings(self) -> TrackerSettings:
-        return TrackerSettings(**{f.name: self._value(f.name)
-                                  for f in settings_of(TrackerSettings)})
+    def _refuse(self, name: str, value: Any) -> str:
+        if name != "targets" or self.tracker is None:
+            return ""
+        unknown = [t for t in value if t not in self.tracker.config.targets]
+        return "" if not unknown else (f"unknown target {unknown[0]!r}; this model knows "
+                                       f"{', '.join(self.tracker.config.targets)}")
 
     def _adopt(self, _changes: list) -> None:
         """Let accepted parameters act at once."""
         if self.tracker is None:
             return
         with self.lock:
-            self.tracker.settings = self._tracker_settings()
+            self.tracker.settings = values_of(self, TrackerSettings)
             self.tracker.targets = tuple(self._value("targets"))
             self.tracker.learning = self._value("learning")
         self._announce(labels=True)
 
     # --- lifecycle
 
+    def start(self) -> None:
+        """Configure and activate, unless that is a lifecycle manager's task."""
+        if self._value("autostart"):
+            if self.trigger_configure() != OK:
+                raise PvmError(self.fault or "the node could not be configured")
+            self.trigger_activate()
+
     def on_configure(self, _state: LifecycleState) -> TransitionCallbackReturn:
         """Load the model and make publishers and services."""
         try:
             self.tracker = Tracker(self._value("targets"), self._value("model") or None,
                                    self._value("device"), self._value("learning"),
-                                   self._tracker_settings())
+                                   values_of(self, TrackerSettings))
         except PvmError as error:
             self.fault = str(error)
             self.get_logger().error(str(error))
@@ -357,47 +339,5 @@ class TrackerNode(LifecycleNode):
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the node until SIGINT or SIGTERM; return the exit code.
-
-    Signals only set an event: the context stays valid until the worker's last publish is done.
-    """
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
-    try:
-        rclpy.init(args=[sys.argv[0], *(sys.argv[1:] if argv is None else argv)],
-                   signal_handler_options=SignalHandlerOptions.NO)
-    except Exception as error:  # rclpy raises types of its own for arguments it cannot parse
-        return _complain(str(error))
-    node, executor = None, SingleThreadedExecutor()
-    try:
-        try:
-            node = TrackerNode()
-        except (InvalidParameterValueException, InvalidParameterTypeException,
-                ParameterUninitializedException) as error:
-            return _complain(str(error))
-        executor.add_node(node)
-        if node.get_parameter("autostart").value:
-            if node.trigger_configure() != OK:
-                return _complain(getattr(node, "fault", "the node could not be configured"))
-            node.trigger_activate()
-        while not stop.is_set():
-            executor.spin_once(timeout_sec=0.1)
-        return 0
-    finally:
-        if node is not None:
-            node.stop()
-            node.destroy_node()
-        executor.shutdown()
-        rclpy.try_shutdown()
-
-
-def _complain(reason: str) -> int:
-    print(f"pvm_perception: error: {' '.join(reason.split())}", file=sys.stderr)
-    return 2
-
-
-def run() -> None:
-    """Entry point of the installed executable `tracker`."""
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    sys.exit(main())
+    """Run the node until a signal ends it; return the exit code."""
+    return run_node(TrackerNode, argv)

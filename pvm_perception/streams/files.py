@@ -1,25 +1,19 @@
-"""Frames from a video file, a folder of images, or a camera device."""
+"""Frames from a video file, a folder of images, a camera device, or a bag (bags.py)."""
 
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
 
-from pvm_perception.errors import PvmError
+from pvm_perception.errors import PvmError, warn
+from pvm_perception.streams.bags import BagStream, is_bag
 from pvm_perception.streams.groundtruth import GroundTruth, read_groundtruth
 from pvm_perception.types import Frame
 
 IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".tif", ".tiff")
-BAGS = (".mcap", ".db3")
-
-
-def warn(message: str) -> None:
-    """Tell a person, in one line, that something was left out."""
-    print(f"pvm_perception: warning: {message}", file=sys.stderr)
 
 
 class FolderStream:
@@ -90,8 +84,15 @@ class VideoStream:
             warn(f"{self.path}: {index} of {self.length} frames could be decoded")
 
 
-def open_stream(path: str | Path) -> FolderStream | VideoStream:
-    """Open whatever `path` is: a folder of images, a video, a camera.
+def open_stream(path: str | Path, topic: str | None = None) -> FolderStream | VideoStream | BagStream:
+    """Open whatever `path` is: a folder of images, a video, a camera, a bag.
+
+    Parameters
+    ----------
+    path
+        Of a file, folder or device.
+    topic
+        Of the images, for a bag that has several.
 
     Raises
     ------
@@ -101,10 +102,10 @@ def open_stream(path: str | Path) -> FolderStream | VideoStream:
     text, path = str(path), Path(path)
     if not path.exists():
         raise PvmError(f"{path} does not exist")
-    if path.is_dir() and not any(p.suffix in BAGS for p in path.iterdir()):
-        return FolderStream(path)
-    if path.is_dir() or path.suffix in BAGS:
-        raise PvmError(f"{path} is a bag; play it to the node (`ros2 bag play`), or give a video")
     if path.is_file() and path.stat().st_size == 0:
         raise PvmError(f"{path} is empty")
-    return VideoStream(text)
+    if is_bag(path):
+        return BagStream(path, topic)
+    if topic is not None:
+        raise PvmError(f"--topic is for bags; {path} is none")
+    return FolderStream(path) if path.is_dir() else VideoStream(text)

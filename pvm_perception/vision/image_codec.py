@@ -23,7 +23,7 @@ class Encoding:
 
     dtype: type
     channels: int
-    to_bgr: Callable[[np.ndarray], np.ndarray]
+    to_bgr: Callable[[np.ndarray], np.ndarray]  # of a depth: to metres
     planes: float = 1.0  # rows of data per row of the image (NV12: 1.5)
     even: tuple[int, int] = (1, 1)  # height and width must be multiples of these
 
@@ -64,6 +64,11 @@ ENCODINGS: dict[str, Encoding] = {
     "nv21": Encoding(np.uint8, 1, _colour(cv2.COLOR_YUV2BGR_NV21), 1.5, (2, 2)),
 }
 
+DEPTHS = {
+    "16UC1": Encoding(np.uint16, 1, lambda pixels: pixels.astype(np.float32) * np.float32(1e-3)),
+    "32FC1": Encoding(np.float32, 1, lambda pixels: pixels.astype(np.float32)),
+}
+
 
 def decode_image(message: Any) -> np.ndarray:
     """Return the BGR picture in an Image message.
@@ -84,10 +89,38 @@ def decode_image(message: Any) -> np.ndarray:
     ValueError
         In one line: an encoding that is not known, or sizes that contradict each other.
     """
-    height, width = int(message.height), int(message.width)
     encoding = ENCODINGS.get(message.encoding)
     if encoding is None:
         return _with_cv_bridge(message)
+    return encoding.to_bgr(_pixels(message, encoding))
+
+
+def decode_depth(message: Any) -> np.ndarray:
+    """Return the depths in an Image message, in metres; 0 and NaN where there is none.
+
+    Parameters
+    ----------
+    message
+        sensor_msgs/Image of the encodings that REP 118 names: 16UC1, millimetres, or 32FC1, metres.
+
+    Returns
+    -------
+    (height, width) float32
+
+    Raises
+    ------
+    ValueError
+        As `decode_image`.
+    """
+    encoding = DEPTHS.get(message.encoding)
+    if encoding is None:
+        raise ValueError(f"encoding {message.encoding!r} is no depth; known are {', '.join(DEPTHS)}")
+    return encoding.to_bgr(_pixels(message, encoding))
+
+
+def _pixels(message: Any, encoding: Encoding) -> np.ndarray:
+    """Return a view of a message's pixels, (rows, width) or (rows, width, channels)."""
+    height, width = int(message.height), int(message.width)
     if not (0 < height <= MAX_SIDE and 0 < width <= MAX_SIDE):
         raise ValueError(f"an image of {width}x{height} pixels")
     if height % encoding.even[0] or width % encoding.even[1]:
@@ -108,7 +141,7 @@ def decode_image(message: Any) -> np.ndarray:
     shape, strides = (rows, width), (step, item.itemsize * encoding.channels)
     if encoding.channels > 1:
         shape, strides = (*shape, encoding.channels), (*strides, item.itemsize)
-    return encoding.to_bgr(np.ndarray(shape, item, data, strides=strides))
+    return np.ndarray(shape, item, data, strides=strides)
 
 
 def _with_cv_bridge(message: Any) -> np.ndarray:

@@ -1,0 +1,83 @@
+"""What each node can be told: its parameters, for the node itself, its YAML file and the docs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pvm_perception.core.backend import DEVICES
+from pvm_perception.core.settings import setting
+from pvm_perception.ros.parameters import Parameters
+from pvm_perception.ros.servo import ServoSettings
+from pvm_perception.ros.stop_rule import StopSettings
+from pvm_perception.types import TARGETS
+from pvm_perception.vision.geometry import SHAPES, RangingSettings
+from pvm_perception.vision.tracker import TrackerSettings
+
+
+@dataclass(frozen=True)
+class TrackerNodeSettings:
+    """What the tracker's node takes beside the tracker's own settings."""
+
+    targets: list = setting(list(TARGETS), "what to look for")
+    model: str = setting("", "model file; empty = the one that ships")
+    device: str = setting("auto", "where the network runs; auto = a GPU if one answers",
+                          choices=DEVICES)
+    learning: bool = setting(False, "go on learning to predict from the camera's own stream")
+    autostart: bool = setting(True, "configure and activate at start, without a lifecycle manager")
+    image_transport: str = setting("raw", "raw: Image on `image`; compressed: CompressedImage on "
+                                          "`image/compressed`", choices=("raw", "compressed"))
+    reliability: str = setting("auto", "of the image subscription; auto = what the publishers "
+                                       "offer", choices=("auto", "reliable", "best_effort"))
+    frame_timeout: float = setting(2.0, "seconds without a frame after which diagnostics warn",
+                                   low=0.1, high=60.0)
+    diagnostics_period: float = setting(1.0, "seconds between diagnostics", low=0.1, high=60.0)
+
+
+@dataclass(frozen=True)
+class FollowerTarget(RangingSettings):
+    """What the follower follows."""
+
+
+@dataclass(frozen=True)
+class FollowerSettings:
+    """What the follower does with what it knows."""
+
+    drive: bool = setting(False, "drive to the target: publish `cmd_vel`")
+    stamped: bool = setting(False, "`cmd_vel` as TwistStamped instead of Twist")
+    base_frame: str = setting("base_link", "frame_id of a stamped `cmd_vel`")
+    rate: float = setting(20.0, "commands a second", low=1.0, high=200.0)
+    max_age: float = setting(0.5, "seconds; detections that are older by their stamp do not "
+                                  "drive, 0 = any may", low=0.0, high=10.0)
+
+
+@dataclass(frozen=True)
+class GuardTarget(RangingSettings):
+    """The sign, for whose boxes larger errors were measured."""
+
+    target: str = setting("stop_sign", "class_id of the detections to use")
+    shape: str = setting("flat", "ball: seen alike from all sides; flat: a sign, measured by its "
+                                 "height, because turning away only narrows it", choices=SHAPES)
+    size: float = setting(0.75, "the target's diameter or height, metres", low=0.005, high=10.0)
+    size_noise: float = setting(0.3, "standard deviation of a box's size, as a share of it",
+                                low=0.01, high=1.0)
+    centre_noise: float = setting(0.12, "standard deviation of a box's centre, as a share of its "
+                                        "size", low=0.001, high=1.0)
+
+
+@dataclass(frozen=True)
+class GuardSettings:
+    """What the guard says to Nav2."""
+
+    limit: float = setting(1.0, "percent of the robot's largest speed while it has to stop; Nav2 "
+                                "reads 0 as no limit", low=0.1, high=100.0)
+
+
+# by the name of the YAML file in config/
+NODES: dict[str, Parameters] = {
+    "tracker": Parameters(
+        (TrackerNodeSettings, TrackerSettings),
+        ("model", "device", "autostart", "image_transport", "reliability", "diagnostics_period")),
+    "follower": Parameters((FollowerTarget, FollowerSettings, ServoSettings),
+                           ("use_depth", "drive", "stamped", "base_frame", "rate", "max_age")),
+    "guard": Parameters((GuardTarget, GuardSettings, StopSettings), ("use_depth",)),
+}

@@ -1,0 +1,75 @@
+"""A node as a process: from its arguments to a clean end."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import rclpy
+from rclpy.duration import Duration
+from rclpy.exceptions import (
+    InvalidParameterTypeException,
+    InvalidParameterValueException,
+    ParameterUninitializedException,
+)
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.signals import SignalHandlerOptions
+
+from pvm_perception.errors import PvmError
+
+
+def run_node(make: Callable[[], Any], argv: list[str] | None = None) -> int:
+    """Run a node until SIGINT or SIGTERM; return the exit code.
+
+    Signals only set an event: the context stays valid until the node's last publish is done.
+
+    Parameters
+    ----------
+    make
+        Makes the node: an rclpy node with `start()`, which raises PvmError where the node cannot
+        work, and `stop()`, after which it publishes nothing and no thread of its own runs.
+    argv
+        Arguments after the program's name; None = the process's.
+    """
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    try:
+        rclpy.init(args=[sys.argv[0], *(sys.argv[1:] if argv is None else argv)],
+                   signal_handler_options=SignalHandlerOptions.NO)
+    except Exception as error:  # rclpy raises types of its own for arguments it cannot parse
+        return _complain(error)
+    node, executor = None, SingleThreadedExecutor()
+    try:
+        node = make()
+        executor.add_node(node)
+        node.start()
+        while not stop.is_set():
+            executor.spin_once(timeout_sec=0.1)
+        return 0
+    except (PvmError, InvalidParameterValueException, InvalidParameterTypeException,
+            ParameterUninitializedException) as error:
+        return _complain(error)
+    finally:
+        if node is not None:
+            node.stop()
+            node.destroy_node()
+        executor.shutdown()
+        rclpy.try_shutdown()
+
+
+def publish_last(publisher: Any, message: Any, seconds: float = 0.5) -> None:
+    """Publish what must arrive before the node goes: wait until all who listen have it.
+
+    A publisher that is destroyed takes with it what is still on its way.
+    """
+    publisher.publish(message)
+    publisher.wait_for_all_acked(Duration(nanoseconds=round(seconds * 1e9)))
+
+
+def _complain(error: Exception) -> int:
+    print(f"pvm_perception: error: {' '.join(str(error).split())}", file=sys.stderr)
+    return 2

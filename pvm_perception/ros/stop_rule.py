@@ -1,0 +1,84 @@
+"""When a stop sign makes a robot stop, and when it may go on. No ROS in it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from pvm_perception.core.settings import check, setting
+
+CLEAR, STOPPING, RELEASED = "clear", "stopping", "released"
+
+
+@dataclass(frozen=True)
+class StopSettings:
+    """Distances, frames and times of the stop."""
+
+    stop_distance: float = setting(2.0, "metres; a sign nearer than this makes the robot stop",
+                                   low=0.2, high=50.0)
+    release_distance: float = setting(3.0, "metres; after a stop, the next is for a sign that "
+                                           "comes from beyond this, or from out of sight", low=0.2,
+                                      high=60.0)
+    frames: int = setting(5, "consecutive frames that must show the sign near", low=1, high=100)
+    rearm_time: float = setting(3.0, "seconds without a sign within release_distance before the "
+                                     "next stop", low=0.0, high=60.0)
+    stop_time: float = setting(3.0, "seconds to stand still", low=0.0, high=60.0)
+    standstill: float = setting(0.05, "m/s of `odom` below which the robot stands; without `odom` "
+                                      "the stop is counted from the sign", low=0.0, high=1.0)
+    longest_stop: float = setting(20.0, "seconds after which the limit is withdrawn in any case",
+                                  low=1.0, high=600.0)
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
+class StopRule:
+    """Clear → stopping, when a sign is near for some frames → released, until it has gone.
+
+    A sign that goes out of sight while the robot stops for it does not end the stop: close to a
+    sign the camera often sees past it.
+    """
+
+    def __init__(self, settings: StopSettings) -> None:
+        self.settings = settings
+        self.state = CLEAR
+        self._count = 0  # consecutive frames with the sign near
+        self._gone = math.nan  # since when, after a stop, no sign is within release_distance
+        self._since = self._standing = math.nan  # of the stop: its begin, and the standstill's
+        self._speed: float | None = None
+
+    def saw(self, distance: float | None, now: float) -> None:
+        """Take note of a frame: the nearest sign's distance in metres, or None for no sign."""
+        s = self.settings
+        if self.state == CLEAR:
+            near = distance is not None and distance < s.stop_distance
+            self._count = self._count + 1 if near else 0
+            if self._count >= s.frames:
+                self.state, self._since, self._standing = STOPPING, now, math.nan
+        elif self.state == RELEASED:
+            if distance is not None and distance <= max(s.release_distance, s.stop_distance):
+                self._gone = math.nan
+            elif not now >= self._gone:  # just gone, or a clock that jumped back
+                self._gone = now
+            if now - self._gone >= s.rearm_time:
+                self.state, self._count = CLEAR, 0
+
+    def moved(self, speed: float) -> None:
+        """Take note of the robot's own speed, m/s."""
+        self._speed = abs(speed)
+
+    def step(self, now: float) -> bool:
+        """Return whether the robot has to stop now; call it at a steady rate."""
+        if self.state != STOPPING:
+            return False
+        if now < self._since:  # a clock that jumps back
+            self._since, self._standing = now, math.nan
+        standing = self._speed is None or self._speed <= self.settings.standstill
+        if not standing:
+            self._standing = math.nan
+        elif math.isnan(self._standing):
+            self._standing = now
+        if (now - self._standing >= self.settings.stop_time  # false while it is NaN
+                or now - self._since >= self.settings.longest_stop):
+            self.state, self._gone = RELEASED, math.nan
+        return self.state == STOPPING

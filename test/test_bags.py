@@ -1,0 +1,216 @@
+"""Bags in and out: what ROS wrote we read, what we write ROS reads."""
+
+import csv
+from array import array
+
+import cv2
+import numpy as np
+import pytest
+from conftest import ROOT
+
+from pvm_perception.errors import PvmError
+from pvm_perception.streams.bags import DetectionBag
+from pvm_perception.streams.files import open_stream
+from pvm_perception.streams.messages import DEFINITIONS
+from pvm_perception.streams.simulated import SimulatedStream
+from pvm_perception.types import Frame, Header, Track
+from pvm_perception.vision.image_codec import fill_image
+
+rosbag2 = pytest.importorskip("rosbags.rosbag2")
+from rosbags.typesys import Stores, get_typestore  # noqa: E402
+
+TYPES = get_typestore(Stores.ROS2_HUMBLE)
+RAW, PACKED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
+FIRST = 1_700_000_000_123_456_789  # ns
+
+
+def ros_message(kind):
+    """Return an empty message as ROS makes it, and the function that lays it on the wire."""
+    serialization = pytest.importorskip("rclpy.serialization", reason="ROS 2 is not installed")
+    from sensor_msgs.msg import CompressedImage, Image
+
+    return (Image() if kind == RAW else CompressedImage()), serialization.serialize_message
+
+
+def record(folder, images, topics, storage="MCAP"):
+    """Write images to a bag with rosbags, serialized by ROS itself; return the storage file."""
+    writer = rosbag2.Writer(folder, version=8, storage_plugin=rosbag2.StoragePlugin[storage])
+    with writer:
+        connections = {t: writer.add_connection(t, kind, typestore=TYPES)
+                       for t, kind in topics.items()}
+        for k, image in enumerate(images):
+            for topic, kind in topics.items():
+                message, serialize = ros_message(kind)
+                stamp = FIRST + k * 33_000_000
+                header = message.header
+                header.stamp.sec, header.stamp.nanosec = divmod(stamp, 10**9)
+                header.frame_id = "camera_optical"
+                if kind == RAW:
+                    fill_image(message, image, "bgr8", header)
+                else:
+                    message.format = "png"
+                    message.data = array("B", cv2.imencode(".png", image)[1].tobytes())
+                writer.write(connections[topic], stamp + 5_000_000, serialize(message))
+    return next(p for p in folder.iterdir() if p.suffix in (".mcap", ".db3"))
+
+
+@pytest.fixture(scope="module")
+def images():
+    return [f.image for f in SimulatedStream(0, (240, 320), 30.0, 12)]
+
+
+@pytest.mark.parametrize("storage", ["MCAP", "SQLITE3"])
+@pytest.mark.parametrize("kind", [RAW, PACKED])
+@pytest.mark.parametrize("how", ["file", "folder", "folder without metadata"])
+def test_images_of_a_bag(tmp_path, images, storage, kind, how):
+    folder = tmp_path / "drive"
+    file = record(folder, images, {"/camera/image": kind}, storage)
+    if how == "folder without metadata":
+        (folder / "metadata.yaml").unlink()
+    stream = open_stream(file if how == "file" else folder)
+    assert stream.length == 12
+    assert stream.fps == pytest.approx(1 / 0.033, rel=0.01)
+    for _ in range(2):  # a stream can be read again
+        frames = list(stream)
+        assert [f.name for f in frames] == [str(k) for k in range(12)]
+        for k, frame in enumerate(frames):
+            np.testing.assert_array_equal(frame.image, images[k])
+            assert frame.header == Header(*divmod(FIRST + k * 33_000_000, 10**9),
+                                          "camera_optical", FIRST + k * 33_000_000 + 5_000_000)
+            assert frame.stamp == pytest.approx(FIRST * 1e-9 + k * 0.033, abs=1e-6)
+
+
+def test_several_topics_want_a_choice(tmp_path, images):
+    file = record(tmp_path / "two", images[:3], {"/left/image": RAW, "/right/image": PACKED})
+    with pytest.raises(PvmError, match=r"/left/image, /right/image; choose with --topic"):
+        open_stream(file)
+    with pytest.raises(PvmError, match=r"no images on /up; it does on /left/image, /right/image"):
+        open_stream(file, "/up")
+    assert open_stream(file, "right/image").topic == "/right/image"
+    assert len(list(open_stream(file, "/left/image"))) == 3
+
+
+def test_a_bag_without_images_and_no_bag_at_all(tmp_path):
+    folder = tmp_path / "talk"
+    with rosbag2.Writer(folder, version=8) as writer:
+        writer.add_connection("/chatter", "std_msgs/msg/String", typestore=TYPES)
+    with pytest.raises(PvmError, match="holds no images"):
+        open_stream(folder)
+    for name, data in (("a.mcap", b"nonsense" * 100), ("a.db3", b"nonsense" * 100)):
+        (tmp_path / name).write_bytes(data)
+        with pytest.raises(PvmError, match="cannot be read as a bag") as caught:
+            open_stream(tmp_path / name)
+        assert "\n" not in str(caught.value)
+    two = tmp_path / "two"
+    two.mkdir()
+    for k in range(2):
+        (two / f"{k}.mcap").write_bytes(b"x")
+    with pytest.raises(PvmError, match="reindex"):
+        open_stream(two)
+
+
+def test_a_bag_cut_anywhere_is_frames_or_one_line(tmp_path, images, capsys):
+    data = record(tmp_path / "whole", images, {"/camera/image": PACKED}).read_bytes()
+    cut = tmp_path / "cut.mcap"
+    for size in range(1, len(data), len(data) // 23):
+        cut.write_bytes(data[:size])
+        with pytest.raises(PvmError, match="mcap recover"):
+            open_stream(cut)
+    rng = np.random.default_rng(0)
+    for _ in range(40):
+        wrong = bytearray(data)
+        for at in rng.integers(0, len(data), 20):
+            wrong[at] = rng.integers(256)
+        cut.write_bytes(wrong)
+        try:
+            assert len(list(open_stream(cut))) <= 12
+        except PvmError as error:
+            assert "\n" not in str(error)
+    assert all(line.startswith("pvm_perception: warning: ")
+               for line in capsys.readouterr().err.splitlines())
+
+
+def test_a_malformed_image_keeps_its_index(tmp_path, images, capsys):
+    message, serialize = ros_message(RAW)
+    with rosbag2.Writer(tmp_path / "bad", version=8) as writer:
+        connection = writer.add_connection("/i", RAW, typestore=TYPES)
+        for k in range(3):
+            fill_image(message, images[k], "bgr8" if k != 1 else "plaid", message.header)
+            writer.write(connection, k, serialize(message))
+    frames = list(open_stream(tmp_path / "bad"))
+    assert [f.name for f in frames] == ["0", "2"]
+    assert frames[0].stamp is None  # a camera without a clock
+    assert "image 1 of /i left out" in capsys.readouterr().err
+
+
+TRACKS = [Track("green_ball", 10.25, 20.5, 30.0, 40.0, 0.75, 3),
+          Track("stop_sign", 0.0, 0.0, 5.0, 6.0, 0.5, 11)]
+
+
+def test_detections_can_be_read_by_ros(tmp_path):
+    """The CDR bytes are what the real vision_msgs reads, field for field."""
+    serialization = pytest.importorskip("rclpy.serialization", reason="ROS 2 is not installed")
+    from std_msgs.msg import Header as RosHeader
+    from vision_msgs.msg import Detection2DArray
+
+    from pvm_perception.ros.messages import detection_array
+
+    image = np.zeros((4, 4, 3), np.uint8)
+    with DetectionBag(tmp_path / "sub" / "out.mcap") as bag:
+        bag.write(Frame(image, "0", 5.0, header=Header(5, 7, "optical", 99)), TRACKS)
+        bag.write(Frame(image, "1", 1.5), [])
+    assert [p.name for p in (tmp_path / "sub").iterdir()] == ["out.mcap"]
+    with rosbag2.Reader(tmp_path / "sub" / "out.mcap") as reader:
+        connection = reader.connections[0]
+        assert (connection.topic, connection.msgtype) == (
+            "/detections", "vision_msgs/msg/Detection2DArray")
+        messages = [(t, serialization.deserialize_message(bytes(d), Detection2DArray))
+                    for _, t, d in reader.messages()]
+    header = RosHeader(frame_id="optical")
+    header.stamp.sec, header.stamp.nanosec = 5, 7
+    assert messages[1] == (99, detection_array(TRACKS, header)) or messages[0] == (
+        99, detection_array(TRACKS, header))
+    empty = next(m for t, m in messages if t == 1_500_000_000)
+    assert empty.header.stamp.sec == 1 and not empty.detections
+
+
+def test_the_type_is_the_one_on_the_wire():
+    from rosbags.typesys import get_types_from_msg
+
+    files = {f"vision_msgs/msg/{p.stem}": p.read_text()
+             for p in (ROOT / "interfaces" / "vision_msgs" / "msg").glob("*.msg")}
+    store = get_typestore(Stores.ROS2_HUMBLE)
+    for name, text in DEFINITIONS.items():
+        assert files[name] == text
+        store.register(get_types_from_msg(text, name))
+    assert store.hash_rihs01("vision_msgs/msg/Detection2DArray") == (
+        "RIHS01_214274120007f4a683866481336b70310268cfa107aebe9d594a6acf75bda968")
+
+
+def test_a_folder_instead_of_a_file(tmp_path):
+    with DetectionBag(tmp_path / "out") as bag:
+        bag.write(Frame(np.zeros((4, 4, 3), np.uint8), "0", 1.0), TRACKS)
+    assert {p.name for p in (tmp_path / "out").iterdir()} == {"metadata.yaml", "out.mcap"}
+    with rosbag2.Reader(tmp_path / "out") as reader:
+        assert reader.message_count == 1
+    with pytest.raises(PvmError, match="give a new name"):
+        DetectionBag(tmp_path / "out")
+
+
+def test_track_from_bag_to_bag(command_line, tmp_path, images):
+    file = record(tmp_path / "drive", images, {"/camera/image": RAW, "/other": PACKED})
+    out, boxes = tmp_path / "out.mcap", tmp_path / "boxes.csv"
+    process = command_line("track", "--input", file, "--topic", "/camera/image", "--output", boxes,
+                           "--output-bag", out)
+    assert process.returncode == 0, process.stderr
+    with boxes.open(newline="") as table:
+        rows = list(csv.DictReader(table))
+    assert {int(r["frame"]) for r in rows} <= set(range(12))
+    with rosbag2.Reader(out) as reader:
+        assert reader.message_count == 12
+        assert reader.start_time == FIRST + 5_000_000
+    for arguments, words in (((), "choose with --topic"), (("--topic", "/up"), "no images on /up")):
+        process = command_line("track", "--input", file, "--output", boxes, *arguments)
+        assert process.returncode == 2
+        assert words in process.stderr
+        assert len(process.stderr.strip().splitlines()) == 1

@@ -1,0 +1,108 @@
+"""What each node offers on the wire, against a committed file: a change here is one for users.
+
+After a change that is meant: PVM_WRITE_INTERFACES=1 .venv/bin/python -m pytest test/test_interfaces.py
+"""
+
+import json
+import os
+
+import pytest
+from conftest import ROOT
+
+rclpy = pytest.importorskip("rclpy", reason="ROS 2 is not installed; run `make setup`")
+
+from rcl_interfaces.srv import DescribeParameters  # noqa: E402
+from rclpy.parameter import Parameter  # noqa: E402
+from ros_side import Robot, domain, end_node, start_node  # noqa: E402
+
+from pvm_perception.ros.node_settings import NODES  # noqa: E402
+
+FILE = ROOT / "test" / "interfaces.json"
+STANDARD = ("/rosout", "/parameter_events")
+# node's name, and the parameters that bring out all of its topics
+NAMES = {"tracker": ("pvm_tracker", []),
+         "follower": ("target_follower", ["-p", "drive:=true", "-p", "use_depth:=true"]),
+         "guard": ("stop_sign_guard", ["-p", "use_depth:=true"])}
+
+
+@pytest.fixture(scope="module")
+def robot():
+    robot = Robot(domain())
+    yield robot
+    robot.close()
+
+
+def short(name, node):
+    """Return a name as the node's code has it: relative, private, or global."""
+    if name.startswith(f"/ns/{node}/"):
+        return "~/" + name.removeprefix(f"/ns/{node}/")
+    return name.removeprefix("/ns/")
+
+
+def topics(robot, node, direction):
+    graph = robot.node
+    by_node, by_topic = {
+        "publisher": (graph.get_publisher_names_and_types_by_node,
+                      graph.get_publishers_info_by_topic),
+        "subscriber": (graph.get_subscriber_names_and_types_by_node,
+                       graph.get_subscriptions_info_by_topic)}[direction]
+    result = []
+    for name, (kind,) in sorted(by_node(node, "/ns")):
+        if name in STANDARD:
+            continue
+        qos = next(i.qos_profile for i in by_topic(name) if i.node_name == node)
+        result.append({"name": short(name, node), "type": kind,
+                       "reliability": qos.reliability.name.lower(),
+                       "durability": qos.durability.name.lower()})
+    return result
+
+
+def parameters(robot, node, names):
+    """Types and ranges; defaults and meanings are in config/*.yaml."""
+    described = robot.call(DescribeParameters, f"/ns/{node}/describe_parameters",
+                           names=names).descriptors
+    result = {}
+    for d in described:
+        limits = [[r.from_value, r.to_value] for r in (*d.floating_point_range, *d.integer_range)]
+        result[d.name] = [Parameter.Type(d.type).name.lower(),
+                          *(limits or ([d.additional_constraints] if d.additional_constraints else []))]
+    return result
+
+
+def look(robot, command):
+    """Run a node and return its interface."""
+    node, arguments = NAMES[command]
+    process = start_node(robot.env, command, "-r", "__ns:=/ns", *arguments)
+    try:
+        names = [f.name for f in NODES[command].fields()]
+        settings = parameters(robot, node, names)
+        robot.spin(1.5)  # discovery
+        services = [{"name": short(name, node), "type": kind} for name, (kind,) in sorted(
+            robot.node.get_service_names_and_types_by_node(node, "/ns"))
+            if not kind.startswith(("rcl_interfaces", "type_description", "lifecycle"))]
+        return {"publishers": topics(robot, node, "publisher"),
+                "subscriptions": topics(robot, node, "subscriber"),
+                "services": services, "parameters": settings}
+    finally:
+        end_node(process)
+
+
+@pytest.mark.parametrize("command", NAMES)
+def test_the_interface_is_the_committed_one(robot, command):
+    try:
+        import nav2_msgs.msg  # noqa: F401
+    except ImportError:
+        nav2 = False
+    else:
+        nav2 = True
+    if command == "guard" and not nav2:
+        pytest.skip("no nav2_msgs here; run `make setup`")
+    committed = json.loads(FILE.read_text()) if FILE.exists() else {}
+    seen = look(robot, command)
+    if os.environ.get("PVM_WRITE_INTERFACES"):
+        committed[command] = seen
+        FILE.write_text(json.dumps(committed, indent=1) + "\n")
+    wanted = committed[command]
+    if not nav2:
+        wanted["subscriptions"] = [t for t in wanted["subscriptions"] if t["name"] != "speed_limit"]
+    assert seen == wanted
