@@ -56,10 +56,7 @@ class Frame:
 
 @dataclass(frozen=True)
 class Detection:
-    """One readout of one frame: a box in source pixels and a presence score 0..1.
-
-    `weight` says how much it counts as evidence: less where a closer look could tell more.
-    """
+    """One readout of one frame: a box in source pixels and a presence score 0..1."""
 
     target: str
     x: float
@@ -67,7 +64,6 @@ class Detection:
     w: float
     h: float
     score: float
-    weight: float = 1.0
 
 
 @dataclass(frozen=True)

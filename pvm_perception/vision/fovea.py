@@ -20,7 +20,6 @@ SEARCH = 2.0  # enlargement of the windows that scan the frame
 NEAR_SHARE = 0.7  # of the closer look in a joint score; a logistic fit on generated scenes says so
 DWELL = 4  # frames that one of several tracks is looked at before the next
 UNSEEN = 0.3  # of a score that the closer look did not confirm
-DISTANT = 0.5  # weight of what was small and only seen from afar
 
 
 class Fovea:
@@ -137,8 +136,7 @@ def merge(far: Sequence[Detection], near: Sequence[Detection], view: View, whole
 
     What lies well inside the window and has a size that it shows well was seen twice: the closer
     look's box counts, and its score decides with the other's; what only the distant look saw
-    there loses most of its score. What the window's edge cuts is not the window's to tell. What
-    is small and was not looked at closely weighs less as evidence.
+    there loses most of its score. What the window's edge cuts is not the window's to tell.
     """
     result, left = [], [d for d in near if _room(d, view, whole) > 1.5 / view.scale]
     for d in far:
@@ -152,8 +150,6 @@ def merge(far: Sequence[Detection], near: Sequence[Detection], view: View, whole
             result.append(dataclasses.replace(box, score=score))
         elif _room(d, view, whole) > 0.25 * side and 10 < side * view.scale < 90:
             result.append(dataclasses.replace(d, score=UNSEEN * d.score))
-        elif _worth(whole, side):
-            result.append(dataclasses.replace(d, weight=DISTANT))
         else:
             result.append(d)
     return sorted(result + left, key=lambda d: -d.score)

@@ -114,14 +114,14 @@ class TrackManager:
         return math.hypot(x - m.box[0], y - m.box[1]) / side + 0.3 * shape
 
     def _support(self, m: _Memory, d: Detection, dt: float) -> None:
-        new, a = _encode(d), self.settings.box_smoothing * d.weight
+        new, a = _encode(d), self.settings.box_smoothing
         a = a + (1 - a) * min(m.gap, 2) / 2  # after a gap the old box says little
         miss = [n - b for n, b in zip(new, m.box, strict=True)]
         m.box = [b + a * e for b, e in zip(m.box, miss, strict=True)]
         if dt > 0:
             gain = (0.25, 0.25, 0.05, 0.05)
             m.speed = [0.95 * v + g * e / dt for v, g, e in zip(m.speed, gain, miss, strict=True)]
-        m.score += self.settings.smoothing * d.weight * (d.score - m.score)
+        m.score += self.settings.smoothing * (d.score - m.score)
         m.gap = 0.0
 
     def _conceive(self, d: Detection) -> None:
