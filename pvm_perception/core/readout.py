@@ -18,7 +18,7 @@ Array = Any
 UNIT_BOX = 24.0  # px: a box head that answers 0 means a box of this side
 MIN_SIDE = 6  # px: a target smaller than this is neither taught nor punished
 BEND = 0.1  # error of a box answer from which its loss grows in proportion, no longer squared
-MIN_VISIBLE = 0.25  # a target hidden further than this is neither taught nor punished
+MIN_VISIBLE = 0.35  # a target hidden further than this is neither taught nor punished
 
 
 class BoxReadout:

@@ -99,13 +99,19 @@ class Scene:
         behind, front = [], []
         crowd = rng.choice([0.0, 2.2, 7.0], p=[0.15, 0.65, 0.2])
         for _ in range(int(rng.poisson(crowd))):
-            behind.append(self._thing(distractors.pick(rng, distractors.LOOK_ALIKES,
-                                                       int(rng.choice([48, 64, 96]))),
-                                      np.exp(rng.uniform(np.log(0.04), np.log(0.7)))))
+            behind += self._decoy()
         for name in cast:
             for _ in range(2 if rng.random() < 0.07 else 1):
                 behind += self._target(name)
-        if len(cast) and rng.random() < 0.3:
+        for _ in range(int(rng.poisson(0.8))):  # most of what hides something hides no target
+            off = rng.normal(0, 0.3, 2) * 0.2
+            thing = self._thing(distractors.pick(rng, distractors.OCCLUDERS, 64),
+                                float(np.exp(rng.uniform(np.log(0.06), np.log(0.6)))))
+            decoys = [t for t in behind if t.target < 0]
+            if decoys and rng.random() < 0.6:
+                thing.place = decoys[int(rng.integers(len(decoys)))].place + off
+            front.append(thing)
+        if len(cast) and rng.random() < 0.22:
             of = [t for t in behind if t.target >= 0]
             hidden = of[int(rng.integers(len(of)))]
             sprite = distractors.pick(rng, distractors.OCCLUDERS, 64)
@@ -138,6 +144,22 @@ class Scene:
                      growth=float(rng.normal(0, 0.01)) * self.calm,
                      roll=float(rng.normal(0, 0.1)))
 
+    def _decoy(self) -> list[Thing]:
+        """Return something that is no target, with what belongs to it, back to front.
+
+        Whatever comes with a target (a pole, plates, a shadow, a throw) comes with decoys as
+        often: else it, and not the target, is what a network learns.
+        """
+        rng = self.rng
+        size = float(np.exp(rng.uniform(np.log(0.04), np.log(0.7))))
+        pixels, kind = int(rng.choice([48, 64, 96])), rng.random()
+        if kind < 0.2:
+            return self._sign(signs.other_sign(rng, pixels), size, pixels, -1)
+        if kind < 0.36:
+            return self._ball(distractors.other_ball(rng, pixels), size, -1)
+        thing = self._thing(distractors.pick(rng, distractors.LOOK_ALIKES, pixels), size)
+        return self._grounded(thing, size) if rng.random() < 0.3 else [thing]
+
     def _target(self, name: str) -> list[Thing]:
         """Return a target with what belongs to it, back to front."""
         rng = self.rng
@@ -146,28 +168,40 @@ class Scene:
         texture = 48 if size < 0.12 else 96 if size < 0.35 else 160
         index = TARGETS.index(name)
         if name == "green_ball":
-            thing = self._thing(balls.ball(rng, True, texture), size)
-            thing.target = index
-            thing.roll, thing.spin = float(rng.uniform(0, 6.3)), 0.0
-            way = rng.random()
-            if way < 0.4:  # thrown, kicked, rolled
-                thing.velocity = rng.normal(0, 0.045, 2) * [1, 0.5] * self.calm
-            if way < 0.15:
-                thing.fall = float(rng.uniform(0.002, 0.012)) * self.calm
-                thing.floor = float(thing.place[1] + rng.uniform(0.05, 0.4))
-            parts = [thing]
-            if rng.random() < 0.55:  # its shadow on the ground
-                shade = np.zeros((48, 48, 4), np.float32)
-                cv2.ellipse(shade, (24, 24), (20, int(rng.uniform(4, 12))), 0, 0, 360,
-                            [0, 0, 0, rng.uniform(0.3, 0.8)], -1, cv2.LINE_AA)
-                shade = cv2.GaussianBlur(shade, (0, 0), rng.uniform(0.5, 3))
-                off = np.array([rng.normal(0, 0.3), rng.uniform(0.35, 0.6)]) * size
-                parts.insert(0, dataclasses.replace(thing, sprite=shade, target=-1, roll=0.0,
-                                                    size=size * rng.uniform(1.0, 1.6),
-                                                    place=thing.place + off))
-            return parts
-        thing = self._thing(signs.stop_sign(rng, texture), size)
-        thing.target, thing.velocity = index, thing.velocity * 0.3
+            return self._ball(balls.ball(rng, True, texture), size, index)
+        return self._sign(signs.stop_sign(rng, texture), size, texture, index)
+
+    def _ball(self, sprite: np.ndarray, size: float, target: int) -> list[Thing]:
+        """Return a ball that lies, rolls, flies or bounces, over its shadow."""
+        rng = self.rng
+        thing = self._thing(sprite, size)
+        thing.target = target
+        thing.roll, thing.spin = float(rng.uniform(0, 6.3)), 0.0
+        way = rng.random()
+        if way < 0.4:  # thrown, kicked, rolled
+            thing.velocity = rng.normal(0, 0.045, 2) * [1, 0.5] * self.calm
+        if way < 0.15:
+            thing.fall = float(rng.uniform(0.002, 0.012)) * self.calm
+            thing.floor = float(thing.place[1] + rng.uniform(0.05, 0.4))
+        return self._grounded(thing, size) if rng.random() < 0.55 else [thing]
+
+    def _grounded(self, thing: Thing, size: float) -> list[Thing]:
+        """Return a thing over its shadow on the ground."""
+        rng = self.rng
+        shade = np.zeros((48, 48, 4), np.float32)
+        cv2.ellipse(shade, (24, 24), (20, int(rng.uniform(4, 12))), 0, 0, 360,
+                    [0, 0, 0, rng.uniform(0.3, 0.8)], -1, cv2.LINE_AA)
+        shade = cv2.GaussianBlur(shade, (0, 0), rng.uniform(0.5, 3))
+        off = np.array([rng.normal(0, 0.3), rng.uniform(0.35, 0.6)]) * size
+        return [dataclasses.replace(thing, sprite=shade, target=-1, roll=0.0,
+                                    size=size * rng.uniform(1.0, 1.6), place=thing.place + off),
+                thing]
+
+    def _sign(self, sprite: np.ndarray, size: float, texture: int, target: int) -> list[Thing]:
+        """Return a sign, mostly on a pole and now and then among other signs."""
+        rng = self.rng
+        thing = self._thing(sprite, size)
+        thing.target, thing.velocity = target, thing.velocity * 0.3
         thing.roll = 0.0 if rng.random() < 0.8 else thing.roll
         thing.growth = float(rng.normal(0.004, 0.012)) * self.calm
         parts = [thing]
@@ -184,11 +218,11 @@ class Scene:
             parts.insert(0, stem)
         for side in (-1, 1):  # other signs on the same pole
             if rng.random() < 0.2:
-                sprite = signs.other_sign(rng, max(48, texture))
                 plate = size * rng.uniform(0.35, 1.0)
                 off = np.array([0, side * (size + plate) * 0.52])
-                parts.append(dataclasses.replace(thing, sprite=sprite, target=-1, size=plate,
-                                                 place=thing.place + off))
+                parts.append(dataclasses.replace(
+                    thing, sprite=signs.other_sign(rng, max(48, texture)), target=-1, size=plate,
+                    place=thing.place + off))
         return parts
 
     def _view(self, k: float) -> np.ndarray:

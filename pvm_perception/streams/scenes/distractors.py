@@ -16,7 +16,7 @@ from pvm_perception.streams.scenes.paint import (
     polygon_mask,
     trim,
 )
-from pvm_perception.streams.scenes.signs import other_sign, sign_red
+from pvm_perception.streams.scenes.signs import sign_red
 
 
 def _like_target(rng: Rng) -> np.ndarray:
@@ -215,7 +215,7 @@ def post(rng: Rng, size: int) -> np.ndarray:
 
 # (painter, how often): a new look-alike is one function and one entry here
 LOOK_ALIKES = (
-    (other_ball, 4.0), (other_sign, 5.0), (box, 2.5), (cylinder, 2.0), (plant, 2.5), (rag, 3.0),
+    (box, 2.5), (cylinder, 2.0), (plant, 2.5), (rag, 3.0),
     (barrier, 2.0), (fence, 1.5), (car, 1.5), (lamp, 0.7), (skin, 0.5), (post, 1.0),
 )
 OCCLUDERS = ((post, 4.0), (plant, 2.0), (skin, 2.0), (box, 2.0), (rag, 1.0), (barrier, 1.0))
