@@ -23,7 +23,7 @@ from pvm_perception.core.hierarchy import Hierarchy
 from pvm_perception.core.model_file import load_model
 from pvm_perception.learning.validate import validate
 from pvm_perception.streams.scenes.light import Camera, Light
-from pvm_perception.streams.simulated import Scene
+from pvm_perception.streams.scenes.scene import Scene
 
 FRAMES = 24
 SEED = 424_242

@@ -1,0 +1,317 @@
+"""A scene: a place, a camera that moves over it, things in it, a light and a lens.
+
+Things are sprites that lie in the world; boxes come from what of them is really visible.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from pvm_perception.streams.scenes import balls, distractors, signs
+from pvm_perception.streams.scenes.backgrounds import background
+from pvm_perception.streams.scenes.light import Camera, Light, line_kernel
+from pvm_perception.streams.scenes.paint import Rng, any_colour
+from pvm_perception.types import TARGETS
+
+MAX_TARGETS = 4
+SIZES = (0.045, 0.85)  # a target's height as a share of the frame's
+USUAL_SIZES, USUAL = (0.1, 0.6), 0.6  # most are of a size that the fovea brings a target to
+CAST = ((("green_ball",), 0.4), (("stop_sign",), 0.38), (("green_ball", "stop_sign"), 0.08),
+        ((), 0.14))
+
+
+@dataclass
+class Thing:
+    """A sprite on its way: place and height in view units (1 = the view's height) at frame k."""
+
+    sprite: np.ndarray
+    place: np.ndarray  # (2,) x, y at the middle of the clip, origin at the view's centre
+    size: float
+    velocity: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(2))
+    fall: float = 0.0  # acceleration down
+    growth: float = 0.0  # log size per frame
+    spin: float = 0.0
+    roll: float = 0.0
+    floor: float | None = None  # where it bounces
+    target: int = -1
+
+    def pose(self, k: float) -> tuple[np.ndarray, float, float]:
+        """Return (place, size, roll) at `k` frames from the middle of the clip."""
+        size = self.size * np.exp(self.growth * k)
+        place = self.place * np.exp(0.6 * self.growth * k) + self.velocity * k
+        place = place + np.array([0.0, 0.5 * self.fall * k * k])
+        if self.floor is not None and place[1] > self.floor:
+            place[1] = self.floor - 0.7 * (place[1] - self.floor)
+        return place, size, self.roll + self.spin * k
+
+
+class Scene:
+    """Everything of one clip; `render` gives a frame."""
+
+    def __init__(self, rng: Rng, frames: int, size: tuple[int, int],
+                 photos: Sequence[np.ndarray] | None, supersample: int = 2,
+                 cast: tuple[str, ...] | None = None, calm: float = 1.0,
+                 sizes: tuple[float, float] | None = None, hardest: float = 1.0) -> None:
+        self.sizes = sizes
+        self.rng, self.frames, self.size, self.scale = rng, frames, size, supersample
+        self.rows, self.cols = size[0] * supersample, size[1] * supersample
+        self.hard = rng.uniform(0, hardest)
+        margin = 1.5
+        self.place = background(rng, int(self.rows * margin), int(self.cols * margin), photos)
+        self.calm = calm
+        speed = (0.0 if rng.random() < 0.25 else rng.exponential(0.012)) * calm
+        heading = rng.uniform(0, 6.3)
+        self.pan = speed * np.array([np.cos(heading), np.sin(heading)])
+        self.zoom_rate = rng.normal(0, 0.006) * (rng.random() < 0.5) * calm
+        self.shake = rng.exponential(0.004) * (rng.random() < 0.6) * calm
+        self.turn = rng.normal(0, 0.004) * (rng.random() < 0.3) * calm
+        self.tilt = rng.normal(0, 0.05)
+        jitter = rng.standard_normal((frames + 1, 2)) * self.shake
+        self.jitter = cv2.GaussianBlur(jitter, (1, 3), 0) if frames > 2 else jitter
+        self.things: list[Thing] = []
+        self._populate(cast)
+        self.light = Light(rng, *size, self.hard)
+        self.camera = Camera(rng, self.hard)
+        self.shutter = rng.choice([0.0, rng.uniform(0.1, 0.9)])
+
+    def _populate(self, cast: tuple[str, ...] | None) -> None:
+        rng = self.rng
+        if cast is None:
+            share = np.array([p for _, p in CAST])
+            cast = CAST[int(rng.choice(len(CAST), p=share / share.sum()))][0]
+        aspect = self.cols / self.rows
+        behind, front = [], []
+        crowd = rng.choice([0.0, 2.2, 7.0], p=[0.15, 0.65, 0.2])
+        for _ in range(int(rng.poisson(crowd))):
+            behind += self._decoy()
+        for name in cast:
+            for _ in range(2 if rng.random() < 0.07 else 1):
+                behind += self._target(name)
+        for _ in range(int(rng.poisson(0.8))):  # most of what hides something hides no target
+            off = rng.normal(0, 0.3, 2) * 0.2
+            thing = self._thing(distractors.pick(rng, distractors.OCCLUDERS, 64),
+                                float(np.exp(rng.uniform(np.log(0.06), np.log(0.6)))))
+            decoys = [t for t in behind if t.target < 0]
+            if decoys and rng.random() < 0.6:
+                thing.place = decoys[int(rng.integers(len(decoys)))].place + off
+            front.append(thing)
+        if len(cast) and rng.random() < 0.22:
+            of = [t for t in behind if t.target >= 0]
+            hidden = of[int(rng.integers(len(of)))]
+            sprite = distractors.pick(rng, distractors.OCCLUDERS, 64)
+            size = hidden.size * rng.uniform(0.5, 2.5)
+            off = rng.normal(0, 0.5, 2) * hidden.size
+            front.append(dataclasses.replace(
+                hidden, sprite=sprite, size=size, place=hidden.place + off, target=-1,
+                velocity=hidden.velocity * rng.choice([0.0, 1.0]) + rng.normal(0, 0.01, 2),
+                roll=0.0, spin=0.0))
+        if rng.random() < 0.08:
+            front.append(self._thing(distractors.pick(rng, distractors.OCCLUDERS, 96),
+                                     rng.uniform(0.3, 1.2)))
+        order = rng.permutation(len(behind)) if rng.random() < 0.25 else np.arange(len(behind))
+        self.things = [behind[k] for k in order] + front
+        if rng.random() < 0.35 * self.hard**0.5:  # seen against the light: things are darker than their place
+            shade = np.float32([*[rng.uniform(0.25, 0.8)] * 3, 1])
+            for thing in self.things:
+                thing.sprite = thing.sprite * shade
+        for thing in self.things:
+            if thing.target < 0 and thing.velocity is None:
+                thing.velocity = np.zeros(2)
+        self.aspect = aspect
+
+    def _thing(self, sprite: np.ndarray, size: float) -> Thing:
+        rng = self.rng
+        aspect = self.cols / self.rows
+        place = rng.uniform(-0.55, 0.55, 2) * [aspect, 1.0]
+        velocity = rng.normal(0, 0.02, 2) if rng.random() < 0.3 else np.zeros(2)
+        return Thing(sprite, place, size, velocity * self.calm,
+                     growth=float(rng.normal(0, 0.01)) * self.calm,
+                     roll=float(rng.normal(0, 0.1)))
+
+    def _decoy(self) -> list[Thing]:
+        """Return something that is no target, with what belongs to it, back to front.
+
+        Whatever comes with a target (a pole, plates, a shadow, a throw) comes with decoys as
+        often: else it, and not the target, is what a network learns.
+        """
+        rng = self.rng
+        size = float(np.exp(rng.uniform(np.log(0.04), np.log(0.7))))
+        pixels, kind = int(rng.choice([48, 64, 96])), rng.random()
+        if kind < 0.2:
+            return self._sign(signs.other_sign(rng, pixels), size, pixels, -1)
+        if kind < 0.36:
+            return self._ball(distractors.other_ball(rng, pixels), size, -1)
+        thing = self._thing(distractors.pick(rng, distractors.LOOK_ALIKES, pixels), size)
+        return self._grounded(thing, size) if rng.random() < 0.3 else [thing]
+
+    def _target(self, name: str) -> list[Thing]:
+        """Return a target with what belongs to it, back to front."""
+        rng = self.rng
+        low, high = self.sizes or (USUAL_SIZES if rng.random() < USUAL else SIZES)
+        size = float(np.exp(rng.uniform(np.log(low), np.log(high))))
+        texture = 48 if size < 0.12 else 96 if size < 0.35 else 160
+        index = TARGETS.index(name)
+        if name == "green_ball":
+            return self._ball(balls.ball(rng, True, texture), size, index)
+        return self._sign(signs.stop_sign(rng, texture), size, texture, index)
+
+    def _ball(self, sprite: np.ndarray, size: float, target: int) -> list[Thing]:
+        """Return a ball that lies, rolls, flies or bounces, over its shadow."""
+        rng = self.rng
+        thing = self._thing(sprite, size)
+        thing.target = target
+        thing.roll, thing.spin = float(rng.uniform(0, 6.3)), 0.0
+        way = rng.random()
+        if way < 0.4:  # thrown, kicked, rolled
+            thing.velocity = rng.normal(0, 0.045, 2) * [1, 0.5] * self.calm
+        if way < 0.15:
+            thing.fall = float(rng.uniform(0.002, 0.012)) * self.calm
+            thing.floor = float(thing.place[1] + rng.uniform(0.05, 0.4))
+        return self._grounded(thing, size) if rng.random() < 0.55 else [thing]
+
+    def _grounded(self, thing: Thing, size: float) -> list[Thing]:
+        """Return a thing over its shadow on the ground."""
+        rng = self.rng
+        shade = np.zeros((48, 48, 4), np.float32)
+        cv2.ellipse(shade, (24, 24), (20, int(rng.uniform(4, 12))), 0, 0, 360,
+                    [0, 0, 0, rng.uniform(0.3, 0.8)], -1, cv2.LINE_AA)
+        shade = cv2.GaussianBlur(shade, (0, 0), rng.uniform(0.5, 3))
+        off = np.array([rng.normal(0, 0.3), rng.uniform(0.35, 0.6)]) * size
+        return [dataclasses.replace(thing, sprite=shade, target=-1, roll=0.0,
+                                    size=size * rng.uniform(1.0, 1.6), place=thing.place + off),
+                thing]
+
+    def _sign(self, sprite: np.ndarray, size: float, texture: int, target: int) -> list[Thing]:
+        """Return a sign, mostly on a pole and now and then among other signs."""
+        rng = self.rng
+        thing = self._thing(sprite, size)
+        thing.target, thing.velocity = target, thing.velocity * 0.3
+        thing.roll = 0.0 if rng.random() < 0.8 else thing.roll
+        thing.growth = float(rng.normal(0.004, 0.012)) * self.calm
+        parts = [thing]
+        if rng.random() < 0.75:  # its pole, in front of nothing but the place
+            pole = np.zeros((128, 8, 4), np.float32)
+            colour = any_colour(rng) * 0.3 + np.float32(rng.uniform(0.1, 0.6))
+            pole[:] = [*np.clip(colour, 0, 1), 1.0]
+            pole[:, :3, :3] *= rng.uniform(0.5, 0.9)
+            height = rng.uniform(2, 5) * size
+            stem = dataclasses.replace(thing, sprite=pole, target=-1, size=height, roll=0.0,
+                                       place=thing.place + [0, height / 2 - size * 0.3])
+            thick = int(rng.integers(4, 12))
+            stem.sprite = cv2.resize(pole, (max(2, int(128 / (height / size) * thick / 100)), 128))
+            parts.insert(0, stem)
+        for side in (-1, 1):  # other signs on the same pole
+            if rng.random() < 0.2:
+                plate = size * rng.uniform(0.35, 1.0)
+                off = np.array([0, side * (size + plate) * 0.52])
+                parts.append(dataclasses.replace(
+                    thing, sprite=signs.other_sign(rng, max(48, texture)), target=-1, size=plate,
+                    place=thing.place + off))
+        return parts
+
+    def _view(self, k: float) -> np.ndarray:
+        """Return the 2 x 3 matrix from view units to render pixels at `k` from the middle."""
+        index = int(np.clip(round(k + self.frames / 2), 0, self.frames))
+        shift = -(self.pan * k) + self.jitter[index]
+        zoom = np.exp(self.zoom_rate * k)
+        angle = self.tilt + self.turn * k
+        c, s = np.cos(angle) * zoom, np.sin(angle) * zoom
+        matrix = np.array([[c, -s, 0], [s, c, 0]]) * self.rows
+        matrix[:, 2] = matrix[:, :2] @ shift + [self.cols / 2, self.rows / 2]
+        return matrix
+
+    def render(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return frame `index`: picture (H, W, 3) uint8 and truth (M, 6)."""
+        k = index - self.frames / 2
+        view, before = self._view(k), self._view(k - 1)
+        canvas = self._draw_place(view)
+        seen: list[tuple[Thing, np.ndarray, float, float]] = []
+        for thing in self.things:
+            part = self._draw_thing(canvas, thing, k, view, before, seen)
+            if part is not None:
+                seen.append(part)
+        picture = canvas if self.scale == 1 else cv2.resize(
+            canvas, self.size[::-1], interpolation=cv2.INTER_AREA)
+        drift = (view[:, 2] - before[:, 2]) / self.scale * self.shutter
+        picture = self.camera.develop(picture, self.light.at_frame(index), tuple(drift))
+        return picture, self._truth(seen)
+
+    def _draw_place(self, view: np.ndarray) -> np.ndarray:
+        rows, cols = self.place.shape[:2]
+        lift = np.array([[1 / self.rows, 0, -cols / 2 / self.rows],
+                         [0, 1 / self.rows, -rows / 2 / self.rows], [0, 0, 1]])
+        return cv2.warpAffine(self.place, (view @ lift).astype(np.float32), (self.cols, self.rows),
+                              flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
+
+    def _draw_thing(self, canvas: np.ndarray, thing: Thing, k: float, view: np.ndarray,
+                    before: np.ndarray, seen: list) -> tuple | None:
+        """Composite one thing; shrink what is visible of the things before it."""
+        place, size, roll = thing.pose(k)
+        last, _, _ = thing.pose(k - 1)
+        at = view[:, :2] @ place + view[:, 2]
+        smear = (at - (before[:, :2] @ last + before[:, 2])) * self.shutter
+        sprite, zoom = _mipmap(thing.sprite, size * self.rows
+                               * float(np.hypot(view[0, 0], view[1, 0])) / self.rows)
+        h, w = sprite.shape[:2]
+        base = np.arctan2(view[1, 0], view[0, 0]) + roll
+        c, s = np.cos(base) * zoom, np.sin(base) * zoom
+        reach = (abs(c) * np.array([w, h]) + abs(s) * np.array([h, w])) / 2 + abs(smear) / 2 + 2
+        low = np.floor(at - reach).astype(int)
+        high = np.ceil(at + reach).astype(int)
+        x0, y0 = np.maximum(low, 0)
+        x1, y1 = np.minimum(high, [self.cols, self.rows])
+        area = float(thing.sprite[..., 3].sum()) * (
+            size * self.rows * np.hypot(view[0, 0], view[1, 0]) / self.rows
+            / thing.sprite.shape[0]) ** 2
+        if x1 - x0 < 1 or y1 - y0 < 1 or max(x1 - x0, y1 - y0) < 2:
+            return (thing, np.zeros((0, 0)), 0, 0, area) if thing.target >= 0 else None
+        matrix = np.float32([[c, -s, at[0] - x0 - c * w / 2 + s * h / 2],
+                             [s, c, at[1] - y0 - s * w / 2 - c * h / 2]])
+        part = cv2.warpAffine(sprite, matrix, (int(x1 - x0), int(y1 - y0)),
+                              flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
+        if max(abs(smear)) > 1.5:
+            part = cv2.filter2D(part, -1, line_kernel(*smear), borderType=cv2.BORDER_CONSTANT)
+        roi = canvas[y0:y1, x0:x1]
+        alpha = part[..., 3:]
+        mixed = roi * (1 - alpha)
+        mixed += part[..., :3] * 255
+        np.minimum(mixed, 255, out=mixed)
+        roi[...] = mixed
+        for _, mask, left, top, *_ in seen:
+            if not mask.size:
+                continue
+            a0, b0 = max(x0, left), max(y0, top)
+            a1, b1 = min(x1, left + mask.shape[1]), min(y1, top + mask.shape[0])
+            if a1 > a0 and b1 > b0:
+                mask[b0 - top:b1 - top, a0 - left:a1 - left] *= 1 - alpha[b0 - y0:b1 - y0,
+                                                                         a0 - x0:a1 - x0, 0]
+        if thing.target < 0:
+            return None
+        return thing, alpha[..., 0].copy(), int(x0), int(y0), area
+
+    def _truth(self, seen: list) -> np.ndarray:
+        rows = np.full((MAX_TARGETS, 6), -1, np.float32)
+        for n, (thing, mask, left, top, area) in enumerate(seen[:MAX_TARGETS]):
+            rows[n] = [thing.target, 0, 0, 0, 0, 0]
+            solid = mask > 0.4
+            if not mask.size or not solid.any():
+                rows[n, 0] = -1
+                continue
+            r, c = np.flatnonzero(solid.any(1)), np.flatnonzero(solid.any(0))
+            box = np.array([left + c[0], top + r[0], c[-1] - c[0] + 1, r[-1] - r[0] + 1])
+            rows[n, 1:5] = box / self.scale
+            rows[n, 5] = min(float(mask.sum()) / max(area, 1e-6), 1.0)
+        return rows
+
+
+def _mipmap(sprite: np.ndarray, height: float) -> tuple[np.ndarray, float]:
+    """Return the sprite halved until warping it to `height` pixels does not skip any."""
+    while sprite.shape[0] > 2 * height and min(sprite.shape[:2]) > 3:
+        sprite = cv2.resize(sprite, (max(2, sprite.shape[1] // 2), max(2, sprite.shape[0] // 2)),
+                            interpolation=cv2.INTER_AREA)
+    return sprite, height / sprite.shape[0]
