@@ -119,6 +119,11 @@ class Tracker:
             self._fovea.reset()
 
     @property
+    def period(self) -> float:
+        """The usual time between two frames, seconds, as the stamps told so far."""
+        return self._period
+
+    @property
     def settings(self) -> TrackerSettings:
         """How readouts become tracks; may be replaced between frames."""
         return self._tracks.settings

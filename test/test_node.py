@@ -109,6 +109,17 @@ def test_frames_in_detections_out(robot, start, images, reliability):
         assert int(d.id) > 0
 
 
+def test_boxes_for_the_time_of_the_answer_without_a_second_look(robot, start, images):
+    topic = "/late/detections"
+    robot.listen(Detection2DArray, topic)
+    publisher = robot.node.create_publisher(Image, "/late/camera", BEST_EFFORT)
+    start("-p", "latency_compensation:=true", "-p", "fovea:=false", name="late")
+    feed(robot, publisher, images, topic, 20, start=time.time() - 1)
+    boxes = [d.bbox for m in robot.heard[topic] for d in m.detections]
+    assert boxes
+    assert all(np.isfinite([b.center.position.x, b.size_x]).all() for b in boxes)
+
+
 def test_bad_images_are_counted_and_survived(robot, start, images):
     topic = "/bad/detections"
     robot.listen(Detection2DArray, topic)

@@ -22,6 +22,10 @@ class TrackerNodeSettings:
     model: str = setting("", "model file; empty = the one that ships")
     device: str = setting("auto", "where the network runs; auto = a GPU if one answers",
                           choices=DEVICES)
+    fovea: bool = setting(True, "look a second time, at higher resolution, at what is tracked or "
+                                "sought; doubles the time of a frame")
+    latency_compensation: bool = setting(False, "give boxes as expected when they are published, "
+                                                "not as seen when the image was taken")
     learning: bool = setting(False, "go on learning to predict from the camera's own stream")
     autostart: bool = setting(True, "configure and activate at start, without a lifecycle manager")
     image_transport: str = setting("raw", "raw: Image on `image`; compressed: CompressedImage on "
@@ -76,7 +80,7 @@ class GuardSettings:
 NODES: dict[str, Parameters] = {
     "tracker": Parameters(
         (TrackerNodeSettings, TrackerSettings),
-        ("model", "device", "autostart", "image_transport", "reliability", "diagnostics_period")),
+        ("model", "device", "fovea", "autostart", "image_transport", "reliability", "diagnostics_period")),
     "follower": Parameters((FollowerTarget, FollowerSettings, ServoSettings),
                            ("use_depth", "drive", "stamped", "base_frame", "rate", "max_age")),
     "guard": Parameters((GuardTarget, GuardSettings, StopSettings), ("use_depth",)),

@@ -31,6 +31,7 @@ from pvm_perception.vision.draw import colour_map, draw_tracks
 from pvm_perception.vision.image_codec import decode_compressed, decode_image, fill_image
 from pvm_perception.vision.tracker import TrackerSettings
 
+LONGEST_FORECAST = 10.0  # frames; beyond that a moving box is a guess
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 OK, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 
@@ -120,7 +121,7 @@ class TrackerNode(LifecycleNode):
         try:
             self.tracker = Tracker(self._value("targets"), self._value("model") or None,
                                    self._value("device"), self._value("learning"),
-                                   values_of(self, TrackerSettings))
+                                   values_of(self, TrackerSettings), self._value("fovea"))
         except PvmError as error:
             self.fault = str(error)
             self.get_logger().error(str(error))
@@ -252,6 +253,10 @@ class TrackerNode(LifecycleNode):
         stamp = header.stamp.sec + header.stamp.nanosec * 1e-9
         with self.lock:
             tracks = self.tracker.update(image, stamp if stamp > 0 else None)
+            if self._value("latency_compensation") and stamp > 0:
+                late = self.get_clock().now().nanoseconds * 1e-9 - stamp  # s
+                frames = min(max(late / self.tracker.period, 0.0), LONGEST_FORECAST)
+                tracks = self.tracker.forecast(frames)
             self.detections.publish(messages.detection_array(tracks, header))
             now = self.get_clock().now().nanoseconds * 1e-9
             surprise = self.tracker.surprise()
