@@ -92,6 +92,28 @@ def plant(rng: Rng, size: int) -> np.ndarray:
     return trim(opaque(picture[..., :3], picture[..., 3]))
 
 
+def crown(rng: Rng, size: int) -> np.ndarray:
+    """Return a tree's crown, twigs or leaves with the sky between them, mostly on a trunk."""
+    outline = polygon_mask((size, size), blob(rng, size, rng.uniform(0.05, 0.2)))
+    fine = noise(rng, size, size, rng.uniform(0.03, 0.12), 3)
+    clump = noise(rng, size, size, rng.uniform(0.15, 0.5), 2)
+    dense = np.clip(1.5 * (fine + 0.7 * clump + rng.uniform(-0.5, 1.2)), 0, 1)
+    if rng.random() < 0.5:  # bare, or in autumn
+        colour = hsv(rng.uniform(0, 40), rng.uniform(0.1, 0.7), rng.uniform(0.2, 0.75))
+    else:
+        colour = hsv(rng.uniform(60, 140), rng.uniform(0.3, 0.9), rng.uniform(0.2, 0.75))
+    light = 1 + rng.uniform(0.1, 0.4) * noise(rng, size, size, 0.05, 2)
+    sprite = opaque(colour * np.clip(light, 0.2, 2)[..., None],
+                    cv2.GaussianBlur(outline, (0, 0), size / 30) * dense)
+    if rng.random() < 0.7:
+        trunk = np.zeros((size + size // 2, size, 4), np.float32)
+        half = max(1, int(size * rng.uniform(0.02, 0.06)))
+        trunk[size // 2:, size // 2 - half:size // 2 + half] = [*(colour * 0.4), 1]
+        trunk[:size] = trunk[:size] * (1 - sprite[..., 3:]) + sprite
+        sprite = trunk
+    return trim(sprite)
+
+
 def rag(rng: Rng, size: int) -> np.ndarray:
     """Return a soft shape: a bag, a jacket, tape, a stone, a leaf, a patch of light."""
     mask = polygon_mask((size, size), blob(rng, size, rng.uniform(0.1, 0.5)))
@@ -215,7 +237,7 @@ def post(rng: Rng, size: int) -> np.ndarray:
 
 # (painter, how often): a new look-alike is one function and one entry here
 LOOK_ALIKES = (
-    (box, 2.5), (cylinder, 2.0), (plant, 2.5), (rag, 3.0),
+    (box, 2.5), (cylinder, 2.0), (plant, 2.5), (crown, 3.0), (rag, 3.0),
     (barrier, 2.0), (fence, 1.5), (car, 1.5), (lamp, 0.7), (skin, 0.5), (post, 1.0),
 )
 OCCLUDERS = ((post, 4.0), (plant, 2.0), (skin, 2.0), (box, 2.0), (rag, 1.0), (barrier, 1.0))

@@ -153,9 +153,9 @@ def other_sign(rng: Rng, size: int) -> np.ndarray:
     square = np.zeros((big, big), np.float32)
     h = rng.uniform(0.4, 1.0)
     square[int(big * (0.5 - h / 2)):int(big * (0.5 + h / 2)), :] = 1
-    kind = rng.integers(9)
+    kind = rng.integers(11) % 9  # the first two twice as often
     canvas[:] = white
-    if kind in (0, 1):  # no entry
+    if kind in (0, 1):  # no entry: a stop sign's nearest kin
         disc(white if rng.random() < 0.5 else red, r)
         disc(red, r * rng.uniform(0.9, 0.99))
         w, t = rng.uniform(0.55, 0.75), rng.uniform(0.1, 0.2)
