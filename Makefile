@@ -1,4 +1,4 @@
-.PHONY: setup demo test evaluate peers train train-data bench lint clean
+.PHONY: setup demo watch test evaluate peers train train-data bench lint clean
 PYTHON ?= python3
 RUN = .venv/bin/python -m pvm_perception
 DATA ?= data
@@ -13,6 +13,11 @@ setup: .venv/.ready
 
 demo: setup  ## the main job: camera, node and receiver over real DDS (INPUT=clip.mp4, a folder, /dev/video0)
 	$(RUN) demo --input "$(INPUT)"
+
+watch: setup  ## what it sees and expects, live in the browser (INPUT=clip.mp4, a folder, /dev/video0)
+	.venv/bin/python -m pip install -q --disable-pip-version-check -r requirements/watch.txt \
+		$$(test ! -f build/constraints.txt || echo -c build/constraints.txt)
+	$(RUN) watch --input "$(INPUT)"
 
 test: setup
 	.venv/bin/python -m pytest

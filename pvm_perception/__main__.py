@@ -12,6 +12,7 @@ COMMANDS = {
     "evaluate": "score a model on labelled sequences; write a table, JSON and a report",
     "train": "train a model on simulated scenes",
     "simulate": "write simulated frames with their truth as a labelled sequence",
+    "watch": "show in the browser, or record, what the tracker sees, expects and believes",
     "info": "say what is in a model file",
     "tracker": "run the ROS 2 node that finds the targets",
     "follower": "run the ROS 2 node that says where a target is, and drives to it",

@@ -282,6 +282,17 @@ class Tracker:
         """
         return self._network.surprise()[0] / np.float32(self._span)
 
+    def codes(self) -> dict[str, np.ndarray]:
+        """Return each layer's codes at the last frame, from the bottom: (rows, cols, N) float32.
+
+        Of the first look, which sees the whole frame; zeros before there was one.
+        """
+        codes = {}
+        for layer in self.config.layers:
+            now = to_numpy(self._network.sources[layer.name].now)[0, :-1]
+            codes[layer.name] = now.reshape(layer.rows, layer.cols, -1).copy()
+        return codes
+
     def prediction_error(self) -> tuple[float, float]:
         """Return (forecast's, copying's) mean squared error at the last frame.
 

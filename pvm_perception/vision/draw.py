@@ -36,3 +36,26 @@ def colour_map(values: np.ndarray, top: float = 1.0) -> np.ndarray:
     """Return (H, W) values from 0 to `top` as a BGR picture."""
     scaled = np.clip(values * (255 / max(top, 1e-9)), 0, 255).astype(np.uint8)
     return cv2.applyColorMap(scaled, cv2.COLORMAP_TURBO)
+
+
+def mosaic(codes: np.ndarray, top: float = 1.0) -> np.ndarray:
+    """Return (rows, cols, N) codes as one grey picture: N maps side by side, row by row.
+
+    Parameters
+    ----------
+    codes
+        Each of the N places of a layer's code, over the layer's units.
+    top
+        The value shown as white; 0 is mid-grey, -top black. Lines between the maps are black.
+
+    Returns
+    -------
+    (H, W) uint8, one pixel for each value.
+    """
+    rows, cols, n = codes.shape
+    across = max(1, round((n * rows / cols) ** 0.5))  # as good as square
+    down = -(-n // across)
+    grid = np.zeros((down * across, rows + 1, cols + 1), np.uint8)
+    grid[:n, :rows, :cols] = np.clip(codes.transpose(2, 0, 1) * (127.5 / top) + 127.5, 0, 255)
+    grid = grid.reshape(down, across, rows + 1, cols + 1).transpose(0, 2, 1, 3)
+    return grid.reshape(down * (rows + 1), across * (cols + 1))[:-1, :-1]

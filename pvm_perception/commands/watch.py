@@ -1,0 +1,93 @@
+"""`watch`: what the tracker sees, expects and believes, live in the browser or in a recording."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import threading
+import time
+from pathlib import Path
+
+from pvm_perception.types import TARGETS
+
+EXAMPLE = "python -m pvm_perception watch --input /dev/video0 --record build/watch.rrd"
+SIMULATOR = "simulator"
+SIZE = (480, 640)  # rows and columns of the simulator's frames
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    parser.add_argument("--input", default=SIMULATOR,
+                        help="simulator, a video, a folder of images, a bag, or a camera device")
+    parser.add_argument("--topic", help="of the images, for a bag that has several")
+    parser.add_argument("--record", type=Path, metavar="FILE.rrd", help="write it to this file")
+    parser.add_argument("--no-viewer", action="store_true",
+                        help="serve no page: only record, as fast as it goes")
+    parser.add_argument("--port", type=int, default=9090,
+                        help="of the page; the data take the next one, on this host only")
+    parser.add_argument("--frames", type=int, help="end after so many frames")
+    parser.add_argument("--targets", nargs="+", default=list(TARGETS), help="what to look for")
+    parser.add_argument("--model", type=Path, help="model file instead of the shipped one")
+    parser.add_argument("--device", choices=("cpu", "cuda", "auto"), default="cpu", help="where to run")
+    parser.add_argument("--learn", action="store_true", help="go on learning from the stream")
+    parser.add_argument("--seed", type=int, default=0, help="of the simulator")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Show a stream at its own pace until it ends; then wait, so that a person can look around."""
+    from pvm_perception.api import Tracker
+    from pvm_perception.errors import PvmError
+    from pvm_perception.live_view import LiveView
+    from pvm_perception.streams.files import open_stream
+    from pvm_perception.streams.simulated import SimulatedStream
+
+    if args.no_viewer and args.record is None:
+        raise PvmError("--no-viewer shows nothing and no --record FILE.rrd was given")
+    if args.frames is not None and args.frames < 1:
+        raise PvmError("--frames must be 1 or more")
+    if args.no_viewer and args.input == SIMULATOR and args.frames is None:
+        raise PvmError("the simulator never ends; with --no-viewer, say how many --frames to record")
+    stream = (SimulatedStream(args.seed, SIZE, frames=args.frames) if args.input == SIMULATOR
+              else open_stream(args.input, args.topic))
+    tracker = Tracker(args.targets, args.model, args.device, args.learn)
+    stop = threading.Event()
+
+    def end(number: int, _: object) -> None:
+        stop.set()
+        signal.signal(number, signal.SIG_DFL)  # a second one need not wait for a camera that hangs
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, end)
+    view = LiveView(tracker, args.record, None if args.no_viewer else args.port)
+    if view.address:
+        print(f"open {view.address}\nCtrl-C ends it", flush=True)
+    try:
+        count = _play(stream, tracker, view, args, stop)
+        if not count:
+            raise PvmError(f"no image in {args.input} could be read")
+        if view.address and not stop.is_set():
+            print(f"{args.input} has ended after {count} frames; the page stays until Ctrl-C", flush=True)
+            stop.wait()
+    finally:
+        view.close()
+    print(f"{count} frames" + (f", recorded in {args.record}" if args.record else ""))
+    return 0
+
+
+def _play(stream: object, tracker: object, view: object, args: argparse.Namespace,
+          stop: threading.Event) -> int:
+    """Look at one frame after the other; return how many there were."""
+    from tqdm import tqdm
+
+    count = 0
+    length = args.frames or stream.length
+    # a camera sets the pace itself
+    period = 0.0 if args.no_viewer or getattr(stream, "live", False) else 1 / stream.fps
+    due = time.monotonic()
+    for frame in tqdm(stream, total=length, unit="frame", disable=None if args.no_viewer else True):
+        view.show(count, frame, tracker.update(frame.image, frame.stamp))
+        count += 1
+        due = max(due + period, time.monotonic())
+        if stop.wait(due - time.monotonic()) or count == args.frames:
+            break
+    return count
