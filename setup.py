@@ -16,6 +16,7 @@ setup(
         (f"share/{PACKAGE}/launch", glob("launch/*.py")),
         (f"share/{PACKAGE}/config", glob("config/*")),
         (f"share/{PACKAGE}/models", glob("models/*")),
+        (f"share/{PACKAGE}/rviz", glob("rviz/*")),
         (f"share/{PACKAGE}/worlds", glob("worlds/*")),
     ],
     python_requires=">=3.10",

@@ -3,6 +3,7 @@
 import os
 
 from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable
+from launch.conditions import IfCondition
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
 from launch_ros.actions import Node
 from launch_ros.substitutions import FindPackageShare
@@ -13,6 +14,9 @@ from launch import LaunchDescription
 PARAMETERS = ("targets", "model", "device", "learning", "autostart", "image_transport", "reliability")
 # releases whose Fast DDS takes its profile from the variable's older name
 OLDER = ("humble", "iron", "jazzy")
+# topics that rviz/tracker.rviz shows, beside the camera's
+SHOWN = ("pvm_tracker/debug_image", "pvm_tracker/heatmap", "pvm_tracker/prediction",
+         "pvm_tracker/surprise", "target_pose", "target_pose_covariance")
 
 
 def _argument(name: str, description: str, default: object = "", choices: tuple = ()) -> object:
@@ -43,8 +47,20 @@ def _tracker(context: object) -> list:
         ros_arguments=["--log-level", LaunchConfiguration("log_level")], output="screen")]
 
 
+def _rviz(share: object) -> Node:
+    """Return RViz with this package's displays, whose topics follow image and namespace."""
+    namespace = LaunchConfiguration("namespace")
+    return Node(
+        package="rviz2", executable="rviz2", name="rviz2", namespace=namespace,
+        arguments=["-d", PathJoinSubstitution([share, "rviz", "tracker.rviz"])],
+        parameters=[{"use_sim_time": LaunchConfiguration("use_sim_time")}],
+        remappings=[("/camera/image_raw", LaunchConfiguration("image")), *(
+            (f"/{name}", PathJoinSubstitution(["/", namespace, name])) for name in SHOWN)],
+        condition=IfCondition(LaunchConfiguration("rviz")), output="log")
+
+
 def generate_launch_description() -> LaunchDescription:
-    """Return one node, with shared memory for its images."""
+    """Return the node, with shared memory for its images, and RViz where wanted."""
     share = FindPackageShare("pvm_perception")
     return LaunchDescription([
         _argument("image", "the camera's image topic; compressed images are taken from beneath it",
@@ -67,5 +83,8 @@ def generate_launch_description() -> LaunchDescription:
         _argument("fastdds_profile", "Fast DDS profile with room for images in shared memory; empty, "
                                      "or a profile in the environment: not set",
                   PathJoinSubstitution([share, "config", "fastdds.xml"])),
+        _argument("rviz", "show camera, boxes, heat map, prediction, surprise and target in RViz",
+                  "false", ("true", "false")),
         OpaqueFunction(function=_tracker),
+        _rviz(share),
     ])

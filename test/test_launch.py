@@ -19,7 +19,8 @@ WORLD = ROOT / "worlds" / "ball_and_sign.sdf"
 OURS = {"tracker": ("tracker", "pvm_tracker"), "target_follower": ("follower", "target_follower"),
         "stop_sign_guard": ("guard", "stop_sign_guard")}
 OTHERS = {"v4l2_camera": "v4l2_camera_node", "usb_cam": "usb_cam_node_exe",
-          "ros_gz_bridge": "parameter_bridge", "tf2_ros": "static_transform_publisher"}
+          "ros_gz_bridge": "parameter_bridge", "tf2_ros": "static_transform_publisher",
+          "rviz2": "rviz2"}
 INTERFACES = json.loads((ROOT / "test" / "interfaces.json").read_text())
 PAGES = "\n".join(p.read_text() for p in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")))
 
@@ -105,6 +106,28 @@ def test_the_shared_memory_profile_is_set_for_camera_and_tracker(monkeypatch, di
     monkeypatch.setenv(variable, "/mine.xml")  # somebody's own profile is left alone
     for _, _, facts in launch_stand_in.run(ROOT / "launch" / "usb_camera.launch.py"):
         assert not facts["environment"]
+
+
+def shown_by_rviz(**arguments):
+    """Return display -> topic, as RViz would show them with the launch file's renaming."""
+    (_, _, _), (_, name, facts) = launch_stand_in.run(ROOT / "launch" / "tracker.launch.py",
+                                                      rviz="true", **arguments)
+    assert name == "rviz2" and facts["words"][0] == "-d"
+    displays = yaml.safe_load(Path(facts["words"][1]).read_text())["Visualization Manager"]["Displays"]
+    topics = {d["Name"]: d["Topic"]["Value"] for d in displays if "Topic" in d}
+    assert set(facts["remappings"]) == set(topics.values())
+    return {name: facts["remappings"][topic] for name, topic in topics.items()}
+
+
+def test_rviz_shows_what_the_launch_file_starts():
+    assert shown_by_rviz() == {
+        "camera": "/camera/image_raw", "boxes": "/pvm_tracker/debug_image",
+        "heat map": "/pvm_tracker/heatmap", "expected next": "/pvm_tracker/prediction",
+        "surprise": "/pvm_tracker/surprise", "target": "/target_pose",
+        "target, how sure": "/target_pose_covariance"}
+    shown = shown_by_rviz(image="front/image_raw", namespace="left")
+    assert shown.pop("camera") == "front/image_raw"
+    assert all(topic.startswith("/left/") for topic in shown.values())
 
 
 def test_the_usb_camera_feeds_the_tracker():
@@ -237,5 +260,5 @@ def test_the_world_keeps_to_sdformat():
 
 def test_everything_is_installed():
     text = (ROOT / "setup.py").read_text()
-    for folder in ("launch", "config", "worlds", "models"):
+    for folder in ("launch", "config", "worlds", "models", "rviz"):
         assert f'glob("{folder}/*' in text
