@@ -14,16 +14,16 @@ from pvm_perception.types import Detection, Track
 class TrackerSettings:
     """How readouts become tracks."""
 
-    birth_score: float = setting(0.18, "evidence from which a track is born", low=0.0, high=1.0)
-    keep_score: float = setting(0.11, "evidence below which a track is no longer reported",
+    birth_score: float = setting(0.25, "evidence from which a track is born", low=0.0, high=1.0)
+    keep_score: float = setting(0.1, "evidence below which a track is no longer reported",
                                 low=0.0, high=1.0)
-    smoothing: float = setting(0.8, "share of the newest readout in a track's evidence",
+    smoothing: float = setting(0.3, "share of the newest readout in a track's evidence",
                                low=0.05, high=1.0)
     box_smoothing: float = setting(0.9, "share of the newest readout in a track's box",
                                    low=0.05, high=1.0)
     max_gap: float = setting(8.0, "frames that a track is remembered while nothing supports it",
                              low=0.0, high=300.0)
-    coast: float = setting(2.0, "frames that an unsupported track is still reported", low=0.0,
+    coast: float = setting(1.0, "frames that an unsupported track is still reported", low=0.0,
                            high=60.0)
     max_instances: int = setting(3, "tracks of one target at a time", low=1, high=8)
 
