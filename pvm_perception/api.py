@@ -184,7 +184,7 @@ class Tracker:
 
     def _look_closer(self, image: np.ndarray, dt: float) -> None:
         """Run the second look and join what both saw."""
-        tracks = self._tracks.report(dt)
+        tracks = self._tracks.report(dt, tentative=True)
         view = self._fovea.look(self._view, tracks, self.detections)
         if view is None:
             return

@@ -10,6 +10,10 @@ from pvm_perception.core.settings import check, setting
 from pvm_perception.types import Detection, Track
 
 
+PATIENCE = 2.0  # frames that a closer look goes on where there is nothing to see any more
+PROMISE = 0.8  # share of the birth score from which a closer look is worth while
+
+
 @dataclass(frozen=True)
 class TrackerSettings:
     """How readouts become tracks."""
@@ -42,6 +46,7 @@ class _Memory:
     score: float
     gap: float = 0.0
     born: bool = False
+    promising: bool = False
 
     def ahead(self, dt: float) -> list[float]:
         return [b + s * dt for b, s in zip(self.box, self.speed, strict=True)]
@@ -140,13 +145,19 @@ class TrackManager:
         s = self.settings
         self._memory = [m for m in self._memory if m.gap <= (s.max_gap if m.born else 1.0)]
 
-    def report(self, ahead: float = 0.0) -> list[Track]:
-        """Return the tracks as they are, or as expected `ahead` frames later."""
+    def report(self, ahead: float = 0.0, tentative: bool = False) -> list[Track]:
+        """Return the tracks as they are, or as expected `ahead` frames later.
+
+        With `tentative`, also those that are not yet believed: what a closer look should decide.
+        """
         s = self.settings
         for m in self._memory:
             m.born = m.born or m.score >= s.birth_score
+            m.promising = m.promising or m.score >= PROMISE * s.birth_score
+        coast = max(s.coast, PATIENCE) if tentative else s.coast
         alive = sorted((m for m in self._memory
-                        if m.born and m.gap <= s.coast and m.score >= s.keep_score),
+                        if (m.born or (tentative and m.promising)) and m.gap <= coast
+                        and m.score >= s.keep_score),
                        key=lambda m: -m.score)
         tracks, count = [], {}
         for m in alive:
