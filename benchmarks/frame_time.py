@@ -42,11 +42,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--frames", type=int, default=300)
     parser.add_argument("--learn", action="store_true")
+    parser.add_argument("--no-fovea", action="store_true", help="one look a frame")
     parser.add_argument("--output", type=Path, default=Path("build/frame_time.csv"))
     args = parser.parse_args()
     cv2.setNumThreads(1)
     images = [f.image for f in SimulatedStream(0, (480, 640), 30.0, 60)]
-    tracker = Tracker(learn=args.learn)
+    tracker = Tracker(learn=args.learn, fovea=not args.no_fovea)
     for image in images[:10]:
         tracker.update(image)
     whole, shrink = [], []
@@ -60,8 +61,9 @@ def main() -> None:
         shrink.append(middle - begin)
         whole.append(time.perf_counter() - middle)
     peak = max(peak, gemm_peak())
-    flop, median = frame_flop(tracker), float(np.median(whole))
-    row = {"learn": args.learn, "frames": args.frames, "ms_median": round(1e3 * median, 2),
+    looks = 1 if args.no_fovea else 2
+    flop, median = looks * frame_flop(tracker), float(np.median(whole))
+    row = {"learn": args.learn, "looks": looks, "frames": args.frames, "ms_median": round(1e3 * median, 2),
            "ms_p99": round(1e3 * float(np.percentile(whole, 99)), 2),
            "ms_resize": round(1e3 * float(np.median(shrink)), 2),
            "mflop_per_frame": round(flop / 1e6, 1),

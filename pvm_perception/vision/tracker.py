@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pvm_perception.core.settings import check, setting
 from pvm_perception.types import Detection, Track
 
-
 PATIENCE = 2.0  # frames that a closer look goes on where there is nothing to see any more
 PROMISE = 0.8  # share of the birth score from which a closer look is worth while
 
