@@ -23,7 +23,7 @@ from pvm_perception.core.hierarchy import Hierarchy
 from pvm_perception.core.model_file import load_model
 from pvm_perception.learning.validate import validate
 from pvm_perception.streams.scenes.light import Camera, Light
-from pvm_perception.streams.scenes.scene import Scene
+from pvm_perception.streams.scenes.scene import EVERY_CAST, Scene
 
 FRAMES = 24
 SEED = 424_242
@@ -48,7 +48,7 @@ def clips(config: HierarchyConfig, count: int, hard: bool) -> list[tuple[np.ndar
     """Render scenes: images (T, H, W, 3) and truth (T, M, 6) each."""
     result = []
     for n in range(count):
-        cast = (("green_ball",), ("stop_sign",), ("green_ball", "stop_sign"), ())[n % 4]
+        cast = EVERY_CAST[n % len(EVERY_CAST)]
         scene = Scene(np.random.default_rng((SEED, n)), FRAMES, (config.height, config.width), None,
                       cast=cast, calm=0.5, sizes=(0.08, 0.5), hardest=0.3)
         conditions(scene, np.random.default_rng((SEED, n, 1)), hard)

@@ -76,9 +76,7 @@ class Hierarchy:
 
     def twin(self) -> Hierarchy:
         """Return a hierarchy with a state of its own that shares these very weights."""
-        other = Hierarchy(self.config, self.batch, self.xp, {k: to_numpy(w) for k, w in
-                                                             self.weights.items()},
-                          step=self.step_count)
+        other = Hierarchy(self.config, self.batch, self.xp, self.weights, step=self.step_count)
         other.weights = self.weights
         return other
 

@@ -33,6 +33,12 @@ def setting(default: Any, doc: str, *, low: float | None = None, high: float | N
     return dataclasses.field(default=default, metadata=metadata)
 
 
+def redefault(cls: type, name: str, default: Any) -> Any:
+    """Return the setting `name` of `cls` with another default, for a subclass that starts there."""
+    field = next(f for f in settings_of(cls) if f.name == name)
+    return dataclasses.field(default=default, metadata=field.metadata)
+
+
 def settings_of(cls: type) -> Iterator[dataclasses.Field]:
     """Yield the fields of `cls` that were declared with `setting`."""
     return (f for f in dataclasses.fields(cls) if "doc" in f.metadata)

@@ -14,13 +14,12 @@ import numpy as np
 from pvm_perception.api import Tracker
 from pvm_perception.core.readout import MIN_VISIBLE
 from pvm_perception.learning.metrics import overlap
-from pvm_perception.streams.scenes.scene import Scene
+from pvm_perception.streams.scenes.scene import EVERY_CAST, Scene
 from pvm_perception.types import TARGETS
 from pvm_perception.vision.calibration import Calibration
 
 SEED = 31_337
 SIZE, FRAMES = (480, 640), 12
-CASTS = (("green_ball",), ("stop_sign",), ("green_ball", "stop_sign"), ())
 HIT = 0.3  # overlap from which a box counts as right: small boxes are rarely exact
 
 
@@ -28,7 +27,7 @@ def scenes(count: int, photos: Sequence[np.ndarray] | None) -> Iterator[Scene]:
     """Yield scenes of every cast in turn, up to as hard as training's."""
     for n in range(count):
         yield Scene(np.random.default_rng((SEED, n)), FRAMES, SIZE, photos, supersample=1,
-                    cast=CASTS[n % len(CASTS)], calm=0.5, sizes=(0.04, 0.4), hardest=0.8)
+                    cast=EVERY_CAST[n % len(EVERY_CAST)], calm=0.5, sizes=(0.04, 0.4), hardest=0.8)
 
 
 def sights(model: Path, count: int, photos: Sequence[np.ndarray] | None = None) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Tracks, labels and model versions as vision_msgs."""
+"""Tracks, labels and model versions as vision_msgs; the time in a header."""
 
 from __future__ import annotations
 
@@ -15,6 +15,11 @@ from vision_msgs.msg import (
 )
 
 from pvm_perception.types import Track
+
+
+def seconds_of(header: Any) -> float:
+    """Return a header's stamp in seconds."""
+    return header.stamp.sec + header.stamp.nanosec * 1e-9
 
 
 def detection_array(tracks: Iterable[Track], header: Any) -> Detection2DArray:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pvm_perception.core.backend import DEVICES
-from pvm_perception.core.settings import setting
+from pvm_perception.core.settings import redefault, setting
 from pvm_perception.ros.parameters import Parameters
 from pvm_perception.ros.servo import ServoSettings
 from pvm_perception.ros.stop_rule import StopSettings
 from pvm_perception.types import TARGETS
-from pvm_perception.vision.geometry import SHAPES, RangingSettings
+from pvm_perception.vision.geometry import RangingSettings
 from pvm_perception.vision.tracker import TrackerSettings
 
 
@@ -58,14 +58,11 @@ class FollowerSettings:
 class GuardTarget(RangingSettings):
     """The sign, for whose boxes larger errors were measured."""
 
-    target: str = setting("stop_sign", "class_id of the detections to use")
-    shape: str = setting("flat", "ball: seen alike from all sides; flat: a sign, measured by its "
-                                 "height, because turning away only narrows it", choices=SHAPES)
-    size: float = setting(0.75, "the target's diameter or height, metres", low=0.005, high=10.0)
-    size_noise: float = setting(0.3, "standard deviation of a box's size, as a share of it",
-                                low=0.01, high=1.0)
-    centre_noise: float = setting(0.12, "standard deviation of a box's centre, as a share of its "
-                                        "size", low=0.001, high=1.0)
+    target: str = redefault(RangingSettings, "target", "stop_sign")
+    shape: str = redefault(RangingSettings, "shape", "flat")
+    size: float = redefault(RangingSettings, "size", 0.75)
+    size_noise: float = redefault(RangingSettings, "size_noise", 0.3)
+    centre_noise: float = redefault(RangingSettings, "centre_noise", 0.12)
 
 
 @dataclass(frozen=True)

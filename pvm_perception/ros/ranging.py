@@ -17,6 +17,7 @@ from vision_msgs.msg import Detection2D, Detection2DArray
 
 from pvm_perception.errors import PvmError
 from pvm_perception.ros import diagnostics
+from pvm_perception.ros.messages import seconds_of
 from pvm_perception.vision.geometry import (
     Estimate,
     PinholeCamera,
@@ -29,11 +30,6 @@ from pvm_perception.vision.image_codec import decode_depth
 
 SENSOR = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)  # hears all publishers
 DEPTHS_KEPT = 10  # depth images that wait for the detections of their moment
-
-
-def seconds_of(header: Any) -> float:
-    """Return a header's stamp in seconds."""
-    return header.stamp.sec + header.stamp.nanosec * 1e-9
 
 
 def steady_clock() -> Clock:

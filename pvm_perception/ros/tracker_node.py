@@ -250,7 +250,7 @@ class TrackerNode(LifecycleNode):
                                         throttle_duration_sec=5.0)
 
     def _frame(self, image: Any, header: Header, begin: float) -> None:
-        stamp = header.stamp.sec + header.stamp.nanosec * 1e-9
+        stamp = messages.seconds_of(header)
         with self.lock:
             tracks = self.tracker.update(image, stamp if stamp > 0 else None)
             if self._value("latency_compensation") and stamp > 0:

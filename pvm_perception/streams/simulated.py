@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pvm_perception.streams.scenes.scene import MAX_TARGETS, Scene
+from pvm_perception.streams.scenes.scene import EVERY_CAST, MAX_TARGETS, Scene
 from pvm_perception.types import TARGETS, Box, Frame
 from pvm_perception.vision.frame import BAR
 
@@ -90,11 +90,10 @@ class SimulatedStream:
 
     def __iter__(self) -> Iterator[Frame]:
         index = number = 0
-        casts = [("green_ball",), ("stop_sign",), ("green_ball", "stop_sign"), ()]
         while True:
             rng = np.random.default_rng((self.seed, number))
             scene = Scene(rng, self.scene_frames, self.size, None, supersample=1,
-                          cast=casts[number % 4 if number % 8 < 7 else 0], calm=0.15,
+                          cast=EVERY_CAST[number % 4 if number % 8 < 7 else 0], calm=0.15,
                           sizes=self.sizes, hardest=self.hardest)
             for k in range(self.scene_frames):
                 if self.length is not None and index >= self.length:

@@ -23,6 +23,7 @@ SIZES = (0.045, 0.85)  # a target's height as a share of the frame's
 USUAL_SIZES, USUAL = (0.1, 0.6), 0.6  # most are of a size that the fovea brings a target to
 CAST = ((("green_ball",), 0.4), (("stop_sign",), 0.38), (("green_ball", "stop_sign"), 0.08),
         ((), 0.14))
+EVERY_CAST = (("green_ball",), ("stop_sign",), ("green_ball", "stop_sign"), ())  # in turn
 
 
 @dataclass
@@ -84,7 +85,6 @@ class Scene:
         if cast is None:
             share = np.array([p for _, p in CAST])
             cast = CAST[int(rng.choice(len(CAST), p=share / share.sum()))][0]
-        aspect = self.cols / self.rows
         behind, front = [], []
         crowd = rng.choice([0.0, 2.2, 7.0], p=[0.15, 0.65, 0.2])
         for _ in range(int(rng.poisson(crowd))):
@@ -119,10 +119,6 @@ class Scene:
             shade = np.float32([*[rng.uniform(0.25, 0.8)] * 3, 1])
             for thing in self.things:
                 thing.sprite = thing.sprite * shade
-        for thing in self.things:
-            if thing.target < 0 and thing.velocity is None:
-                thing.velocity = np.zeros(2)
-        self.aspect = aspect
 
     def _thing(self, sprite: np.ndarray, size: float) -> Thing:
         rng = self.rng
