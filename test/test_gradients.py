@@ -29,6 +29,8 @@ VARIANTS = [
     small(False, "polynomial", "activation", "parallel", "heatmap"),
     dataclasses.replace(small(), learning=Learning(prediction_weight=0.9)),
     small(activation="leaky", output="change"),
+    dataclasses.replace(small(), normalise=True),
+    dataclasses.replace(small(activation="leaky", output="change"), normalise=True),
     dataclasses.replace(small(), readout=Readout("box", 7, cells="L2", mixing=6, shape="square")),
     dataclasses.replace(small(), readout=Readout("box", 7, memory=1)),
 ]
@@ -65,7 +67,7 @@ def directions(network, rng):
 @pytest.mark.parametrize("config", VARIANTS)
 def test_readout_gradients_reach_every_weight_of_this_frame(config):
     rng = np.random.default_rng(1)
-    network = Hierarchy(config, 2, seed=3)
+    network = Hierarchy(config, 2, seed=6)
     images = frames(3, rng)
     for image in images[:2]:
         network.step(image)
@@ -141,7 +143,7 @@ def test_credit_depth_bounds_how_far_the_readouts_error_descends():
     sizes = []
     for depth in (0, 1, 2, 16):
         config = dataclasses.replace(small(), learning=Learning(credit_depth=depth))
-        network = Hierarchy(config, 2, seed=3)
+        network = Hierarchy(config, 2, seed=6)
         out = network.step(images[0])
         _, errors, _ = network.readout.backward(network._part("readout"), out, BOXES)
         dz = network._credit(errors)

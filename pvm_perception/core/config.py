@@ -82,6 +82,8 @@ class Learning:
     box_weight: float = setting(1.0, "weight of the box error of the readout", low=0.0)
     credit_depth: int = setting(16, "layers that the readout's error descends below the one it "
                                     "enters; 0 = it stays in that layer", low=0, high=16)
+    decay: float = setting(0.0, "share of a weight lost per step and unit of rate (rule: muon)",
+                           low=0.0, high=10.0)
     average: float = setting(0.999, "decay of the averaged weights", low=0.0, high=0.99999)
 
 
@@ -100,6 +102,8 @@ class HierarchyConfig:
     shared: bool = setting(True, "one set of weights for all units of a layer")
     activation: str = setting("tanh", "code non-linearity",
                               choices=("tanh", "leaky", "polynomial"))
+    normalise: bool = setting(False, "bring the sums before each unit's non-linearity to a root "
+                                     "mean square of 1, so that codes neither saturate nor run away")
     output: str = setting("change", "what a code's prediction is: the signal itself (linear, or "
                                     "activation: through the code's non-linearity), or its change, "
                                     "so that a code need not carry what merely stays",
@@ -211,8 +215,9 @@ def _robot() -> HierarchyConfig:
     links += [Link("L5", name, "global") for name in names[1:-1]]
     return HierarchyConfig(
         "robot", height=128, width=160, block=4, layers=layers, links=tuple(links),
+        activation="leaky", normalise=True,
         readout=Readout(radius=(0, 1, 1), cells="L2", memory=2, mixing=96),
-        learning=Learning("muon", rate=1.5e-3, final_rate=5e-5))
+        learning=Learning("muon", rate=2e-3, final_rate=4e-5, prediction_weight=20.0, decay=0.1))
 
 
 def _paper() -> HierarchyConfig:

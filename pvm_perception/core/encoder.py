@@ -14,6 +14,7 @@ from pvm_perception.core import algebra, wiring
 from pvm_perception.core.config import HierarchyConfig, Layer, Link
 
 Array = Any
+QUIET = np.float32(1e-3)  # mean square of sums below which normalising no longer lifts them
 
 
 class Source:
@@ -163,6 +164,11 @@ class Encoder:
         shape = (batch, self.units)
         self.h = xp.zeros((*shape, layer.code), np.float32)
         self.h_before = xp.zeros_like(self.h)
+        self.normalise = config.normalise
+        if self.normalise:  # the normalised sums and their root mean squares, now and before
+            self.sums, self.sums_before = xp.zeros_like(self.h), xp.zeros_like(self.h)
+            self.sizes = xp.ones((*shape, 1), np.float32)
+            self.sizes_before = xp.ones_like(self.sizes)
         self.signal = xp.zeros((*shape, self.signal_size), np.float32)
         self.prediction = xp.zeros_like(self.signal)
         self.error = xp.zeros_like(self.signal)
@@ -211,6 +217,9 @@ class Encoder:
         for ear in self.ears:
             ear.advance()
         self.h, self.h_before = self.h_before, self.h
+        if self.normalise:
+            self.sums, self.sums_before = self.sums_before, self.sums
+            self.sizes, self.sizes_before = self.sizes_before, self.sizes
         algebra.gather(source.now, self.block, self.signal)  # (B, U, S)
         self.xp.subtract(self.signal, self.prediction, out=self.error)
         self.error[fresh] = 0
@@ -226,6 +235,11 @@ class Encoder:
         z[...] = p["b1"]
         for ear in self.ears:
             ear.add_to(z, p["w1"])
+        if self.normalise:
+            square = self.xp.einsum("bun,bun->bu", z, z)[..., None]
+            self.sizes = self.xp.sqrt(square / np.float32(z.shape[2]) + QUIET)
+            z /= self.sizes
+            self.sums[...] = z
         self.h[...] = self.phi(z)
         self.prediction = algebra.affine(self.h, p["w2"], p["b2"])
         if self.squash_output:
@@ -233,6 +247,19 @@ class Encoder:
         elif self.from_signal:
             self.prediction += self.signal
         return self.h
+
+    def before_code(self, d: Array, before: bool = False) -> Array:
+        """Return the error of the sums before the non-linearity, from that of the codes.
+
+        Both (B, U, N), of this frame or of the one before.
+        """
+        d = d * self.dphi(self.h_before if before else self.h)
+        if self.normalise:
+            y, size = (self.sums_before, self.sizes_before) if before else (self.sums, self.sizes)
+            along = self.xp.einsum("bun,bun->bu", d, y)[..., None] / np.float32(y.shape[2])
+            d -= y * along
+            d /= size
+        return d
 
     def descend(self, p: dict[str, Array], dz: Array, below: Array) -> None:
         """Pass an error before the non-linearity, dz (B, U, N), on to the codes below.
@@ -278,7 +305,7 @@ class Encoder:
         if self.squash_output:
             dp *= self.dphi(self.signal - self.error)
         h = self.h_before
-        dz = algebra.affine_input_grad(dp, p["w2"]) * self.dphi(h)  # (B, U, N)
+        dz = self.before_code(algebra.affine_input_grad(dp, p["w2"]), before=True)  # (B, U, N)
         if dz_readout is not None:
             dz += dz_readout
         dz = xp.ascontiguousarray(dz)

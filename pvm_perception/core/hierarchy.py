@@ -194,12 +194,11 @@ class Hierarchy:
         generations = [{0: error} for error in errors]  # how many layers each part came down
         for i in range(len(self.encoders) - 1, -1, -1):
             encoder = self.encoders[i]
-            slope = encoder.dphi(encoder.h)  # (B, U, N)
             total = 0
             if depth >= len(self.encoders):
                 generations[i] = {0: sum(generations[i].values())}
             for age, error in generations[i].items():
-                part = error[:, :-1] * slope
+                part = encoder.before_code(error[:, :-1])  # (B, U, N)
                 total = total + part
                 below = order.get(encoder.below)
                 if age + 1 <= depth and below is not None:

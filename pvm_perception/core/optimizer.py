@@ -73,7 +73,10 @@ class Optimizer:
         for name, g in gradients.items():
             if clip != 1.0:
                 g = g * np.float32(clip)
-            weights[name] -= self._step(name, g, rate)
+            step = self._step(name, g, rate)
+            if o.decay and name in self.by_muon:  # its steps have one size: nothing else bounds them
+                weights[name] *= np.float32(1 - rate * o.decay)
+            weights[name] -= step
         if o.average:
             decay = np.float32(min(o.average, (1 + self.steps) / (10 + self.steps)))
             for name, w in weights.items():
