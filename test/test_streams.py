@@ -8,7 +8,9 @@ from pvm_perception.errors import PvmError
 from pvm_perception.learning.pool import ClipPool, ClipRecipe
 from pvm_perception.streams.files import open_stream
 from pvm_perception.streams.groundtruth import read_groundtruth, write_groundtruth
+from pvm_perception.streams.scenes.distractors import cutout
 from pvm_perception.streams.scenes.light import Camera
+from pvm_perception.streams.scenes.photos import load_photos
 from pvm_perception.streams.simulated import SimulatedStream, make_clip
 from pvm_perception.streams.stills import StillsStream, load_stills, still_clip
 from pvm_perception.types import Box
@@ -39,6 +41,28 @@ def test_clips_hold_all_there_is_to_learn():
     assert min(present.values()) >= 8
     assert min(heights) < 12
     assert max(heights) > 70
+
+
+def test_things_cut_out_of_pictures_join_the_scenes(tmp_path):
+    rng = np.random.default_rng(2)
+    cv2.imwrite(str(tmp_path / "place.jpg"), rng.integers(0, 255, (90, 120, 3), np.uint8))
+    thing = np.zeros((60, 40, 4), np.uint8)
+    thing[5:55, 10:30] = [250, 0, 250, 255]  # a magenta that no painter mixes
+    cv2.imwrite(str(tmp_path / "thing.png"), thing)
+    photos = load_photos(tmp_path)
+    assert sorted(p.shape[2] for p in photos) == [3, 4]
+
+    def magenta(seed, pictures):
+        image = make_clip(seed, 1, photos=pictures).images[0].astype(int)
+        return ((np.minimum(image[..., 0], image[..., 2]) - image[..., 1]) > 90).mean()
+
+    seeds = range(40)
+    assert np.mean([magenta(k, photos) > 0.004 for k in seeds]) > 3 * np.mean(
+        [magenta(k, photos[:1]) > 0.004 for k in seeds])
+    sprite = cutout(rng, photos[1], 30)
+    assert max(sprite.shape[:2]) <= 30
+    assert sprite.shape[2] == 4
+    assert (sprite[..., :3] <= 1.5 * sprite[..., 3:] + 1e-6).all()
 
 
 def test_a_simulated_box_lies_on_its_target():

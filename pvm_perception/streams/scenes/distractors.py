@@ -235,6 +235,27 @@ def post(rng: Rng, size: int) -> np.ndarray:
     return trim(np.clip(sprite, 0, 1))
 
 
+def cutout(rng: Rng, picture: np.ndarray, size: int) -> np.ndarray:
+    """Return a thing cut out of a real picture, (H, W, 4) uint8, at most `size` pixels high or wide.
+
+    It is mirrored, toned, and now and then dyed in a colour that a target could have; what is
+    as round as a ball is not dyed.
+    """
+    scale = min(1.0, size / max(picture.shape[:2]))
+    thing = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    if rng.random() < 0.5:
+        thing = thing[:, ::-1]
+    thing = thing.astype(np.float32) / 255
+    bgr, alpha = thing[..., :3], thing[..., 3]
+    bgr = bgr * rng.uniform(0.6, 1.2)
+    aspect = max(alpha.shape) / min(alpha.shape)
+    is_round = aspect < 1.3 and 0.68 < (alpha > 0.5).mean() < 0.88
+    if not is_round and rng.random() < 0.2:
+        grey = bgr.mean(axis=2, keepdims=True)
+        bgr = grey * _like_target(rng) / max(float(grey[alpha > 0.5].mean()), 0.1)
+    return trim(opaque(bgr, alpha))
+
+
 # (painter, how often): a new look-alike is one function and one entry here
 LOOK_ALIKES = (
     (box, 2.5), (cylinder, 2.0), (plant, 2.5), (crown, 3.0), (rag, 3.0),

@@ -65,6 +65,21 @@ def put_text(canvas: np.ndarray, text: str, at: tuple[int, int], font: int, scal
     canvas += alpha * (np.asarray(colour, np.float32) - canvas)
 
 
+def put_heavy_text(canvas: np.ndarray, text: str, box: tuple[float, float, float, float],
+                   weight: int, colour: np.ndarray) -> None:
+    """Fill a box x, y, w, h of pixels with words in OpenCV's own typeface, `weight` 400 to 900."""
+    face = cv2.FontFace("sans")
+    big = np.zeros((110, 90 * len(text), 3), np.uint8)
+    (end, _), _ = cv2.putText(big, text, (8, 100), (255, 255, 255), face, 100, weight)
+    mask = big[..., 0]
+    rows = np.flatnonzero(mask.any(1))
+    mask = mask[rows[0]:rows[-1] + 1, 8:end]
+    x, y, w, h = (round(v) for v in box)
+    alpha = cv2.resize(mask, (w, h), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
+    part = canvas[y:y + h, x:x + w]
+    part += alpha[..., None] * (np.asarray(colour, np.float32) - part)
+
+
 def blob(rng: Rng, size: int, roughness: float = 0.25, corners: int = 24) -> np.ndarray:
     """Return a closed random outline (corners, 2) that fills a square of `size` pixels."""
     angle = np.linspace(0, 2 * np.pi, corners, endpoint=False)

@@ -63,7 +63,9 @@ class Scene:
         self.rows, self.cols = size[0] * supersample, size[1] * supersample
         self.hard = rng.uniform(0, hardest)
         margin = 1.5
-        self.place = background(rng, int(self.rows * margin), int(self.cols * margin), photos)
+        places = [p for p in photos or () if p.shape[2] == 3]
+        self.cutouts = [p for p in photos or () if p.shape[2] == 4]
+        self.place = background(rng, int(self.rows * margin), int(self.cols * margin), places)
         self.calm = calm
         speed = (0.0 if rng.random() < 0.25 else rng.exponential(0.012)) * calm
         heading = rng.uniform(0, 6.3)
@@ -94,7 +96,7 @@ class Scene:
                 behind += self._target(name)
         for _ in range(int(rng.poisson(0.8))):  # most of what hides something hides no target
             off = rng.normal(0, 0.3, 2) * 0.2
-            thing = self._thing(distractors.pick(rng, distractors.OCCLUDERS, 64),
+            thing = self._thing(self._stranger(distractors.OCCLUDERS, 64),
                                 float(np.exp(rng.uniform(np.log(0.06), np.log(0.6)))))
             decoys = [t for t in behind if t.target < 0]
             if decoys and rng.random() < 0.6:
@@ -103,7 +105,7 @@ class Scene:
         if len(cast) and rng.random() < 0.22:
             of = [t for t in behind if t.target >= 0]
             hidden = of[int(rng.integers(len(of)))]
-            sprite = distractors.pick(rng, distractors.OCCLUDERS, 64)
+            sprite = self._stranger(distractors.OCCLUDERS, 64)
             size = hidden.size * rng.uniform(0.5, 2.5)
             off = rng.normal(0, 0.5, 2) * hidden.size
             front.append(dataclasses.replace(
@@ -111,7 +113,7 @@ class Scene:
                 velocity=hidden.velocity * rng.choice([0.0, 1.0]) + rng.normal(0, 0.01, 2),
                 roll=0.0, spin=0.0))
         if rng.random() < 0.08:
-            front.append(self._thing(distractors.pick(rng, distractors.OCCLUDERS, 96),
+            front.append(self._thing(self._stranger(distractors.OCCLUDERS, 96),
                                      rng.uniform(0.3, 1.2)))
         order = rng.permutation(len(behind)) if rng.random() < 0.25 else np.arange(len(behind))
         self.things = [behind[k] for k in order] + front
@@ -119,6 +121,14 @@ class Scene:
             shade = np.float32([*[rng.uniform(0.25, 0.8)] * 3, 1])
             for thing in self.things:
                 thing.sprite = thing.sprite * shade
+
+    def _stranger(self, table: tuple, pixels: int) -> np.ndarray:
+        """Return the sprite of something that is no target: painted, or of a real picture."""
+        rng = self.rng
+        if self.cutouts and rng.random() < 0.45:
+            picture = self.cutouts[int(rng.integers(len(self.cutouts)))]
+            return distractors.cutout(rng, picture, pixels)
+        return distractors.pick(rng, table, pixels)
 
     def _thing(self, sprite: np.ndarray, size: float) -> Thing:
         rng = self.rng
@@ -142,7 +152,7 @@ class Scene:
             return self._sign(signs.other_sign(rng, pixels), size, pixels, -1)
         if kind < 0.36:
             return self._ball(distractors.other_ball(rng, pixels), size, -1)
-        thing = self._thing(distractors.pick(rng, distractors.LOOK_ALIKES, pixels), size)
+        thing = self._thing(self._stranger(distractors.LOOK_ALIKES, pixels), size)
         return self._grounded(thing, size) if rng.random() < 0.3 else [thing]
 
     def _target(self, name: str) -> list[Thing]:

@@ -11,6 +11,7 @@ from pvm_perception.streams.scenes.paint import (
     noise,
     opaque,
     polygon_mask,
+    put_heavy_text,
     put_text,
     tilt,
     trim,
@@ -93,7 +94,11 @@ def stop_sign(rng: Rng, size: int) -> np.ndarray:
     height = rng.uniform(0.27, 0.42)
     width = rng.uniform(0.62, 0.8)
     x, y = (1 - width) / 2, 0.5 - height / 2 + rng.uniform(-0.02, 0.02)
-    if rng.random() < 0.85:
+    lettering = rng.random()
+    if lettering < 0.4 and hasattr(cv2, "FontFace"):  # OpenCV 5
+        put_heavy_text(canvas, text, (x * big, y * big, width * big, height * big),
+                       int(rng.integers(400, 900)), white)
+    elif lettering < 0.85:
         write(canvas, text, (x * big, y * big, width * big, height * big),
               rng.uniform(0.032, 0.062) * big, white)
     else:
