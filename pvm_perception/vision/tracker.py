@@ -11,7 +11,10 @@ from pvm_perception.types import Detection, Track
 
 PATIENCE = 2.0  # frames that a closer look goes on where there is nothing to see any more
 PROMISE = 0.8  # share of the birth score from which a closer look is worth while
-
+SPEED_GAIN = (0.1, 0.8)  # share of a little, and of a large, surprise in place taken for speed
+TURN = 0.3  # surprise in place, in sides of the box, that is a large one
+GROWTH_GAIN = 0.05  # share of a surprise in log size that is taken for growth
+SPEED_KEPT = 0.95  # per frame: what moved will slow down
 
 @dataclass(frozen=True)
 class TrackerSettings:
@@ -123,8 +126,13 @@ class TrackManager:
         miss = [n - b for n, b in zip(new, m.box, strict=True)]
         m.box = [b + a * e for b, e in zip(m.box, miss, strict=True)]
         if dt > 0:
-            gain = (0.25, 0.25, 0.05, 0.05)
-            m.speed = [0.95 * v + g * e / dt for v, g, e in zip(m.speed, gain, miss, strict=True)]
+            # little surprises are the readout's noise, large ones say that it moves otherwise
+            side = math.exp((m.box[2] + m.box[3]) / 2)
+            moved = min(math.hypot(miss[0], miss[1]) / (TURN * side), 1.0)
+            move = SPEED_GAIN[0] + (SPEED_GAIN[1] - SPEED_GAIN[0]) * moved
+            gain = (move, move, GROWTH_GAIN, GROWTH_GAIN)
+            m.speed = [SPEED_KEPT * v + g * e / dt
+                       for v, g, e in zip(m.speed, gain, miss, strict=True)]
         m.score += self.settings.smoothing * (d.score - m.score)
         m.gap = 0.0
 
