@@ -63,6 +63,9 @@ def test_things_cut_out_of_pictures_join_the_scenes(tmp_path):
     assert max(sprite.shape[:2]) <= 30
     assert sprite.shape[2] == 4
     assert (sprite[..., :3] <= 1.5 * sprite[..., 3:] + 1e-6).all()
+    faint = photos[1] // 4  # nothing of it is more than half there
+    for _ in range(30):
+        assert np.isfinite(cutout(rng, faint, 30)).all()
 
 
 def test_a_simulated_box_lies_on_its_target():

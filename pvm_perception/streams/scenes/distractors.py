@@ -252,7 +252,8 @@ def cutout(rng: Rng, picture: np.ndarray, size: int) -> np.ndarray:
     is_round = aspect < 1.3 and 0.68 < (alpha > 0.5).mean() < 0.88
     if not is_round and rng.random() < 0.2:
         grey = bgr.mean(axis=2, keepdims=True)
-        bgr = grey * _like_target(rng) / max(float(grey[alpha > 0.5].mean()), 0.1)
+        usual = float((grey[..., 0] * alpha).sum() / max(alpha.sum(), 1e-6))
+        bgr = grey * _like_target(rng) / max(usual, 0.1)
     return trim(opaque(bgr, alpha))
 
 
