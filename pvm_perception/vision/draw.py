@@ -12,6 +12,11 @@ from pvm_perception.types import Box, Track
 COLOURS = {"green_ball": (255, 0, 255), "stop_sign": (255, 255, 0)}  # BGR, unlike the targets
 
 
+def colour_of(target: str) -> tuple[int, int, int]:
+    """Return the colour of a target's boxes, BGR 0..255."""
+    return COLOURS.get(target, (0, 200, 255))
+
+
 def draw_tracks(image: np.ndarray, tracks: Iterable[Track],
                 truth: Sequence[Box] | None = None) -> np.ndarray:
     """Return a copy of a BGR image with boxes, ids and scores; the truth as a thin white box."""
@@ -20,7 +25,7 @@ def draw_tracks(image: np.ndarray, tracks: Iterable[Track],
     for box in truth or ():
         cv2.rectangle(picture, *_corners(box), (255, 255, 255), 1)
     for t in tracks:
-        colour = COLOURS.get(t.target, (0, 200, 255))
+        colour = colour_of(t.target)
         a, b = _corners(t)
         cv2.rectangle(picture, a, b, colour, thick)
         cv2.putText(picture, f"{t.target} {t.id} {t.score:.2f}", (a[0], max(12, a[1] - 4)),
