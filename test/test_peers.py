@@ -10,11 +10,13 @@ import pytest
 
 from pvm_perception.errors import PvmError
 from pvm_perception.learning.colour_detector import ColourDetector
+from pvm_perception.learning.constant_velocity import forecaster
+from pvm_perception.learning.evaluate import measure_sequence
 from pvm_perception.learning.metrics import overlap
 from pvm_perception.learning.peer_process import HOW, PeerProcess
 from pvm_perception.learning.peers import PEERS, _inside, run_peer
 from pvm_perception.streams.groundtruth import write_groundtruth
-from pvm_perception.types import TARGETS, Box
+from pvm_perception.types import TARGETS, Box, Track
 
 BGR = {"green_ball": (40, 190, 60), "stop_sign": (40, 30, 200)}
 
@@ -94,6 +96,41 @@ def test_who_is_given_a_box_starts_with_it_and_gets_no_other(moving, name):
     assert run_peer(peer(name), folder, ["green_ball"]) == []  # it never comes: nothing to give
 
 
+def oracle(frame):
+    """Answer with the truth."""
+    return [Track(b.target, b.x, b.y, b.w, b.h, 1.0, 0) for b in frame.boxes], 0.001
+
+
+def test_a_forecast_makes_up_for_coming_late(moving):
+    """A perfect detector: late, its boxes lie behind; forecast, they don't, but where it turns."""
+    folder = moving["green_ball"]
+    late, = measure_sequence(folder, ["green_ball"], oracle)
+    ahead, = measure_sequence(folder, ["green_ball"], oracle, forecast=forecaster())
+    assert late.row()["auc"] == ahead.row()["auc"] == pytest.approx(0.995, abs=0.01)
+    assert late.row()["late_auc"] == late.row()["streaming_auc"] == ahead.row()["late_auc"]
+    assert ahead.row()["streaming_auc"] > ahead.row()["late_auc"] + 0.05
+    steady = [s.iou for s in ahead.ahead if s.frame in ("09.png", "18.png")]
+    assert min(steady) > 0.95
+    peers = run_peer(PEERS["HSV + Kalman"], folder, ["green_ball"])[0].row()
+    assert peers["streaming_auc"] > peers["late_auc"]
+
+
+@pytest.mark.parametrize("scale", [1, 4])
+def test_a_forecast_goes_on_through_a_gap_and_then_ends(scale):
+    forecast = forecaster()
+    answers = []
+    for k in range(20):
+        seen = [Track("green_ball", scale * 5.0 * k, 10.0 * scale, scale * 20.0, scale * 22.0, 0.9, 0),
+                Track("green_ball", 0.0, 0.0, 9.0, 9.0, 0.1, 0)]  # a worse one, which does not count
+        answers.append(forecast(seen if k < 10 else []))
+    assert [len(a) for a in answers] == [1] * 15 + [0] * 5
+    for k in (7, 9, 14):
+        (t,) = answers[k]
+        assert t.target == "green_ball"
+        assert np.array([t.x, t.y, t.w, t.h]) / scale == pytest.approx([5 * (k + 1), 10, 20, 22], abs=1)
+    assert forecast([Track("stop_sign", 0.0, 0.0, 9.0, 9.0, 1.0, 0)])[0].target == "stop_sign"
+
+
 def test_stills_carry_nothing_on(moving, tmp_path):
     stills = tmp_path / "few_stills"
     stills.mkdir()
@@ -118,7 +155,7 @@ def test_the_colour_detector_minds_shape_and_bridges_a_gap():
     assert detector.update(picture("green_ball", 60, 60)[0])
     blank = np.full((120, 160, 3), 120, np.uint8)
     answers = [detector.update(blank) for _ in range(8)]
-    assert [bool(a) for a in answers] == [True] * detector.coast + [False] * 3
+    assert [bool(a) for a in answers] == [True] * detector.filter.coast + [False] * 3
     assert ColourDetector("cat").update(blank) == []
 
 

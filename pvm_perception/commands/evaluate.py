@@ -129,10 +129,11 @@ def _print_peers(methods: dict[str, list[Result]], means: dict[str, dict[str, di
 
     names = sorted(set(groups.values()))
     names = names if len(names) > 1 else []
-    columns = ("auc", "lt_f", "presence_f1", "false_alarms", "ms_per_frame")
+    columns = ("auc", "late_auc", "streaming_auc", "lt_f", "presence_f1", "false_alarms",
+               "ms_per_frame")
     print(f"{'method':15}{'target':11}{'sequences':>9}"
-          + "".join(f"{s:>9}" for s in ("AUC", "ours", *(n[:8] for n in names), "LT-F", "pres.F1",
-                                        "alarms", "ms")))
+          + "".join(f"{s:>9}" for s in ("AUC", "ours", *(n[:8] for n in names), "late", "stream",
+                                        "LT-F", "pres.F1", "alarms", "ms")))
     for target in dict.fromkeys(r.target for results in methods.values() for r in results):
         for name, results in methods.items():
             mean = means[name].get(target)
@@ -151,6 +152,8 @@ def _print_peers(methods: dict[str, list[Result]], means: dict[str, dict[str, di
           f"ours: the AUC of {OURS} on the sequences that the method ran on\n"
           "*: given the true box on the first frame with the target; not run on stills, nor on "
           "sequences without the target\n"
+          "late: the AUC of each frame's boxes against the truth one frame later; stream: of the boxes "
+          f"forecast for that moment, by {OURS} itself, else by a constant-velocity Kalman filter\n"
           f"ms: one thread; {OURS}, NanoDet and CenterNet find both targets in it, the others one")
 
 
