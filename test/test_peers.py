@@ -15,8 +15,10 @@ from pvm_perception.learning.evaluate import measure_sequence
 from pvm_perception.learning.metrics import overlap
 from pvm_perception.learning.peer_process import HOW, PeerProcess
 from pvm_perception.learning.peers import PEERS, _inside, run_peer
+from pvm_perception.learning.report import HEAD, MARGIN, THUMB, draw_sheet
 from pvm_perception.streams.groundtruth import write_groundtruth
 from pvm_perception.types import TARGETS, Box, Track
+from pvm_perception.vision.draw import WHITE
 
 BGR = {"green_ball": (40, 190, 60), "stop_sign": (40, 30, 200)}
 
@@ -192,6 +194,34 @@ def test_a_detector_sees_a_drawn_stop_sign(name):
     assert method.update(np.full((240, 320, 3), 120, np.uint8)) == []
 
 
+def test_a_contact_sheet_shows_truth_boxes_and_what_was_missed(moving, tmp_path):
+    folder = moving["green_ball"]
+    right = measure_sequence(folder, ["green_ball"], oracle)
+    for k, shot in enumerate(right[0].shots):
+        if k in (4, 13):  # ours are the worst there
+            shot.iou, shot.box = 0.1, (0.0, 0.0, 20.0, 20.0)
+    methods = {"ours": right, "elsewhere": [], "nothing": run_peer(PEERS["nothing"], folder, TARGETS)}
+    draw_sheet(methods, folder, tmp_path / "sheet.png")
+    sheet = cv2.imread(str(tmp_path / "sheet.png"))
+    columns = [0, 4, 5, 10, 13, 14, 19]  # evenly spread, and the worst of each half
+    assert sheet.shape == (HEAD + 2 * THUMB[1], MARGIN + len(columns) * THUMB[0], 3)
+    ours, theirs = np.array([180, 119, 31]), np.array([44, 160, 44])  # blue, green: first and third
+    for k, index in enumerate(columns):
+        x = MARGIN + k * THUMB[0]
+        cells = [sheet[HEAD + row * THUMB[1]:][:THUMB[1], x:x + THUMB[0]] for row in (0, 1)]
+        _, box = picture("green_ball", 40 + 4 * index, 45 + 2 * (index % 10))
+        left, top = round(1.5 * box.x), round(1.5 * (box.y + box.h / 2))  # 160 px wide, shown as 240
+        if index == 0:  # nothing there, nothing said
+            assert not any((np.abs(c - WHITE).max(2) < 30).any() for c in cells)
+            continue
+        found = cells[0][top, left]
+        assert (found == (255 if index in (4, 13) else ours)).all()
+        if index in (4, 13):
+            assert (cells[0][20, 30] == ours).all()  # the box in the wrong place
+        assert (cells[1][top, left] == 255).all()
+        assert (np.abs(cells[1][-20:, :80] - theirs).max(2) < 30).any()  # "missed"
+
+
 def test_the_command_line_compares(command_line, simulated, tmp_path):
     scene = tmp_path / "scene"
     shutil.copytree(simulated, scene)
@@ -209,5 +239,8 @@ def test_the_command_line_compares(command_line, simulated, tmp_path):
     assert {r["method"] for r in table if r["given_first_box"] == "1"} == {
         n for n in ready if PEERS[n].given}
     assert (tmp_path / "peers.png").stat().st_size > 10_000
+    ran = {r["method"] for r in table if r["sequence"] == "scene"}
+    sheet = cv2.imread(str(tmp_path / "sheets" / "scene.jpg"))
+    assert sheet.shape[0] == HEAD + len(ran) * THUMB[1]
     left = [n for n in PEERS if n not in ready]
     assert ("left out: " + ", ".join(left) in process.stdout) == bool(left)

@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-report", action="store_true", help="leave the pictures out")
     parser.add_argument("--peers", action="store_true",
                         help="also run what a user would pick instead, on the same frames: "
-                        "peers.csv, peers.png")
+                        "peers.csv, peers.png, and a contact sheet of each sequence in sheets/")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -73,8 +73,7 @@ def run(args: argparse.Namespace) -> int:
     if not args.no_report:
         from pvm_perception.learning.report import draw_report
 
-        draw_report(results, {f.name: f for f in folders}, make_tracker,
-                    args.output / "report.png")
+        draw_report(results, {f.name: f for f in folders}, args.output / "report.png")
     print(f"results.json, results.csv{'' if args.no_report else ', report.png'} in {args.output}")
     if args.peers:
         _peers(args, folders, results)
@@ -113,10 +112,14 @@ def _peers(args: argparse.Namespace, folders: list[Path], ours: list[Result]) ->
     except OSError as error:
         raise PvmError(f"{args.output} cannot be written: {error.strerror}") from error
     if not args.no_report:
-        from pvm_perception.learning.report import draw_peers
+        from pvm_perception.learning.report import draw_peers, draw_sheet
 
         draw_peers(methods, args.output / "peers.png")
-    print(f"peers.csv{'' if args.no_report else ', peers.png'} in {args.output}")
+        sheets = args.output / "sheets"
+        sheets.mkdir(exist_ok=True)
+        for folder in folders:
+            draw_sheet(methods, folder, sheets / f"{folder.name}.jpg")
+    print(f"peers.csv{'' if args.no_report else ', peers.png, sheets/'} in {args.output}")
     if len(ready) < len(PEERS):
         print(f"left out: {', '.join(n for n in PEERS if n not in ready)}; {HOW}")
 

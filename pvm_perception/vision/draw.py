@@ -10,6 +10,7 @@ import numpy as np
 from pvm_perception.types import Box, Track
 
 COLOURS = {"green_ball": (255, 0, 255), "stop_sign": (255, 255, 0)}  # BGR, unlike the targets
+WHITE = (255, 255, 255)
 
 
 def colour_of(target: str) -> tuple[int, int, int]:
@@ -22,19 +23,28 @@ def draw_tracks(image: np.ndarray, tracks: Iterable[Track],
     """Return a copy of a BGR image with boxes, ids and scores; the truth as a thin white box."""
     picture = image.copy()
     thick = max(1, round(max(image.shape[:2]) / 320))
-    for box in truth or ():
-        cv2.rectangle(picture, *_corners(box), (255, 255, 255), 1)
+    for b in truth or ():
+        draw_box(picture, (b.x, b.y, b.w, b.h), WHITE)
     for t in tracks:
-        colour = colour_of(t.target)
-        a, b = _corners(t)
-        cv2.rectangle(picture, a, b, colour, thick)
-        cv2.putText(picture, f"{t.target} {t.id} {t.score:.2f}", (a[0], max(12, a[1] - 4)),
-                    cv2.FONT_HERSHEY_SIMPLEX, 0.4 * thick**0.5, colour, 1, cv2.LINE_AA)
+        draw_box(picture, (t.x, t.y, t.w, t.h), colour_of(t.target),
+                 f"{t.target} {t.id} {t.score:.2f}", thick)
     return picture
 
 
-def _corners(b: Box | Track) -> tuple[tuple[int, int], tuple[int, int]]:
-    return (round(b.x), round(b.y)), (round(b.x + b.w), round(b.y + b.h))
+def draw_box(picture: np.ndarray, box: tuple[float, float, float, float],
+             colour: tuple[int, int, int], words: str = "", thick: int = 1) -> None:
+    """Draw a box x, y, w, h (px) into a BGR picture, with words above it."""
+    x, y, w, h = box
+    corner = round(x), round(y)
+    cv2.rectangle(picture, corner, (round(x + w), round(y + h)), colour, thick)
+    write(picture, words, (corner[0], max(12, corner[1] - 4)), colour, 0.4 * thick**0.5)
+
+
+def write(picture: np.ndarray, words: str, place: tuple[int, int], colour: tuple[int, int, int],
+          size: float = 0.4) -> None:
+    """Write a line into a BGR picture, with a dark edge; `place` is where it begins, at its foot, px."""
+    for shade, thick in (((0, 0, 0), 3), (colour, 1)):
+        cv2.putText(picture, words, place, cv2.FONT_HERSHEY_SIMPLEX, size, shade, thick, cv2.LINE_AA)
 
 
 def colour_map(values: np.ndarray, top: float = 1.0) -> np.ndarray:
