@@ -83,13 +83,13 @@ def listener() -> None:
 
 def environment(profile: bool) -> dict[str, str]:
     """Return this environment on this host only, with our profile or with Fast DDS as it comes."""
-    variables = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")
+    newer, older = "FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE"
     env = {k: v for k, v in os.environ.items()
-           if k not in (*variables, "FASTDDS_BUILTIN_TRANSPORTS")}
+           if k not in (newer, older, "FASTDDS_BUILTIN_TRANSPORTS")}
     env |= {"ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
             "ROS_DOMAIN_ID": str(random.SystemRandom().randrange(1, 100))}
     if profile:
-        env[variables[env.get("ROS_DISTRO") in OLDER]] = str(PROFILE)
+        env[older if env.get("ROS_DISTRO") in OLDER else newer] = str(PROFILE)
     return env
 
 

@@ -114,7 +114,7 @@ def test_our_annotations_are_foxgloves_on_the_wire(robot):
     """The hash is what a robot with Foxglove's own package reports."""
     kind = pytest.importorskip("foxglove_msgs.msg", reason="run `make setup`").ImageAnnotations
     if "metadata" not in kind.get_fields_and_field_types():
-        pytest.skip("this foxglove_msgs is Foxglove's own, of 3.3 or older")
+        pytest.skip("this foxglove_msgs is Foxglove's own, of 3.3.0 or older")
     publisher = robot.node.create_publisher(kind, "/annotations", 1)
     robot.until(lambda: robot.node.get_publishers_info_by_topic("/annotations"))
     (info,) = robot.node.get_publishers_info_by_topic("/annotations")

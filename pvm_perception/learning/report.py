@@ -104,7 +104,7 @@ def draw_peers(methods: dict[str, list[Result]], path: Path) -> None:
             curves = [metrics.success_curve(np.array(i)) for i in ious if i]
             if curves:
                 area = np.mean([metrics.success_auc(np.array(i)) for i in ious if i])
-                axis.plot(metrics.STEPS, np.mean(curves, axis=0), f"C{k}", lw=1.2 if k else 2.6,
+                axis.plot(metrics.STEPS, np.mean(curves, axis=0), color=f"C{k}", lw=1.2 if k else 2.6,
                           label=f"{name} {area:.2f} ({len(curves)} sequences)")
         axis.set(xlabel="overlap threshold", ylabel="share of frames", xlim=(0, 1), ylim=(0, 1),
                  title=f"{target}: success (AUC)")
@@ -154,10 +154,10 @@ def _columns(results: list[Result]) -> dict[str, str]:
     names = [s.frame for s in results[0].shots]
     bad = np.max([[1 - s.iou if s.present else max(s.score, 0.0) for s in r.shots]
                   for r in results], axis=0)
-    spread = np.linspace(0, len(names) - 1, SPREAD).round().astype(int)
+    spread = np.linspace(0, len(names) - 1, min(SPREAD, len(names))).round().astype(int)
     bad[spread] = -1.0  # shown anyway
     worst = [part[bad[part].argmax()] for part in np.array_split(np.arange(len(names)), WORST)
-             if len(part)]
+             if len(part) and bad[part].max() >= 0]
     return {names[k]: " (worst)" if k in worst else "" for k in sorted({*spread, *worst})}
 
 

@@ -24,7 +24,7 @@ def image_annotations(tracks: Iterable[Track], header: Any, width: int) -> Image
         The image's, px; lines and letters grow with it.
     """
     message = ImageAnnotations()
-    if hasattr(message, "timestamp"):  # not in foxglove_msgs 3.3 and older
+    if hasattr(message, "timestamp"):  # not in foxglove_msgs 3.3.0 and older
         message.timestamp = header.stamp
     black = Color(a=0.6)
     for t in tracks:
