@@ -42,9 +42,10 @@ def draw_box(picture: np.ndarray, box: tuple[float, float, float, float],
 
 def write(picture: np.ndarray, words: str, place: tuple[int, int], colour: tuple[int, int, int],
           size: float = 0.4) -> None:
-    """Write a line into a BGR picture, with a dark edge; `place` is where it begins, at its foot, px."""
-    for shade, thick in (((0, 0, 0), 3), (colour, 1)):
-        cv2.putText(picture, words, place, cv2.FONT_HERSHEY_SIMPLEX, size, shade, thick, cv2.LINE_AA)
+    """Write a line into a BGR picture, with a shadow; `place` is where it begins, at its foot, px."""
+    for shift, shade in ((1, (0, 0, 0)), (0, colour)):
+        cv2.putText(picture, words, (place[0] + shift, place[1] + shift), cv2.FONT_HERSHEY_SIMPLEX,
+                    size, shade, 1, cv2.LINE_AA)
 
 
 def colour_map(values: np.ndarray, top: float = 1.0) -> np.ndarray:
