@@ -36,6 +36,7 @@ train: setup  ## go on from the shipped model
 
 bench: setup
 	.venv/bin/python benchmarks/frame_time.py
+	.venv/bin/python benchmarks/transport.py
 
 lint: setup
 	.venv/bin/ruff check .

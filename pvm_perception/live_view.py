@@ -15,7 +15,7 @@ import numpy as np
 from pvm_perception.api import Tracker
 from pvm_perception.errors import PvmError
 from pvm_perception.types import Box, Frame, Track
-from pvm_perception.vision.draw import COLOURS, mosaic
+from pvm_perception.vision.draw import colour_of, mosaic
 
 NEEDS = "rerun-sdk~=0.41.0"  # as requirements/watch.txt pins and setup.py's extra asks
 HOST = "127.0.0.1"  # a camera's pictures are nobody else's business: other machines come by ssh
@@ -189,7 +189,7 @@ class LiveView:
 
 def _colour(target: str) -> tuple[int, int, int]:
     """Return a target's colour, RGB."""
-    return COLOURS.get(target, (0, 200, 255))[::-1]
+    return colour_of(target)[::-1]
 
 
 def _check_writable(path: Path) -> None:

@@ -27,6 +27,8 @@ if [ -n "${ROS_DISTRO:-}" ] && "$PYTHON" -c 'import rclpy' 2>/dev/null; then
         fail "vision_msgs is missing (apt install ros-$ROS_DISTRO-vision-msgs)"
     "$PYTHON" -c 'import nav2_msgs.msg' 2>/dev/null ||
         echo "setup: no nav2_msgs; stop_sign_guard needs it (apt install ros-$ROS_DISTRO-nav2-msgs)"
+    "$PYTHON" -c 'import foxglove_msgs.msg' 2>/dev/null ||
+        echo "setup: no foxglove_msgs; ~/annotations needs it (apt install ros-$ROS_DISTRO-foxglove-msgs)"
     "$PYTHON" -m venv --system-site-packages "$VENV"
     # ROS 2 was built against the system's NumPy: keep it and the system's OpenCV, where they are
     mkdir -p build
@@ -53,7 +55,7 @@ done
 "$VENV/bin/python" -m pip install -q --disable-pip-version-check \
     -r requirements/run.txt -r requirements/ros.txt -r requirements/dev.txt
 link
-for package in vision_msgs nav2_msgs; do
+for package in vision_msgs nav2_msgs foxglove_msgs; do
     echo "setup: building $package"
     "$VENV/bin/python" scripts/build_messages.py interfaces/$package build/$package
 done

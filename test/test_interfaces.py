@@ -3,6 +3,7 @@
 After a change that is meant: PVM_WRITE_INTERFACES=1 .venv/bin/python -m pytest test/test_interfaces.py
 """
 
+import importlib.util
 import json
 import os
 
@@ -87,14 +88,13 @@ def look(robot, command):
         end_node(process)
 
 
+def has(package):
+    return importlib.util.find_spec(package) is not None
+
+
 @pytest.mark.parametrize("command", NAMES)
 def test_the_interface_is_the_committed_one(robot, command):
-    try:
-        import nav2_msgs.msg  # noqa: F401
-    except ImportError:
-        nav2 = False
-    else:
-        nav2 = True
+    nav2 = has("nav2_msgs")
     if command == "guard" and not nav2:
         pytest.skip("no nav2_msgs here; run `make setup`")
     committed = json.loads(FILE.read_text()) if FILE.exists() else {}
@@ -105,4 +105,19 @@ def test_the_interface_is_the_committed_one(robot, command):
     wanted = committed[command]
     if not nav2:
         wanted["subscriptions"] = [t for t in wanted["subscriptions"] if t["name"] != "speed_limit"]
+    if not has("foxglove_msgs"):
+        wanted["publishers"] = [t for t in wanted["publishers"] if t["name"] != "~/annotations"]
     assert seen == wanted
+
+
+def test_our_annotations_are_foxgloves_on_the_wire(robot):
+    """The hash is what a robot with Foxglove's own package reports."""
+    kind = pytest.importorskip("foxglove_msgs.msg", reason="run `make setup`").ImageAnnotations
+    if "metadata" not in kind.get_fields_and_field_types():
+        pytest.skip("this foxglove_msgs is Foxglove's own, of 3.3.0 or older")
+    publisher = robot.node.create_publisher(kind, "/annotations", 1)
+    robot.until(lambda: robot.node.get_publishers_info_by_topic("/annotations"))
+    (info,) = robot.node.get_publishers_info_by_topic("/annotations")
+    robot.node.destroy_publisher(publisher)
+    assert str(info.topic_type_hash) == (
+        "RIHS01_bc4e578b1ef80953415d6f966a4cab305c8a44c8b64fc405312b6f06a08fc45e")

@@ -62,14 +62,20 @@ def test_foxglove_places_each_panel_once():
 
 
 def test_foxglove_pictures_and_diagnostics_are_our_topics():
-    pictures = set()
+    pictures, drawn = set(), {}
     for panel, settings in FOXGLOVE["configById"].items():
         if panel.startswith("Image!"):
-            pictures.add(settings["imageMode"]["imageTopic"])
+            topic = settings["imageMode"]["imageTopic"]
+            pictures.add(topic)
+            drawn |= {name: topic for name, how in settings["imageMode"].get("annotations", {}).items()
+                      if how["visible"]}
         if panel.startswith("Diagnostic"):
             assert PUBLISHED[settings["topicToRender"]]["type"] == "diagnostic_msgs/msg/DiagnosticArray"
-    assert pictures == PICTURES
-    assert {PUBLISHED[p]["type"] for p in pictures} == {"sensor_msgs/msg/Image"}
+    # the boxes are drawn over the camera's own picture, so nobody needs the one with boxes in it
+    assert pictures == PICTURES - {"/pvm_tracker/debug_image"} | {CAMERA}
+    assert {PUBLISHED[p]["type"] for p in pictures - {CAMERA}} == {"sensor_msgs/msg/Image"}
+    assert drawn == {"/pvm_tracker/annotations": CAMERA}
+    assert PUBLISHED["/pvm_tracker/annotations"]["type"] == "foxglove_msgs/msg/ImageAnnotations"
 
 
 def field_type(message, path):

@@ -10,11 +10,15 @@ import pytest
 
 from pvm_perception.errors import PvmError
 from pvm_perception.learning.colour_detector import ColourDetector
+from pvm_perception.learning.constant_velocity import forecaster
+from pvm_perception.learning.evaluate import measure_sequence
 from pvm_perception.learning.metrics import overlap
 from pvm_perception.learning.peer_process import HOW, PeerProcess
 from pvm_perception.learning.peers import PEERS, _inside, run_peer
+from pvm_perception.learning.report import HEAD, MARGIN, THUMB, draw_sheet
 from pvm_perception.streams.groundtruth import write_groundtruth
-from pvm_perception.types import TARGETS, Box
+from pvm_perception.types import TARGETS, Box, Track
+from pvm_perception.vision.draw import WHITE
 
 BGR = {"green_ball": (40, 190, 60), "stop_sign": (40, 30, 200)}
 
@@ -74,7 +78,7 @@ def test_a_peer_finds_what_moves(moving, name, least, target):
     assert row["frames"] == 20 and row["with_target"] == 18
     assert row["auc"] > least
     assert row["false_alarms"] == 0
-    assert 0 < row["ms_per_frame"] < 500
+    assert row["ms_per_frame"] > 0
 
 
 def test_nothing_scores_nothing_and_the_centre_box_is_always_there(moving):
@@ -92,6 +96,41 @@ def test_who_is_given_a_box_starts_with_it_and_gets_no_other(moving, name):
     assert [s.score >= 0 for s in shots[:3]] == [False, False, True]
     assert shots[2].iou == pytest.approx(1)
     assert run_peer(peer(name), folder, ["green_ball"]) == []  # it never comes: nothing to give
+
+
+def oracle(frame):
+    """Answer with the truth."""
+    return [Track(b.target, b.x, b.y, b.w, b.h, 1.0, 0) for b in frame.boxes], 0.001
+
+
+def test_a_forecast_makes_up_for_coming_late(moving):
+    """A perfect detector: late, its boxes lie behind; forecast, they don't, but where it turns."""
+    folder = moving["green_ball"]
+    late, = measure_sequence(folder, ["green_ball"], oracle)
+    ahead, = measure_sequence(folder, ["green_ball"], oracle, forecast=forecaster())
+    assert late.row()["auc"] == ahead.row()["auc"] == pytest.approx(0.995, abs=0.01)
+    assert late.row()["late_auc"] == late.row()["streaming_auc"] == ahead.row()["late_auc"]
+    assert ahead.row()["streaming_auc"] > ahead.row()["late_auc"] + 0.05
+    steady = [s.iou for s in ahead.ahead if s.frame in ("09.png", "18.png")]
+    assert min(steady) > 0.95
+    peers = run_peer(PEERS["HSV + Kalman"], folder, ["green_ball"])[0].row()
+    assert peers["streaming_auc"] > peers["late_auc"]
+
+
+@pytest.mark.parametrize("scale", [1, 4])
+def test_a_forecast_goes_on_through_a_gap_and_then_ends(scale):
+    forecast = forecaster()
+    answers = []
+    for k in range(20):
+        seen = [Track("green_ball", scale * 5.0 * k, 10.0 * scale, scale * 20.0, scale * 22.0, 0.9, 0),
+                Track("green_ball", 0.0, 0.0, 9.0, 9.0, 0.1, 0)]  # a worse one, which does not count
+        answers.append(forecast(seen if k < 10 else []))
+    assert [len(a) for a in answers] == [1] * 15 + [0] * 5
+    for k in (7, 9, 14):
+        (t,) = answers[k]
+        assert t.target == "green_ball"
+        assert np.array([t.x, t.y, t.w, t.h]) / scale == pytest.approx([5 * (k + 1), 10, 20, 22], abs=1)
+    assert forecast([Track("stop_sign", 0.0, 0.0, 9.0, 9.0, 1.0, 0)])[0].target == "stop_sign"
 
 
 def test_stills_carry_nothing_on(moving, tmp_path):
@@ -118,7 +157,7 @@ def test_the_colour_detector_minds_shape_and_bridges_a_gap():
     assert detector.update(picture("green_ball", 60, 60)[0])
     blank = np.full((120, 160, 3), 120, np.uint8)
     answers = [detector.update(blank) for _ in range(8)]
-    assert [bool(a) for a in answers] == [True] * detector.coast + [False] * 3
+    assert [bool(a) for a in answers] == [True] * detector.filter.coast + [False] * 3
     assert ColourDetector("cat").update(blank) == []
 
 
@@ -155,6 +194,44 @@ def test_a_detector_sees_a_drawn_stop_sign(name):
     assert method.update(np.full((240, 320, 3), 120, np.uint8)) == []
 
 
+def test_a_contact_sheet_shows_truth_boxes_and_what_was_missed(moving, tmp_path):
+    folder = moving["green_ball"]
+    right = measure_sequence(folder, ["green_ball"], oracle)
+    for k, shot in enumerate(right[0].shots):
+        if k in (4, 13):  # ours are the worst there
+            shot.iou, shot.box = 0.1, (0.0, 0.0, 20.0, 20.0)
+    methods = {"ours": right, "elsewhere": [], "nothing": run_peer(PEERS["nothing"], folder, TARGETS)}
+    draw_sheet(methods, folder, tmp_path / "sheet.png")
+    sheet = cv2.imread(str(tmp_path / "sheet.png"))
+    columns = [0, 4, 5, 10, 13, 14, 19]  # evenly spread, and the worst of each half
+    assert sheet.shape == (HEAD + 2 * THUMB[1], MARGIN + len(columns) * THUMB[0], 3)
+    ours, theirs = np.array([180, 119, 31]), np.array([44, 160, 44])  # blue, green: first and third
+    for k, index in enumerate(columns):
+        x = MARGIN + k * THUMB[0]
+        cells = [sheet[HEAD + row * THUMB[1]:][:THUMB[1], x:x + THUMB[0]] for row in (0, 1)]
+        _, box = picture("green_ball", 40 + 4 * index, 45 + 2 * (index % 10))
+        left, top = round(1.5 * box.x), round(1.5 * (box.y + box.h / 2))  # 160 px wide, shown as 240
+        if index == 0:  # nothing there, nothing said
+            assert not any((np.abs(c - WHITE).max(2) < 30).any() for c in cells)
+            continue
+        found = cells[0][top, left]
+        assert (found == (255 if index in (4, 13) else ours)).all()
+        if index in (4, 13):
+            assert (cells[0][20, 30] == ours).all()  # the box in the wrong place
+        assert (cells[1][top, left] == 255).all()
+        assert (np.abs(cells[1][-20:, :80] - theirs).max(2) < 30).any()  # "missed"
+
+
+def test_a_contact_sheet_of_few_frames_shows_each_once(moving, tmp_path):
+    folder = moving["green_ball"]
+    for count in (1, 3, 6):
+        results = measure_sequence(folder, ["green_ball"], oracle)
+        results[0].shots = results[0].shots[-count:]
+        draw_sheet({"ours": results}, folder, tmp_path / "sheet.png")
+        sheet = cv2.imread(str(tmp_path / "sheet.png"))
+        assert sheet.shape == (HEAD + THUMB[1], MARGIN + count * THUMB[0], 3)
+
+
 def test_the_command_line_compares(command_line, simulated, tmp_path):
     scene = tmp_path / "scene"
     shutil.copytree(simulated, scene)
@@ -172,5 +249,8 @@ def test_the_command_line_compares(command_line, simulated, tmp_path):
     assert {r["method"] for r in table if r["given_first_box"] == "1"} == {
         n for n in ready if PEERS[n].given}
     assert (tmp_path / "peers.png").stat().st_size > 10_000
+    ran = {r["method"] for r in table if r["sequence"] == "scene"}
+    sheet = cv2.imread(str(tmp_path / "sheets" / "scene.jpg"))
+    assert sheet.shape[0] == HEAD + len(ran) * THUMB[1]
     left = [n for n in PEERS if n not in ready]
     assert ("left out: " + ", ".join(left) in process.stdout) == bool(left)

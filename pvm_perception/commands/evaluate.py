@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-report", action="store_true", help="leave the pictures out")
     parser.add_argument("--peers", action="store_true",
                         help="also run what a user would pick instead, on the same frames: "
-                        "peers.csv, peers.png")
+                        "peers.csv, peers.png, and a contact sheet of each sequence in sheets/")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -73,8 +73,7 @@ def run(args: argparse.Namespace) -> int:
     if not args.no_report:
         from pvm_perception.learning.report import draw_report
 
-        draw_report(results, {f.name: f for f in folders}, make_tracker,
-                    args.output / "report.png")
+        draw_report(results, {f.name: f for f in folders}, args.output / "report.png")
     print(f"results.json, results.csv{'' if args.no_report else ', report.png'} in {args.output}")
     if args.peers:
         _peers(args, folders, results)
@@ -113,10 +112,14 @@ def _peers(args: argparse.Namespace, folders: list[Path], ours: list[Result]) ->
     except OSError as error:
         raise PvmError(f"{args.output} cannot be written: {error.strerror}") from error
     if not args.no_report:
-        from pvm_perception.learning.report import draw_peers
+        from pvm_perception.learning.report import draw_peers, draw_sheet
 
         draw_peers(methods, args.output / "peers.png")
-    print(f"peers.csv{'' if args.no_report else ', peers.png'} in {args.output}")
+        sheets = args.output / "sheets"
+        sheets.mkdir(exist_ok=True)
+        for folder in folders:
+            draw_sheet(methods, folder, sheets / f"{folder.name}.jpg")
+    print(f"peers.csv{'' if args.no_report else ', peers.png, sheets/'} in {args.output}")
     if len(ready) < len(PEERS):
         print(f"left out: {', '.join(n for n in PEERS if n not in ready)}; {HOW}")
 
@@ -129,10 +132,11 @@ def _print_peers(methods: dict[str, list[Result]], means: dict[str, dict[str, di
 
     names = sorted(set(groups.values()))
     names = names if len(names) > 1 else []
-    columns = ("auc", "lt_f", "presence_f1", "false_alarms", "ms_per_frame")
+    columns = ("auc", "late_auc", "streaming_auc", "lt_f", "presence_f1", "false_alarms",
+               "ms_per_frame")
     print(f"{'method':15}{'target':11}{'sequences':>9}"
-          + "".join(f"{s:>9}" for s in ("AUC", "ours", *(n[:8] for n in names), "LT-F", "pres.F1",
-                                        "alarms", "ms")))
+          + "".join(f"{s:>9}" for s in ("AUC", "ours", *(n[:8] for n in names), "late", "stream",
+                                        "LT-F", "pres.F1", "alarms", "ms")))
     for target in dict.fromkeys(r.target for results in methods.values() for r in results):
         for name, results in methods.items():
             mean = means[name].get(target)
@@ -151,6 +155,8 @@ def _print_peers(methods: dict[str, list[Result]], means: dict[str, dict[str, di
           f"ours: the AUC of {OURS} on the sequences that the method ran on\n"
           "*: given the true box on the first frame with the target; not run on stills, nor on "
           "sequences without the target\n"
+          "late: the AUC of each frame's boxes against the truth one frame later; stream: of the boxes "
+          f"forecast for that moment, by {OURS} itself, else by a constant-velocity Kalman filter\n"
           f"ms: one thread; {OURS}, NanoDet and CenterNet find both targets in it, the others one")
 
 

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from pvm_perception.learning.constant_velocity import ConstantVelocity, Rect
 from pvm_perception.types import Track
-
-Rect = tuple[float, float, float, float]  # x, y, w, h; source px
 
 
 @dataclass(frozen=True)
@@ -47,17 +46,14 @@ COLOURS = {
 class ColourDetector:
     """The tutorial's way: HSV threshold, opening and closing, the largest contour of the right shape.
 
-    A constant-velocity Kalman filter on x, y, w, h smooths the box, and carries it through `coast`
-    frames without one.
+    A constant-velocity Kalman filter smooths the box, and carries it through frames without one.
     """
 
     least = 60.0  # px, area of a contour
-    coast = 5  # frames
 
     def __init__(self, target: str) -> None:
         self.target, self.colour = target, COLOURS.get(target)
-        self.filter: cv2.KalmanFilter | None = None
-        self.gap = 0
+        self.filter = ConstantVelocity()
 
     def detect(self, image: np.ndarray) -> Rect | None:
         """Return the largest box of the right colour and shape."""
@@ -75,30 +71,6 @@ class ColourDetector:
         return cv2.boundingRect(max(good, key=cv2.contourArea)) if good else None
 
     def update(self, image: np.ndarray) -> list[Track]:
-        box = self.detect(image)
-        self.gap = 0 if box else self.gap + 1
-        if self.gap > self.coast:
-            self.filter = None
-        if self.filter is None:
-            if box is None:
-                return []
-            self.filter = _constant_velocity(box)
-        state = self.filter.predict()
-        if box is not None:
-            state = self.filter.correct(np.array(box, np.float32)[:, None])
-        x, y, w, h = map(float, state[:4, 0])
-        if min(w, h) < 1:
-            return []
-        return [Track(self.target, x, y, w, h, 1.0 - self.gap / (self.coast + 1), 0)]
-
-
-def _constant_velocity(box: Rect) -> cv2.KalmanFilter:
-    """Return a Kalman filter over x, y, w, h and their speeds (px, px a frame) that starts at `box`."""
-    kalman = cv2.KalmanFilter(8, 4)
-    kalman.transitionMatrix = np.eye(8, dtype=np.float32) + np.eye(8, k=4, dtype=np.float32)
-    kalman.measurementMatrix = np.eye(4, 8, dtype=np.float32)
-    kalman.processNoiseCov = np.diag([4, 4, 4, 4, 4, 4, 1, 1]).astype(np.float32)
-    kalman.measurementNoiseCov = 4 * np.eye(4, dtype=np.float32)
-    kalman.errorCovPost = np.diag([4] * 4 + [400] * 4).astype(np.float32)
-    kalman.statePost = np.array([*box, 0, 0, 0, 0], np.float32)[:, None]
-    return kalman
+        box = self.filter.update(self.detect(image))
+        sure = 1.0 - self.filter.gap / (self.filter.coast + 1)
+        return [Track(self.target, *box, sure, 0)] if box else []

@@ -28,6 +28,7 @@ class Shot:
     present: bool
     error: float  # centre distance, px at REFERENCE_WIDTH; inf without a box
     relative_error: float  # centre distance in units of the labelled box
+    box: tuple[float, float, float, float] | None = None  # x, y, w, h; source px
 
 
 @dataclass
@@ -108,7 +109,8 @@ def shot(frame: Frame, target: str, tracks: Iterable[Track]) -> Shot:
         error = float(np.hypot(dx, dy)) * REFERENCE_WIDTH / frame.image.shape[1]
         relative = float(np.hypot(dx / max(b.w, 1e-6), dy / max(b.h, 1e-6)))
         best = (max(best[0], iou), min(best[1], error), min(best[2], relative))
-    return Shot(frame.name, best[0], mine.score, bool(truth), best[1], best[2])
+    return Shot(frame.name, best[0], mine.score, bool(truth), best[1], best[2],
+                (mine.x, mine.y, mine.w, mine.h))
 
 
 def evaluate_sequence(folder: Path, make_tracker: Callable[[], object],

@@ -19,12 +19,11 @@ import numpy as np
 
 from pvm_perception.errors import PvmError
 from pvm_perception.learning.colour_detector import ColourDetector
+from pvm_perception.learning.constant_velocity import Rect, forecaster
 from pvm_perception.learning.evaluate import Result, is_stills, measure_sequence, timed
 from pvm_perception.learning.peer_process import PeerProcess, python_with_coco, python_with_contrib
 from pvm_perception.streams.files import FolderStream
 from pvm_perception.types import Frame, Track
-
-Rect = tuple[float, float, float, float]  # x, y, w, h; source px
 
 
 class Method(Protocol):
@@ -205,6 +204,8 @@ def run_peer(peer: Peer, folder: Path, targets: Iterable[str],
              progress: Callable[[], None] = lambda: None) -> list[Result]:
     """Run a peer over a sequence; return a result for each labelled target.
 
+    Its forecast is that of a constant-velocity Kalman filter over its boxes.
+
     A peer that is given the first true box has none for stills, nor where the target never comes:
     no result then. Frames before that box count as frames without an answer.
     """
@@ -217,7 +218,7 @@ def run_peer(peer: Peer, folder: Path, targets: Iterable[str],
         labelled = tuple(t for t in labelled if t in seen and not is_stills(folder))
     results = []
     for group in [labelled] if peer.one_pass and labelled else [(t,) for t in labelled]:
-        results += measure_sequence(folder, group, _step(peer, folder, group), progress)
+        results += measure_sequence(folder, group, _step(peer, folder, group), progress, forecaster())
     return results
 
 

@@ -1,4 +1,4 @@
-"""An evaluation as a picture: success curves, and the best and worst frames of each sequence."""
+"""An evaluation as pictures: success curves, best and worst frames, contact sheets of all methods."""
 
 from __future__ import annotations
 
@@ -9,16 +9,21 @@ import cv2
 import numpy as np
 
 from pvm_perception.learning import metrics
-from pvm_perception.learning.evaluate import Result, said
+from pvm_perception.learning.evaluate import Result, Shot, said
 from pvm_perception.streams.files import FolderStream
-from pvm_perception.vision.draw import draw_tracks
+from pvm_perception.types import Frame
+from pvm_perception.vision.draw import WHITE, colour_of, draw_box, write
 
 SHOWN = 3  # best and worst frames per sequence
+SPREAD, WORST = 5, 2  # frames of a contact sheet: evenly spread; of the rest, the worst of each half
 THUMB = (240, 180)  # px
+MARGIN, HEAD = 150, 20  # px; of a contact sheet, for the methods' names and the frames'
+BACKGROUND = 32  # grey
+
+Colour = tuple[int, int, int]  # BGR
 
 
-def draw_report(results: Iterable[Result], folders: dict[str, Path], make_tracker: object,
-                path: Path) -> None:
+def draw_report(results: Iterable[Result], folders: dict[str, Path], path: Path) -> None:
     """Write curves and a contact sheet as one PNG.
 
     Parameters
@@ -27,8 +32,6 @@ def draw_report(results: Iterable[Result], folders: dict[str, Path], make_tracke
         From `evaluate_sequence`.
     folders
         Where each sequence lies, by name.
-    make_tracker
-        Returns a new tracker, for the boxes on the frames that are shown.
     """
     import matplotlib
 
@@ -63,10 +66,12 @@ def draw_report(results: Iterable[Result], folders: dict[str, Path], make_tracke
     for i, r in enumerate(results):
         order = sorted((s for s in r.shots if s.present), key=lambda s: s.iou)
         chosen = [*order[::-1][:SHOWN], *order[:SHOWN]]
-        pictures = _pictures(folders[r.sequence], make_tracker, {s.frame for s in chosen})
+        frames = _frames(folders[r.sequence], {s.frame for s in chosen})
+        shots = _by_frame(o for o in everything if o.sequence == r.sequence)
         for k, s in enumerate(chosen):
             axis = figure.add_subplot(grid[i + 1, k])
-            axis.imshow(pictures[s.frame][..., ::-1])
+            marks = [(shot, colour_of(target)) for target, shot in shots[s.frame]]
+            axis.imshow(_thumb(frames[s.frame], marks)[..., ::-1])
             axis.set_title(f"{'best' if k < SHOWN else 'worst'} {s.frame} IoU {s.iou:.2f}",
                            fontsize=7)
             axis.axis("off")
@@ -99,7 +104,7 @@ def draw_peers(methods: dict[str, list[Result]], path: Path) -> None:
             curves = [metrics.success_curve(np.array(i)) for i in ious if i]
             if curves:
                 area = np.mean([metrics.success_auc(np.array(i)) for i in ious if i])
-                axis.plot(metrics.STEPS, np.mean(curves, axis=0), lw=1.2 if k else 2.6,
+                axis.plot(metrics.STEPS, np.mean(curves, axis=0), color=f"C{k}", lw=1.2 if k else 2.6,
                           label=f"{name} {area:.2f} ({len(curves)} sequences)")
         axis.set(xlabel="overlap threshold", ylabel="share of frames", xlim=(0, 1), ylim=(0, 1),
                  title=f"{target}: success (AUC)")
@@ -109,17 +114,97 @@ def draw_peers(methods: dict[str, list[Result]], path: Path) -> None:
     plt.close(figure)
 
 
-def _pictures(folder: Path, make_tracker: object, wanted: set[str]) -> dict[str, np.ndarray]:
-    """Track the sequence again and return the wanted frames with boxes, as thumbnails."""
-    tracker, found = make_tracker(), {}
-    stills = folder.name.endswith("_stills")
-    for frame in FolderStream(folder):
-        if frame.boxes is None:
-            continue
-        tracks = tracker.look(frame.image) if stills else tracker.update(frame.image, frame.stamp)
-        if frame.name in wanted:
-            picture = draw_tracks(frame.image, tracks, frame.boxes)
-            scale = min(THUMB[0] / picture.shape[1], THUMB[1] / picture.shape[0])
-            found[frame.name] = cv2.resize(picture, None, fx=scale, fy=scale,
-                                           interpolation=cv2.INTER_AREA)
-    return found
+def draw_sheet(methods: dict[str, list[Result]], folder: Path, path: Path) -> None:
+    """Write a contact sheet of one sequence: methods below each other, frames side by side.
+
+    Evenly spread frames, and those on which the first method is worst; the truth in white, each
+    method's best box of each target in its colour, with its overlap.
+
+    Parameters
+    ----------
+    methods
+        Results by the method's name, in the order and so in the colours of `draw_peers`; one that
+        did not run on this sequence has no row.
+    folder
+        Where the sequence lies.
+    """
+    from matplotlib.colors import to_rgb
+
+    colours = {name: tuple(round(255 * v) for v in to_rgb(f"C{k}")[::-1])
+               for k, name in enumerate(methods)}
+    mine = {name: [r for r in results if r.sequence == folder.name]
+            for name, results in methods.items()}
+    mine = {name: results for name, results in mine.items() if results}
+    columns = _columns(next(iter(mine.values())))
+    frames = _frames(folder, set(columns))
+    head = np.full((HEAD, MARGIN + THUMB[0] * len(columns), 3), BACKGROUND, np.uint8)
+    for k, (name, why) in enumerate(columns.items()):
+        write(head, name + why, (MARGIN + k * THUMB[0] + 4, HEAD - 6), WHITE)
+    rows = [head]
+    for name, results in mine.items():
+        shots = _by_frame(results)
+        rows.append(np.hstack([_name(name, results, colours[name]), *(
+            _filled(_thumb(frames[f], [(shot, colours[name]) for _, shot in shots[f]]))
+            for f in columns)]))
+    cv2.imwrite(str(path), np.vstack(rows))
+
+
+def _columns(results: list[Result]) -> dict[str, str]:
+    """Return the frames of a contact sheet in their order, and what to add to the worst ones' names."""
+    names = [s.frame for s in results[0].shots]
+    bad = np.max([[1 - s.iou if s.present else max(s.score, 0.0) for s in r.shots]
+                  for r in results], axis=0)
+    spread = np.linspace(0, len(names) - 1, min(SPREAD, len(names))).round().astype(int)
+    bad[spread] = -1.0  # shown anyway
+    worst = [part[bad[part].argmax()] for part in np.array_split(np.arange(len(names)), WORST)
+             if len(part) and bad[part].max() >= 0]
+    return {names[k]: " (worst)" if k in worst else "" for k in sorted({*spread, *worst})}
+
+
+def _by_frame(results: Iterable[Result]) -> dict[str, list[tuple[str, Shot]]]:
+    """Return by frame each target and what was said of it."""
+    shots: dict[str, list[tuple[str, Shot]]] = {}
+    for r in results:
+        for s in r.shots:
+            shots.setdefault(s.frame, []).append((r.target, s))
+    return shots
+
+
+def _frames(folder: Path, wanted: set[str]) -> dict[str, Frame]:
+    """Return the wanted frames of a sequence by name."""
+    stream = FolderStream(folder)
+    stream.paths = [p for p in stream.paths if p.name in wanted]
+    return {frame.name: frame for frame in stream}
+
+
+def _name(name: str, results: list[Result], colour: Colour) -> np.ndarray:
+    """Return the margin of a method's row: its name, and its AUC where there is a target."""
+    margin = np.full((THUMB[1], MARGIN, 3), BACKGROUND, np.uint8)
+    write(margin, name, (8, 24), colour, 0.5)
+    for k, r in enumerate(r for r in results if any(s.present for s in r.shots)):
+        write(margin, f"{r.target} {r.row()['auc']:.2f}", (8, 48 + 20 * k), WHITE)
+    return margin
+
+
+def _thumb(frame: Frame, marks: Iterable[tuple[Shot, Colour]]) -> np.ndarray:
+    """Return a frame, within THUMB, with the truth and boxes; what is missed, in words."""
+    height, width = frame.image.shape[:2]
+    scale = min(THUMB[0] / width, THUMB[1] / height)
+    picture = cv2.resize(frame.image, (round(width * scale), round(height * scale)),
+                         interpolation=cv2.INTER_AREA)
+    for b in frame.boxes:
+        draw_box(picture, tuple(scale * v for v in (b.x, b.y, b.w, b.h)), WHITE)
+    for shot, colour in marks:
+        if shot.box:
+            draw_box(picture, tuple(scale * v for v in shot.box), colour,
+                     f"{shot.iou:.2f}" if shot.present else "false alarm")
+        elif shot.present:
+            write(picture, "missed", (4, picture.shape[0] - 8), colour)
+    return picture
+
+
+def _filled(picture: np.ndarray) -> np.ndarray:
+    """Return a picture filled up to THUMB, so that those of all shapes stand in rows."""
+    height, width = picture.shape[:2]
+    return cv2.copyMakeBorder(picture, 0, THUMB[1] - height, 0, THUMB[0] - width,
+                              cv2.BORDER_CONSTANT, value=[BACKGROUND] * 3)

@@ -31,6 +31,11 @@ from pvm_perception.vision.draw import colour_map, draw_tracks
 from pvm_perception.vision.image_codec import decode_compressed, decode_image, fill_image
 from pvm_perception.vision.tracker import TrackerSettings
 
+try:
+    from pvm_perception.ros.annotations import ImageAnnotations, image_annotations
+except ImportError:  # boxes for Foxglove are nothing that a robot must have
+    ImageAnnotations = None
+
 LONGEST_FORECAST = 10.0  # frames; beyond that a moving box is a guess
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 OK, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
@@ -130,8 +135,13 @@ class TrackerNode(LifecycleNode):
         self.get_logger().info(f"{info['network']} network, {info['weights']} weights from "
                                f"{info['model']} on {info['device']}")
         self.detections = self._publisher(Detection2DArray, "detections", 5)
-        self.pictures = {name: self._publisher(Image, f"~/{name}", 1)
-                         for name in ("debug_image", "heatmap", "prediction", "surprise")}
+        self.views = {name: self._publisher(Image, f"~/{name}", 1)
+                      for name in ("debug_image", "heatmap", "prediction", "surprise")}
+        if ImageAnnotations is not None:
+            self.views["annotations"] = self._publisher(ImageAnnotations, "~/annotations", 5)
+        else:
+            self.get_logger().info("no foxglove_msgs, so no ~/annotations: apt install "
+                                   "ros-$ROS_DISTRO-foxglove-msgs", once=True)
         self.vision_info = self._publisher(VisionInfo, "vision_info", LATCHED)
         self.label_info = self._publisher(LabelInfo, "label_info", LATCHED)
         self.status = self._publisher(DiagnosticArray, "/diagnostics", 10)
@@ -262,8 +272,12 @@ class TrackerNode(LifecycleNode):
             surprise = self.tracker.surprise()
             self.health.processed(time.monotonic() - begin, max(now - stamp, 0.0) if stamp else 0.0,
                                   float(surprise.mean()))
-            for name, publisher in self.pictures.items():
-                if publisher.get_subscription_count():
+            for name, publisher in self.views.items():
+                if not publisher.get_subscription_count():
+                    continue
+                if name == "annotations":
+                    publisher.publish(image_annotations(tracks, header, image.shape[1]))
+                else:
                     pixels, encoding = self._picture(name, image, tracks, surprise)
                     publisher.publish(fill_image(Image(), pixels, encoding, header))
 
