@@ -24,6 +24,7 @@ from pvm_perception.core.model_file import load_model
 from pvm_perception.learning.validate import validate
 from pvm_perception.streams.scenes.light import Camera, Light
 from pvm_perception.streams.scenes.scene import EVERY_CAST, Scene
+from pvm_perception.streams.simulated import Clip
 
 FRAMES = 24
 SEED = 424_242
@@ -44,16 +45,16 @@ def conditions(scene: Scene, rng: np.random.Generator, hard: bool) -> None:
     scene.shutter = 0.8 if hard else 0.0
 
 
-def clips(config: HierarchyConfig, count: int, hard: bool) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Render scenes: images (T, H, W, 3) and truth (T, M, 6) each."""
+def clips(config: HierarchyConfig, count: int, hard: bool) -> list[Clip]:
+    """Render scenes."""
     result = []
     for n in range(count):
         cast = EVERY_CAST[n % len(EVERY_CAST)]
         scene = Scene(np.random.default_rng((SEED, n)), FRAMES, (config.height, config.width), None,
                       cast=cast, calm=0.5, sizes=(0.08, 0.5), hardest=0.3)
         conditions(scene, np.random.default_rng((SEED, n, 1)), hard)
-        images, truth = zip(*(scene.render(k) for k in range(FRAMES)), strict=True)
-        result.append((np.stack(images), np.stack(truth)))
+        parts = zip(*((*scene.render(k), scene.motion(k)) for k in range(FRAMES)), strict=True)
+        result.append(Clip(*map(np.stack, parts)))
     return result
 
 

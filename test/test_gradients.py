@@ -6,7 +6,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from pvm_perception.core.config import HierarchyConfig, Layer, Learning, Link, Readout
+from pvm_perception.core.config import MOTION, HierarchyConfig, Layer, Learning, Link, Readout
 from pvm_perception.core.hierarchy import Hierarchy
 
 
@@ -24,6 +24,11 @@ def small(shared=True, activation="tanh", output="linear", schedule="sweep", rea
                                              box_weight=0.8))
 
 
+def with_own_motion(config):
+    links = (*config.links, *(Link(MOTION, layer.name, gain=0.7) for layer in config.layers))
+    return dataclasses.replace(config, links=links)
+
+
 VARIANTS = [
     small(), small(shared=False), small(output="activation"), small(output="change"),
     small(False, "polynomial", "activation", "parallel", "heatmap"),
@@ -33,7 +38,10 @@ VARIANTS = [
     dataclasses.replace(small(activation="leaky", output="change"), normalise=True),
     dataclasses.replace(small(), readout=Readout("box", 7, cells="L2", mixing=6, shape="square")),
     dataclasses.replace(small(), readout=Readout("box", 7, memory=1)),
+    with_own_motion(small()), with_own_motion(small(shared=False)),
+    with_own_motion(dataclasses.replace(small(activation="leaky"), normalise=True)),
 ]
+MOTION_OF = np.random.default_rng(3).uniform(-0.04, 0.04, (4, 2, 4)).astype(np.float32)
 BOXES = np.full((2, 2, 6), -1, np.float32)
 BOXES[0, 0] = [0, 3, 4, 6, 5, 1]
 BOXES[1, 0] = [1, 7, 2, 9, 12, 1]
@@ -69,12 +77,12 @@ def test_readout_gradients_reach_every_weight_of_this_frame(config):
     rng = np.random.default_rng(1)
     network = Hierarchy(config, 2, seed=6)
     images = frames(3, rng)
-    for image in images[:2]:
-        network.step(image)
+    for image, motion in zip(images[:2], MOTION_OF[:2], strict=True):
+        network.step(image, motion)
     before = clone(network)
 
     def loss(net):
-        out = net.step(images[2])
+        out = net.step(images[2], MOTION_OF[2])
         losses = net.readout.backward(net._part("readout"), out, BOXES)[2]
         if config.readout.kind == "heatmap":  # the reported loss is of the mean map; learn per unit
             heat = net.readout.truth(BOXES).reshape(2, -1, 2)
@@ -85,7 +93,7 @@ def test_readout_gradients_reach_every_weight_of_this_frame(config):
         return (config.learning.presence_weight * losses["presence"]
                 + config.learning.box_weight * losses["box"])
 
-    out = network.step(images[2])
+    out = network.step(images[2], MOTION_OF[2])
     grads, errors, _ = network.readout.backward(network._part("readout"), out, BOXES)
     dz = network._credit(errors)
     found = {f"readout.{k}": g for k, g in grads.items()}
@@ -108,14 +116,14 @@ def test_prediction_gradients_are_those_of_the_next_frames_error(config):
     rng = np.random.default_rng(2)
     network = Hierarchy(config, 2, seed=4)
     images = frames(4, rng)
-    for image in images[:2]:
-        network.step(image)
+    for image, motion in zip(images[:2], MOTION_OF[:2], strict=True):
+        network.step(image, motion)
     for encoder in network.encoders:
         before = clone(network)
 
         def loss(net, name=encoder.layer.name):
             """The layer's forecast against the signal that the unperturbed network sees next."""
-            net.step(images[2])
+            net.step(images[2], MOTION_OF[2])
             mine = next(e for e in net.encoders if e.layer.name == name)
             square = ((signal - mine.prediction) ** 2).mean(axis=(1, 2))
             if not config.shared:
@@ -123,8 +131,8 @@ def test_prediction_gradients_are_those_of_the_next_frames_error(config):
             return 0.5 * config.learning.prediction_weight * float(square.mean())
 
         real = clone(network)
-        real.step(images[2])
-        real.step(images[3])
+        real.step(images[2], MOTION_OF[2])
+        real.step(images[3], MOTION_OF[3])
         mine = next(e for e in real.encoders if e.layer.name == encoder.layer.name)
         signal = mine.signal.copy()
         found, _ = mine.gradients(real._part(mine.layer.name), real.known,
@@ -152,3 +160,33 @@ def test_credit_depth_bounds_how_far_the_readouts_error_descends():
     assert not np.allclose(sizes[0][1], sizes[1][1])
     assert not np.allclose(sizes[1][0], sizes[2][0])
     np.testing.assert_allclose(sizes[2][0], sizes[3][0], rtol=1e-4, atol=1e-7)
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_gradients_of_the_rows_that_hear_the_robots_motion(shared):
+    """Directions through all weights hardly notice four rows of many: here are these alone."""
+    rng = np.random.default_rng(7)
+    network = Hierarchy(with_own_motion(small(shared=shared)), 2, seed=4)
+    images = frames(3, rng)
+    network.step(images[0])
+    real = clone(network)
+    real.step(images[1], MOTION_OF[1])
+    real.step(images[2], MOTION_OF[2])
+    for k, encoder in enumerate(real.encoders):
+        name, (link, ear) = f"{encoder.layer.name}.w1", encoder.context[-1]
+        assert link.source == MOTION
+        assert ear.rows.stop == real.weights[name].shape[-2]  # they come last
+        found, _ = encoder.gradients(real._part(encoder.layer.name), real.known, 1.0, None)
+        direction = np.zeros_like(real.weights[name])
+        rows = direction[..., ear.rows, :]
+        rows[...] = rng.standard_normal(rows.shape)
+        direction /= np.linalg.norm(direction)
+
+        def loss(net, k=k, signal=encoder.signal):
+            net.step(images[1], MOTION_OF[1])
+            square = (signal - net.encoders[k].prediction) ** 2
+            return 0.5 * float(square.mean() if shared else square.sum(axis=(1, 2)).mean())
+
+        expected = slope(network, name, direction, loss, 1e-2)
+        assert abs(expected) > 1e-6
+        assert np.vdot(found["w1"], direction) == pytest.approx(expected, rel=0.05, abs=1e-4)

@@ -7,8 +7,8 @@ import pytest
 from conftest import noise_images, tiny
 
 from pvm_perception.core import wiring
-from pvm_perception.core.config import HierarchyConfig, Layer, Learning, Link, preset
-from pvm_perception.core.hierarchy import Hierarchy, weight_shapes
+from pvm_perception.core.config import MOTION, HierarchyConfig, Layer, Learning, Link, preset
+from pvm_perception.core.hierarchy import MOTION_LIMIT, Hierarchy, weight_shapes
 from pvm_perception.errors import PvmError
 
 
@@ -121,6 +121,44 @@ def test_reset_forgets_one_stream_and_keeps_weights():
     out, first = network.step(images[2]), fresh.step(images[2])
     np.testing.assert_allclose(out[0], first[0], atol=1e-5)
     assert np.abs(out[1] - first[1]).max() > 1e-6
+
+
+def hearing_motion():
+    config = tiny()
+    links = (*config.links, *(Link(MOTION, layer.name) for layer in config.layers))
+    return dataclasses.replace(config, links=links)
+
+
+def test_every_layer_hears_the_robots_motion_except_at_a_streams_first_frame():
+    network, still = (Hierarchy(hearing_motion(), 2, seed=1) for _ in range(2))
+    first, second = noise_images(2, batch=2)
+    motion = np.float32([[0.05, -0.025, 0, 0], [0, 0, 0.01, 9.0]])
+    network.step(first, motion), still.step(first)
+    for a, b in zip(network.encoders, still.encoders, strict=True):
+        np.testing.assert_array_equal(a.h, b.h)
+    network.reset(np.array([False, True]))
+    still.reset(np.array([False, True]))
+    network.step(second, motion), still.step(second, np.zeros((2, 4), np.float32))
+    for a, b in zip(network.encoders, still.encoders, strict=True):
+        heard = a.context[-1][1].now
+        np.testing.assert_allclose(heard[0], np.broadcast_to([2, -1, 0, 0], heard[0].shape), atol=1e-6)
+        assert not heard[1].any()
+        assert np.abs(a.h[0] - b.h[0]).max() > 1e-3
+        np.testing.assert_array_equal(a.h[1], b.h[1])
+    network.step(second, motion)
+    assert network.motion[1, 0, 3] == MOTION_LIMIT  # a jump of the odometry does not drown the rest
+    with pytest.raises(PvmError, match=r"\(2, 4\)"):
+        network.step(second, motion[0])
+    with pytest.raises(PvmError, match="finite"):
+        network.step(second, motion * np.nan)
+
+
+def test_motion_is_a_source_of_context_and_no_layer():
+    config = tiny()
+    for layers, links in (((dataclasses.replace(config.layers[0], name=MOTION),), ()),
+                          (config.layers, (Link(MOTION, "L1", "feedforward"),))):
+        with pytest.raises(PvmError):
+            dataclasses.replace(config, layers=layers, links=(*links, *config.links))
 
 
 @pytest.mark.parametrize(("output", "activation", "shared"), [

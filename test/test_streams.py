@@ -11,8 +11,15 @@ from pvm_perception.streams.groundtruth import read_groundtruth, write_groundtru
 from pvm_perception.streams.scenes.distractors import cutout
 from pvm_perception.streams.scenes.light import Camera
 from pvm_perception.streams.scenes.photos import load_photos
+from pvm_perception.streams.scenes.scene import Scene
 from pvm_perception.streams.simulated import SimulatedStream, make_clip
-from pvm_perception.streams.stills import StillsStream, load_stills, still_clip
+from pvm_perception.streams.stills import (
+    Still,
+    StillsStream,
+    VirtualCamera,
+    load_stills,
+    still_clip,
+)
 from pvm_perception.types import Box
 from pvm_perception.vision.frame import View, network_input
 
@@ -93,12 +100,85 @@ def test_workers_render_the_same_clips_in_order_of_their_numbers():
         pool.close()
     again = ClipPool(recipe, workers=1)
     try:
-        for images, truth in first:
-            other, labels = again.clip()
-            np.testing.assert_array_equal(images, other)
-            np.testing.assert_array_equal(truth, labels)
+        for clip in first:
+            other = again.clip()
+            np.testing.assert_array_equal(clip.images, other.images)
+            np.testing.assert_array_equal(clip.truth, other.truth)
+            np.testing.assert_array_equal(clip.motion, other.motion)
     finally:
         again.close()
+    rng = np.random.default_rng((9, 0))
+    assert int(rng.integers(3, 6)) == len(first[0].images)
+    np.testing.assert_array_equal(first[0].motion,
+                                  make_clip(int(rng.integers(2**62)), len(first[0].images),
+                                            (72, 96)).motion)
+
+
+def moved_on(image, motion):
+    """Return what a frame becomes when the picture moves so about its middle."""
+    rows, cols = image.shape[:2]
+    right, down, roll, growth = map(float, motion)
+    c, s = np.cos(roll) * np.exp(growth), np.sin(roll) * np.exp(growth)
+    matrix = np.array([[c, -s, 0], [s, c, 0]])
+    middle = np.array([cols, rows]) / 2
+    matrix[:, 2] = middle + [right * cols, down * rows] - matrix[:, :2] @ middle
+    return cv2.warpAffine(image, matrix, (cols, rows), borderMode=cv2.BORDER_REFLECT_101)
+
+
+def error_of(guess, image):
+    """Return the mean difference in the middle of the picture, which both frames show."""
+    rows, cols = (slice(n // 4, -n // 4) for n in image.shape[:2])
+    return np.abs(guess[rows, cols].astype(int) - image[rows, cols]).mean()
+
+
+def camera_over(source, seed):
+    """Return something with `render` and `motion` over a place that stands still."""
+    rng = np.random.default_rng(seed)
+    if source == "scene":
+        scene = Scene(rng, 8, (120, 200), None, cast=(), turns=1.0, hardest=0.0)
+        scene.things, scene.camera.noise, scene.shutter = [], 0.0, 0.0
+        scene.turn, scene.depth = 0.02, 1.0
+        return scene
+    picture = cv2.GaussianBlur(rng.integers(0, 256, (300, 500, 3)).astype(np.uint8), (0, 0), 4)
+    picture = cv2.normalize(picture, None, 0, 255, cv2.NORM_MINMAX)
+    camera = VirtualCamera(rng, Still(picture, ()), 8, (120, 200))
+    camera.drift, camera.turn, camera.zoom_rate = np.array([9.0, -5.0]) * camera.zoom, 0.02, 0.02
+    camera.depth = 1.0
+    return camera
+
+
+@pytest.mark.parametrize("source", ["scene", "still"])
+def test_the_motion_given_is_how_the_picture_really_moves(source):
+    """The frame before, moved so, comes closer to the frame than it does in any wrong direction."""
+    better = 0
+    for seed in range(6):
+        camera = camera_over(source, seed)
+        before, now = camera.render(3)[0], camera.render(4)[0]
+        motion = camera.motion(4)
+        assert np.abs(motion[:2]).max() > 0.005
+        right = error_of(moved_on(before, motion), now)
+        wrong = [error_of(before, now)]
+        for k in range(4):
+            other = motion.copy()
+            other[k] *= -1
+            wrong += [error_of(moved_on(before, other), now)] if abs(motion[k]) > 0.01 else []
+        better += right < 0.8 * min(wrong)
+        assert not camera.motion(0).any()  # nothing came before
+    assert better >= 5
+
+
+def test_turning_cameras_leave_the_rest_of_the_scenes_as_they_are():
+    slow, usual = [], []
+    for seed in range(40):
+        a, b = make_clip(seed, 3, (48, 64), turns=0.0), make_clip(seed, 3, (48, 64))
+        assert a.motion.shape == (3, 4)
+        slow.append((a.images == b.images).all())
+        usual.append(np.abs(b.motion[1:, 0]).max())
+        if slow[-1]:
+            np.testing.assert_array_equal(a.motion, b.motion)
+            np.testing.assert_array_equal(a.truth, b.truth)
+    assert 24 <= sum(slow) <= 38
+    assert max(usual) > 0.03
 
 
 def test_folder_leaves_a_damaged_image_out_and_names_it(simulated, tmp_path, capsys):

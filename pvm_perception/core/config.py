@@ -10,6 +10,8 @@ from pvm_perception.core.settings import check, setting
 from pvm_perception.errors import PvmError
 
 INPUT = "input"
+MOTION = "motion"  # a source of context, not a layer: what the robot's motion does to the picture
+MOTION_VALUES = 4  # shift right, shift down, roll, growth; see `Hierarchy.step`
 TERMS = ("signal", "derivative", "integral", "error")
 LINK_KINDS = ("feedforward", "lateral", "feedback", "global", "context")
 
@@ -38,7 +40,8 @@ class Link:
 
     A `feedforward` link carries the signal of this frame: its radius is how many children
     beyond its own block a unit sees. Every other kind carries codes of the frame before;
-    `lateral`, `feedback` and `global` name the usual cases, `context` any other.
+    `lateral`, `feedback` and `global` name the usual cases, `context` any other. A context link
+    from `motion` carries the robot's own motion up to this frame.
     """
 
     source: str
@@ -125,8 +128,8 @@ class HierarchyConfig:
         if not self.layers:
             raise PvmError("a hierarchy needs at least one layer")
         names = [layer.name for layer in self.layers]
-        if len(set(names)) != len(names) or INPUT in names:
-            raise PvmError("layer names must differ from each other and from 'input'")
+        if len(set(names)) != len(names) or {INPUT, MOTION} & set(names):
+            raise PvmError("layer names must differ from each other, from 'input' and 'motion'")
         if self.height % self.block or self.width % self.block:
             raise PvmError(f"input {self.width}x{self.height} is no multiple of block {self.block}")
         if not self.targets or len(set(self.targets)) != len(self.targets):
@@ -141,7 +144,7 @@ class HierarchyConfig:
                 raise PvmError(f"layer {layer.name}: children {layer.children} exceed its source")
             known.append(layer.name)
         for link in self.links:
-            if link.target not in names or link.source not in known:
+            if link.target not in names or link.source not in (*known, MOTION):
                 raise PvmError(f"link {link.source} to {link.target} names an unknown layer")
         if self.readout.cells not in ("", *names):
             raise PvmError(f"readout cells {self.readout.cells!r} is no layer")
@@ -151,14 +154,23 @@ class HierarchyConfig:
         return next(layer for layer in self.layers if layer.name == name)
 
     def grid(self, name: str) -> tuple[int, int]:
-        """Return (rows, cols) of a layer or of the input's blocks."""
+        """Return (rows, cols) of a layer, of the input's blocks, or of the robot's motion."""
         if name == INPUT:
             return self.height // self.block, self.width // self.block
+        if name == MOTION:
+            return 1, 1
         return self.layer(name).rows, self.layer(name).cols
 
     def code_width(self, name: str) -> int:
-        """Return the number of values per unit of a layer or per block of the input."""
+        """Return the number of values per unit of a source: a layer, the input, the motion."""
+        if name == MOTION:
+            return MOTION_VALUES
         return 3 * self.block**2 if name == INPUT else self.layer(name).code
+
+    @property
+    def hears_motion(self) -> bool:
+        """Whether any unit hears the robot's own motion."""
+        return any(link.source == MOTION for link in self.links)
 
     @property
     def cells(self) -> Layer:
@@ -213,6 +225,7 @@ def _robot() -> HierarchyConfig:
     links += [Link(above, name, "feedback") for name, above in zip(names[1:], names[2:-1],
                                                                    strict=False)]
     links += [Link("L5", name, "global") for name in names[1:-1]]
+    links += [Link(MOTION, name) for name in names[1:]]  # last: see `model_file.with_motion`
     return HierarchyConfig(
         "robot", height=128, width=160, block=4, layers=layers, links=tuple(links),
         activation="leaky", normalise=True,

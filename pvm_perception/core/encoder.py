@@ -202,7 +202,7 @@ class Encoder:
         source
             This frame's state of the layer below.
         codes
-            Codes of the frame before, by layer name, each (B, U + 1, N).
+            Codes of the frame before, by layer name, and this frame's motion; each (B, U + 1, N).
         fresh
             (B,) bool, streams in which this is the first frame.
         step

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from pvm_perception.core.backend import to_numpy
-from pvm_perception.core.config import INPUT, HierarchyConfig
+from pvm_perception.core.config import INPUT, MOTION, MOTION_VALUES, HierarchyConfig
 from pvm_perception.core.encoder import Encoder, Source
 from pvm_perception.core.heatmap import HeatmapReadout
 from pvm_perception.core.optimizer import Optimizer
@@ -18,6 +18,8 @@ from pvm_perception.errors import PvmError
 
 Array = Any
 READOUTS = {"box": BoxReadout, "heatmap": HeatmapReadout}
+MOTION_UNIT = 0.025  # of each motion value: heard as 1, which is what codes are usually like
+MOTION_LIMIT = 4.0  # loudest that motion is heard: faster than this, nothing in the picture lasts
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,7 @@ class Hierarchy:
         self.sources = {INPUT: self._source(INPUT, batch)}
         for layer in config.layers:
             self.sources[layer.name] = self._source(layer.name, batch)
+        self.motion = xp.zeros((batch, 2, MOTION_VALUES), np.float32)  # one source unit, one outside
         self.fresh = xp.ones(batch, bool)
         self.known = xp.zeros(batch, np.float32)
         self.dz_readout: list[Array] | None = None
@@ -108,6 +111,20 @@ class Hierarchy:
         x += np.float32(c.low)
         return x
 
+    def _hear_motion(self, motion: np.ndarray | None) -> None:
+        """Take what the robot's motion did to the picture; none for a stream's first frame."""
+        self.motion[...] = 0
+        if motion is None:
+            return
+        if np.shape(motion) != (self.batch, MOTION_VALUES):
+            raise PvmError(f"motion must be an array of shape {(self.batch, MOTION_VALUES)}, "
+                           f"not {np.shape(motion)}")
+        if not np.isfinite(motion).all():  # it would stay in the codes for ever
+            raise PvmError("motion must be finite numbers; give zeros where it is not known")
+        heard = self.xp.asarray(motion, np.float32) / np.float32(MOTION_UNIT)
+        self.motion[:, 0] = self.xp.clip(heard, -MOTION_LIMIT, MOTION_LIMIT)
+        self.motion[self.fresh] = 0
+
     def reset(self, streams: np.ndarray | None = None) -> None:
         """Forget the past of the streams marked in `streams` (B,) bool, or of all; keep weights."""
         xp = self.xp
@@ -116,13 +133,19 @@ class Hierarchy:
             part.forget(marked)
         self.fresh |= marked
 
-    def step(self, images: np.ndarray) -> Array:
+    def step(self, images: np.ndarray, motion: np.ndarray | None = None) -> Array:
         """Run one frame of every stream.
 
         Parameters
         ----------
         images
             (B, H, W, 3) uint8, BGR, at the network's size.
+        motion
+            (B, 4), what the camera's own motion since the frame before did to the far background:
+            its shift right and its shift down at the middle of the picture, as shares of the
+            picture's width and height; its roll, radians, clockwise as seen; the logarithm of its
+            growth. None, and zeros, say nothing: a robot that stands, or has no odometry.
+            Unused where no unit hears motion.
 
         Returns
         -------
@@ -132,6 +155,8 @@ class Hierarchy:
         running = [e for e in self.encoders if self.step_count >= e.layer.start]
         # `advance` writes into the other of two buffers, so these stay the frame before's
         past = {name: s.now for name, s in self.sources.items() if name != INPUT}
+        self._hear_motion(motion)
+        past[MOTION] = self.motion
         if self.config.schedule == "parallel":
             running = running[::-1]  # each layer still finds the codes of the frame before below it
         self.known = xp.where(self.fresh, np.float32(0), np.float32(1))

@@ -14,9 +14,13 @@ from dataclasses import dataclass
 from multiprocessing import shared_memory
 from pathlib import Path
 
+import cv2
 import numpy as np
 
+from pvm_perception.core.config import MOTION_VALUES
 from pvm_perception.errors import PvmError
+from pvm_perception.streams.simulated import Clip, make_clip
+from pvm_perception.streams.stills import load_stills, still_clip
 
 MAX_TRUTH = 4  # boxes per frame that a clip can hold
 
@@ -42,13 +46,15 @@ class ClipRecipe:
 
 
 def _slot_arrays(memory: shared_memory.SharedMemory, recipe: ClipRecipe, slots: int
-                 ) -> tuple[np.ndarray, np.ndarray]:
-    """View a block as images (slots, T, H, W, 3) uint8 and truth (slots, T, M, 6) float32."""
+                 ) -> Clip:
+    """View a block as the images, truth and motion of many clips, (slots, T, ...) each."""
     shape = (slots, recipe.longest, *recipe.size, 3)
     images = np.ndarray(shape, np.uint8, memory.buf)
     truth = np.ndarray((slots, recipe.longest, MAX_TRUTH, 6), np.float32, memory.buf,
-                       offset=int(np.prod(shape)))
-    return images, truth
+                       offset=images.nbytes)
+    motion = np.ndarray((slots, recipe.longest, MOTION_VALUES), np.float32, memory.buf,
+                        offset=images.nbytes + truth.nbytes)
+    return Clip(images, truth, motion)
 
 
 def _render(name: str, recipe: ClipRecipe, slots: int, first: int, stride: int,
@@ -56,11 +62,6 @@ def _render(name: str, recipe: ClipRecipe, slots: int, first: int, stride: int,
     """Worker: render clips `first`, `first + stride`, ... until told to stop (None)."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.nice(5)
-    import cv2
-
-    from pvm_perception.streams.simulated import make_clip
-    from pvm_perception.streams.stills import load_stills, still_clip
-
     cv2.setNumThreads(1)
     photos = None
     if recipe.photos:
@@ -69,7 +70,7 @@ def _render(name: str, recipe: ClipRecipe, slots: int, first: int, stride: int,
         photos = load_photos(recipe.photos)
     stills = load_stills(recipe.stills) if recipe.stills else None
     memory = shared_memory.SharedMemory(name)
-    images, truth = _slot_arrays(memory, recipe, slots)
+    block = _slot_arrays(memory, recipe, slots)
     number = first
     while (slot := free.get()) is not None:
         rng = np.random.default_rng((recipe.seed, number))
@@ -78,13 +79,14 @@ def _render(name: str, recipe: ClipRecipe, slots: int, first: int, stride: int,
             clip = still_clip(rng, length, recipe.size, stills)
         else:
             clip = make_clip(int(rng.integers(2**62)), length, recipe.size, photos=photos)
-        images[slot, :length] = clip.images
-        truth[slot, :length] = -1
+        block.images[slot, :length] = clip.images
+        block.truth[slot, :length] = -1
         rows = min(MAX_TRUTH, clip.truth.shape[1])
-        truth[slot, :length, :rows] = clip.truth[:, :rows]
+        block.truth[slot, :length, :rows] = clip.truth[:, :rows]
+        block.motion[slot, :length] = clip.motion
         ready.put((slot, length))
         number += stride
-    del images, truth
+    del block
     memory.close()
 
 
@@ -107,7 +109,8 @@ class ClipPool:
             raise PvmError(f"no folder of photographs at {recipe.photos}; run `make train-data` "
                            "or leave --photos out")
         context = mp.get_context("spawn")
-        size = slots * recipe.longest * (int(np.prod(recipe.size)) * 3 + MAX_TRUTH * 24)
+        size = slots * recipe.longest * (int(np.prod(recipe.size)) * 3 + MAX_TRUTH * 24
+                                         + MOTION_VALUES * 4)
         self.clips = first
         self._workers = []
         for k in range(workers):
@@ -124,12 +127,12 @@ class ClipPool:
                                   _slot_arrays(memory, recipe, slots)))
         self._turn = 0
 
-    def clip(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return the next clip, copied: images (T, H, W, 3) uint8 and truth (T, M, 6) float32.
+    def clip(self) -> Clip:
+        """Return the next clip, copied.
 
         Workers take turns, so the order of clips does not depend on their speed.
         """
-        process, _, free, ready, (images, truth) = self._workers[self._turn]
+        process, _, free, ready, block = self._workers[self._turn]
         self._turn = (self._turn + 1) % len(self._workers)
         while True:
             try:
@@ -138,7 +141,8 @@ class ClipPool:
             except queue.Empty:
                 if not process.is_alive():
                     raise PvmError("a scene worker stopped; its error is above") from None
-        clip = images[slot, :length].copy(), truth[slot, :length].copy()
+        clip = Clip(*(part[slot, :length].copy()
+                      for part in (block.images, block.truth, block.motion)))
         free.put(slot)
         self.clips += 1
         return clip

@@ -19,18 +19,20 @@ import numpy as np
 from tqdm import tqdm
 
 from pvm_perception.core.backend import array_module, to_numpy
-from pvm_perception.core.config import HierarchyConfig, preset
+from pvm_perception.core.config import PRESETS, HierarchyConfig, preset
 from pvm_perception.core.hierarchy import Hierarchy, Losses
-from pvm_perception.core.model_file import OPTIMIZER, load_model, save_model
+from pvm_perception.core.model_file import OPTIMIZER, load_model, save_model, with_motion
 from pvm_perception.core.optimizer import Optimizer
 from pvm_perception.learning.calibrate import calibrate
 from pvm_perception.learning.pool import ClipPool, ClipRecipe
 from pvm_perception.learning.validate import Validation, validate
 from pvm_perception.streams.scenes.photos import load_photos
+from pvm_perception.streams.simulated import Clip
 from pvm_perception.streams.stills import load_stills
 from pvm_perception.vision.calibration import NAME
 
 WARM_UP = 300  # steps over which the rate rises, so that new Adam moments settle first
+TOLD = 0.5  # share of the clips with the camera's motion; the others are a robot without odometry
 VALIDATION_SEED = 977_000_001  # scenes that no training seed reaches
 
 
@@ -63,18 +65,21 @@ class Streams:
     def __init__(self, pool: ClipPool, batch: int, rng: np.random.Generator) -> None:
         self.pool = pool
         self.clips = [pool.clip() for _ in range(batch)]
-        self.places = [int(rng.integers(len(images))) for images, _ in self.clips]
+        self.places = [int(rng.integers(len(clip.images))) for clip in self.clips]
+        self.rng, self.told = rng, rng.random(batch) < TOLD
 
-    def next(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return images (B, H, W, 3), boxes (B, M, 6), and which streams begin anew (B,) bool."""
+    def next(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Return images (B, H, W, 3), boxes (B, M, 6), motion (B, 4), streams that begin (B,)."""
         new = np.zeros(len(self.clips), bool)
-        for b, (images, _) in enumerate(self.clips):
-            if self.places[b] >= len(images):
+        for b, clip in enumerate(self.clips):
+            if self.places[b] >= len(clip.images):
                 self.clips[b], self.places[b], new[b] = self.pool.clip(), 0, True
-        images = np.stack([clip[0][k] for clip, k in zip(self.clips, self.places, strict=True)])
-        boxes = np.stack([clip[1][k] for clip, k in zip(self.clips, self.places, strict=True)])
+                self.told[b] = self.rng.random() < TOLD
+        now = list(zip(self.clips, self.places, strict=True))
         self.places = [k + 1 for k in self.places]
-        return images, boxes, new
+        motion = np.stack([clip.motion[k] for clip, k in now]) * self.told[:, None]
+        return (np.stack([clip.images[k] for clip, k in now]),
+                np.stack([clip.truth[k] for clip, k in now]), motion, new)
 
 
 class Trainer:
@@ -86,6 +91,8 @@ class Trainer:
         weights, self.config = None, preset(options.network)
         if options.start is not None:
             self.config, weights, history = load_model(options.start, optimizer=True)
+            if self.config.name in PRESETS and preset(self.config.name).hears_motion:
+                self.config, weights = with_motion(self.config, weights)  # it may be older than that
             self.history |= {k: history[k] for k in self.history if k in history}
         self.network = Hierarchy(self.config, options.streams, array_module(options.device),
                                  weights, options.seed, self.history["steps"])
@@ -137,7 +144,7 @@ class Trainer:
     def _stop(self, *_: Any) -> None:
         self.stopped = True
 
-    def _exam(self, recipe: ClipRecipe) -> list[tuple[np.ndarray, np.ndarray]]:
+    def _exam(self, recipe: ClipRecipe) -> list[Clip]:
         """Render the fixed validation clips: other seeds, the same kinds of scenes."""
         o = self.options
         recipe = ClipRecipe(recipe.size, o.longest, o.longest, recipe.photos, VALIDATION_SEED)
@@ -147,7 +154,7 @@ class Trainer:
         finally:
             pool.close()
 
-    def _loop(self, pool: ClipPool, exam: list) -> Validation:
+    def _loop(self, pool: ClipPool, exam: list[Clip]) -> Validation:
         o, network = self.options, self.network
         streams = Streams(pool, o.streams, np.random.default_rng(o.seed))
         begin = last = time.monotonic()
@@ -165,10 +172,10 @@ class Trainer:
                 share = max(share, (self.history["frames"] - frames_before) / o.frames)
             rate = final + (peak - final) * 0.5 * (1 + math.cos(math.pi * min(share, 1.0)))
             rate *= min(1.0, (step + 1) / WARM_UP)
-            images, boxes, new = streams.next()
+            images, boxes, motion, new = streams.next()
             if new.any():
                 network.reset(new)
-            network.step(images)
+            network.step(images, motion)
             losses.append(network.learn(boxes, rate))
             step += 1
             self.history["frames"] += o.streams
@@ -193,37 +200,40 @@ class Trainer:
         bar.close()
         return validation
 
-    def check(self, exam: list, losses: list[Losses], rate: float, speed: float,
+    def check(self, exam: list[Clip], losses: list[Losses], rate: float, speed: float,
               left: float) -> Validation:
         """Validate the averaged weights, write model, checkpoint and learning curve."""
         o, network = self.options, self.network
-        average = network.optimizer.averaged(network.weights)
-        validation = validate(self.config, {k: to_numpy(v) for k, v in average.items()}, exam,
-                              network.xp)
+        average = {k: to_numpy(v) for k, v in
+                   network.optimizer.averaged(network.weights).items()}
+        validation = validate(self.config, average, exam, network.xp)
+        scores = validation.row()
+        if self.config.hears_motion:
+            told = validate(self.config, average, exam, network.xp, motion=True)
+            scores |= {f"{k}_with_motion": v for k, v in told.row().items()}
         mean = {k: float(np.mean([asdict(x)[k] for x in losses])) for k in asdict(losses[0])}
         row = {"frames": self.history["frames"], "seconds": round(self.history["seconds"]),
                "steps": self.history["steps"], "clips": self.history["clips"],
                "rate": f"{rate:.3g}", "frames_per_second": f"{speed:.1f}",
                **{f"loss_{k}": f"{v:.5f}" for k, v in mean.items()},
-               **{k: f"{v:.4f}" for k, v in validation.row().items()}}
+               **{k: f"{v:.4f}" for k, v in scores.items()}}
         new = not self.curve.exists()
         with self.curve.open("a", newline="") as file:
             writer = csv.DictWriter(file, list(row))
             if new:
                 writer.writeheader()
             writer.writerow(row)
-        history = self.history | {"validation": validation.row()}
+        history = self.history | {"validation": scores}
         state = {k: to_numpy(v) for k, v in network.optimizer.state.items()}
         raw = {k: to_numpy(v) for k, v in network.weights.items()}
         save_model(o.output / "checkpoint.safetensors", self.config, raw, history, state)
-        save_model(o.output / "model.safetensors", self.config,
-                   {k: to_numpy(v) for k, v in average.items()}, history)
+        save_model(o.output / "model.safetensors", self.config, average, history)
         draw_curve(self.curve, self.curve.with_suffix(".png"))
-        scores = " ".join(f"{k} {v:.3f}" for k, v in validation.row().items())
+        told = " ".join(f"{k} {v:.3f}" for k, v in scores.items())
         tqdm.write(f"{row['frames']} frames, {speed:.0f} a second, rate {rate:.2g}, "
                    f"{max(left, 0) / 60:.0f} min left: presence {mean['presence']:.3f} "
                    f"box {mean['box']:.4f} prediction {mean['prediction']:.4f} "
-                   f"(copy {mean['copy']:.4f}) | {scores}", file=sys.stderr)
+                   f"(copy {mean['copy']:.4f}) | {told}", file=sys.stderr)
         return validation
 
 

@@ -12,6 +12,7 @@ from pvm_perception.core.config import HierarchyConfig
 from pvm_perception.core.hierarchy import Hierarchy
 from pvm_perception.core.readout import MIN_VISIBLE
 from pvm_perception.learning.metrics import overlap
+from pvm_perception.streams.simulated import Clip
 
 THRESHOLDS = np.linspace(0.05, 0.95, 19)
 
@@ -32,13 +33,13 @@ class Validation:
 
 
 def validate(config: HierarchyConfig, weights: dict[str, np.ndarray],
-             clips: list[tuple[np.ndarray, np.ndarray]], xp: ModuleType, batch: int = 16,
-             reset_each_frame: bool = False) -> Validation:
-    """Run clips (images (T, H, W, 3), truth (T, M, 6)) of one length and score the readouts.
+             clips: list[Clip], xp: ModuleType, batch: int = 16,
+             reset_each_frame: bool = False, motion: bool = False) -> Validation:
+    """Run clips of one length and score the readouts.
 
     The first two frames of each clip are a run-up and don't count. With `reset_each_frame` the
     state is forgotten before each frame, which is then looked at twice: the comparison that tells
-    what history is worth.
+    what history is worth. With `motion` the network is told the camera's motion.
     """
     network = Hierarchy(config, batch, xp, weights)
     ious: dict[int, list[float]] = {t: [] for t in range(len(config.targets))}
@@ -47,20 +48,22 @@ def validate(config: HierarchyConfig, weights: dict[str, np.ndarray],
     for start in range(0, len(clips) - batch + 1, batch):
         group = clips[start:start + batch]
         network.reset()
-        for k in range(len(group[0][0])):
-            images = np.stack([images[k] for images, _ in group])
+        for k in range(len(group[0].images)):
+            images = np.stack([clip.images[k] for clip in group])
+            moved = np.stack([clip.motion[k] for clip in group]) if motion else None
             if reset_each_frame:
                 network.reset()
                 network.step(images)
-            out = to_numpy(network.step(images))
+            out = to_numpy(network.step(images, moved))
             if k < 2:
                 continue
             errors += network.prediction_error()
             copies += network.copy_error()
             answers = network.readout.decode(out, 0.01, most=1)
-            for b, (_, truth) in enumerate(group):
+            for b, clip in enumerate(group):
+                truth = clip.truth[k]
                 for t, found in ious.items():
-                    rows = truth[k][truth[k][:, 0] == t]
+                    rows = truth[truth[:, 0] == t]
                     if len(rows) and (rows[:, 5] < MIN_VISIBLE).any():
                         continue
                     best = answers[b][t]

@@ -14,19 +14,28 @@ from pvm_perception.streams.scenes.scene import EVERY_CAST, MAX_TARGETS, Scene
 from pvm_perception.types import TARGETS, Box, Frame
 from pvm_perception.vision.frame import BAR
 
+TURNS = 0.2  # share of the training clips seen from a robot that turns
 ASPECTS = (4 / 3, 16 / 9, 16 / 9, 1.0, 1.2, 9 / 16, 3 / 4, 3 / 2)
 
 
 @dataclass(frozen=True)
 class Clip:
-    """Frames (T, H, W, 3) uint8 BGR and truth (T, M, 6): target index or -1, x, y, w, h, visible."""
+    """A scene's frames with all that is known of them.
+
+    Attributes
+    ----------
+    images : (T, H, W, 3) uint8, BGR
+    truth : (T, M, 6) float32: target index or -1, x, y, w, h, visible
+    motion : (T, 4) float32, what the camera's motion did to the picture, as `Hierarchy.step` takes it
+    """
 
     images: np.ndarray
     truth: np.ndarray
+    motion: np.ndarray
 
 
 def make_clip(seed: int, frames: int, size: tuple[int, int] = (144, 192),
-              photos: Sequence[np.ndarray] | None = None) -> Clip:
+              photos: Sequence[np.ndarray] | None = None, turns: float = TURNS) -> Clip:
     """Render one training clip, wholly fixed by `seed` (and the photographs).
 
     Parameters
@@ -40,20 +49,24 @@ def make_clip(seed: int, frames: int, size: tuple[int, int] = (144, 192),
         `vision.frame.network_input` puts them.
     photos
         BGR photographs for backgrounds.
+    turns
+        Probability that the camera turns fast.
     """
     rng = np.random.default_rng(seed)
     rows, cols = size
     aspect = float(rng.choice(ASPECTS)) if rng.random() < 0.6 else cols / rows
     height, width = min(rows, round(cols / aspect)), min(cols, round(rows * aspect))
     top, left = (rows - height) // 2, (cols - width) // 2
-    scene = Scene(rng, frames, (height, width), photos)
+    scene = Scene(rng, frames, (height, width), photos, turns=turns)
     images = np.full((frames, rows, cols, 3), BAR, np.uint8)
     truth = np.empty((frames, MAX_TARGETS, 6), np.float32)
     for k in range(frames):
         images[k, top:top + height, left:left + width], truth[k] = scene.render(k)
     truth[:, :, 1] += np.where(truth[:, :, 0] >= 0, left, 0)
     truth[:, :, 2] += np.where(truth[:, :, 0] >= 0, top, 0)
-    return Clip(images, truth)
+    motion = np.stack([scene.motion(k) for k in range(frames)])
+    motion[:, :2] *= np.float32([width / cols, height / rows])
+    return Clip(images, truth, motion)
 
 
 class SimulatedStream:

@@ -17,6 +17,7 @@ from pvm_perception.streams.files import FolderStream
 from pvm_perception.streams.scenes.light import Camera, Light
 from pvm_perception.streams.simulated import MAX_TARGETS, Clip
 from pvm_perception.types import TARGETS, Box, Frame
+from pvm_perception.vision.motion import unknown_depth, view_motion
 
 LEAST_VISIBLE = 0.25  # a box cut further than this is not given as truth
 
@@ -74,9 +75,10 @@ class VirtualCamera:
         self.mirror = rng.random() < 0.5 and not any("sign" in b.target for b in still.boxes)
         hard = rng.uniform(0, 0.6)
         self.light, self.camera = Light(rng, *size, hard), Camera(rng, hard)
+        self.depth = unknown_depth(rng.spawn(1)[0])
 
-    def render(self, index: int) -> tuple[np.ndarray, tuple[Box, ...]]:
-        """Return frame `index`, (H, W, 3) uint8, and the boxes in it."""
+    def _view(self, index: int) -> np.ndarray:
+        """Return the 2 x 3 matrix from the still's pixels to those of frame `index`."""
         k = index - self.frames / 2
         scale = 1 / (self.zoom * np.exp(self.zoom_rate * k))
         angle = self.angle + self.turn * k
@@ -88,6 +90,20 @@ class VirtualCamera:
         if self.mirror:
             matrix[0] *= -1
             matrix[0, 2] += cols
+        return matrix
+
+    def motion(self, index: int) -> np.ndarray:
+        """Return the camera's motion since the frame before, as `scenes.scene.Scene.motion` does."""
+        if index == 0:
+            return np.zeros(4, np.float32)
+        moved = view_motion(self._view(index - 1), self._view(index), self.size)
+        moved[3] *= self.depth
+        return moved
+
+    def render(self, index: int) -> tuple[np.ndarray, tuple[Box, ...]]:
+        """Return frame `index`, (H, W, 3) uint8, and the boxes in it."""
+        matrix, (rows, cols) = self._view(index), self.size
+        scale = float(np.hypot(matrix[0, 0], matrix[1, 0]))
         source, extra = self.still.image, 1.0
         while scale * extra < 0.5:  # halve first, so that the warp skips no pixel
             source = cv2.resize(source, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
@@ -128,7 +144,7 @@ def still_clip(rng: np.random.Generator, frames: int, size: tuple[int, int],
         known = [b for b in boxes if b.target in TARGETS]
         for n, b in enumerate(known[:MAX_TARGETS]):
             truth[k, n] = [TARGETS.index(b.target), b.x, b.y, b.w, b.h, b.visible]
-    return Clip(images, truth)
+    return Clip(images, truth, np.stack([camera.motion(k) for k in range(frames)]))
 
 
 class StillsStream:

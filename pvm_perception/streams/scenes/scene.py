@@ -17,12 +17,14 @@ from pvm_perception.streams.scenes.backgrounds import background
 from pvm_perception.streams.scenes.light import Camera, Light, line_kernel
 from pvm_perception.streams.scenes.paint import Rng, any_colour
 from pvm_perception.types import TARGETS
+from pvm_perception.vision.motion import unknown_depth, view_motion
 
 MAX_TARGETS = 4
 SIZES = (0.045, 0.85)  # a target's height as a share of the frame's
 USUAL_SIZES, USUAL = (0.1, 0.6), 0.6  # most are of a size that the fovea brings a target to
 CAST = ((("green_ball",), 0.4), (("stop_sign",), 0.38), (("green_ball", "stop_sign"), 0.08),
         ((), 0.14))
+TURN_SPEED = (0.015, 0.09)  # of a camera on a turning robot, in view heights a frame
 EVERY_CAST = (("green_ball",), ("stop_sign",), ("green_ball", "stop_sign"), ())  # in turn
 
 
@@ -57,7 +59,8 @@ class Scene:
     def __init__(self, rng: Rng, frames: int, size: tuple[int, int],
                  photos: Sequence[np.ndarray] | None, supersample: int = 2,
                  cast: tuple[str, ...] | None = None, calm: float = 1.0,
-                 sizes: tuple[float, float] | None = None, hardest: float = 1.0) -> None:
+                 sizes: tuple[float, float] | None = None, hardest: float = 1.0,
+                 turns: float = 0.0) -> None:
         self.sizes = sizes
         self.rng, self.frames, self.size, self.scale = rng, frames, size, supersample
         self.rows, self.cols = size[0] * supersample, size[1] * supersample
@@ -70,6 +73,10 @@ class Scene:
         speed = (0.0 if rng.random() < 0.25 else rng.exponential(0.012)) * calm
         heading = rng.uniform(0, 6.3)
         self.pan = speed * np.array([np.cos(heading), np.sin(heading)])
+        own = rng.spawn(1)[0]  # all else in the scene stays as it would be without
+        self.depth = unknown_depth(own)
+        if own.random() < turns:
+            self.pan = np.array([own.choice([-1, 1]), own.normal(0, 0.1)]) * own.uniform(*TURN_SPEED)
         self.zoom_rate = rng.normal(0, 0.006) * (rng.random() < 0.5) * calm
         self.shake = rng.exponential(0.004) * (rng.random() < 0.6) * calm
         self.turn = rng.normal(0, 0.004) * (rng.random() < 0.3) * calm
@@ -230,6 +237,18 @@ class Scene:
         matrix = np.array([[c, -s, 0], [s, c, 0]]) * self.rows
         matrix[:, 2] = matrix[:, :2] @ shift + [self.cols / 2, self.rows / 2]
         return matrix
+
+    def motion(self, index: int) -> np.ndarray:
+        """Return what the camera's motion did to the place since the frame before, (4,) float32.
+
+        As `vision.motion` defines it, for this picture; the growth as a robot could know it.
+        """
+        if index == 0:
+            return np.zeros(4, np.float32)
+        k = index - self.frames / 2
+        moved = view_motion(self._view(k - 1), self._view(k), (self.rows, self.cols))
+        moved[3] *= self.depth
+        return moved
 
     def render(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Return frame `index`: picture (H, W, 3) uint8 and truth (M, 6)."""
