@@ -67,11 +67,16 @@ class Hierarchy:
             if name not in weights or weights[name].shape != shape:
                 raise PvmError(f"weights do not fit the configuration: {name} should be {shape}")
         self.weights = {name: xp.array(weights[name], np.float32) for name in shapes}
+        self._names: dict[str, dict[str, str]] = {}  # by part: name there -> name in `weights`
+        for name in shapes:
+            part, key = name.split(".", 1)
+            self._names.setdefault(part, {})[key] = name
         self.optimizer: Optimizer | None = None
         self.sources = {INPUT: self._source(INPUT, batch)}
         for layer in config.layers:
             self.sources[layer.name] = self._source(layer.name, batch)
         self.motion = xp.zeros((batch, 2, MOTION_VALUES), np.float32)  # one source unit, one outside
+        self._integrates = any("integral" in layer.terms for layer in config.layers)
         self.fresh = xp.ones(batch, bool)
         self.known = xp.zeros(batch, np.float32)
         self.dz_readout: list[Array] | None = None
@@ -94,8 +99,7 @@ class Hierarchy:
         return {f"{part}.{k}": v for part, values in parts for k, v in values.items()}
 
     def _part(self, part: str) -> dict[str, Array]:
-        start = len(part) + 1
-        return {k[start:]: v for k, v in self.weights.items() if k.startswith(part + ".")}
+        return {key: self.weights[name] for key, name in self._names[part].items()}
 
     def blocks(self, images: np.ndarray) -> Array:
         """Cut images (B, H, W, 3) uint8 into the input's blocks (B, rows * cols, 3 * block**2)."""
@@ -166,8 +170,9 @@ class Hierarchy:
             codes = encoder.forward(self._part(encoder.layer.name), source, past, self.fresh,
                                     self.step_count)
             self.sources[encoder.layer.name].advance(codes, self.fresh)
-        for source in self.sources.values():
-            source.settle()
+        if self._integrates:
+            for source in self.sources.values():
+                source.settle()
         self.fresh = xp.zeros(self.batch, bool)
         codes = [self.sources[layer.name].now for layer in self.config.layers]
         self.out = self.readout.forward(self._part("readout"), codes)
