@@ -67,6 +67,9 @@ def cylinder(rng: Rng, size: int) -> np.ndarray:
     mask = np.clip((profile[:, None] - np.abs(x)[None]) * size / 2, 0, 1)
     across = np.clip(1 - (x[None] / profile[:, None] - rng.uniform(-0.5, 0.5)) ** 2, 0, 1)
     shade = rng.uniform(0.2, 0.6) + 0.6 * across
+    if rng.random() < 0.5:  # as rough, or as mottled, as a ball can be
+        grain = noise(rng, size, size, float(np.exp(rng.uniform(np.log(0.03), np.log(0.3)))), 2)
+        shade = shade * (1 + rng.uniform(0.05, 0.35) * grain)
     picture = np.broadcast_to(_like_target(rng), (size, size, 3)) * shade[..., None]
     if rng.random() < 0.4:
         top, height = rng.uniform(0.3, 0.7), rng.uniform(0.08, 0.25)
@@ -259,7 +262,7 @@ def cutout(rng: Rng, picture: np.ndarray, size: int) -> np.ndarray:
 
 # (painter, how often): a new look-alike is one function and one entry here
 LOOK_ALIKES = (
-    (box, 2.5), (cylinder, 2.0), (plant, 2.5), (crown, 3.0), (rag, 3.0),
+    (box, 2.5), (cylinder, 3.0), (plant, 2.5), (crown, 3.0), (rag, 3.0),
     (barrier, 2.0), (fence, 1.5), (car, 1.5), (lamp, 0.7), (skin, 0.5), (post, 1.0),
 )
 OCCLUDERS = ((post, 4.0), (plant, 2.0), (skin, 2.0), (box, 2.0), (rag, 1.0), (barrier, 1.0))
