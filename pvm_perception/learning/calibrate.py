@@ -20,7 +20,7 @@ from pvm_perception.vision.calibration import Calibration
 
 SEED = 31_337
 SIZE, FRAMES = (480, 640), 12
-HIT = 0.3  # overlap from which a box counts as right: small boxes are rarely exact
+HIT = 0.5  # overlap from which a box counts as right, as `evaluate` counts
 
 
 def scenes(count: int, photos: Sequence[np.ndarray] | None) -> Iterator[Scene]:
