@@ -84,7 +84,7 @@ class TrackerNode(LifecycleNode):
         self.subscription: Any = None
         self.offered: ReliabilityPolicy | None = None
         self.ego_motion = EgoMotion()
-        self.seen, self.knows_motion = 0.0, False  # last frame's stamp; whether odometry covered it
+        self.seen, self.motion = 0.0, None  # last frame's stamp; how the robot moved up to it
         self.enabled = True
         self.active = False
         self.announced = -1
@@ -264,7 +264,7 @@ class TrackerNode(LifecycleNode):
     def _frame(self, image: Any, header: Header, begin: float) -> None:
         stamp = messages.seconds_of(header)
         motion = self.ego_motion.between(self.seen, stamp, image.shape[:2], self._value("horizontal_fov"))
-        self.seen, self.knows_motion = stamp, motion is not None
+        self.seen, self.motion = stamp, motion
         with self.lock:
             tracks = self.tracker.update(image, stamp if stamp > 0 else None, motion)
             if self._value("latency_compensation") and stamp > 0:
@@ -340,11 +340,13 @@ class TrackerNode(LifecycleNode):
                 self._header(), tracker.targets, tracker.settings.birth_score))
 
     def _own_motion(self) -> str:
-        """Say for diagnostics whether the network is told how the robot moves."""
+        """Say for diagnostics what the network was told last of the robot's motion."""
+        motion, topic = self.motion, self.resolve_topic_name("odom")
         if not self.tracker.config.hears_motion:
             return "this model does not hear it"
-        topic = self.resolve_topic_name("odom")
-        return f"from {topic}" if self.knows_motion else f"not known: no odometry of the time on {topic}"
+        if motion is None:
+            return f"not known: no odometry of the frame's time on {topic}"
+        return "picture {:+.4f} right, {:+.4f} down, roll {:+.4f} rad, growth {:+.4f}".format(*motion)
 
     def _report(self) -> None:
         topic = self.resolve_topic_name(self._input[1])
