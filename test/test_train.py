@@ -5,10 +5,10 @@ import dataclasses
 import numpy as np
 
 from pvm_perception.core.config import preset
-from pvm_perception.core.hierarchy import Hierarchy
+from pvm_perception.core.hierarchy import Hierarchy, Losses
 from pvm_perception.core.model_file import OPTIMIZER, load_model, save_model
 from pvm_perception.core.optimizer import Optimizer
-from pvm_perception.learning.train import Streams, Trainer, TrainOptions
+from pvm_perception.learning.train import Streams, Trainer, TrainOptions, read_curve
 from pvm_perception.learning.validate import validate
 from pvm_perception.streams.simulated import Clip
 
@@ -70,6 +70,22 @@ def test_training_goes_on_from_a_model_that_is_older_than_motion(tmp_path):
         assert network.weights[f"{layer.name}.w1"][-4:].any()  # and hears it from now on
     assert not load_model(path)[0].hears_motion  # the file itself stays as it is
     assert any(name.startswith(OPTIMIZER) for name in load_model(path, optimizer=True)[1])
+
+
+def test_a_learning_curve_grows_columns_with_the_network(tmp_path):
+    path = tmp_path / "old.safetensors"
+    older(path)
+    trainer = Trainer(TrainOptions(tmp_path, start=path, streams=1))
+    trainer.curve.write_text("frames,seconds,auc_green_ball\n600,60,0.25\n")
+    exam = [Clip(np.zeros((3, 128, 160, 3), np.uint8), np.full((3, 1, 6), -1, np.float32),
+                 np.zeros((3, 4), np.float32))] * 16
+    trainer.check(exam, [Losses(0.1, 0.1, 0.1, 0.1, 0.1)], 1e-3, 1.0, 0.0)
+    old, new = read_curve(trainer.curve)
+    assert (old["frames"], old["auc_green_ball"]) == ("600", "0.25")
+    assert old["auc_green_ball_with_motion"] == ""
+    assert float(new["auc_green_ball_with_motion"]) == 0
+    assert new["frames"] == "640"
+    assert trainer.curve.with_suffix(".png").stat().st_size > 10_000
 
 
 def test_validation_tells_the_motion_only_when_asked():
