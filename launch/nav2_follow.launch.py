@@ -30,7 +30,7 @@ def generate_launch_description() -> LaunchDescription:
     return LaunchDescription([
         argument("image", "/camera/image_raw", "the camera's image topic"),
         argument("camera_info", "/camera/camera_info", "the camera's calibration"),
-        argument("odom", "/odom", "the robot's odometry, for the end of a stop"),
+        argument("odom", "/odom", "the robot's odometry: its own motion, the end of a stop"),
         argument("size", "0.2", "the target's diameter, metres; before follower_params"),
         argument("follow_topic", "goal_update", "goal_update: behaviour tree with a GoalUpdater; "
                  "target_pose: the action FollowObject", "goal_update", "target_pose"),
@@ -44,7 +44,7 @@ def generate_launch_description() -> LaunchDescription:
             PythonLaunchDescriptionSource(PathJoinSubstitution([share, "launch",
                                                                 "tracker.launch.py"])),
             launch_arguments={name: LaunchConfiguration(name) for name in (
-                "image", "params_file", "namespace", "use_sim_time")}.items()),
+                "image", "camera_info", "odom", "params_file", "namespace", "use_sim_time")}.items()),
         Node(package="pvm_perception", executable="target_follower", name="target_follower",
              namespace=namespace, output="screen",
              parameters=[LaunchConfiguration("follower_params"), sim_time, {

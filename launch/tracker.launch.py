@@ -43,7 +43,9 @@ def _tracker(context: object) -> list:
         namespace=LaunchConfiguration("namespace"),
         parameters=[LaunchConfiguration("params_file"),
                     {"use_sim_time": LaunchConfiguration("use_sim_time")} | parameters],
-        remappings=[("image", image), ("image/compressed", [image, "/compressed"])],
+        remappings=[("image", image), ("image/compressed", [image, "/compressed"]),
+                    ("camera_info", LaunchConfiguration("camera_info")),
+                    ("odom", LaunchConfiguration("odom"))],
         ros_arguments=["--log-level", LaunchConfiguration("log_level")], output="screen")]
 
 
@@ -65,6 +67,9 @@ def generate_launch_description() -> LaunchDescription:
     return LaunchDescription([
         _argument("image", "the camera's image topic; compressed images are taken from beneath it",
                   "/camera/image_raw"),
+        _argument("camera_info", "the camera's calibration, to read the odometry by",
+                  "/camera/camera_info"),
+        _argument("odom", "the odometry of the robot that carries the camera, looking ahead", "odom"),
         _argument("image_transport", "which images to take", choices=("raw", "compressed")),
         _argument("reliability", "of the image subscription; auto = what the camera offers",
                   choices=("auto", "reliable", "best_effort")),

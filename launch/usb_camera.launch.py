@@ -51,7 +51,7 @@ def generate_launch_description() -> LaunchDescription:
         IncludeLaunchDescription(
             PythonLaunchDescriptionSource(PathJoinSubstitution([share, "launch",
                                                                 "tracker.launch.py"])),
-            launch_arguments={"image": "camera/image_raw",
+            launch_arguments={"image": "camera/image_raw", "camera_info": "camera/camera_info",
                               "params_file": LaunchConfiguration("params_file"),
                               "namespace": LaunchConfiguration("namespace")}.items()),
         _driver("v4l2_camera", "v4l2_camera_node", {

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from pvm_perception.core.backend import OneThread, array_module, to_numpy
+from pvm_perception.core.config import MOTION_VALUES
 from pvm_perception.core.hierarchy import Hierarchy
 from pvm_perception.core.model_file import load_model, save_model
 from pvm_perception.errors import PvmError
@@ -18,6 +19,7 @@ from pvm_perception.types import TARGETS, Detection, Track
 from pvm_perception.vision.calibration import Calibration
 from pvm_perception.vision.fovea import Fovea, merge
 from pvm_perception.vision.frame import View, network_input
+from pvm_perception.vision.motion import seen_through
 from pvm_perception.vision.tracker import TrackerSettings, TrackManager
 
 LEAST_SCORE = 0.02  # readouts below this are never of use to the track manager
@@ -132,7 +134,8 @@ class Tracker:
     def settings(self, value: TrackerSettings) -> None:
         self._tracks.settings = value
 
-    def update(self, image: np.ndarray | None, stamp: float | None = None) -> list[Track]:
+    def update(self, image: np.ndarray | None, stamp: float | None = None,
+               motion: Sequence[float] | None = None) -> list[Track]:
         """Look at one frame.
 
         Parameters
@@ -143,6 +146,11 @@ class Tracker:
         stamp
             Seconds. A stamp before the last one (a bag that loops, a simulation that restarts)
             resets state and tracks first.
+        motion
+            What the camera's own motion since the last image that was looked at does to the far
+            background of the frame, as `vision.motion` defines it: (shift right, shift down) as
+            shares of the frame's width and height, roll in radians clockwise as seen, logarithm
+            of the growth. None where it is not known.
 
         Returns
         -------
@@ -152,45 +160,54 @@ class Tracker:
         Raises
         ------
         PvmError
-            If the image is not (H, W, 3) uint8; nothing changes then.
+            If the image is not (H, W, 3) uint8, or the motion not four finite numbers; nothing
+            changes then.
         """
         if image is not None:
             _check_image(image)
+        if motion is not None:
+            motion = _checked_motion(motion)
         dt = self._elapsed(stamp)
         if image is None:
             self.detections = []
             return self._tracks.update(None, dt)
         with self._one_thread:
-            self._see(image, dt)
+            self._see(image, dt, motion)
         return self._tracks.update(self.detections, dt)
 
-    def _see(self, image: np.ndarray, dt: float) -> None:
+    def _see(self, image: np.ndarray, dt: float, motion: np.ndarray | None) -> None:
         """Run the network on a frame; leave what it saw in `detections`."""
         if image.shape[:2] != self._size:
             self._size = image.shape[:2]
             self._view = View.fit(self._size, (self.config.height, self.config.width))
             self._forget()  # a new resolution or aspect: the old codes lie elsewhere
-        out = self._network.step(network_input(image, self._view)[None])
-        self._out = to_numpy(out)
+        out = self._step(self._network, image, self._view, motion)
+        self._out = out
         self._frames += 1
         self.detections = self._decode(self._network, self._out, self._view)
         if self._fovea:
-            self._look_closer(image, dt)
+            self._look_closer(image, dt, motion)
         self.detections = [dataclasses.replace(d, score=self._calibration.probability(d.score))
                            for d in self.detections]
         if self.learning:
             self._network.learn()
             self.model_version += 1
 
-    def _look_closer(self, image: np.ndarray, dt: float) -> None:
+    def _step(self, network: Hierarchy, image: np.ndarray, view: View,
+              motion: np.ndarray | None) -> np.ndarray:
+        """Show one look's part of a frame to its network; return the readout's raw answers."""
+        moved = None if motion is None else seen_through(view, motion, self._size)[None]
+        return to_numpy(network.step(network_input(image, view)[None], moved))
+
+    def _look_closer(self, image: np.ndarray, dt: float, motion: np.ndarray | None) -> None:
         """Run the second look and join what both saw."""
         tracks = self._tracks.report(dt, tentative=True)
         view = self._fovea.look(self._view, tracks, self.detections)
         if view is None:
             return
         if self._fovea.moved:
-            self._near.reset()
-        out = to_numpy(self._near.step(network_input(image, view)[None]))
+            self._near.reset()  # so the window's own jump is not heard as motion either
+        out = self._step(self._near, image, view, motion)
         near = self._decode(self._near, out, view)
         self.detections = merge(self.detections, near, view, self._view)
 
@@ -329,3 +346,15 @@ def _check_image(image: np.ndarray) -> None:
             or image.shape[2] != 3 or 0 in image.shape:
         found = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image)
         raise PvmError(f"an image must be a (H, W, 3) uint8 array in BGR order, not {found}")
+
+
+def _checked_motion(motion: Sequence[float]) -> np.ndarray:
+    """Return (4,) float32."""
+    try:
+        values = np.asarray(motion, np.float32)
+    except (TypeError, ValueError):
+        values = np.empty(0, np.float32)
+    if values.shape != (MOTION_VALUES,) or not np.isfinite(values).all():
+        raise PvmError(f"motion must be {MOTION_VALUES} finite numbers (shift right, shift down, roll, "
+                       f"log growth) or None, not {motion!r}")
+    return values

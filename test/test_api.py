@@ -4,6 +4,9 @@ import numpy as np
 import pytest
 
 from pvm_perception import Tracker
+from pvm_perception.api import default_model
+from pvm_perception.core.hierarchy import MOTION_UNIT
+from pvm_perception.core.model_file import load_model, save_model, with_motion
 from pvm_perception.errors import PvmError
 from pvm_perception.streams.simulated import SimulatedStream
 
@@ -50,6 +53,52 @@ def test_time_that_jumps_back_resets_state_and_tracks_and_keeps_weights(frames):
     fresh = Tracker()
     fresh.update(frames[0], 5.0)
     assert tracker.heatmap("green_ball") == pytest.approx(fresh.heatmap("green_ball"), abs=0.2)
+
+
+@pytest.fixture(scope="module")
+def hearing(tmp_path_factory):
+    """Return a model that hears the robot's motion, and what it knows of it is not nothing."""
+    config, weights, history = load_model(default_model())
+    config, weights = with_motion(config, weights)
+    for layer in config.layers:
+        weights[f"{layer.name}.w1"][-4:] = 0.3
+    path = tmp_path_factory.mktemp("hearing") / "model.safetensors"
+    save_model(path, config, weights, history)
+    return path
+
+
+def test_the_robots_own_motion_reaches_both_looks(frames, hearing):
+    tracker, still = Tracker(model=hearing), Tracker(model=hearing)
+    motion = (0.02, -0.01, 0.004, 0.01)
+    heard = []
+    for k, image in enumerate(frames):
+        tracker.update(image, k / 30, motion)
+        still.update(image, k / 30)
+        heard.append((tracker._network.motion[0, 0].copy(), tracker._near.motion[0, 0].copy(),
+                      tracker.fovea))
+        if k:
+            assert np.abs(tracker.codes()["L1"] - still.codes()["L1"]).max() > 0
+    assert not heard[0][0].any()  # nothing came before
+    expected = np.array(motion) / MOTION_UNIT * [1, 120 / 128, 1, 1]  # 4:3 lies in 5:4 with bars
+    np.testing.assert_allclose(heard[-1][0], expected, atol=1e-5)
+    stays = [near for (_, _, last), (_, near, now) in zip(heard, heard[1:], strict=False)
+             if last == now is not None]
+    moves = [near for (_, _, last), (_, near, now) in zip(heard, heard[1:], strict=False)
+             if last != now is not None]
+    assert stays or moves
+    assert all(near[0] > heard[-1][0][0] for near in stays)  # the frame's shift, enlarged
+    assert not any(near.any() for near in moves)  # a window that jumped has no past
+
+
+def test_motion_that_is_none_is_refused_before_anything_changes(frames):
+    tracker, other = Tracker(), Tracker()
+    for bad in ((0.1, 0.2), [np.nan] * 4, "left", [[0.0] * 4]):
+        with pytest.raises(PvmError, match="4 finite") as error:
+            tracker.update(frames[0], 0.0, bad)
+        assert "\n" not in str(error.value)
+    assert tracker.update(frames[0], 1.0) == other.update(frames[0], 1.0)
+    # a model that does not hear motion takes it all the same
+    assert tracker.update(frames[1], 1.1, [0.1] * 4) == other.update(frames[1], 1.1)
 
 
 def test_learning_changes_the_prediction_and_can_be_saved(frames, tmp_path):

@@ -153,6 +153,44 @@ def test_every_layer_hears_the_robots_motion_except_at_a_streams_first_frame():
         network.step(second, motion * np.nan)
 
 
+def test_what_the_robots_motion_tells_is_learnt():
+    """A pattern that goes left or right, seen by units that have nothing else to tell which."""
+    layer = Layer("L1", 6, 8, 24, terms=("signal",))
+    network = Hierarchy(tiny(layers=(layer,), links=(
+        Link("input", "L1", "feedforward", radius=1, shape="square"), Link(MOTION, "L1")),
+        output="change", activation="leaky", normalise=True,
+        learning=Learning("muon", prediction_weight=20.0)), 8, seed=0)
+    rng = np.random.default_rng(0)
+    x = np.arange(32)
+
+    def clip():
+        """Return three frames each of eight streams, and how each of them moves, px a frame."""
+        way, start = rng.choice([-2, 2], 8), rng.uniform(0, 16, 8)
+        waves = [np.sin((x - way[:, None] * t - start[:, None]) * 2 * np.pi / 16) for t in range(3)]
+        pictures = np.broadcast_to((127.5 + 120 * np.stack(waves))[:, :, None, :, None],
+                                   (3, 8, 24, 32, 3)).astype(np.uint8)
+        motion = np.zeros((8, 4), np.float32)
+        motion[:, 0] = way / 32
+        return pictures, motion
+
+    def error(told):
+        pictures, motion = clip()
+        network.reset()
+        for picture in pictures:
+            network.step(picture, motion if told else None)
+        return network.prediction_error()
+
+    for k in range(600):
+        pictures, motion = clip()
+        network.reset()
+        for picture in pictures:
+            network.step(picture, motion * (k % 2))
+            network.learn(rate=3e-3)
+    silent, told = (np.mean([error(t) for _ in range(20)]) for t in (False, True))
+    assert silent > 0.5 * network.copy_error()
+    assert told < 0.3 * silent
+
+
 def test_motion_is_a_source_of_context_and_no_layer():
     config = tiny()
     for layers, links in (((dataclasses.replace(config.layers[0], name=MOTION),), ()),

@@ -84,7 +84,8 @@ def test_arguments_of_the_tracker():
                  image="cam/image", use_sim_time="true", log_level="debug", learning="true")
     assert facts["parameters"] == {"targets": ["stop_sign", "green_ball"], "device": "cpu",
                                    "autostart": False, "use_sim_time": True, "learning": True}
-    assert facts["remappings"] == {"image": "cam/image", "image/compressed": "cam/image/compressed"}
+    assert facts["remappings"] == {"image": "cam/image", "image/compressed": "cam/image/compressed",
+                                   "camera_info": "/camera/camera_info", "odom": "odom"}
     assert facts["words"] == ["--log-level", "debug"]
     assert facts["namespace"] == "left"
     with pytest.raises(AssertionError):

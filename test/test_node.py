@@ -17,6 +17,7 @@ rclpy = pytest.importorskip("rclpy", reason="ROS 2 is not installed; run `make s
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus  # noqa: E402
 from lifecycle_msgs.msg import Transition  # noqa: E402
 from lifecycle_msgs.srv import ChangeState, GetState  # noqa: E402
+from nav_msgs.msg import Odometry  # noqa: E402
 from rcl_interfaces.srv import DescribeParameters, ListParameters, SetParameters  # noqa: E402
 from rclpy.parameter import Parameter  # noqa: E402
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy  # noqa: E402
@@ -25,6 +26,8 @@ from sensor_msgs.msg import CompressedImage, Image  # noqa: E402
 from std_srvs.srv import SetBool, Trigger  # noqa: E402
 from vision_msgs.msg import Detection2DArray, LabelInfo, VisionInfo  # noqa: E402
 
+from pvm_perception.api import default_model  # noqa: E402
+from pvm_perception.core.model_file import load_model, save_model, with_motion  # noqa: E402
 from pvm_perception.ros.node_settings import NODES  # noqa: E402
 from pvm_perception.streams.simulated import SimulatedStream  # noqa: E402
 from pvm_perception.vision.image_codec import fill_image  # noqa: E402
@@ -151,6 +154,47 @@ def test_time_that_jumps_back_is_a_new_beginning(robot, start, images):
     feed(robot, publisher, images, topic, 8, start=1000.0)
     feed(robot, publisher, images, topic, 8, start=5.0)
     assert robot.heard[topic][-1].header.stamp.sec < 10
+
+
+def test_odometry_reaches_the_network_at_the_frames_own_time(robot, start, images, tmp_path):
+    """A turn of half a radian a second, seen by a camera of 60 degrees at 30 frames a second."""
+    config, weights, history = load_model(default_model())
+    config, weights = with_motion(config, weights)
+    save_model(tmp_path / "hearing.safetensors", config, weights, history)
+    robot.listen(Detection2DArray, "/turning/detections")
+    robot.listen(DiagnosticArray, "/diagnostics")
+    camera = robot.node.create_publisher(Image, "/turning/camera", 5)
+    wheels = robot.node.create_publisher(Odometry, "/turning/odom", 5)
+    start("-p", f"model:={tmp_path}/hearing.safetensors", "-p", "diagnostics_period:=0.2",
+          "-r", "odom:=/turning/odom", "-r", "camera_info:=/turning/camera_info", name="turning")
+
+    def own_motion():
+        return [v.value for m in robot.heard["/diagnostics"] for s in m.status
+                if s.name == "turning: tracker" for v in s.values if v.key == "own motion"]
+
+    feed(robot, camera, images, "/turning/detections", 3)
+    robot.until(lambda: any("no odometry" in v and "/turning/odom" in v for v in own_motion()))
+    moment = 200.0
+
+    def told():
+        nonlocal moment
+        moment += 1 / 30
+        odometry = Odometry()
+        odometry.header.stamp = picture(images[0], moment).header.stamp
+        odometry.twist.twist.angular.z = 0.5
+        wheels.publish(odometry)
+        camera.publish(picture(images[0], moment))
+        robot.spin(0.05)
+        return "picture" in own_motion()[-1]
+
+    robot.until(told, 40)
+    right, down = (float(own_motion()[-1].split()[k]) for k in (1, 3))
+    frames = right / (0.5 / 30 * 0.5 / np.tan(np.radians(30)))  # one, or more where some were dropped
+    assert frames == pytest.approx(round(frames), abs=0.05)
+    assert 1 <= round(frames) <= 20
+    assert down == 0
+    feed(robot, camera, images, "/turning/detections", 3, start=moment + 5)  # and now it is silent
+    robot.until(lambda: "no odometry" in own_motion()[-1])
 
 
 def test_compressed_images(robot, start, images):

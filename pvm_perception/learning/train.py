@@ -217,12 +217,11 @@ class Trainer:
                "rate": f"{rate:.3g}", "frames_per_second": f"{speed:.1f}",
                **{f"loss_{k}": f"{v:.5f}" for k, v in mean.items()},
                **{k: f"{v:.4f}" for k, v in scores.items()}}
-        new = not self.curve.exists()
-        with self.curve.open("a", newline="") as file:
-            writer = csv.DictWriter(file, list(row))
-            if new:
-                writer.writeheader()
-            writer.writerow(row)
+        rows = [*read_curve(self.curve), row] if self.curve.exists() else [row]
+        with self.curve.open("w", newline="") as file:  # a network that grew has more columns
+            writer = csv.DictWriter(file, list(row), restval="", extrasaction="ignore")
+            writer.writeheader()
+            writer.writerows(rows)
         history = self.history | {"validation": scores}
         state = {k: to_numpy(v) for k, v in network.optimizer.state.items()}
         raw = {k: to_numpy(v) for k, v in network.weights.items()}
@@ -237,6 +236,12 @@ class Trainer:
         return validation
 
 
+def read_curve(table: Path) -> list[dict[str, str]]:
+    """Return the rows of a learning curve."""
+    with table.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
 def draw_curve(table: Path, picture: Path) -> None:
     """Draw the learning curve, accuracy against frames seen on a logarithmic scale."""
     import matplotlib
@@ -244,15 +249,18 @@ def draw_curve(table: Path, picture: Path) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot as plt
 
-    with table.open(newline="") as file:
-        rows = list(csv.DictReader(file))
+    rows = read_curve(table)
     frames = [int(r["frames"]) for r in rows]
+
+    def column(key: str) -> list[float]:
+        return [float(r[key] or "nan") for r in rows]  # empty before the network had it
+
     figure, axes = plt.subplots(1, 2, figsize=(11, 4), layout="constrained")
     for key in rows[0]:
         if key.startswith(("auc_", "presence_f1_")):
-            axes[0].plot(frames, [float(r[key]) for r in rows], ".-", label=key.replace("_", " "))
+            axes[0].plot(frames, column(key), ".-", label=key.replace("_", " "))
     for key in ("loss_presence", "loss_box", "loss_prediction", "loss_copy"):
-        axes[1].plot(frames, [float(r[key]) for r in rows], ".-", label=key.replace("_", " "))
+        axes[1].plot(frames, column(key), ".-", label=key.replace("_", " "))
     axes[0].set(xscale="log", xlabel="frames seen", ylabel="generated validation scenes",
                 ylim=(0, 1))
     axes[1].set(xscale="log", yscale="log", xlabel="frames seen", ylabel="training loss")

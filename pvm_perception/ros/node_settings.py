@@ -32,6 +32,8 @@ class TrackerNodeSettings:
                                           "`image/compressed`", choices=("raw", "compressed"))
     reliability: str = setting("auto", "of the image subscription; auto = what the publishers "
                                        "offer", choices=("auto", "reliable", "best_effort"))
+    horizontal_fov: float = setting(60.0, "degrees; of the camera, for the robot's own motion where "
+                                          "there is no camera_info", low=1.0, high=170.0)
     frame_timeout: float = setting(2.0, "seconds without a frame after which diagnostics warn",
                                    low=0.1, high=60.0)
     diagnostics_period: float = setting(1.0, "seconds between diagnostics", low=0.1, high=60.0)

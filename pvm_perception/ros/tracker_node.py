@@ -14,9 +14,10 @@ from typing import Any
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
+from nav_msgs.msg import Odometry
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
-from sensor_msgs.msg import CompressedImage, Image
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 from std_srvs.srv import SetBool, Trigger
 from vision_msgs.msg import Detection2DArray, LabelInfo, VisionInfo
@@ -24,6 +25,7 @@ from vision_msgs.msg import Detection2DArray, LabelInfo, VisionInfo
 from pvm_perception.api import Tracker
 from pvm_perception.errors import PvmError
 from pvm_perception.ros import diagnostics, messages
+from pvm_perception.ros.ego_motion import EgoMotion
 from pvm_perception.ros.node_settings import NODES
 from pvm_perception.ros.parameters import values_of
 from pvm_perception.ros.process import run_node
@@ -37,6 +39,7 @@ except ImportError:  # boxes for Foxglove are nothing that a robot must have
     ImageAnnotations = None
 
 LONGEST_FORECAST = 10.0  # frames; beyond that a moving box is a guess
+SENSOR = QoSProfile(depth=20, reliability=ReliabilityPolicy.BEST_EFFORT)  # hears all publishers
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 OK, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 
@@ -85,6 +88,8 @@ class TrackerNode(LifecycleNode):
         self.worker: threading.Thread | None = None
         self.subscription: Any = None
         self.offered: ReliabilityPolicy | None = None
+        self.ego_motion = EgoMotion()
+        self.seen, self.motion = 0.0, None  # last frame's stamp; how the robot moved up to it
         self.enabled = True
         self.active = False
         self.announced = -1
@@ -152,6 +157,10 @@ class TrackerNode(LifecycleNode):
                                self.create_service(kind, f"~/{name}", answer)))
         self.owned.append((self.destroy_timer, self.create_timer(
             self._value("diagnostics_period"), self._report)))
+        for kind, name, take in ((Odometry, "odom", self._odometry),
+                                 (CameraInfo, "camera_info", self.ego_motion.calibrated)):
+            self.owned.append((self.destroy_subscription,
+                               self.create_subscription(kind, name, take, SENSOR)))
         self._announce(labels=True)
         return OK
 
@@ -241,6 +250,9 @@ class TrackerNode(LifecycleNode):
         if self.enabled and self.mailbox.put(message):
             self.health.dropped += 1
 
+    def _odometry(self, message: Odometry) -> None:
+        self.ego_motion.moved(messages.seconds_of(message.header), message.twist.twist)
+
     def _work(self, mailbox: Mailbox) -> None:
         """Worker thread: one frame after the other until the mailbox is closed."""
         while (message := mailbox.take()) is not None:
@@ -261,8 +273,10 @@ class TrackerNode(LifecycleNode):
 
     def _frame(self, image: Any, header: Header, begin: float) -> None:
         stamp = messages.seconds_of(header)
+        motion = self.ego_motion.between(self.seen, stamp, image.shape[:2], self._value("horizontal_fov"))
+        self.seen, self.motion = stamp, motion
         with self.lock:
-            tracks = self.tracker.update(image, stamp if stamp > 0 else None)
+            tracks = self.tracker.update(image, stamp if stamp > 0 else None, motion)
             if self._value("latency_compensation") and stamp > 0:
                 late = self.get_clock().now().nanoseconds * 1e-9 - stamp  # s
                 frames = min(max(late / self.tracker.period, 0.0), LONGEST_FORECAST)
@@ -339,6 +353,15 @@ class TrackerNode(LifecycleNode):
             self.label_info.publish(messages.label_info(
                 self._header(), tracker.targets, tracker.settings.birth_score))
 
+    def _own_motion(self) -> str:
+        """Say for diagnostics what the network was told last of the robot's motion."""
+        motion, topic = self.motion, self.resolve_topic_name("odom")
+        if not self.tracker.config.hears_motion:
+            return "this model does not hear it"
+        if motion is None:
+            return f"not known: no odometry of the frame's time on {topic}"
+        return "picture {:+.4f} right, {:+.4f} down, roll {:+.4f} rad, growth {:+.4f}".format(*motion)
+
     def _report(self) -> None:
         topic = self.resolve_topic_name(self._input[1])
         offers = [f"{p.node_namespace.rstrip('/')}/{p.node_name} offers "
@@ -347,7 +370,7 @@ class TrackerNode(LifecycleNode):
                   for p in self.get_publishers_info_by_topic(topic)]
         facts = {"device": self.tracker.device, "learning": self.tracker.learning,
                  "model version": self.tracker.model_version, "topic": topic,
-                 "targets": ", ".join(self.tracker.targets)}
+                 "targets": ", ".join(self.tracker.targets), "own motion": self._own_motion()}
         state = diagnostics.status(f"{self.get_name()}: tracker", self.health, facts,
                                    self.active and self.enabled, self._value("frame_timeout"),
                                    topic, offers)

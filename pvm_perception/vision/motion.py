@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from pvm_perception.vision.frame import View
+
 DEPTH = 4.0  # m: the distance for which growth is given
 DEPTH_SPREAD = 0.5  # of the logarithm of the real distance, in training
 
@@ -30,6 +32,30 @@ def view_motion(before: np.ndarray, now: np.ndarray, size: tuple[int, int]) -> n
     shift = change @ (middle - before[:, 2]) + now[:, 2] - middle
     return np.array([*shift / size[::-1], np.arctan2(change[1, 0], change[0, 0]),
                      0.5 * np.log(np.linalg.det(change))], np.float32)
+
+
+def seen_through(view: View, motion: np.ndarray, source: tuple[int, int]) -> np.ndarray:
+    """Return a frame's motion as it looks in the network's picture of a view, (4,) float32.
+
+    A window that stays where it is sees the frame's shift enlarged, and moving to and fro what
+    turns and grows about the middle of the frame.
+
+    Parameters
+    ----------
+    view
+        What the network sees of the frame.
+    motion
+        (4,) of the whole frame, its shifts as shares of the frame.
+    source
+        (rows, cols) of the frame.
+    """
+    right, down, roll, growth = (float(v) for v in motion)
+    x = view.x + view.width / 2 - source[1] / 2  # px, from the frame's middle to the view's
+    y = view.y + view.height / 2 - source[0] / 2
+    c, s = np.exp(growth) * np.cos(roll), np.exp(growth) * np.sin(roll)
+    px = (right * source[1] + (c - 1) * x - s * y, down * source[0] + s * x + (c - 1) * y)
+    return np.array([px[0] * view.scale / view.network[1], px[1] * view.scale / view.network[0],
+                     roll, growth], np.float32)
 
 
 def unknown_depth(rng: np.random.Generator) -> float:

@@ -1,0 +1,55 @@
+"""What hearing the robot's own motion is worth: clips of a turning camera, told and silenced.
+
+The readouts (no tracker, one look a frame) and the forecast are scored on the same generated clips,
+in all of which the camera turns as on a turning robot, once with its motion given as context and
+once without, as on a robot that has no odometry.
+Usage: .venv/bin/python benchmarks/motion.py [--model FILE] [--clips N] [--output FILE]
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import os
+import sys
+from pathlib import Path
+
+os.environ["OPENBLAS_NUM_THREADS"] = "1"
+import numpy as np
+from tqdm import tqdm
+
+from pvm_perception.api import default_model
+from pvm_perception.core.model_file import load_model
+from pvm_perception.learning.validate import validate
+from pvm_perception.streams.simulated import make_clip
+
+FRAMES, BATCH = 12, 16
+SEED = 515_151_000
+
+
+def main() -> None:
+    """Score both; print the table and write it."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", type=Path, default=default_model())
+    parser.add_argument("--clips", type=int, default=160, help="rounded up to a multiple of 16")
+    parser.add_argument("--output", type=Path, default=Path("build/motion.csv"))
+    args = parser.parse_args()
+    config, weights, _ = load_model(args.model)
+    if not config.hears_motion:
+        sys.exit(f"{args.model} does not hear the robot's motion: both rows would be the same")
+    clips = [make_clip(SEED + n, FRAMES, (config.height, config.width), turns=1.0)
+             for n in tqdm(range(-(-args.clips // BATCH) * BATCH), desc="clips")]
+    rows = []
+    for name, motion in (("silenced", False), ("given", True)):
+        result = validate(config, weights, clips, np, BATCH, motion=motion)
+        rows.append({"motion": name} | {k: f"{v:.4f}" for k, v in result.row().items()})
+        print(" ".join(f"{k}={v}" for k, v in rows[-1].items()), flush=True)
+    args.output.parent.mkdir(parents=True, exist_ok=True)
+    with args.output.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+if __name__ == "__main__":
+    main()

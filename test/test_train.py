@@ -1,0 +1,100 @@
+"""Training: what the streams tell, and models that are older than what their preset hears."""
+
+import dataclasses
+
+import numpy as np
+
+from pvm_perception.core.config import preset
+from pvm_perception.core.hierarchy import Hierarchy, Losses
+from pvm_perception.core.model_file import OPTIMIZER, load_model, save_model
+from pvm_perception.core.optimizer import Optimizer
+from pvm_perception.learning.train import Streams, Trainer, TrainOptions, read_curve
+from pvm_perception.learning.validate import validate
+from pvm_perception.streams.simulated import Clip
+
+
+class Clips:
+    """Clips without end, of three frames each, all of which move the same way."""
+
+    def clip(self):
+        return Clip(np.zeros((3, 8, 8, 3), np.uint8), np.full((3, 1, 6), -1, np.float32),
+                    np.full((3, 4), 0.1, np.float32))
+
+
+def test_half_of_the_clips_keep_their_motion_to_themselves():
+    streams = Streams(Clips(), 40, np.random.default_rng(0))
+    before = streams.next()[2]
+    assert before.shape == (40, 4)
+    heard = []
+    for _ in range(30):
+        _, _, motion, new = streams.next()
+        np.testing.assert_array_equal(motion[~new], before[~new])  # all along or not at all
+        heard += list(motion[new].any(axis=1))
+        before = motion
+    assert 0.4 < np.mean(heard) < 0.6
+
+
+def older(path):
+    """Write a checkpoint of the robot preset from before it heard motion; return its weights."""
+    config = preset("robot")
+    config = dataclasses.replace(config, links=tuple(
+        k for k in config.links if k.source != "motion"))
+    network = Hierarchy(config, seed=3)
+    optimizer = Optimizer(network.weights, config.learning, np)
+    for moments in optimizer.state.values():
+        moments += 0.5
+    save_model(path, config, network.weights, {"steps": 40, "frames": 640}, optimizer.state)
+    return config, network.weights
+
+
+def test_training_goes_on_from_a_model_that_is_older_than_motion(tmp_path):
+    path = tmp_path / "old.safetensors"
+    config, weights = older(path)
+    trainer = Trainer(TrainOptions(tmp_path / "out", start=path, streams=1))
+    network = trainer.network
+    assert network.config == preset("robot")
+    assert network.step_count == network.optimizer.steps == 40
+    for layer in config.layers:
+        w = network.weights[f"{layer.name}.w1"]
+        moments = network.optimizer.state[f"m.{layer.name}.w1"]
+        np.testing.assert_array_equal(w[:-4], weights[f"{layer.name}.w1"])
+        assert not w[-4:].any()
+        assert (moments[:-4] == 0.5).all()
+        assert not moments[-4:].any()
+    images = np.random.default_rng(0).integers(0, 256, (3, 1, 128, 160, 3), dtype=np.uint8)
+    motion = np.full((1, 4), 0.02, np.float32)
+    for image in images:
+        network.step(image, motion)
+        network.learn(rate=1e-3)
+    for layer in config.layers[:-1]:
+        assert network.weights[f"{layer.name}.w1"][-4:].any()  # and hears it from now on
+    assert not load_model(path)[0].hears_motion  # the file itself stays as it is
+    assert any(name.startswith(OPTIMIZER) for name in load_model(path, optimizer=True)[1])
+
+
+def test_a_learning_curve_grows_columns_with_the_network(tmp_path):
+    path = tmp_path / "old.safetensors"
+    older(path)
+    trainer = Trainer(TrainOptions(tmp_path, start=path, streams=1))
+    trainer.curve.write_text("frames,seconds,auc_green_ball\n600,60,0.25\n")
+    exam = [Clip(np.zeros((3, 128, 160, 3), np.uint8), np.full((3, 1, 6), -1, np.float32),
+                 np.zeros((3, 4), np.float32))] * 16
+    trainer.check(exam, [Losses(0.1, 0.1, 0.1, 0.1, 0.1)], 1e-3, 1.0, 0.0)
+    old, new = read_curve(trainer.curve)
+    assert (old["frames"], old["auc_green_ball"]) == ("600", "0.25")
+    assert old["auc_green_ball_with_motion"] == ""
+    assert float(new["auc_green_ball_with_motion"]) == 0
+    assert new["frames"] == "640"
+    assert trainer.curve.with_suffix(".png").stat().st_size > 10_000
+
+
+def test_validation_tells_the_motion_only_when_asked():
+    config = preset("robot")
+    rng = np.random.default_rng(1)
+    clips = [Clip(rng.integers(0, 256, (4, 128, 160, 3), dtype=np.uint8),
+                  np.full((4, 1, 6), -1, np.float32), np.full((4, 4), 0.05, np.float32))]
+    weights = Hierarchy(config, seed=3).weights
+    silent, told = (validate(config, weights, clips, np, batch=1, motion=m) for m in (False, True))
+    assert silent.prediction_ratio != told.prediction_ratio
+    still = [dataclasses.replace(clips[0], motion=np.zeros((4, 4), np.float32))]
+    assert validate(config, weights, still, np, batch=1, motion=True) == silent
