@@ -12,6 +12,7 @@ import signal
 import sys
 import time
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,8 @@ class TrainOptions:
     network: str = "robot"
     start: Path | None = None  # a model or a checkpoint to go on from
     photos: Path | None = None
-    stills: Path | None = None  # labelled stills, for every third clip
+    stills: tuple[Path, ...] = ()  # folders of labelled stills, for every third clip
+    stills_part: tuple[float, float] | None = None  # from which to which share of each; None = all
     streams: int = 16
     workers: int = 1
     seed: int = 1
@@ -92,6 +94,9 @@ class Trainer:
         self.network.optimizer = Optimizer(self.network.weights, self.config.learning,
                                            self.network.xp)
         self._resume_optimizer(weights or {})
+        self.recipe = ClipRecipe((self.config.height, self.config.width), options.shortest,
+                                 options.longest, str(options.photos) if options.photos else None,
+                                 options.seed, tuple(map(str, options.stills)), options.stills_part)
         self.curve = options.output / "curve.csv"
         self.stopped = False
 
@@ -107,16 +112,12 @@ class Trainer:
         """Train; return the last validation."""
         o = self.options
         o.output.mkdir(parents=True, exist_ok=True)
-        recipe = ClipRecipe((self.config.height, self.config.width), o.shortest, o.longest,
-                            str(o.photos) if o.photos else None, o.seed,
-                            str(o.stills) if o.stills else None)
-        if o.stills:
-            load_stills(o.stills)  # bad ones are told here, not by a worker
-        pool = ClipPool(recipe, o.workers, self.history["clips"])
+        for folder in o.stills:
+            load_stills(folder, o.stills_part)  # bad ones are told here, not by a worker
+        pool = ClipPool(self.recipe, o.workers, self.history["clips"])
         previous = {s: signal.signal(s, self._stop) for s in (signal.SIGINT, signal.SIGTERM)}
         try:
-            exam = self._exam(recipe)
-            validation = self._loop(pool, exam)
+            validation = self._loop(pool)
         finally:
             pool.close()
             for s, handler in previous.items():
@@ -137,9 +138,10 @@ class Trainer:
     def _stop(self, *_: Any) -> None:
         self.stopped = True
 
-    def _exam(self, recipe: ClipRecipe) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Render the fixed validation clips: other seeds, the same kinds of scenes."""
-        o = self.options
+    @cached_property
+    def exam(self) -> list[tuple[np.ndarray, np.ndarray]]:
+        """The fixed validation clips, rendered once: other seeds, the same kinds of scenes."""
+        o, recipe = self.options, self.recipe
         recipe = ClipRecipe(recipe.size, o.longest, o.longest, recipe.photos, VALIDATION_SEED)
         pool = ClipPool(recipe, o.workers)
         try:
@@ -147,8 +149,15 @@ class Trainer:
         finally:
             pool.close()
 
-    def _loop(self, pool: ClipPool, exam: list) -> Validation:
+    def validate(self) -> Validation:
+        """Score the averaged weights on the validation clips."""
+        average = self.network.optimizer.averaged(self.network.weights)
+        return validate(self.config, {k: to_numpy(v) for k, v in average.items()}, self.exam,
+                        self.network.xp)
+
+    def _loop(self, pool: ClipPool) -> Validation:
         o, network = self.options, self.network
+        _ = self.exam  # rendered before the clock starts
         streams = Streams(pool, o.streams, np.random.default_rng(o.seed))
         begin = last = time.monotonic()
         spent, step, losses = self.history["seconds"], 0, []
@@ -179,7 +188,7 @@ class Trainer:
             done = self.stopped or share >= 1.0 or enough
             if done or now - last > o.validate_every or step in (500,):
                 bar.update(round(now - begin) - bar.n)
-                validation = self.check(exam, losses, rate,
+                validation = self.check(losses, rate,
                                         (self.history["frames"] - frames_before) / (now - begin),
                                         o.hours * 3600 - (now - begin))
                 losses, last = [], time.monotonic()
@@ -193,13 +202,11 @@ class Trainer:
         bar.close()
         return validation
 
-    def check(self, exam: list, losses: list[Losses], rate: float, speed: float,
-              left: float) -> Validation:
+    def check(self, losses: list[Losses], rate: float, speed: float, left: float) -> Validation:
         """Validate the averaged weights, write model, checkpoint and learning curve."""
         o, network = self.options, self.network
         average = network.optimizer.averaged(network.weights)
-        validation = validate(self.config, {k: to_numpy(v) for k, v in average.items()}, exam,
-                              network.xp)
+        validation = self.validate()
         mean = {k: float(np.mean([asdict(x)[k] for x in losses])) for k in asdict(losses[0])}
         row = {"frames": self.history["frames"], "seconds": round(self.history["seconds"]),
                "steps": self.history["steps"], "clips": self.history["clips"],
