@@ -156,14 +156,15 @@ def teach(folders: Sequence[Path], model: Path, minutes: float, photos: Path | N
             stills_part=TAUGHT, rate=RATE * config.learning.rate, shortest=3, longest=8,
             device=device, validate_every=float("inf"), validation_clips=96, calibration_scenes=32)
         trainer = Trainer(options)
-        seen = trainer.history["frames"]
+        begin = dict(trainer.history)
         before = Exam(held_out_marks(model, device, folders), trainer.validate())
         validation = trainer.run()
         path = Path(folder) / "model.safetensors"
         after = Exam(held_out_marks(path, device, folders), validation)
         config, weights, history = load_model(path)
     lesson = {"from": model.name, "data": [f.resolve().name for f in folders], "learnt": learnt,
-              "held_out": held_out, "frames": history["frames"] - seen, "minutes": round(minutes, 2),
+              "held_out": held_out, "frames": history["frames"] - begin["frames"],
+              "minutes": round((history["seconds"] - begin["seconds"]) / 60, 2),
               "before": before.row(), "after": after.row()}
     history["taught"] = [*load_model(model)[2].get("taught", ()), lesson]
     return Lesson(config, weights, history, before, after)

@@ -6,6 +6,7 @@ goes on from it; a run that starts from a shipped model begins a new half cosine
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import math
 import signal
@@ -225,7 +226,8 @@ class Trainer:
         save_model(o.output / "checkpoint.safetensors", self.config, raw, history, state)
         save_model(o.output / "model.safetensors", self.config,
                    {k: to_numpy(v) for k, v in average.items()}, history)
-        draw_curve(self.curve, self.curve.with_suffix(".png"))
+        with contextlib.suppress(ImportError):  # a robot may have no matplotlib; the table says it all
+            draw_curve(self.curve, self.curve.with_suffix(".png"))
         scores = " ".join(f"{k} {v:.3f}" for k, v in validation.row().items())
         tqdm.write(f"{row['frames']} frames, {speed:.0f} a second, rate {rate:.2g}, "
                    f"{max(left, 0) / 60:.0f} min left: presence {mean['presence']:.3f} "
