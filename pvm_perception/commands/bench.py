@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="networks; the shipped model's, or with new weights")
     parser.add_argument("--device", nargs="+", choices=("cpu", "cuda"),
                         help="where to run (default: cpu, and cuda where there is a GPU)")
-    parser.add_argument("--batch", nargs="+", type=int, default=[1, 4, 16],
+    parser.add_argument("--batch", nargs="+", type=int, default=[1, 4],
                         help="streams side by side")
     parser.add_argument("--learn", choices=sorted(LEARN), default="both",
                         help="with learning from the stream, without, or both")
@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
     values = {"presets": tuple(args.preset), "batches": tuple(args.batch),
               "learn": LEARN[args.learn], "frames": args.frames, "devices": _devices(args.device)}
     if args.quick:
-        values |= {"frames": 10, "starts": 1, "sizes": (1, 2), "codes": (1, 2)}
+        values |= {"frames": 10, "starts": 1, "sizes": (1,), "codes": (0.5, 1)}
     try:
         args.output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
