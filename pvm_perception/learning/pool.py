@@ -30,8 +30,7 @@ class ClipRecipe:
     size : (rows, cols) of the frames
     shortest, longest : frames per clip
     photos : folder of photographs for backgrounds, or None
-    stills : folders of labelled stills, of which some of the clips are made, if there are any
-    stills_every : 3 = every third clip is of stills
+    stills : folders of labelled stills, of which every third clip is made, if there are any
     stills_part : from which to which share of each folder's stills; None = all
     """
 
@@ -41,7 +40,6 @@ class ClipRecipe:
     photos: str | None = None
     seed: int = 0
     stills: tuple[str, ...] = ()
-    stills_every: int = 3
     stills_part: tuple[float, float] | None = None
 
 
@@ -78,7 +76,7 @@ def _render(name: str, recipe: ClipRecipe, slots: int, first: int, stride: int,
     while (slot := free.get()) is not None:
         rng = np.random.default_rng((recipe.seed, number))
         length = int(rng.integers(recipe.shortest, recipe.longest + 1))
-        if stills and number % recipe.stills_every == 0:
+        if stills and number % 3 == 0:
             clip = still_clip(rng, length, recipe.size, stills)
         else:
             clip = make_clip(int(rng.integers(2**62)), length, recipe.size, photos=photos)

@@ -27,7 +27,7 @@ from pvm_perception.streams.files import FolderStream
 TAUGHT = (0.0, 0.8)  # shares of each sequence's labelled frames, in order
 HELD_OUT = (0.8, 1.0)
 LEAST_FRAMES = 5  # labelled, so that at least one is held out
-RATE = 0.5  # highest learning rate, as a share of that of a training from nothing
+RATE = 0.25  # highest learning rate, as a share of that of a training from nothing
 FORGOTTEN = 0.05  # what the mark on generated scenes may lose
 
 
@@ -153,9 +153,8 @@ def teach(folders: Sequence[Path], model: Path, minutes: float, photos: Path | N
     with tempfile.TemporaryDirectory() as folder:
         options = TrainOptions(
             Path(folder), hours=minutes / 60, start=model, photos=photos, stills=tuple(folders),
-            stills_every=2, stills_part=TAUGHT, rate=RATE * config.learning.rate, shortest=3,
-            longest=8, device=device, validate_every=float("inf"), validation_clips=96,
-            calibration_scenes=32)
+            stills_part=TAUGHT, rate=RATE * config.learning.rate, shortest=3, longest=8,
+            device=device, validate_every=float("inf"), validation_clips=96, calibration_scenes=32)
         trainer = Trainer(options)
         begin = dict(trainer.history)
         before = Exam(held_out_marks(model, device, folders), trainer.validate())

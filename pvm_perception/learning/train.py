@@ -45,8 +45,7 @@ class TrainOptions:
     network: str = "robot"
     start: Path | None = None  # a model or a checkpoint to go on from
     photos: Path | None = None
-    stills: tuple[Path, ...] = ()  # folders of labelled stills
-    stills_every: int = 3  # 3 = every third clip is of stills
+    stills: tuple[Path, ...] = ()  # folders of labelled stills, for every third clip
     stills_part: tuple[float, float] | None = None  # from which to which share of each; None = all
     streams: int = 16
     workers: int = 1
@@ -98,8 +97,7 @@ class Trainer:
         self._resume_optimizer(weights or {})
         self.recipe = ClipRecipe((self.config.height, self.config.width), options.shortest,
                                  options.longest, str(options.photos) if options.photos else None,
-                                 options.seed, tuple(map(str, options.stills)),
-                                 options.stills_every, options.stills_part)
+                                 options.seed, tuple(map(str, options.stills)), options.stills_part)
         self.curve = options.output / "curve.csv"
         self.stopped = False
 
