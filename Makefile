@@ -34,8 +34,8 @@ train-data: setup  ## collect photographs for training scenes
 train: setup  ## go on from the shipped model
 	$(RUN) train --from models/robot.safetensors --photos build/photos --output build/train
 
-bench: setup
-	.venv/bin/python benchmarks/frame_time.py
+bench: setup  ## time, work, traffic and memory, beside this machine's peaks and beside peers
+	$(RUN) bench --output build/bench
 	.venv/bin/python benchmarks/transport.py
 
 lint: setup

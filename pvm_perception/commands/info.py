@@ -40,4 +40,7 @@ def run(args: argparse.Namespace) -> int:
               f"scenes in {history.get('seconds', 0) / 3600:.1f} h")
         for name, value in (history.get("validation") or {}).items():
             print(f"  {name} {value:.3f}")
+        for lesson in history.get("taught", ()):
+            print(f"taught on {lesson['learnt']:,} labelled frames of {', '.join(lesson['data'])} "
+                  f"in {lesson['minutes']:g} min, from {lesson['from']}")
     return 0

@@ -24,8 +24,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="model or checkpoint to go on from")
     parser.add_argument("--photos", type=Path,
                         help="folder of photographs for backgrounds (make train-data)")
-    parser.add_argument("--stills", type=Path,
-                        help="folder of labelled stills (images, groundtruth.csv) to learn from, too")
+    parser.add_argument("--stills", type=Path, nargs="+", default=(), metavar="DIR",
+                        help="folders of labelled stills (images, groundtruth.csv) to learn from, too")
     parser.add_argument("--streams", type=int, default=16, help="streams side by side")
     parser.add_argument("--workers", type=int, default=1, help="processes that render scenes")
     parser.add_argument("--seed", type=int, default=1)
@@ -43,8 +43,8 @@ def run(args: argparse.Namespace) -> int:
     """Train; the model, its checkpoint and the learning curve land in the output folder."""
     from pvm_perception.learning.train import Trainer, TrainOptions
 
-    values = {name: getattr(args, name) for name in TrainOptions.__dataclass_fields__}
-    options = TrainOptions(**values)
+    options = TrainOptions(**{name: value for name, value in vars(args).items()
+                              if name in TrainOptions.__dataclass_fields__})
     for name in ("hours", "streams", "workers", "validation_clips", "shortest"):
         if getattr(options, name) <= 0:
             raise PvmError(f"--{name.replace('_', '-')} must be above 0")

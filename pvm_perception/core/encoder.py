@@ -5,6 +5,7 @@ Shapes: B streams, U units, D inputs, N code width, S values of a unit's signal.
 
 from __future__ import annotations
 
+import math
 from types import ModuleType
 from typing import Any
 
@@ -190,6 +191,23 @@ class Encoder:
         """Return the multiply-adds of one stream's frame."""
         heard = sum(e.heard_by * (e.rows.stop - e.rows.start) for e in self.ears)
         return self.layer.code * (heard + self.units * self.signal_size)
+
+    @property
+    def learning_multiply_adds(self) -> int:
+        """Return those of learning from one stream's frame: `gradients`, without the readout's."""
+        return self.multiply_adds + self.layer.code * self.units * self.signal_size
+
+    @property
+    def values(self) -> int:
+        """Return how many values one stream's frame has here: heard, coded, predicted."""
+        heard = sum(e.heard_by * (e.rows.stop - e.rows.start) for e in self.ears)
+        return heard + self.units * (self.layer.code + self.signal_size)
+
+    @property
+    def largest_product(self) -> tuple[int, int, int]:
+        """Return (rows, D, N) of the layer's largest product for one stream's frame."""
+        shapes = [(e.heard_by, e.rows.stop - e.rows.start, self.layer.code) for e in self.ears]
+        return max([*shapes, (self.units, self.layer.code, self.signal_size)], key=math.prod)
 
     def forward(self, p: dict[str, Array], source: Source, codes: dict[str, Array],
                 fresh: Array, step: int) -> Array:

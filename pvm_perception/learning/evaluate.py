@@ -151,8 +151,8 @@ def timed(function: Callable, *args: object) -> tuple[object, float]:
 def measure_sequence(folder: Path, targets: Iterable[str],
                      step: Callable[[Frame], tuple[list[Track], float]],
                      progress: Callable[[], None] = lambda: None,
-                     forecast: Callable[[list[Track]], list[Track]] = lambda tracks: tracks
-                     ) -> list[Result]:
+                     forecast: Callable[[list[Track]], list[Track]] = lambda tracks: tracks,
+                     part: tuple[float, float] | None = None) -> list[Result]:
     """Show a sequence's labelled frames, in order, to anything that answers with boxes.
 
     Parameters
@@ -169,8 +169,10 @@ def measure_sequence(folder: Path, targets: Iterable[str],
         Makes of a frame's tracks what is expected at the next: streaming accuracy compares with
         the truth at the time when the answer arrives (Li et al. 2020, "Towards Streaming
         Perception"), here one frame later.
+    part
+        From which to which share of the labelled frames; None takes all.
     """
-    stream, targets = FolderStream(folder), tuple(targets)
+    stream, targets = FolderStream(folder, part=part), tuple(targets)
     if stream.truth is None:
         raise PvmError(f"no groundtruth.csv in {folder}")
     labelled = [t for t in targets if t in stream.truth.targets]

@@ -34,7 +34,8 @@ class ClipRecipe:
     size : (rows, cols) of the frames
     shortest, longest : frames per clip
     photos : folder of photographs for backgrounds, or None
-    stills : folder of labelled stills, of which every third clip is made, or None
+    stills : folders of labelled stills, of which every third clip is made, if there are any
+    stills_part : from which to which share of each folder's stills; None = all
     """
 
     size: tuple[int, int]
@@ -42,7 +43,8 @@ class ClipRecipe:
     longest: int = 12
     photos: str | None = None
     seed: int = 0
-    stills: str | None = None
+    stills: tuple[str, ...] = ()
+    stills_part: tuple[float, float] | None = None
 
 
 def _slot_arrays(memory: shared_memory.SharedMemory, recipe: ClipRecipe, slots: int
@@ -68,7 +70,7 @@ def _render(name: str, recipe: ClipRecipe, slots: int, first: int, stride: int,
         from pvm_perception.streams.scenes.photos import load_photos
 
         photos = load_photos(recipe.photos)
-    stills = load_stills(recipe.stills) if recipe.stills else None
+    stills = [s for folder in recipe.stills for s in load_stills(folder, recipe.stills_part)]
     memory = shared_memory.SharedMemory(name)
     block = _slot_arrays(memory, recipe, slots)
     number = first

@@ -6,12 +6,14 @@ goes on from it; a run that starts from a shipped model begins a new half cosine
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import math
 import signal
 import sys
 import time
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +47,8 @@ class TrainOptions:
     network: str = "robot"
     start: Path | None = None  # a model or a checkpoint to go on from
     photos: Path | None = None
-    stills: Path | None = None  # labelled stills, for every third clip
+    stills: tuple[Path, ...] = ()  # folders of labelled stills, for every third clip
+    stills_part: tuple[float, float] | None = None  # from which to which share of each; None = all
     streams: int = 16
     workers: int = 1
     seed: int = 1
@@ -99,6 +102,9 @@ class Trainer:
         self.network.optimizer = Optimizer(self.network.weights, self.config.learning,
                                            self.network.xp)
         self._resume_optimizer(weights or {})
+        self.recipe = ClipRecipe((self.config.height, self.config.width), options.shortest,
+                                 options.longest, str(options.photos) if options.photos else None,
+                                 options.seed, tuple(map(str, options.stills)), options.stills_part)
         self.curve = options.output / "curve.csv"
         self.stopped = False
 
@@ -114,16 +120,12 @@ class Trainer:
         """Train; return the last validation."""
         o = self.options
         o.output.mkdir(parents=True, exist_ok=True)
-        recipe = ClipRecipe((self.config.height, self.config.width), o.shortest, o.longest,
-                            str(o.photos) if o.photos else None, o.seed,
-                            str(o.stills) if o.stills else None)
-        if o.stills:
-            load_stills(o.stills)  # bad ones are told here, not by a worker
-        pool = ClipPool(recipe, o.workers, self.history["clips"])
+        for folder in o.stills:
+            load_stills(folder, o.stills_part)  # bad ones are told here, not by a worker
+        pool = ClipPool(self.recipe, o.workers, self.history["clips"])
         previous = {s: signal.signal(s, self._stop) for s in (signal.SIGINT, signal.SIGTERM)}
         try:
-            exam = self._exam(recipe)
-            validation = self._loop(pool, exam)
+            validation = self._loop(pool)
         finally:
             pool.close()
             for s, handler in previous.items():
@@ -144,9 +146,10 @@ class Trainer:
     def _stop(self, *_: Any) -> None:
         self.stopped = True
 
-    def _exam(self, recipe: ClipRecipe) -> list[Clip]:
-        """Render the fixed validation clips: other seeds, the same kinds of scenes."""
-        o = self.options
+    @cached_property
+    def exam(self) -> list[Clip]:
+        """The fixed validation clips, rendered once: other seeds, the same kinds of scenes."""
+        o, recipe = self.options, self.recipe
         recipe = ClipRecipe(recipe.size, o.longest, o.longest, recipe.photos, VALIDATION_SEED)
         pool = ClipPool(recipe, o.workers)
         try:
@@ -154,8 +157,15 @@ class Trainer:
         finally:
             pool.close()
 
-    def _loop(self, pool: ClipPool, exam: list[Clip]) -> Validation:
+    def validate(self, motion: bool = False) -> Validation:
+        """Score the averaged weights on the validation clips, told the camera's motion or not."""
+        average = self.network.optimizer.averaged(self.network.weights)
+        return validate(self.config, {k: to_numpy(v) for k, v in average.items()}, self.exam,
+                        self.network.xp, motion=motion)
+
+    def _loop(self, pool: ClipPool) -> Validation:
         o, network = self.options, self.network
+        _ = self.exam  # rendered before the clock starts
         streams = Streams(pool, o.streams, np.random.default_rng(o.seed))
         begin = last = time.monotonic()
         spent, step, losses = self.history["seconds"], 0, []
@@ -186,7 +196,7 @@ class Trainer:
             done = self.stopped or share >= 1.0 or enough
             if done or now - last > o.validate_every or step in (500,):
                 bar.update(round(now - begin) - bar.n)
-                validation = self.check(exam, losses, rate,
+                validation = self.check(losses, rate,
                                         (self.history["frames"] - frames_before) / (now - begin),
                                         o.hours * 3600 - (now - begin))
                 losses, last = [], time.monotonic()
@@ -200,16 +210,13 @@ class Trainer:
         bar.close()
         return validation
 
-    def check(self, exam: list[Clip], losses: list[Losses], rate: float, speed: float,
-              left: float) -> Validation:
+    def check(self, losses: list[Losses], rate: float, speed: float, left: float) -> Validation:
         """Validate the averaged weights, write model, checkpoint and learning curve."""
         o, network = self.options, self.network
-        average = {k: to_numpy(v) for k, v in
-                   network.optimizer.averaged(network.weights).items()}
-        validation = validate(self.config, average, exam, network.xp)
+        validation = self.validate()
         scores = validation.row()
         if self.config.hears_motion:
-            told = validate(self.config, average, exam, network.xp, motion=True)
+            told = self.validate(motion=True)
             scores |= {f"{k}_with_motion": v for k, v in told.row().items()}
         mean = {k: float(np.mean([asdict(x)[k] for x in losses])) for k in asdict(losses[0])}
         row = {"frames": self.history["frames"], "seconds": round(self.history["seconds"]),
@@ -226,8 +233,11 @@ class Trainer:
         state = {k: to_numpy(v) for k, v in network.optimizer.state.items()}
         raw = {k: to_numpy(v) for k, v in network.weights.items()}
         save_model(o.output / "checkpoint.safetensors", self.config, raw, history, state)
+        average = {k: to_numpy(v) for k, v in
+                   network.optimizer.averaged(network.weights).items()}
         save_model(o.output / "model.safetensors", self.config, average, history)
-        draw_curve(self.curve, self.curve.with_suffix(".png"))
+        with contextlib.suppress(ImportError):  # a robot may have no matplotlib; the table says it all
+            draw_curve(self.curve, self.curve.with_suffix(".png"))
         told = " ".join(f"{k} {v:.3f}" for k, v in scores.items())
         tqdm.write(f"{row['frames']} frames, {speed:.0f} a second, rate {rate:.2g}, "
                    f"{max(left, 0) / 60:.0f} min left: presence {mean['presence']:.3f} "

@@ -17,9 +17,21 @@ IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".tif", ".tiff")
 
 
 class FolderStream:
-    """Images of a folder by name; an unreadable one is reported, counted and left out."""
+    """Images of a folder by name; an unreadable one is reported, counted and left out.
 
-    def __init__(self, folder: Path, fps: float = 30.0) -> None:
+    Parameters
+    ----------
+    folder
+        Holds the images, or `frames/` with them, and groundtruth.csv where there is truth.
+    fps
+        Frames a second, for the stamps.
+    part
+        From which to which share of the labelled images, (0.8, 1) = the last fifth; None takes
+        every image, labelled or not.
+    """
+
+    def __init__(self, folder: Path, fps: float = 30.0,
+                 part: tuple[float, float] | None = None) -> None:
         inner = folder / "frames"
         self.folder = inner if inner.is_dir() else folder
         self.paths = sorted(p for p in self.folder.iterdir() if p.suffix.lower() in IMAGES)
@@ -27,6 +39,10 @@ class FolderStream:
             raise PvmError(f"no images in {self.folder}; expected {', '.join(IMAGES[:4])} files")
         labels = folder / "groundtruth.csv"
         self.truth: GroundTruth | None = read_groundtruth(labels) if labels.is_file() else None
+        if part is not None:
+            known = [p for p in self.paths if self.truth and p.name in self.truth.boxes]
+            low, high = (round(share * len(known)) for share in part)
+            self.paths = known[low:high]
         self.fps, self.length, self.name = fps, len(self.paths), folder.name
         self.unreadable: list[str] = []
 

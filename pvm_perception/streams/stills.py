@@ -24,24 +24,35 @@ LEAST_VISIBLE = 0.25  # a box cut further than this is not given as truth
 
 @dataclass(frozen=True)
 class Still:
-    """One picture (H, W, 3) uint8 BGR with its boxes in its pixels."""
+    """One picture's file with its boxes in its pixels; read when it is shown, they may be many."""
 
-    image: np.ndarray
+    path: Path
     boxes: tuple[Box, ...]
 
+    def read(self) -> np.ndarray:
+        """Return the picture, (H, W, 3) uint8 BGR."""
+        return cv2.imread(str(self.path), cv2.IMREAD_COLOR)
 
-def load_stills(folder: str | Path) -> list[Still]:
-    """Return the labelled pictures of a folder (images and groundtruth.csv).
+
+def load_stills(folder: str | Path, part: tuple[float, float] | None = None) -> list[Still]:
+    """Return the labelled pictures of a folder (images and groundtruth.csv) that can be read.
+
+    Parameters
+    ----------
+    folder
+        As for `files.FolderStream`.
+    part
+        From which to which share of them, in the order of their names; None takes all.
 
     Raises
     ------
     PvmError
         No labels, no image, or none that is labelled.
     """
-    stream = FolderStream(_existing(Path(folder)))
+    stream = FolderStream(_existing(Path(folder)), part=part)
     if stream.truth is None:
         raise PvmError(f"no groundtruth.csv in {folder}; stills need their boxes")
-    stills = [Still(f.image, f.boxes) for f in stream if f.boxes is not None]
+    stills = [Still(stream.folder / f.name, f.boxes) for f in stream if f.boxes is not None]
     if not stills:
         raise PvmError(f"no image in {folder} is named in its groundtruth.csv")
     return stills
@@ -58,8 +69,8 @@ class VirtualCamera:
 
     def __init__(self, rng: np.random.Generator, still: Still, frames: int,
                  size: tuple[int, int]) -> None:
-        self.still, self.size, self.frames = still, size, frames
-        rows, cols = still.image.shape[:2]
+        self.image, self.boxes, self.size, self.frames = still.read(), still.boxes, size, frames
+        rows, cols = self.image.shape[:2]
         whole = min(cols / size[1], rows / size[0])  # source px per frame px, all in view
         self.zoom = whole * rng.uniform(0.35, 1.0)
         self.zoom_rate = rng.normal(0, 0.008)
@@ -104,7 +115,7 @@ class VirtualCamera:
         """Return frame `index`, (H, W, 3) uint8, and the boxes in it."""
         matrix, (rows, cols) = self._view(index), self.size
         scale = float(np.hypot(matrix[0, 0], matrix[1, 0]))
-        source, extra = self.still.image, 1.0
+        source, extra = self.image, 1.0
         while scale * extra < 0.5:  # halve first, so that the warp skips no pixel
             source = cv2.resize(source, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
             extra *= 2
@@ -113,7 +124,7 @@ class VirtualCamera:
         image = cv2.warpAffine(source, warp, (cols, rows), flags=cv2.INTER_LINEAR,
                                borderMode=cv2.BORDER_REFLECT_101)
         image = self.camera.develop(image, self.light.at_frame(index), (0.0, 0.0))
-        boxes = [_moved(b, matrix, self.size) for b in self.still.boxes]
+        boxes = [_moved(b, matrix, self.size) for b in self.boxes]
         return image, tuple(b for b in boxes if b is not None)
 
 

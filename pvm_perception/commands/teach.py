@@ -1,0 +1,82 @@
+"""`teach`: improve the shipped model with labelled frames of the user's own robot."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pvm_perception.core.backend import DEVICES
+from pvm_perception.errors import PvmError
+
+if TYPE_CHECKING:
+    from pvm_perception.learning.teach import Lesson
+
+EXAMPLE = ("python -m pvm_perception teach --data my_frames --output my_model.safetensors "
+           "--minutes 30")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    parser.add_argument("--data", type=Path, nargs="+", required=True, metavar="DIR",
+                        help="labelled sequences (frames and groundtruth.csv), or folders of them")
+    parser.add_argument("--output", type=Path, required=True, help="model file to write")
+    parser.add_argument("--from", dest="start", type=Path, metavar="MODEL",
+                        help="model to start from (default: the shipped one)")
+    parser.add_argument("--minutes", type=float, default=30.0,
+                        help="of training; examining takes some more")
+    parser.add_argument("--photos", type=Path,
+                        help="folder of photographs for backgrounds (make train-data)")
+    parser.add_argument("--device", choices=DEVICES, default="cpu", help="where to run")
+    parser.add_argument("--force", action="store_true",
+                        help="write the model also where it did not get better")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Teach; the marks before and after go to the terminal, the model where it shall."""
+    from pvm_perception.api import default_model
+    from pvm_perception.core.model_file import read_header
+    from pvm_perception.learning.evaluate import sequences
+    from pvm_perception.learning.teach import check_sequences, teach
+
+    if not args.minutes > 0:
+        raise PvmError("--minutes must be above 0")
+    folders = [folder for data in args.data for folder in sequences(data)]
+    start = args.start or default_model()
+    learnt, held_out = check_sequences(folders, read_header(start)["config"])
+    print(f"{learnt + held_out} labelled frames in {len(folders)} sequences: {learnt} to learn from, "
+          f"{held_out} held out", flush=True)
+    try:
+        args.output.parent.mkdir(parents=True, exist_ok=True)
+        args.output.open("ab").close()  # told now, not after the training
+        if not args.output.stat().st_size:
+            args.output.unlink()
+    except OSError as error:
+        raise PvmError(f"{args.output} cannot be written: {error.strerror}") from error
+    lesson = teach(folders, start, args.minutes, args.photos, args.device)
+    _print(lesson)
+    failures = lesson.failures()
+    if failures and not args.force:
+        print(f"pvm_perception: not written: {' and '.join(failures)}; more or more varied frames "
+              "or more --minutes may help, --force writes it anyway", file=sys.stderr)
+        return 1
+    lesson.save(args.output)
+    print(f"{args.output} written; use it with --model, or as the node's parameter `model`")
+    return 0
+
+
+def _print(lesson: Lesson) -> None:
+    """Print every mark before and after."""
+    before, after = lesson.before, lesson.after
+    print(f"{'':14}{'target':12}{'measure':15}{'before':>8}{'after':>8}")
+    lines = [("held out", t, name, before.held_out[t][name], after.held_out[t][name])
+             for t in before.held_out for name in before.held_out[t]]
+    lines += [("generated", t, name, getattr(before.generated, name)[t],
+               getattr(after.generated, name)[t])
+              for t in before.generated.auc for name in ("auc", "presence_f1")]
+    lines += [("held out", "", "mark", before.held_out_mark, after.held_out_mark),
+              ("generated", "", "mark", before.generated_mark, after.generated_mark)]
+    for where, target, name, old, new in lines:
+        if old == old:
+            print(f"{where:14}{target:12}{name.replace('_', ' '):15}{old:8.3f}{new:8.3f}")

@@ -1,0 +1,404 @@
+"""How fast it is here, and how near to what this machine can do: time, work, traffic, memory.
+
+Parts, each a list of rows: `tracker` (image array to boxes), `network` (steps of the hierarchy
+alone, streams side by side), `input` and `code` (the same at other sizes), `peers` (what one would
+pick instead). The machine's peaks are measured beside each row, because other work on it moves them.
+
+Work counts the multiply-adds of matrix products. Traffic is a floor: every weight once, and what
+units hear, their codes and forecasts written and read once; learning adds gradients, weights and
+the optimizer's state. Shares of a peak compare these with the time that the device was at work.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import gc
+import os
+import statistics
+import subprocess
+import sys
+import time
+import tracemalloc
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from pvm_perception.api import Tracker, default_model
+from pvm_perception.core.backend import OneThread, array_module, to_numpy
+from pvm_perception.core.config import HierarchyConfig, preset
+from pvm_perception.core.hierarchy import Hierarchy
+from pvm_perception.core.model_file import load_model, read_header, save_model
+from pvm_perception.learning.peers import PEERS
+from pvm_perception.streams.simulated import SimulatedStream
+from pvm_perception.types import Frame
+
+CAMERA = (480, 640)  # rows and columns of the images that trackers are shown
+COMPARED = ("HSV + Kalman", "KCF", "CSRT", "NanoDet", "CenterNet")
+COLUMNS = ("part", "what", "device", "batch", "learn", "looks", "input", "frames", "ms_median",
+           "ms_p99", "ms_busy", "frames_per_second", "ratio", "weights", "weights_per_second",
+           "gflop_per_frame", "gflops", "gflops_peak", "flop_over_peak", "gbytes_per_second",
+           "gbytes_per_second_peak", "bytes_over_peak", "cold_start_s", "peak_mb", "temporary_kb",
+           "retained_kb")
+FIRST_ANSWER = """
+import sys
+import numpy as np
+from pvm_perception import Tracker
+_, model, device, learn, fovea, rows, cols, frames = sys.argv
+tracker = Tracker(model=model, device=device, learn=learn == "True", fovea=fovea == "True")
+image = np.zeros((int(rows), int(cols), 3), np.uint8)
+tracker.update(image)
+print("answered", flush=True)
+for _ in range(int(frames)):
+    tracker.update(image)
+for line in open("/proc/self/status"):
+    if line.startswith("VmHWM:"):
+        print(line.split()[1])
+"""
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class BenchOptions:
+    """What to measure.
+
+    Attributes
+    ----------
+    presets, devices, batches, learn : each with each
+    frames : timed for each row, after a few to warm up
+    starts : fresh processes for the cold start, of which the median counts
+    sizes : factors on the input's sides; own weights stop at 2, where they are 90 million
+    codes : factors on the codes' widths
+    """
+
+    presets: tuple[str, ...] = ("robot", "paper")
+    devices: tuple[str, ...] = ("cpu",)
+    batches: tuple[int, ...] = (1, 4)
+    learn: tuple[bool, ...] = (False, True)
+    frames: int = 300
+    starts: int = 3
+    sizes: tuple[int, ...] = (1, 2, 3)
+    codes: tuple[float, ...] = (0.5, 1, 2)
+
+
+class Machine:
+    """What one device can do at best, now."""
+
+    def __init__(self, xp: ModuleType) -> None:
+        self.xp = xp
+        self._from = xp.ones(1 << 24, np.float32)  # 64 MiB, beyond any cache
+        self._to = xp.empty_like(self._from)
+
+    def wait(self) -> None:
+        """Return when all that was asked of the device is done."""
+        if self.xp is not np:
+            self.xp.cuda.get_current_stream().synchronize()
+
+    def clock(self) -> float:
+        """Return seconds: the processor's own time on the CPU, so that other work does not count."""
+        return time.process_time() if self.xp is np else time.perf_counter()
+
+    def _best(self, action: Callable[[], object], rounds: int) -> float:
+        """Return the shortest time that the device worked on an action, seconds."""
+        times = []
+        for _ in range(rounds):
+            begin = self.clock()
+            action()
+            self.wait()
+            times.append(self.clock() - begin)
+        return min(times)
+
+    def flops(self, shape: tuple[int, int, int]) -> float:
+        """Return the throughput of a (rows, D) (D, N) float32 product, FLOP/s."""
+        rows, d, n = shape
+        a, b = self.xp.ones((rows, d), np.float32), self.xp.ones((d, n), np.float32)
+        out = self.xp.empty((rows, n), np.float32)
+        return 2.0 * rows * d * n / self._best(lambda: self.xp.matmul(a, b, out=out), 20)
+
+    def bytes_per_second(self) -> float:
+        """Return the throughput of a copy, bytes read and written."""
+        def copy() -> None:
+            self._to[...] = self._from
+
+        return 2.0 * self._from.nbytes / self._best(copy, 5)
+
+
+@dataclass(frozen=True)
+class Load:
+    """What one frame of a network asks of a machine."""
+
+    weights: int
+    flop: float
+    traffic: float  # bytes
+    shape: tuple[int, int, int]  # rows, D, N of the largest product
+
+    @staticmethod
+    def of(network: Hierarchy, learn: bool, looks: float = 1.0) -> Load:
+        """Count for one stream's frame; weights are shared by the streams of a step."""
+        encoders, b = network.encoders, network.batch
+        weights = sum(int(w.size) for w in network.weights.values())
+        adds = looks * (network.readout.multiply_adds + sum(e.multiply_adds for e in encoders))
+        values = looks * (weights / b + 2 * sum(e.values for e in encoders))
+        if learn:
+            taught = sum(int(w.size) for name, w in network.weights.items()
+                         if not name.startswith("readout."))
+            state = sum(int(s.size) for s in network.optimizer.state.values())
+            adds += sum(e.learning_multiply_adds for e in encoders)
+            values += sum(e.values for e in encoders) + (4 * taught + 2 * state) / b
+        rows, d, n = max((e.largest_product for e in encoders), key=np.prod)
+        return Load(weights, 2.0 * adds, 4.0 * values, (b * rows, d, n))
+
+
+def timed_row(machine: Machine, step: Callable[[int], object], frames: int, load: Load | None,
+              batch: int = 1) -> Row:
+    """Time steps of `batch` frames each and set them beside the machine's peaks.
+
+    `step` takes the step's number and returns when the answer is on the host, or the time in
+    seconds that the answer took. On the CPU, `ms_busy` is the processor's own time, which other
+    work on the machine hardly lengthens; what is done a second is of that time.
+    """
+    for k in range(3):
+        step(k)
+    peaks = [(machine.flops(load.shape), machine.bytes_per_second())] if load else []
+    seconds, worked = [], []
+    for k in range(frames):
+        begin, begin_work = time.perf_counter(), machine.clock()
+        told = step(k)
+        seconds.append(told if isinstance(told, float) else time.perf_counter() - begin)
+        worked.append(machine.clock() - begin_work)
+    median = float(np.median(seconds)) / batch
+    row = {"batch": batch, "frames": frames * batch, "ms_median": 1e3 * median,
+           "ms_p99": 1e3 * float(np.percentile(seconds, 99)) / batch,
+           "frames_per_second": 1 / median}
+    if load:
+        peaks.append((machine.flops(load.shape), machine.bytes_per_second()))
+        flops, traffic = (max(p) for p in zip(*peaks, strict=True))
+        busy = float(np.median(worked)) / batch
+        row |= {"ms_busy": 1e3 * busy,
+                "weights": load.weights, "weights_per_second": load.weights / busy,
+                "gflop_per_frame": load.flop / 1e9, "gflops": load.flop / busy / 1e9,
+                "gflops_peak": flops / 1e9, "flop_over_peak": load.flop / busy / flops,
+                "gbytes_per_second": load.traffic / busy / 1e9,
+                "gbytes_per_second_peak": traffic / 1e9,
+                "bytes_over_peak": load.traffic / busy / traffic}
+    return row
+
+
+def allocations(step: Callable[[int], object], frames: int) -> Row:
+    """Return what the steady state allocates on the host, kB.
+
+    `temporary_kb`: the most that was in use above the level between frames; `retained_kb`: by how
+    much that level grew over all frames.
+    """
+    tracemalloc.start()
+    try:
+        for k in range(4):  # every buffer that a frame replaces was replaced once
+            step(k)
+        gc.collect()
+        level = tracemalloc.get_traced_memory()[0]
+        tracemalloc.reset_peak()
+        for k in range(frames):
+            step(k)
+        peak = tracemalloc.get_traced_memory()[1]
+        gc.collect()
+        after = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    return {"temporary_kb": (peak - level) / 1e3, "retained_kb": (after - level) / 1e3}
+
+
+def cold_start(model: Path, device: str, learn: bool, fovea: bool, starts: int, frames: int) -> Row:
+    """Return the time from starting Python to the first answer, and the most memory in use.
+
+    The memory is of the last process, over its first answer and `frames` more.
+    """
+    root = str(Path(__file__).resolve().parents[2])
+    env = os.environ | {"PYTHONPATH": os.pathsep.join(
+        p for p in (root, os.environ.get("PYTHONPATH")) if p)}
+    seconds = []
+    for _ in range(starts):
+        begin = time.perf_counter()
+        with subprocess.Popen([sys.executable, "-c", FIRST_ANSWER, str(model), device, str(learn),
+                               str(fovea), *map(str, (*CAMERA, frames))], stdout=subprocess.PIPE, text=True,
+                              env=env) as process:
+            process.stdout.readline()
+            seconds.append(time.perf_counter() - begin)
+            kilobytes = process.stdout.read()
+    return {"cold_start_s": statistics.median(seconds), "peak_mb": int(kilobytes) / 1e3}
+
+
+def grown(config: HierarchyConfig, size: int = 1, code: float = 1) -> HierarchyConfig:
+    """Return a network with `size` times the sides of every grid, and codes `code` times as wide.
+
+    The top stays one unit: it hears more children.
+    """
+    *layers, top = (dataclasses.replace(layer, code=round(layer.code * code))
+                    for layer in config.layers)
+    layers = [dataclasses.replace(x, rows=x.rows * size, cols=x.cols * size) for x in layers]
+    top = dataclasses.replace(top, children=tuple(n * size for n in top.children))
+    return dataclasses.replace(config, height=config.height * size, width=config.width * size,
+                               layers=(*layers, top))
+
+
+class Bench:
+    """All measurements of some options; `jobs` lists them, each to be called for its row.
+
+    Parameters
+    ----------
+    options
+        What to measure.
+    folder
+        For model files of presets that ship none: their weights are drawn.
+    """
+
+    def __init__(self, options: BenchOptions, folder: Path) -> None:
+        self.options, self.folder = options, folder
+        self.machines = {d: Machine(array_module(d)) for d in options.devices}
+        self.models = {name: self._model(name) for name in options.presets}
+        self.images = [f.image for f in SimulatedStream(0, CAMERA, frames=min(options.frames, 60))]
+
+    def _model(self, name: str) -> Path:
+        if read_header(default_model())["config"].name == name:
+            return default_model()
+        path, config = self.folder / f"{name}.safetensors", preset(name)
+        save_model(path, config, Hierarchy(config).weights)
+        return path
+
+    def jobs(self) -> Iterator[tuple[str, str, Callable[[], Row]]]:
+        """Yield part, what, and the measurement that gives the row."""
+        o = self.options
+        for device in o.devices:
+            for name in o.presets:
+                box = read_header(self.models[name])["config"].readout.kind == "box"
+                for learn in o.learn:
+                    for fovea in (True, False) if box else (False,):
+                        yield "tracker", name, lambda n=name, d=device, s=learn, f=fovea: \
+                            self.tracker(n, d, s, f)
+        for device in o.devices:
+            for name in o.presets:
+                for learn in o.learn:
+                    for batch in o.batches:
+                        yield "network", name, lambda n=name, d=device, b=batch, s=learn: \
+                            self.network(n, d, b, s)
+        device = o.devices[0]
+        for name in o.presets:
+            own = not read_header(self.models[name])["config"].shared
+            for size in o.sizes:
+                if size <= 2 or not own:
+                    yield f"input {name}", f"x{size}", lambda n=name, s=size: \
+                        self.network(n, device, 1, False, size=s)
+            for code in o.codes:
+                yield f"code {name}", f"x{code:g}", lambda n=name, c=code: \
+                    self.network(n, device, 1, False, code=c)
+        yield "peers", "pvm_perception", self.ours
+        for name in COMPARED:
+            if PEERS[name].installed:
+                yield "peers", name, lambda n=name: self.peer(n)
+
+    def tracker(self, name: str, device: str, learn: bool, fovea: bool) -> Row:
+        """Measure the whole way from image array to boxes, and what a process of it costs."""
+        o, path = self.options, self.models[name]
+        tracker = Tracker(model=path, device=device, learn=learn, fovea=fovea)
+
+        def step(k: int) -> None:
+            tracker.update(self.images[k % len(self.images)])
+
+        looks = 0
+        for k in range(len(self.images)):
+            step(k)
+            looks += 1 if tracker.fovea is None else 2
+        looks /= len(self.images)
+        load = Load.of(self._built(path, device, learn), learn, looks)
+        few = min(o.frames, 60)
+        return ({"device": device, "learn": int(learn), "looks": looks,
+                 "input": _input(tracker.config)}
+                | timed_row(self.machines[device], step, o.frames, load) | allocations(step, few)
+                | cold_start(path, device, learn, fovea, o.starts, few))
+
+    def _built(self, path: Path, device: str, learn: bool) -> Hierarchy:
+        """Return a network for its counts, with an optimizer where it learns."""
+        config, weights, _ = load_model(path)
+        network = Hierarchy(config, 1, self.machines[device].xp, weights)
+        if learn:
+            network.step(np.zeros((1, config.height, config.width, 3), np.uint8))
+            network.learn()
+        return network
+
+    def network(self, name: str, device: str, batch: int, learn: bool, size: int = 1,
+                code: float = 1) -> Row:
+        """Measure steps of the hierarchy alone, weights drawn anew."""
+        machine = self.machines[device]
+        config = grown(read_header(self.models[name])["config"], size, code)
+        network = Hierarchy(config, batch, machine.xp)
+        images = np.random.default_rng(0).integers(
+            0, 256, (4, batch, config.height, config.width, 3), np.uint8)
+
+        def step(k: int) -> None:
+            to_numpy(network.step(images[k % len(images)]))
+            if learn:
+                network.learn(rate=0.0)  # drawn weights and noise are nothing to learn from
+                machine.wait()
+
+        with OneThread():
+            step(0)
+            row = timed_row(machine, step, max(self.options.frames // batch, 8),
+                            Load.of(network, learn), batch)
+        return {"device": device, "learn": int(learn), "looks": 1, "input": _input(config)} | row
+
+    def _ball(self) -> list[Frame]:
+        """Return frames with a ball in view, there and back again, so that it never jumps."""
+        run: list[Frame] = []
+        for frame in SimulatedStream(0, CAMERA):
+            seen = any(b.target == "green_ball" for b in frame.boxes)
+            if seen:
+                run.append(frame)
+            if len(run) >= 60 or (not seen and len(run) >= 20):
+                break
+            run = run if seen else []
+        return run + run[-2:0:-1]
+
+    def ours(self) -> Row:
+        """Measure the tracker on the frames that peers are shown."""
+        frames, tracker = self._ball(), Tracker()
+        row = timed_row(self.machines[self.options.devices[0]],
+                        lambda k: tracker.update(frames[k % len(frames)].image),
+                        self.options.frames, None)
+        return {"device": "cpu"} | row
+
+    def peer(self, name: str) -> Row:
+        """Measure a peer, which follows one ball, or finds both targets in one pass."""
+        frames, peer = self._ball(), PEERS[name]
+        method = peer.make(("green_ball", "stop_sign") if peer.one_pass else "green_ball")
+        if peer.given:
+            box = next(b for b in frames[0].boxes if b.target == "green_ball")
+            method.init(frames[0].image, (box.x, box.y, box.w, box.h))
+
+        def step(k: int) -> float | None:
+            method.update(frames[k % len(frames)].image)
+            told = getattr(method, "milliseconds", None)  # without the way to its process
+            return None if told is None else told / 1e3
+
+        row = timed_row(self.machines[self.options.devices[0]], step, self.options.frames, None)
+        return {"device": "cpu"} | row
+
+
+def _input(config: HierarchyConfig) -> str:
+    return f"{config.width}x{config.height}"
+
+
+def with_ratios(rows: list[Row]) -> list[Row]:
+    """Return the rows in the order of `COLUMNS`; `ratio` is the time over that of the part's first.
+
+    The time is `ms_busy`, among peers `ms_median`.
+    """
+    first: dict[str, float] = {}
+    ordered = []
+    for row in rows:
+        took = row.get("ms_busy", row["ms_median"])
+        ordered.append({c: row.get(c, "") for c in COLUMNS}
+                       | {"ratio": took / first.setdefault(row["part"], took)})
+    return ordered

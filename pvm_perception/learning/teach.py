@@ -1,0 +1,170 @@
+"""Teach a model a user's own labelled frames, among generated scenes so that it forgets nothing.
+
+The last fifth of each sequence is never trained on. The model is examined before and after, on
+these frames and on generated scenes, and is only worth keeping when it passes (`failures`).
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from pvm_perception.api import Tracker
+from pvm_perception.core.config import HierarchyConfig
+from pvm_perception.core.model_file import load_model, read_header, save_model
+from pvm_perception.errors import PvmError
+from pvm_perception.learning.evaluate import Result, measure_sequence, timed
+from pvm_perception.learning.train import Trainer, TrainOptions
+from pvm_perception.learning.validate import Validation
+from pvm_perception.streams.files import FolderStream
+
+TAUGHT = (0.0, 0.8)  # shares of each sequence's labelled frames, in order
+HELD_OUT = (0.8, 1.0)
+LEAST_FRAMES = 5  # labelled, so that at least one is held out
+RATE = 0.25  # highest learning rate, as a share of that of a training from nothing
+FORGOTTEN = 0.05  # what the mark on generated scenes may lose
+
+
+@dataclass(frozen=True)
+class Exam:
+    """What a model is worth: on the held-out frames, and on generated scenes.
+
+    `held_out` has by target `auc`, `presence_f1` and `false_alarms`, NaN where not defined.
+    """
+
+    held_out: dict[str, dict[str, float]]
+    generated: Validation
+
+    @property
+    def held_out_mark(self) -> float:
+        """Mean of success AUC, presence F1 and 1 - false alarms over targets, 0..1."""
+        return float(np.nanmean([v for m in self.held_out.values() for v in
+                                 (m["auc"], m["presence_f1"], 1 - m["false_alarms"])]))
+
+    @property
+    def generated_mark(self) -> float:
+        """Mean of success AUC and presence F1 over targets, 0..1."""
+        return float(np.mean([*self.generated.auc.values(), *self.generated.presence_f1.values()]))
+
+    def row(self) -> dict[str, Any]:
+        """Return all of it as plain data, rounded; what is not defined is left out."""
+        held_out = {f"{name}_{target}": round(v, 4) for target, m in self.held_out.items()
+                    for name, v in m.items() if v == v}
+        return {"held_out": held_out,
+                "generated": {k: round(v, 4) for k, v in self.generated.row().items()}}
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """A model that was taught, not yet written: what it is, and what it was worth before."""
+
+    config: HierarchyConfig
+    weights: dict[str, np.ndarray]
+    history: dict[str, Any]
+    before: Exam
+    after: Exam
+
+    def failures(self) -> list[str]:
+        """Return in words why the model is not worth keeping; nothing where it is."""
+        found = []
+        if self.after.held_out_mark <= self.before.held_out_mark:
+            found.append("it is no better on the held-out frames")
+        if self.after.generated_mark < self.before.generated_mark - FORGOTTEN:
+            found.append(f"it lost more than {FORGOTTEN} on generated scenes")
+        return found
+
+    def save(self, path: Path) -> None:
+        """Write the model file."""
+        save_model(path, self.config, self.weights, self.history)
+
+
+def check_sequences(folders: Sequence[Path], config: HierarchyConfig) -> tuple[int, int]:
+    """Return how many labelled frames the folders give to learn from, and how many are held out.
+
+    Raises
+    ------
+    PvmError
+        No images or labels, too few, or labels of a target that the model does not know.
+    """
+    learnt = held_out = 0
+    for folder in folders:
+        stream = FolderStream(folder, part=(0.0, 1.0))
+        if stream.truth is None:
+            raise PvmError(f"no groundtruth.csv in {folder}")
+        unknown = [t for t in stream.truth.targets if t not in config.targets]
+        if unknown:
+            raise PvmError(f"{folder}/groundtruth.csv labels {unknown[0]!r}; this model knows "
+                           f"{', '.join(config.targets)}: label what it shall find as one of these")
+        if stream.length < LEAST_FRAMES:
+            raise PvmError(f"{folder} has {stream.length} labelled frames; at least {LEAST_FRAMES} "
+                           "are needed, of which the last fifth is held out")
+        held_out += FolderStream(folder, part=HELD_OUT).length
+        learnt += FolderStream(folder, part=TAUGHT).length
+    return learnt, held_out
+
+
+def held_out_marks(model: Path, device: str, folders: Sequence[Path]
+                   ) -> dict[str, dict[str, float]]:
+    """Look at each held-out frame for itself, as at a still; return the marks by target."""
+    tracker = Tracker(model=model, device=device)
+    pooled: dict[str, Result] = {}
+    with tqdm(total=sum(FolderStream(f, part=HELD_OUT).length for f in folders), unit="frame",
+              desc="held out", leave=False, disable=None) as bar:
+        for folder in folders:
+            for r in measure_sequence(folder, tracker.targets,
+                                      lambda frame: timed(tracker.look, frame.image), bar.update,
+                                      part=HELD_OUT):
+                pooled.setdefault(r.target, Result("held out", r.target)).shots += r.shots
+    rows = {target: result.row() for target, result in pooled.items()}
+    return {target: {k: row[k] for k in ("auc", "presence_f1", "false_alarms")}
+            for target, row in rows.items()}
+
+
+def teach(folders: Sequence[Path], model: Path, minutes: float, photos: Path | None = None,
+          device: str = "cpu") -> Lesson:
+    """Fine-tune a model on labelled frames and generated scenes.
+
+    Parameters
+    ----------
+    folders
+        Sequences: frames and groundtruth.csv. A target that a file never names counts as absent.
+    model
+        To start from; not changed.
+    minutes
+        Of training; examining comes on top. A signal ends it early, with what was learnt by then.
+    photos
+        Folder of photographs for the generated scenes' backgrounds.
+    device
+        Where to run.
+
+    Raises
+    ------
+    PvmError
+        As `check_sequences`; a model that cannot be read.
+    """
+    config = read_header(model)["config"]
+    learnt, held_out = check_sequences(folders, config)
+    with tempfile.TemporaryDirectory() as folder:
+        options = TrainOptions(
+            Path(folder), hours=minutes / 60, start=model, photos=photos, stills=tuple(folders),
+            stills_part=TAUGHT, rate=RATE * config.learning.rate, shortest=3, longest=8,
+            device=device, validate_every=float("inf"), validation_clips=96, calibration_scenes=32)
+        trainer = Trainer(options)
+        begin = dict(trainer.history)
+        before = Exam(held_out_marks(model, device, folders), trainer.validate())
+        validation = trainer.run()
+        path = Path(folder) / "model.safetensors"
+        after = Exam(held_out_marks(path, device, folders), validation)
+        config, weights, history = load_model(path)
+    lesson = {"from": model.name, "data": [f.resolve().name for f in folders], "learnt": learnt,
+              "held_out": held_out, "frames": history["frames"] - begin["frames"],
+              "minutes": round((history["seconds"] - begin["seconds"]) / 60, 2),
+              "before": before.row(), "after": after.row()}
+    history["taught"] = [*load_model(model)[2].get("taught", ()), lesson]
+    return Lesson(config, weights, history, before, after)
