@@ -1,7 +1,7 @@
 """The robot's side of ROS 2: a process that runs the simulation and speaks Gazebo's topics.
 
-Lock-step: it publishes the clock and a frame, waits for that frame's detections and for the command of
-that moment, and only then goes on by one frame. What happens does not depend on how fast it runs.
+Lock-step: it publishes the clock, waits for the command of that moment, publishes the frame, waits for
+its detections, and only then goes on by one frame. What happens does not depend on how fast it runs.
 """
 
 from __future__ import annotations
@@ -42,7 +42,8 @@ WORLDS = {"ball": ball_world, "sign": sign_world}
 RATE = 20  # frames a second of simulated time
 FILMED = 2  # every second one is filmed
 PATIENCE = 5.0  # s of real time for detections, and for a command while they flow
-PAUSE = 0.05  # s of real time for a command while none flow: the follower is silent when it stands
+PAUSE = 0.05  # s of real time for a command while none is due: a follower that stands is silent
+MOMENT = 0.005  # s of real time for a speed limit, which comes seldom
 CRUISE = 0.5  # m/s along the road
 PAST = 1.0  # m behind the sign where a run along the road ends
 
@@ -64,8 +65,9 @@ class Bridge:
         self._info = node.create_publisher(CameraInfo, "/camera/camera_info", 10)
         self._odom = node.create_publisher(Odometry, "/odom", 10)
         node.create_subscription(Detection2DArray, "/detections", self._detections, 5)
-        node.create_subscription(SpeedLimit, "/speed_limit", self._limit, 10)
-        if not cruise:
+        if cruise:
+            node.create_subscription(SpeedLimit, "/speed_limit", self._limit, 10)
+        else:
             node.create_subscription(Twist, "/cmd_vel", self._command, 10)
 
     def _detections(self, message: Detection2DArray) -> None:
@@ -77,8 +79,7 @@ class Bridge:
 
     def _limit(self, message: SpeedLimit) -> None:
         """Take a limit as Nav2 does: percent or m/s; 0 = none."""
-        most = CRUISE if self.cruise else self.simulation.base.limits.speed
-        limit = message.speed_limit / (100 if message.percentage else most)
+        limit = message.speed_limit / (100 if message.percentage else CRUISE)
         self.share = min(limit, 1.0) if limit > 0 else 1.0
 
     def _command(self, message: Twist) -> None:
@@ -100,18 +101,21 @@ class Bridge:
         image, stamp = simulation.image(), seconds_of(header)
         self._commands = 0
         self._clock.publish(Clock(clock=header.stamp))
+        # what follows from the frame before is waited for until this one is shown: were it already on
+        # its way, chance would say which of the two is driven by
+        if self.cruise:
+            wait(lambda: False, MOMENT)
+        else:
+            due = self._flowing or any(t.target == simulation.world.target for t in self.tracks)
+            self._flowing = wait(lambda: self._commands > 0, PATIENCE if due else PAUSE)
+        simulation.base.command(*self._speeds())
         self._odom.publish(odometry(simulation, header))
         self._info.publish(camera_info(simulation.world.camera, header))
         self.image.publish(fill_image(Image(), image, "bgr8", header))
         answered = wait(lambda: self._answered == stamp, PATIENCE)
-        if self.cruise:
-            wait(lambda: False, PAUSE / 10)  # a limit that these detections bring about
-        else:
-            self._flowing = wait(lambda: self._commands > 0, PATIENCE if self._flowing else PAUSE)
         self._keep(answered)
         if len(self.moments) % FILMED == 1:
             self.video.add(image, self.tracks if answered else [], simulation)
-        simulation.base.command(*self._speeds())
         simulation.advance(1 / RATE)
 
     def _speeds(self) -> tuple[float, float]:
@@ -204,7 +208,8 @@ def main(argv: list[str] | None = None) -> int:
                   file=sys.stderr)
             return 2
         wait(lambda: False, 1.0)  # discovery in the other direction
-        while not stop.is_set() and simulation.time < args.seconds and not bridge.ended:
+        simulation.advance(1 / RATE)  # ROS takes time 0 for no time
+        while not (stop.is_set() or bridge.ended or len(bridge.moments) >= args.seconds * RATE):
             bridge.frame(wait)
         return 0
     finally:

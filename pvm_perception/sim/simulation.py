@@ -18,6 +18,7 @@ PULL, DRAG = 20.0, 8.0  # 1/s², 1/s: how the ball is drawn along its path
 REQUIREMENTS = Path(__file__).resolve().parents[2] / "requirements" / "sim.txt"
 ROBOT = frozenset(("robot", "left", "right"))  # its bodies
 FLOORS = frozenset(("floor", "road"))
+APART = 1.0  # s between two touches of a thing that count as two collisions
 
 
 class Simulation:
@@ -51,7 +52,7 @@ class Simulation:
         except Exception as error:  # each OpenGL backend raises its own
             raise PvmError(f"MuJoCo cannot render here ({error}); apt install libegl1 libgl1-mesa-dri, "
                            "or set MUJOCO_GL to egl, osmesa or glfw") from error
-        self._touching: set[tuple[str, str]] = set()
+        self._touched: dict[str, float] = {}  # thing and when last, s
         self._along = 0.0  # m along the ball's path
         mujoco.mj_forward(self._model, self._data)
 
@@ -95,16 +96,15 @@ class Simulation:
                                             self._model.body("ball").jntadr[0]).qvel[:2]))
 
     def _count_collisions(self) -> None:
-        """Count each time that the robot begins to touch what is not the floor."""
-        model, touching = self._model, set()
-        for one, other in self._data.contact.geom:
-            names = [(model.body(model.geom(g).bodyid[0]).name, model.geom(g).name) for g in (one, other)]
-            ours = [n for n in names if n[0] in ROBOT]
-            others = [n for n in names if n[0] not in ROBOT]
-            if ours and others and others[0][1] not in FLOORS:
-                touching.add(others[0])
-        self.collisions += len(touching - self._touching)
-        self._touching = touching
+        """Count what the robot touches beside the floor; bouncing at the same thing counts once."""
+        model = self._model
+        for pair in self._data.contact.geom:
+            names = [model.geom(g).name for g in pair
+                     if model.body(model.geom(g).bodyid[0]).name not in ROBOT]
+            if len(names) == 1 and names[0] not in FLOORS:
+                last = self._touched.get(names[0], -math.inf)
+                self.collisions += self.time - last > APART
+                self._touched[names[0]] = self.time
 
     # --- what there is to see
 
