@@ -18,7 +18,7 @@ from pvm_perception.sim.world import BALL_RADIUS, SIGN_SIZE
 EXAMPLE = "python -m pvm_perception sim --scenario ball --seconds 20"
 DISTANCE = 1.0  # m to keep from the ball
 FOLLOWER = {"size": 2 * BALL_RADIUS, "drive": True, "follow_distance": DISTANCE,
-            "distance_tolerance": 0.05, "distance_gain": 2.0, "max_speed": 0.5}
+            "distance_tolerance": 0.05, "distance_gain": 3.0, "max_speed": 0.5}
 GUARD = {"size": SIGN_SIZE}
 # what the robot is to reach: ball in view, error of the kept distance, no collision, all stops made
 IN_VIEW, DISTANCE_ERROR = 0.9, 0.2
