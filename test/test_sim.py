@@ -3,17 +3,21 @@
 import json
 import math
 import re
+import subprocess
+import sys
 from dataclasses import replace
 from importlib.util import find_spec
 
 import cv2
 import numpy as np
 import pytest
+from conftest import ROOT
 
 from pvm_perception.errors import PvmError
 from pvm_perception.sim import score
 from pvm_perception.sim.robot import Base, BaseLimits, body_speeds, wheel_rates
 from pvm_perception.sim.score import Moment
+from pvm_perception.sim.simulation import NEEDS, Simulation, engine
 from pvm_perception.sim.world import (
     BALL_RADIUS,
     OVERVIEW,
@@ -32,8 +36,6 @@ def simulate():
     """Return what makes a simulation of a world."""
     if find_spec("mujoco") is None:
         pytest.skip("no mujoco here; pip install -r requirements/sim.txt")
-    from pvm_perception.sim.simulation import Simulation
-
     made = []
 
     def make(world):
@@ -272,9 +274,6 @@ def test_the_loop_over_dds(simulate, command_line, tmp_path):
 @ros
 def test_a_speed_limit_stops_the_robot_on_the_road(simulate, tmp_path):
     simulate(sign_world(0))
-    import subprocess
-    import sys
-
     from nav2_msgs.msg import SpeedLimit
     from nav_msgs.msg import Odometry
     from ros_side import Robot, domain, end_node, start_node
@@ -306,17 +305,19 @@ def test_a_speed_limit_stops_the_robot_on_the_road(simulate, tmp_path):
 
 
 def test_without_mujoco_it_says_what_to_install(monkeypatch):
-    import sys
-
-    from pvm_perception.sim.simulation import Simulation
-
     monkeypatch.setitem(sys.modules, "mujoco", None)
-    with pytest.raises(PvmError, match=r"needs MuJoCo .*requirements/sim\.txt"):
-        Simulation(ball_world(0))
+    with pytest.raises(PvmError, match=rf"needs MuJoCo .*'{re.escape(NEEDS)}'"):
+        engine()
+
+
+def test_one_version_of_mujoco_is_asked_for():
+    pinned = re.search(r"^mujoco==(\S+)$", (ROOT / "requirements" / "sim.txt").read_text(), re.MULTILINE)[1]
+    assert pinned.startswith(NEEDS.removeprefix("mujoco~="))
+    assert f'"{NEEDS}"' in (ROOT / "setup.py").read_text()
 
 
 @ros
-def test_bad_arguments_are_one_line(command_line, tmp_path):
+def test_bad_arguments_are_one_line(simulate, command_line, tmp_path):
     (tmp_path / "file").touch()
     for arguments, word in ((("--seconds", -1), "--seconds"), (("--output", tmp_path / "file"), "written")):
         done = command_line("sim", *arguments)

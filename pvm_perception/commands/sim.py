@@ -13,6 +13,7 @@ from pvm_perception.errors import PvmError
 from pvm_perception.processes import run_together
 from pvm_perception.sim import score
 from pvm_perception.sim.score import Moment
+from pvm_perception.sim.simulation import engine
 from pvm_perception.sim.world import BALL_RADIUS, SIGN_SIZE
 
 EXAMPLE = "python -m pvm_perception sim --scenario ball --seconds 20"
@@ -41,6 +42,7 @@ def run(args: argparse.Namespace) -> int:
     """Run the scenarios, then report; exit code 1 where the robot missed what it is to reach."""
     if args.seconds <= 0 or args.runs < 1:
         raise PvmError("--seconds and --runs must be above 0")
+    engine()
     try:
         import nav2_msgs.msg  # noqa: F401
         import rclpy  # noqa: F401

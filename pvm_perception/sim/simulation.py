@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -15,10 +15,28 @@ from pvm_perception.types import Box
 
 BALL_SPEED = 0.22  # m/s, mean; it gets slower and faster by the half
 PULL, DRAG = 20.0, 8.0  # 1/s², 1/s: how the ball is drawn along its path
-REQUIREMENTS = Path(__file__).resolve().parents[2] / "requirements" / "sim.txt"
+NEEDS = "mujoco~=4.0"  # as requirements/sim.txt pins and setup.py's extra asks
 ROBOT = frozenset(("robot", "left", "right"))  # its bodies
 FLOORS = frozenset(("floor", "road"))
 APART = 1.0  # s between two touches of a thing that count as two collisions
+
+
+def engine() -> Any:
+    """Return the module `mujoco`, set to render without a screen where there is none.
+
+    Raises
+    ------
+    PvmError
+        MuJoCo is not installed.
+    """
+    if "DISPLAY" not in os.environ:
+        os.environ.setdefault("MUJOCO_GL", "egl")  # it is read when the module is imported
+    try:
+        import mujoco
+    except ImportError as error:
+        raise PvmError(f"the simulation needs MuJoCo ({error}); run `python -m pip install "
+                       f"'{NEEDS}'` (Python 3.11 or newer)") from error
+    return mujoco
 
 
 class Simulation:
@@ -37,13 +55,7 @@ class Simulation:
 
     def __init__(self, world: World) -> None:
         self.world, self.base, self.collisions = world, Base(), 0
-        if "DISPLAY" not in os.environ:
-            os.environ.setdefault("MUJOCO_GL", "egl")
-        try:
-            import mujoco
-        except ImportError as error:
-            raise PvmError(f"the simulation needs MuJoCo ({error}); pip install -r {REQUIREMENTS}") from error
-        self._mujoco = mujoco
+        self._mujoco = mujoco = engine()
         self._model = mujoco.MjModel.from_xml_string(world.mjcf, world.assets)
         self._data = mujoco.MjData(self._model)
         try:

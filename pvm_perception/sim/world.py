@@ -19,6 +19,7 @@ from pvm_perception.streams.scenes.signs import WHITE, octagon, write
 BALL_RADIUS, SIGN_SIZE = 0.1, 0.6  # as in worlds/ball_and_sign.sdf
 STEP = 0.0025  # s of one step of the physics
 OVERVIEW = 480  # px, either side of the view from above
+TILED = 'texuniform="true" texrepeat="0.5 0.5"'  # a texture's side is 2 m
 SIGN_RED = np.float32([0.12, 0.09, 0.70])  # BGR
 
 
@@ -83,7 +84,7 @@ def ball_world(seed: int, camera: Camera | None = None) -> World:
     half = 4.5  # of the yard's side
     assets = {
         "floor.png": _png(_slabs(rng, _grey(rng, 0.45, 0.65), 8)),
-        "wall.png": _png(_bricks(rng)),
+        "wall.png": _png(_masonry(rng)),
         "wood.png": _png(_surface(rng, np.float32([0.2, 0.35, 0.5]), (512, 64))),
     }
     walls = "".join(_wall(f"wall{k}", (x, y), half, 2.5, along) for k, (x, y, along) in enumerate(
@@ -114,7 +115,7 @@ def sign_world(seed: int, camera: Camera | None = None) -> World:
     assets = {
         "floor.png": _png(_surface(rng, _grey(rng, 0.4, 0.55), (1024, 1024), 0.05)),
         "road.png": _png(_road(rng)),
-        "wall.png": _png(_bricks(rng)),
+        "wall.png": _png(_masonry(rng)),
         "sign.png": _png(sign_face(512)),
     }
     at = (rng.uniform(5.5, 6.5), rng.uniform(-0.95, -0.7), rng.uniform(0.55, 0.7))
@@ -198,9 +199,6 @@ def _mjcf(camera: Camera, start: tuple[float, float, float], scene: str,
 """
 
 
-TILED = 'texuniform="true" texrepeat="0.5 0.5"'  # a texture's side is 2 m
-
-
 def _wheel(name: str, y: float) -> str:
     return (f'<body name="{name}" pos="0 {y:.4f} {WHEEL_RADIUS}"><joint name="{name}" type="hinge" '
             f'axis="0 1 0"/><geom name="{name}" type="cylinder" size="{WHEEL_RADIUS} 0.012" '
@@ -273,7 +271,7 @@ def _slabs(rng: Rng, colour: np.ndarray, count: int) -> np.ndarray:
     return picture
 
 
-def _bricks(rng: Rng) -> np.ndarray:
+def _masonry(rng: Rng) -> np.ndarray:
     """Return a wall: bricks in rows, or plaster of some pale colour with a darker foot."""
     size = 1024
     if rng.random() < 0.5:
