@@ -1,4 +1,4 @@
-.PHONY: setup demo watch test evaluate peers train train-data bench lint clean
+.PHONY: setup demo watch sim test evaluate peers train train-data bench lint clean
 PYTHON ?= python3
 RUN = .venv/bin/python -m pvm_perception
 DATA ?= data
@@ -18,6 +18,11 @@ watch: setup  ## what it sees and expects, live in the browser (INPUT=clip.mp4, 
 	.venv/bin/python -m pip install -q --disable-pip-version-check -r requirements/watch.txt \
 		$$(test ! -f build/constraints.txt || echo -c build/constraints.txt)
 	$(RUN) watch --input "$(INPUT)"
+
+sim: setup  ## close the loop with a simulated robot: follow a rolling ball, stop at stop signs
+	.venv/bin/python -m pip install -q --disable-pip-version-check -r requirements/sim.txt \
+		$$(test ! -f build/constraints.txt || echo -c build/constraints.txt)
+	$(RUN) sim
 
 test: setup
 	.venv/bin/python -m pytest

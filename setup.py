@@ -23,7 +23,7 @@ setup(
     install_requires=["numpy", "opencv-python-headless", "rosbags", "safetensors",
                       "threadpoolctl", "tqdm"],
     extras_require={"cuda": ["cupy-cuda12x"], "report": ["matplotlib"],
-                    "watch": ["rerun-sdk~=0.41.0"],
+                    "watch": ["rerun-sdk~=0.41.0"], "sim": ["mujoco~=4.0"],
                     "test": ["hypothesis", "pytest", "pyyaml"]},  # colcon test looks here for pytest
     zip_safe=True,
     maintainer="pvm_perception maintainers",

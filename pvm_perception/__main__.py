@@ -19,6 +19,7 @@ COMMANDS = {
     "tracker": "run the ROS 2 node that finds the targets",
     "follower": "run the ROS 2 node that says where a target is, and drives to it",
     "guard": "run the ROS 2 node that stops Nav2 at stop signs",
+    "sim": "close the loop with a simulated robot: follow a rolling ball, stop at stop signs",
     "demo": "camera, node and receiver over real DDS on this machine",
 }
 

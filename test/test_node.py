@@ -336,14 +336,17 @@ def test_every_parameter_is_described_and_bad_values_are_refused(robot, start):
         assert words in result.reason
 
 
-def test_silence_is_a_warning_that_names_the_topic(robot, start):
+@pytest.mark.parametrize("simulated", ["false", "true"])  # true: by a simulation's clock, which stands
+def test_silence_is_a_warning_that_names_the_topic(robot, start, simulated):
     robot.listen(DiagnosticArray, "/diagnostics")
-    start("-p", "frame_timeout:=0.5", "-p", "diagnostics_period:=0.2", name="quiet")
+    name = f"quiet_{simulated}"
+    start("-p", "frame_timeout:=0.5", "-p", "diagnostics_period:=0.2", "-p",
+          f"use_sim_time:={simulated}", name=name)
 
     def warned():
-        return any(s.level == DiagnosticStatus.WARN and "/quiet/camera" in s.message
+        return any(s.level == DiagnosticStatus.WARN and f"/{name}/camera" in s.message
                    for m in robot.heard["/diagnostics"] for s in m.status
-                   if s.name.startswith("quiet"))
+                   if s.name.startswith(name))
     robot.until(warned)
 
 

@@ -131,7 +131,7 @@ def error_of(guess, image):
     return np.abs(guess[rows, cols].astype(int) - image[rows, cols]).mean()
 
 
-def camera_over(source, seed):
+def camera_over(source, seed, folder):
     """Return something with `render` and `motion` over a place that stands still."""
     rng = np.random.default_rng(seed)
     if source == "scene":
@@ -141,18 +141,19 @@ def camera_over(source, seed):
         return scene
     picture = cv2.GaussianBlur(rng.integers(0, 256, (300, 500, 3)).astype(np.uint8), (0, 0), 4)
     picture = cv2.normalize(picture, None, 0, 255, cv2.NORM_MINMAX)
-    camera = VirtualCamera(rng, Still(picture, ()), 8, (120, 200))
+    cv2.imwrite(str(folder / "still.png"), picture)
+    camera = VirtualCamera(rng, Still(folder / "still.png", ()), 8, (120, 200))
     camera.drift, camera.turn, camera.zoom_rate = np.array([9.0, -5.0]) * camera.zoom, 0.04, 0.04
     camera.camera.noise, camera.depth = 0.0, 1.0
     return camera
 
 
 @pytest.mark.parametrize("source", ["scene", "still"])
-def test_the_motion_given_is_how_the_picture_really_moves(source):
+def test_the_motion_given_is_how_the_picture_really_moves(source, tmp_path):
     """The frame before, moved so, comes closer to the frame than moved in any wrong direction."""
     better = 0
     for seed in range(6):
-        camera = camera_over(source, seed)
+        camera = camera_over(source, seed, tmp_path)
         before, now = camera.render(3)[0], camera.render(4)[0]
         motion = camera.motion(4)
         assert np.abs(motion[:2]).max() > 0.005

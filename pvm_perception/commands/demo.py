@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import argparse
 import csv
-import os
 import shutil
-import signal
-import subprocess
 import sys
-import time
 from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
 
 from pvm_perception.errors import PvmError
+from pvm_perception.processes import run_together
 
 EXAMPLE = "python -m pvm_perception demo --input /dev/video0"
 
@@ -55,10 +52,6 @@ def run(args: argparse.Namespace) -> int:
 
 def _run_processes(args: argparse.Namespace, frames: Path) -> None:
     """Start receiver, node and camera; end the first two when the camera is through."""
-    env = os.environ | {
-        "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST", "PYTHONUNBUFFERED": "1",
-        "FASTDDS_BUILTIN_TRANSPORTS": os.environ.get("FASTDDS_BUILTIN_TRANSPORTS", "LARGE_DATA")}
-    env.setdefault("ROS_DOMAIN_ID", str(1 + os.getpid() % 100))  # not another demo's
     python = [sys.executable, "-m"]
     model = ["-p", f"model:={args.model.resolve()}"] if args.model else []
     commands = {
@@ -70,30 +63,7 @@ def _run_processes(args: argparse.Namespace, frames: Path) -> None:
                    "--truth", str(args.output / "truth.csv"), "--fps", str(args.fps),
                    "--frames", str(round(args.seconds * args.fps)), "--seed", str(args.seed)],
     }
-    running: dict[str, subprocess.Popen] = {}
-    try:
-        for name, command in commands.items():
-            running[name] = subprocess.Popen(command, env=env)
-        deadline = time.monotonic() + args.seconds * 3 + 120
-        while running["camera"].poll() is None and time.monotonic() < deadline:
-            for name in ("receiver", "node"):
-                if running[name].poll() is not None:
-                    raise PvmError(f"the {name} process ended early with code "
-                                   f"{running[name].returncode}")
-            time.sleep(0.1)
-    finally:
-        codes = {}
-        for name in reversed(running):
-            process = running[name]
-            if process.poll() is None:
-                process.send_signal(signal.SIGTERM)
-            try:
-                codes[name] = process.wait(15)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                codes[name] = process.wait()
-    if any(codes.values()):
-        raise PvmError("a process failed: " + ", ".join(f"{k} {v}" for k, v in codes.items()))
+    run_together(commands, leader="camera", seconds=args.seconds * 3 + 120)
 
 
 def _rows(path: Path) -> dict[int, list[dict[str, str]]]:

@@ -12,8 +12,8 @@ from std_msgs.msg import Bool, Header
 from pvm_perception.ros.messages import seconds_of
 from pvm_perception.ros.node_settings import NODES, FollowerSettings, FollowerTarget
 from pvm_perception.ros.parameters import values_of
-from pvm_perception.ros.process import publish_last, run_node
-from pvm_perception.ros.ranging import Ranger, steady_clock
+from pvm_perception.ros.process import publish_last, run_node, steady_clock
+from pvm_perception.ros.ranging import Ranger
 from pvm_perception.ros.servo import Command, Servo, ServoSettings
 from pvm_perception.vision.geometry import Estimate, facing
 

@@ -11,8 +11,8 @@ from std_msgs.msg import Header
 
 from pvm_perception.ros.node_settings import NODES, GuardSettings, GuardTarget
 from pvm_perception.ros.parameters import values_of
-from pvm_perception.ros.process import publish_last, run_node
-from pvm_perception.ros.ranging import SENSOR, Ranger, steady_clock
+from pvm_perception.ros.process import publish_last, run_node, steady_clock
+from pvm_perception.ros.ranging import SENSOR, Ranger
 from pvm_perception.ros.stop_rule import StopRule, StopSettings
 from pvm_perception.vision.geometry import Estimate
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import rclpy
+from rclpy.clock import Clock, ClockType
 from rclpy.duration import Duration
 from rclpy.exceptions import (
     InvalidParameterTypeException,
@@ -59,6 +60,11 @@ def run_node(make: Callable[[], Any], argv: list[str] | None = None) -> int:
             node.destroy_node()
         executor.shutdown()
         rclpy.try_shutdown()
+
+
+def steady_clock() -> Clock:
+    """Return a clock that nobody can set and no simulation stops."""
+    return Clock(clock_type=ClockType.STEADY_TIME)
 
 
 def publish_last(publisher: Any, message: Any, seconds: float = 0.5) -> None:

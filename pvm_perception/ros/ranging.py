@@ -9,7 +9,6 @@ from collections.abc import Callable
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
-from rclpy.clock import Clock, ClockType
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
@@ -30,11 +29,6 @@ from pvm_perception.vision.image_codec import decode_depth
 
 SENSOR = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)  # hears all publishers
 DEPTHS_KEPT = 10  # depth images that wait for the detections of their moment
-
-
-def steady_clock() -> Clock:
-    """Return a clock that nobody can set and no simulation stops."""
-    return Clock(clock_type=ClockType.STEADY_TIME)
 
 
 class Ranger:

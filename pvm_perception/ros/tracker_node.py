@@ -28,7 +28,7 @@ from pvm_perception.ros import diagnostics, messages
 from pvm_perception.ros.ego_motion import EgoMotion
 from pvm_perception.ros.node_settings import NODES
 from pvm_perception.ros.parameters import values_of
-from pvm_perception.ros.process import run_node
+from pvm_perception.ros.process import run_node, steady_clock
 from pvm_perception.vision.draw import colour_map, draw_tracks
 from pvm_perception.vision.image_codec import decode_compressed, decode_image, fill_image
 from pvm_perception.vision.tracker import TrackerSettings
@@ -156,7 +156,7 @@ class TrackerNode(LifecycleNode):
             self.owned.append((self.destroy_service,
                                self.create_service(kind, f"~/{name}", answer)))
         self.owned.append((self.destroy_timer, self.create_timer(
-            self._value("diagnostics_period"), self._report)))
+            self._value("diagnostics_period"), self._report, clock=steady_clock())))
         for kind, name, take in ((Odometry, "odom", self._odometry),
                                  (CameraInfo, "camera_info", self.ego_motion.calibrated)):
             self.owned.append((self.destroy_subscription,
@@ -176,7 +176,7 @@ class TrackerNode(LifecycleNode):
         self.worker = threading.Thread(target=self._work, args=(self.mailbox,), name="network")
         self.worker.start()
         self.active = True
-        self.watch = self.create_timer(0.2, self._subscribe)
+        self.watch = self.create_timer(0.2, self._subscribe, clock=steady_clock())
         self._subscribe()
         return super().on_activate(state)
 

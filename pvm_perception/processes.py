@@ -1,0 +1,59 @@
+"""Nodes as processes that belong together: started in turn, ended with the one that leads."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+
+from pvm_perception.errors import PvmError
+
+
+def run_together(commands: Mapping[str, Sequence[str]], leader: str, seconds: float) -> None:
+    """Run processes until the leader ends, then end the others.
+
+    They talk over DDS on this host only, in a domain of their own unless one is set.
+
+    Parameters
+    ----------
+    commands
+        Name and command line of each, in the order of starting.
+    leader
+        The name of the one that ends by itself.
+    seconds
+        How long it may take; then it is ended, too.
+
+    Raises
+    ------
+    PvmError
+        One of the others ended before the leader, or any ended with a code other than 0.
+    """
+    env = os.environ | {
+        "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST", "PYTHONUNBUFFERED": "1",
+        "FASTDDS_BUILTIN_TRANSPORTS": os.environ.get("FASTDDS_BUILTIN_TRANSPORTS", "LARGE_DATA")}
+    env.setdefault("ROS_DOMAIN_ID", str(1 + os.getpid() % 100))  # not another run's
+    running: dict[str, subprocess.Popen] = {}
+    try:
+        for name, command in commands.items():
+            running[name] = subprocess.Popen(command, env=env)
+        deadline = time.monotonic() + seconds
+        while running[leader].poll() is None and time.monotonic() < deadline:
+            for name, process in running.items():
+                if name != leader and process.poll() is not None:
+                    raise PvmError(f"the {name} process ended early with code {process.returncode}")
+            time.sleep(0.1)
+    finally:
+        codes = {}
+        for name in reversed(running):
+            process = running[name]
+            if process.poll() is None:
+                process.send_signal(signal.SIGTERM)
+            try:
+                codes[name] = process.wait(15)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                codes[name] = process.wait()
+    if any(codes.values()):
+        raise PvmError("a process failed: " + ", ".join(f"{k} {v}" for k, v in codes.items()))
