@@ -77,9 +77,9 @@ def test_a_learning_curve_grows_columns_with_the_network(tmp_path):
     older(path)
     trainer = Trainer(TrainOptions(tmp_path, start=path, streams=1))
     trainer.curve.write_text("frames,seconds,auc_green_ball\n600,60,0.25\n")
-    exam = [Clip(np.zeros((3, 128, 160, 3), np.uint8), np.full((3, 1, 6), -1, np.float32),
-                 np.zeros((3, 4), np.float32))] * 16
-    trainer.check(exam, [Losses(0.1, 0.1, 0.1, 0.1, 0.1)], 1e-3, 1.0, 0.0)
+    trainer.exam = [Clip(np.zeros((3, 128, 160, 3), np.uint8), np.full((3, 1, 6), -1, np.float32),
+                         np.zeros((3, 4), np.float32))] * 16
+    trainer.check([Losses(0.1, 0.1, 0.1, 0.1, 0.1)], 1e-3, 1.0, 0.0)
     old, new = read_curve(trainer.curve)
     assert (old["frames"], old["auc_green_ball"]) == ("600", "0.25")
     assert old["auc_green_ball_with_motion"] == ""
