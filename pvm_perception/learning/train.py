@@ -209,8 +209,8 @@ class Trainer:
         validation = validate(self.config, average, exam, network.xp)
         scores = validation.row()
         if self.config.hears_motion:
-            told = validate(self.config, average, exam, network.xp, motion=True)
-            scores |= {f"{k}_with_motion": v for k, v in told.row().items()}
+            with_odometry = validate(self.config, average, exam, network.xp, motion=True)
+            scores |= {f"{k}_with_motion": v for k, v in with_odometry.row().items()}
         mean = {k: float(np.mean([asdict(x)[k] for x in losses])) for k in asdict(losses[0])}
         row = {"frames": self.history["frames"], "seconds": round(self.history["seconds"]),
                "steps": self.history["steps"], "clips": self.history["clips"],

@@ -34,7 +34,8 @@ from pvm_perception.vision.image_codec import decode_compressed, decode_image, f
 from pvm_perception.vision.tracker import TrackerSettings
 
 LONGEST_FORECAST = 10.0  # frames; beyond that a moving box is a guess
-SENSOR = QoSProfile(depth=20, reliability=ReliabilityPolicy.BEST_EFFORT)  # hears all publishers
+# hears all publishers; every twist between two frames counts
+ODOMETRY = QoSProfile(depth=20, reliability=ReliabilityPolicy.BEST_EFFORT)
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 OK, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 
@@ -150,7 +151,7 @@ class TrackerNode(LifecycleNode):
         for kind, name, take in ((Odometry, "odom", self._odometry),
                                  (CameraInfo, "camera_info", self.ego_motion.calibrated)):
             self.owned.append((self.destroy_subscription,
-                               self.create_subscription(kind, name, take, SENSOR)))
+                               self.create_subscription(kind, name, take, ODOMETRY)))
         self._announce(labels=True)
         return OK
 
