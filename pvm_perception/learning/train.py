@@ -216,8 +216,8 @@ class Trainer:
         validation = self.validate()
         scores = validation.row()
         if self.config.hears_motion:
-            told = self.validate(motion=True)
-            scores |= {f"{k}_with_motion": v for k, v in told.row().items()}
+            with_odometry = self.validate(motion=True)
+            scores |= {f"{k}_with_motion": v for k, v in with_odometry.row().items()}
         mean = {k: float(np.mean([asdict(x)[k] for x in losses])) for k in asdict(losses[0])}
         row = {"frames": self.history["frames"], "seconds": round(self.history["seconds"]),
                "steps": self.history["steps"], "clips": self.history["clips"],

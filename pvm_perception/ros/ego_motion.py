@@ -18,7 +18,7 @@ from pvm_perception.errors import PvmError
 from pvm_perception.vision.geometry import PinholeCamera, RangingSettings, camera_from_info
 from pvm_perception.vision.motion import DEPTH
 
-KEPT = 400  # odometry messages; at 200 Hz those of two seconds
+KEPT = 1.5  # s of twists; after a longer gap the tracker begins anew anyhow
 STALE = 0.25  # s: a twist says nothing about a moment further away
 
 
@@ -30,7 +30,7 @@ class EgoMotion:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._twists: deque[tuple[float, ...]] = deque(maxlen=KEPT)
+        self._twists: deque[tuple[float, ...]] = deque()
         self._camera: PinholeCamera | None = None
 
     def calibrated(self, info: Any) -> None:
@@ -53,6 +53,8 @@ class EgoMotion:
             if self._twists and stamp < self._twists[-1][0]:
                 self._twists.clear()  # time jumped back
             self._twists.append(values)
+            while self._twists[0][0] < stamp - KEPT:
+                self._twists.popleft()
 
     def between(self, since: float, until: float, size: tuple[int, int], fov: float
                 ) -> np.ndarray | None:

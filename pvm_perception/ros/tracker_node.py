@@ -39,7 +39,8 @@ except ImportError:  # boxes for Foxglove are nothing that a robot must have
     ImageAnnotations = None
 
 LONGEST_FORECAST = 10.0  # frames; beyond that a moving box is a guess
-SENSOR = QoSProfile(depth=20, reliability=ReliabilityPolicy.BEST_EFFORT)  # hears all publishers
+# hears all publishers; every twist between two frames counts
+ODOMETRY = QoSProfile(depth=20, reliability=ReliabilityPolicy.BEST_EFFORT)
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 OK, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 
@@ -160,7 +161,7 @@ class TrackerNode(LifecycleNode):
         for kind, name, take in ((Odometry, "odom", self._odometry),
                                  (CameraInfo, "camera_info", self.ego_motion.calibrated)):
             self.owned.append((self.destroy_subscription,
-                               self.create_subscription(kind, name, take, SENSOR)))
+                               self.create_subscription(kind, name, take, ODOMETRY)))
         self._announce(labels=True)
         return OK
 
