@@ -33,12 +33,23 @@ def affine_input_grad(dz: Array, w: Array) -> Array:
     return product(dz, w.swapaxes(-1, -2))
 
 
-def weight_grad(x: Array, dz: Array, own: bool) -> Array:
-    """Return the gradient of the weights, summed over streams; x (B, U, D), dz (B, U, N)."""
+def weight_grad(x: Array, dz: Array, own: bool, out: Array = None) -> Array:
+    """Return the gradient of the weights, summed over streams; x (B, U, D), dz (B, U, N).
+
+    `out`, of the weights' shape, takes it if given.
+    """
+    if own and len(x) == 1 and out is not None:  # outer products, written where they shall lie
+        out[...] = x[0][:, :, None]
+        out *= dz[0][:, None, :]
+        return out
     if own:
-        return x.transpose(1, 2, 0) @ dz.transpose(1, 0, 2)
-    # BLAS walks the wide factor in its own order this way: a tenth to a fifth faster
-    return (dz.reshape(-1, dz.shape[2]).T @ x.reshape(-1, x.shape[2])).T
+        grad = x.transpose(1, 2, 0) @ dz.transpose(1, 0, 2)
+    else:  # BLAS walks the wide factor in its own order this way: a tenth to a fifth faster
+        grad = (dz.reshape(-1, dz.shape[2]).T @ x.reshape(-1, x.shape[2])).T
+    if out is None:
+        return grad
+    out[...] = grad
+    return out
 
 
 def gather(source: Array, index: Array, out: Array) -> Array:

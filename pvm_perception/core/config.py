@@ -247,7 +247,7 @@ def _paper() -> HierarchyConfig:
     links += [Link(above, name, "feedback", start=700_000)
               for name, above in zip(names[1:], names[2:], strict=False)]
     links += [Link("L6", name, "global", start=900_000) for name in names[1:-1]]
-    learning = Learning("momentum", rate=2e-4, final_rate=1e-5, clip=0.0, credit_depth=0)
+    learning = Learning("momentum", rate=2e-4, final_rate=1e-5, clip=0.0, credit_depth=0, average=0.0)
     return HierarchyConfig(
         "paper", height=80, width=80, block=5, layers=layers, links=tuple(links), shared=False,
         activation="polynomial", output="activation", schedule="parallel", low=0.0, high=1.0,

@@ -109,13 +109,13 @@ class Ear:
             wide = z.reshape(z.shape[0], r, kr, c, kc, z.shape[2])
             wide += y.reshape(z.shape[0], r, 1, c, 1, z.shape[2])
 
-    def weight_grad(self, dz: Array, own: bool, before: bool = True) -> Array:
-        """Return the gradient of this part's weights for the error dz (B, U, N)."""
+    def weight_grad(self, dz: Array, own: bool, out: Array, before: bool = True) -> None:
+        """Write the gradient of all weights' rows of this part, for the error dz (B, U, N)."""
         if self.spread is not None:
             r, kr, c, kc = self.spread
             dz = dz.reshape(dz.shape[0], r, kr, c, kc, -1).sum(axis=(2, 4))
             dz = dz.reshape(dz.shape[0], r * c, -1)
-        return algebra.weight_grad(self.before if before else self.now, dz, own)
+        algebra.weight_grad(self.before if before else self.now, dz, own, out[..., self.rows, :])
 
 
 class Encoder:
@@ -173,6 +173,7 @@ class Encoder:
         self.signal = xp.zeros((*shape, self.signal_size), np.float32)
         self.prediction = xp.zeros_like(self.signal)
         self.error = xp.zeros_like(self.signal)
+        self.w1_grad: Array = None
 
     def parameters(self, rng: np.random.Generator) -> dict[str, np.ndarray]:
         """Return new weights: Gaussian, scaled by the number of inputs; predictions start small."""
@@ -332,9 +333,17 @@ class Encoder:
                 "b2": dp.sum(axis=0 if self.own else (0, 1))}, loss
 
     def input_grad(self, dz: Array, before: bool = True) -> Array:
-        """Return the gradient of w1 for dz (B, U, N) of the frame before, or of this one."""
-        return self.xp.concatenate([e.weight_grad(dz, self.own, before) for e in self.ears],
-                                   axis=-2)
+        """Return the gradient of w1 for dz (B, U, N) of the frame before, or of this one.
+
+        It lies in a buffer that the next call writes again: new memory for a large gradient costs
+        more than the gradient.
+        """
+        if self.w1_grad is None:
+            lead = (self.units,) if self.own else ()
+            self.w1_grad = self.xp.empty((*lead, self.inputs, self.layer.code), np.float32)
+        for ear in self.ears:
+            ear.weight_grad(dz, self.own, self.w1_grad, before)
+        return self.w1_grad
 
     def forget(self, streams: Array) -> None:
         """Zero the state of the streams marked in `streams` (B,) bool."""

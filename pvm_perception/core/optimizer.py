@@ -61,7 +61,8 @@ class Optimizer:
     def update(self, weights: dict[str, Array], gradients: dict[str, Array], rate: float) -> float:
         """Change `weights` in place along `gradients`; return the gradient's norm before the clip.
 
-        A gradient that is not finite changes nothing: one bad frame must not cost a model.
+        A gradient that is not finite changes nothing: one bad frame must not cost a model. The
+        arrays in `gradients` may hold anything afterwards.
         """
         xp, o = self.xp, self.learning
         square = sum(float(xp.vdot(g, g)) for g in gradients.values())
@@ -96,7 +97,7 @@ class Optimizer:
         if self.learning.optimizer == "momentum":
             m *= np.float32(self.learning.momentum)
             m += g
-            return np.float32(rate) * m
+            return self.xp.multiply(m, np.float32(rate), out=g)
         v = self.state[f"v.{name}"]
         m += np.float32(0.1) * (g - m)
         v += np.float32(0.002) * (g * g - v)
