@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from pvm_perception.types import Detection, Track
 from pvm_perception.vision.frame import View
 
-GOAL = 40.0  # network px that a target's longer side should have in the window
-COMFORT = (22.0, 64.0)  # and may have before the window changes its scale
+GOAL = 52.0  # network px that a target's longer side should have in the window
+COMFORT = (30.0, 80.0)  # and may have before the window changes its scale
 GAIN = 1.5  # a window must enlarge by at least this to be worth a look
 MOST = 2.0  # times that a source pixel may be enlarged
 SEARCH = 2.0  # enlargement of the windows that scan the frame
