@@ -21,9 +21,9 @@ def test_teach_writes_a_model_that_says_how_it_was_made(command_line, simulated,
                            "--force", timeout=600)
     assert process.returncode == 0, process.stderr
     assert "60 labelled frames in 1 sequences: 48 to learn from, 12 held out" in process.stdout
-    for where in ("held out", "generated"):
-        assert re.search(rf"^{where} +green_ball +auc +0\.\d+ +0\.\d+$", process.stdout, re.MULTILINE)
-        assert re.search(rf"^{where} +mark +0\.\d+ +0\.\d+$", process.stdout, re.MULTILINE)
+    for line in ("held out +stop_sign +[a-z1 ]+", "generated +green_ball +auc", "generated +stop_sign "
+                 "+presence f1", "held out +mark", "generated +mark"):
+        assert re.search(rf"^{line} +[01]\.\d+ +[01]\.\d+$", process.stdout, re.MULTILINE), line
     history = json.loads(command_line("info", "--json", output).stdout)["history"]
     lesson, = history["taught"]
     assert lesson["from"] == "robot.safetensors"

@@ -74,8 +74,8 @@ def draw(rows: list[Row], path: Path) -> None:
             learn = ", learning" if r["learn"] else ""
             lines.setdefault(f"{r['what']}, {r['device']}{learn}", []).append(r)
     for name, line in lines.items():
-        batches.plot([r["batch"] for r in line], [r["ms_median"] for r in line], ".-", label=name)
-    batches.set(xscale="log", yscale="log", xlabel="streams side by side", ylabel="ms a frame",
+        batches.plot([r["batch"] for r in line], [r["ms_busy"] for r in line], ".-", label=name)
+    batches.set(xscale="log", yscale="log", xlabel="streams side by side", ylabel="ms busy a frame",
                 title="steps of the network")
     for part in dict.fromkeys(r["part"] for r in rows if r["part"].startswith(("input", "code"))):
         line = [r for r in rows if r["part"] == part]
