@@ -13,6 +13,7 @@ Array = Any
 
 
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # quintic steps towards singular values of 1
+CACHED = 1 << 16  # values that are worked on together
 MUON_SCALE = 0.2  # makes a step as large, root mean square, as one of Adam's usually is
 
 
@@ -74,10 +75,7 @@ class Optimizer:
         for name, g in gradients.items():
             if clip != 1.0:
                 g = g * np.float32(clip)
-            step = self._step(name, g, rate)
-            if o.decay and name in self.by_muon:  # its steps have one size: nothing else bounds them
-                weights[name] *= np.float32(1 - rate * o.decay)
-            weights[name] -= step
+            self._move(name, weights[name], g, rate)
         if o.average:
             decay = np.float32(min(o.average, (1 + self.steps) / (10 + self.steps)))
             for name, w in weights.items():
@@ -85,24 +83,33 @@ class Optimizer:
                 average += (1 - decay) * (w - average)
         return norm
 
-    def _step(self, name: str, g: Array, rate: float) -> Array:
-        """Return what to take off one weight array, and keep its moments."""
+    def _move(self, name: str, w: Array, g: Array, rate: float) -> None:
+        """Change one weight array along its gradient, and keep its moments."""
         xp, m = self.xp, self.state[f"m.{name}"]
         if name in self.by_muon:
             m *= np.float32(0.95)
             m += g
             ahead = g + np.float32(0.95) * m  # Nesterov's look ahead
             scale = rate * MUON_SCALE * max(g.shape) ** 0.5
-            return np.float32(scale) * orthogonalised(ahead, xp)
-        if self.learning.optimizer == "momentum":
-            m *= np.float32(self.learning.momentum)
-            m += g
-            return self.xp.multiply(m, np.float32(rate), out=g)
-        v = self.state[f"v.{name}"]
-        m += np.float32(0.1) * (g - m)
-        v += np.float32(0.002) * (g * g - v)
-        fix = (1 - 0.998**self.steps) ** 0.5 / (1 - 0.9**self.steps)
-        return np.float32(rate * fix) * m / (xp.sqrt(v) + np.float32(1e-8))
+            step = np.float32(scale) * orthogonalised(ahead, xp)
+            if self.learning.decay:  # its steps have one size: nothing else bounds the weights
+                w *= np.float32(1 - rate * self.learning.decay)
+            w -= step
+        elif self.learning.optimizer == "momentum":
+            # own weights are too many for the cache: all that happens to some of them happens at once
+            some = max(1, CACHED * len(w) // w.size)
+            for k in range(0, len(w), some):
+                part, step = m[k:k + some], g[k:k + some]
+                part *= np.float32(self.learning.momentum)
+                part += step
+                xp.multiply(part, np.float32(rate), out=step)
+                w[k:k + some] -= step
+        else:
+            v = self.state[f"v.{name}"]
+            m += np.float32(0.1) * (g - m)
+            v += np.float32(0.002) * (g * g - v)
+            fix = (1 - 0.998**self.steps) ** 0.5 / (1 - 0.9**self.steps)
+            w -= np.float32(rate * fix) * m / (xp.sqrt(v) + np.float32(1e-8))
 
     def averaged(self, weights: dict[str, Array]) -> dict[str, Array]:
         """Return the averaged weights (the weights themselves when no average is kept)."""
