@@ -20,10 +20,10 @@ SPEED_KEPT = 0.95  # per frame: what moved will slow down
 class TrackerSettings:
     """How readouts become tracks."""
 
-    birth_score: float = setting(0.25, "evidence from which a track is born", low=0.0, high=1.0)
-    keep_score: float = setting(0.1, "evidence below which a track is no longer reported",
+    birth_score: float = setting(0.35, "evidence from which a track is born", low=0.0, high=1.0)
+    keep_score: float = setting(0.25, "evidence below which a track is no longer reported",
                                 low=0.0, high=1.0)
-    smoothing: float = setting(0.3, "share of the newest readout in a track's evidence",
+    smoothing: float = setting(0.35, "share of the newest readout in a track's evidence",
                                low=0.05, high=1.0)
     box_smoothing: float = setting(0.9, "share of the newest readout in a track's box",
                                    low=0.05, high=1.0)
