@@ -9,7 +9,6 @@ Usage: .venv/bin/python benchmarks/motion.py [--model FILE] [--clips N] [--outpu
 from __future__ import annotations
 
 import argparse
-import csv
 import os
 import sys
 from pathlib import Path
@@ -19,6 +18,7 @@ import numpy as np
 from tqdm import tqdm
 
 from pvm_perception.api import default_model
+from pvm_perception.commands.evaluate import write_csv
 from pvm_perception.core.model_file import load_model
 from pvm_perception.learning.validate import validate
 from pvm_perception.streams.simulated import make_clip
@@ -45,10 +45,7 @@ def main() -> None:
         rows.append({"motion": name} | {k: f"{v:.4f}" for k, v in result.row().items()})
         print(" ".join(f"{k}={v}" for k, v in rows[-1].items()), flush=True)
     args.output.parent.mkdir(parents=True, exist_ok=True)
-    with args.output.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    write_csv(args.output, rows)
 
 
 if __name__ == "__main__":

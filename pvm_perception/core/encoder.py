@@ -188,10 +188,14 @@ class Encoder:
                 "w2": gauss(n, s, scale=loud * n**-0.5), "b2": np.zeros((*lead, s), np.float32)}
 
     @property
+    def heard(self) -> int:
+        """Return how many values all units together hear at one stream's frame."""
+        return sum(e.heard_by * (e.rows.stop - e.rows.start) for e in self.ears)
+
+    @property
     def multiply_adds(self) -> int:
         """Return the multiply-adds of one stream's frame."""
-        heard = sum(e.heard_by * (e.rows.stop - e.rows.start) for e in self.ears)
-        return self.layer.code * (heard + self.units * self.signal_size)
+        return self.layer.code * (self.heard + self.units * self.signal_size)
 
     @property
     def learning_multiply_adds(self) -> int:
@@ -201,8 +205,7 @@ class Encoder:
     @property
     def values(self) -> int:
         """Return how many values one stream's frame has here: heard, coded, predicted."""
-        heard = sum(e.heard_by * (e.rows.stop - e.rows.start) for e in self.ears)
-        return heard + self.units * (self.layer.code + self.signal_size)
+        return self.heard + self.units * (self.layer.code + self.signal_size)
 
     @property
     def largest_product(self) -> tuple[int, int, int]:

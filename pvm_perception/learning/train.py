@@ -21,7 +21,7 @@ import numpy as np
 from tqdm import tqdm
 
 from pvm_perception.core.backend import array_module, to_numpy
-from pvm_perception.core.config import PRESETS, HierarchyConfig, preset
+from pvm_perception.core.config import PRESETS, preset
 from pvm_perception.core.hierarchy import Hierarchy, Losses
 from pvm_perception.core.model_file import OPTIMIZER, load_model, save_model, with_motion
 from pvm_perception.core.optimizer import Optimizer
@@ -159,9 +159,11 @@ class Trainer:
 
     def validate(self, motion: bool = False) -> Validation:
         """Score the averaged weights on the validation clips, told the camera's motion or not."""
+        return validate(self.config, self._averaged(), self.exam, self.network.xp, motion=motion)
+
+    def _averaged(self) -> dict[str, np.ndarray]:
         average = self.network.optimizer.averaged(self.network.weights)
-        return validate(self.config, {k: to_numpy(v) for k, v in average.items()}, self.exam,
-                        self.network.xp, motion=motion)
+        return {k: to_numpy(v) for k, v in average.items()}
 
     def _loop(self, pool: ClipPool) -> Validation:
         o, network = self.options, self.network
@@ -233,9 +235,7 @@ class Trainer:
         state = {k: to_numpy(v) for k, v in network.optimizer.state.items()}
         raw = {k: to_numpy(v) for k, v in network.weights.items()}
         save_model(o.output / "checkpoint.safetensors", self.config, raw, history, state)
-        average = {k: to_numpy(v) for k, v in
-                   network.optimizer.averaged(network.weights).items()}
-        save_model(o.output / "model.safetensors", self.config, average, history)
+        save_model(o.output / "model.safetensors", self.config, self._averaged(), history)
         with contextlib.suppress(ImportError):  # a robot may have no matplotlib; the table says it all
             draw_curve(self.curve, self.curve.with_suffix(".png"))
         told = " ".join(f"{k} {v:.3f}" for k, v in scores.items())
@@ -279,8 +279,3 @@ def draw_curve(table: Path, picture: Path) -> None:
         axis.legend(fontsize=8)
     figure.savefig(picture, dpi=110)
     plt.close(figure)
-
-
-def configuration(options: TrainOptions) -> HierarchyConfig:
-    """Return the network configuration that a run with these options would train."""
-    return load_model(options.start)[0] if options.start else preset(options.network)

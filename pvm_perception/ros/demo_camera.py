@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import signal
 import sys
 import threading
 import time
@@ -17,6 +16,7 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
 from pvm_perception.errors import PvmError
+from pvm_perception.ros.process import stop_on_signals
 from pvm_perception.streams.files import open_stream
 from pvm_perception.streams.simulated import SimulatedStream
 from pvm_perception.vision.image_codec import fill_image
@@ -34,9 +34,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--listeners", type=int, default=2)
     args = parser.parse_args(argv)
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
+    stop = stop_on_signals()
     try:
         stream = (SimulatedStream(args.seed, (480, 640), args.fps, args.frames)
                   if args.input == SIMULATOR else open_stream(args.input))

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import argparse
 import csv
-import signal
 import sys
-import threading
 from pathlib import Path
 
 import cv2
@@ -21,6 +19,7 @@ from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import Image
 from vision_msgs.msg import Detection2DArray
 
+from pvm_perception.ros.process import stop_on_signals
 from pvm_perception.vision.image_codec import decode_image
 
 
@@ -58,9 +57,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--table", type=Path, required=True)
     parser.add_argument("--frames", type=Path, required=True)
     args = parser.parse_args(argv)
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
+    stop = stop_on_signals()
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     node, executor = rclpy.create_node("receiver"), SingleThreadedExecutor()
     executor.add_node(node)

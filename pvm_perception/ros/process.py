@@ -22,6 +22,14 @@ from rclpy.signals import SignalHandlerOptions
 from pvm_perception.errors import PvmError
 
 
+def stop_on_signals() -> threading.Event:
+    """Return an event that SIGINT and SIGTERM set, and do nothing else from now on."""
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    return stop
+
+
 def run_node(make: Callable[[], Any], argv: list[str] | None = None) -> int:
     """Run a node until SIGINT or SIGTERM; return the exit code.
 
@@ -35,9 +43,7 @@ def run_node(make: Callable[[], Any], argv: list[str] | None = None) -> int:
     argv
         Arguments after the program's name; None = the process's.
     """
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
+    stop = stop_on_signals()
     try:
         rclpy.init(args=[sys.argv[0], *(sys.argv[1:] if argv is None else argv)],
                    signal_handler_options=SignalHandlerOptions.NO)

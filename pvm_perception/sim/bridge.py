@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import argparse
 import math
-import signal
 import sys
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -31,6 +29,7 @@ from vision_msgs.msg import Detection2DArray
 from pvm_perception.errors import PvmError
 from pvm_perception.learning.metrics import overlap
 from pvm_perception.ros.messages import seconds_of
+from pvm_perception.ros.process import stop_on_signals
 from pvm_perception.sim.score import Moment, write_moments
 from pvm_perception.sim.simulation import Simulation
 from pvm_perception.sim.video import Video
@@ -177,9 +176,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--table", type=Path, required=True)
     parser.add_argument("--video", type=Path, required=True)
     args = parser.parse_args(argv)
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
+    stop = stop_on_signals()
     try:
         simulation = Simulation(WORLDS[args.scenario](args.seed))
     except PvmError as error:
