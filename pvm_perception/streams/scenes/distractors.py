@@ -211,6 +211,31 @@ def lamp(rng: Rng, size: int) -> np.ndarray:
     return trim(sprite)
 
 
+def beacon(rng: Rng, size: int) -> np.ndarray:
+    """Return a warning lamp: a round yellow, orange, red or blue glass on a board, post or plate."""
+    sprite = np.zeros((size, size, 4), np.float32)
+    hue = rng.choice([rng.uniform(35, 50), rng.uniform(8, 35), rng.uniform(-10, 8), 220.0],
+                     p=[0.5, 0.3, 0.15, 0.05])
+    lit = rng.uniform(0.65, 1.0)
+    glass = other_ball(rng, size // 2)
+    light = glass[..., :3].max(axis=2, keepdims=True) * np.float32(0.5) + np.float32(0.5)
+    glass[..., :3] = glass[..., 3:] * light * hsv(hue, rng.uniform(0.7, 1.0), lit)
+    foot = barrier(rng, size) if rng.random() < 0.5 else post(rng, size)
+    foot = cv2.resize(foot, (max(3, int(size * rng.uniform(0.1, 0.5))), size - size * 2 // 5))
+    left = (size - foot.shape[1]) // 2
+    sprite[-foot.shape[0]:, left:left + foot.shape[1]] = foot
+    high = int(size // 2 * rng.uniform(0.85, 1.1))  # rarely as round as a ball
+    glass = cv2.resize(glass, (size // 2, min(high, size)))
+    x = (size - glass.shape[1]) // 2 + int(rng.uniform(-0.1, 0.1) * size)
+    part = sprite[:glass.shape[0], x:x + glass.shape[1]]
+    part[...] = part * (1 - glass[..., 3:]) + glass
+    if rng.random() < 0.6:  # what holds the glass
+        base = int(glass.shape[0] * rng.uniform(0.75, 0.95))
+        sprite[base:glass.shape[0] + 1, size * 3 // 8:size * 5 // 8] = [
+            *(hsv(hue, 0.8, 0.6 * lit) * rng.uniform(0, 1)), 1]
+    return trim(sprite)
+
+
 def skin(rng: Rng, size: int) -> np.ndarray:
     """Return a hand- or arm-like shape, for what holds and hides a ball."""
     sprite = np.zeros((size, size), np.uint8)
@@ -263,7 +288,7 @@ def cutout(rng: Rng, picture: np.ndarray, size: int) -> np.ndarray:
 # (painter, how often): a new look-alike is one function and one entry here
 LOOK_ALIKES = (
     (box, 2.5), (cylinder, 3.0), (plant, 2.5), (crown, 3.0), (rag, 3.0),
-    (barrier, 2.0), (fence, 1.5), (car, 1.5), (lamp, 0.7), (skin, 0.5), (post, 1.0),
+    (barrier, 2.0), (fence, 1.5), (car, 1.5), (lamp, 0.7), (beacon, 1.2), (skin, 0.5), (post, 1.0),
 )
 OCCLUDERS = ((post, 4.0), (plant, 2.0), (skin, 2.0), (box, 2.0), (rag, 1.0), (barrier, 1.0))
 

@@ -86,9 +86,13 @@ class Light:
 
 
 class Camera:
-    """Blur, tone, noise and compression of one clip's camera."""
+    """Blur, tone, noise and compression of one clip's camera.
 
-    def __init__(self, rng: Rng, hard: float) -> None:
+    `coarse` is the probability that it has fewer pixels than the picture: a cheap camera, or a
+    window enlarged from a frame.
+    """
+
+    def __init__(self, rng: Rng, hard: float, coarse: float = 0.3) -> None:
         self.rng = rng
         self.gamma = rng.uniform(0.7, 1.4)
         self.contrast = rng.uniform(0.75, 1.25)
@@ -99,8 +103,7 @@ class Camera:
         self.chroma = rng.random() < 0.5
         self.sharpen = rng.uniform(0.2, 1.2) if rng.random() < 0.4 else 0.0
         self.quality = int(rng.integers(25, 90)) if rng.random() < 0.3 else 0
-        # fewer pixels than the picture has: a cheap camera, or a window enlarged from a frame
-        self.enlarge = rng.uniform(1.2, 3.0) if rng.random() < 0.3 else 1.0
+        self.enlarge = rng.uniform(1.2, 3.0) if rng.random() < coarse else 1.0
         table = np.linspace(0, 1.5, 1024, dtype=np.float32) ** np.float32(self.gamma)
         self.table = np.clip((table - 0.5) * self.contrast + 0.5 + self.black, 0, 1)
 

@@ -22,6 +22,7 @@ from pvm_perception.vision.motion import unknown_depth, view_motion
 MAX_TARGETS = 4
 SIZES = (0.045, 0.85)  # a target's height as a share of the frame's
 USUAL_SIZES, USUAL = (0.1, 0.6), 0.6  # most are of a size that the fovea brings a target to
+SMALL, COARSE = 0.28, 0.55  # small targets are often seen enlarged: it is what the fovea does
 CAST = ((("green_ball",), 0.4), (("stop_sign",), 0.38), (("green_ball", "stop_sign"), 0.08),
         ((), 0.14))
 TURN_SPEED = (0.015, 0.09)  # of a camera on a turning robot, in view heights a frame
@@ -86,7 +87,8 @@ class Scene:
         self.things: list[Thing] = []
         self._populate(cast)
         self.light = Light(rng, *size, self.hard)
-        self.camera = Camera(rng, self.hard)
+        small = any(t.target >= 0 and t.size < SMALL for t in self.things)
+        self.camera = Camera(rng, self.hard, COARSE if small else 0.3)
         self.shutter = rng.choice([0.0, rng.uniform(0.1, 0.9)])
 
     def _populate(self, cast: tuple[str, ...] | None) -> None:
