@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from pvm_perception.core.algebra import Outer
 from pvm_perception.core.config import Learning
 from pvm_perception.core.optimizer import Optimizer, orthogonalised
 
@@ -34,6 +35,28 @@ def test_every_rule_goes_downhill(rule):
         optimizer.update(weights, {"L1.w1": x.T @ miss / len(x), "L1.b1": miss.mean(axis=0)}, 0.02)
     assert losses[-1] < 0.1 * losses[0]
     assert optimizer.averaged(weights)["L1.w1"].shape == (12, 6)
+
+
+@pytest.mark.parametrize("streams", [1, 2, 5])
+@pytest.mark.parametrize("clip", [0.0, 0.5])
+def test_own_weights_move_alike_whether_momentum_is_kept_as_factors_or_whole(streams, clip):
+    rng = np.random.default_rng(3)
+    start = rng.standard_normal((7, 30, 5)).astype(np.float32)
+    kinds = {n: {"L1.w1": start.copy()} for n in ("factors", "whole")}
+    learning = Learning("momentum", clip=clip, average=0.0)
+    rules = {"factors": Optimizer(kinds["factors"], learning, np, streams),
+             "whole": Optimizer(kinds["whole"], learning, np, streams=10**6)}
+    assert ("m.L1.w1" in rules["factors"].state) == (streams == 5)  # more would not pay
+    assert "m.L1.w1" in rules["whole"].state
+    for _ in range(40):
+        x = rng.standard_normal((streams, 7, 30)).astype(np.float32)
+        d = rng.standard_normal((streams, 7, 5)).astype(np.float32)
+        norms = [rules[n].update(kinds[n], {"L1.w1": Outer.of(x, d)}, 0.01) for n in kinds]
+        assert norms[0] == pytest.approx(np.linalg.norm(np.einsum("bud,bun->udn", x, d)), rel=1e-4)
+        assert norms[0] == norms[1]
+    moved = np.abs(kinds["whole"]["L1.w1"] - start).max()
+    np.testing.assert_allclose(kinds["factors"]["L1.w1"], kinds["whole"]["L1.w1"],
+                               atol=1e-3 * moved)
 
 
 def test_muon_keeps_no_second_moment_of_matrices():

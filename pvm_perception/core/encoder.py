@@ -109,13 +109,13 @@ class Ear:
             wide = z.reshape(z.shape[0], r, kr, c, kc, z.shape[2])
             wide += y.reshape(z.shape[0], r, 1, c, 1, z.shape[2])
 
-    def weight_grad(self, dz: Array, own: bool, out: Array, before: bool = True) -> None:
-        """Write the gradient of all weights' rows of this part, for the error dz (B, U, N)."""
+    def weight_grad(self, dz: Array, out: Array, before: bool = True) -> None:
+        """Write the gradient of shared weights' rows of this part, for the error dz (B, U, N)."""
         if self.spread is not None:
             r, kr, c, kc = self.spread
             dz = dz.reshape(dz.shape[0], r, kr, c, kc, -1).sum(axis=(2, 4))
             dz = dz.reshape(dz.shape[0], r * c, -1)
-        algebra.weight_grad(self.before if before else self.now, dz, own, out[..., self.rows, :])
+        out[self.rows] = algebra.weight_grad(self.before if before else self.now, dz)
 
 
 class Encoder:
@@ -332,20 +332,22 @@ class Encoder:
             dz += dz_readout
         dz = xp.ascontiguousarray(dz)
         return {"w1": self.input_grad(dz), "b1": dz.sum(axis=0 if self.own else (0, 1)),
-                "w2": algebra.weight_grad(h, dp, self.own),
+                "w2": algebra.Outer.of(h, dp) if self.own else algebra.weight_grad(h, dp),
                 "b2": dp.sum(axis=0 if self.own else (0, 1))}, loss
 
-    def input_grad(self, dz: Array, before: bool = True) -> Array:
+    def input_grad(self, dz: Array, before: bool = True) -> Array | algebra.Outer:
         """Return the gradient of w1 for dz (B, U, N) of the frame before, or of this one.
 
-        It lies in a buffer that the next call writes again: new memory for a large gradient costs
-        more than the gradient.
+        That of shared weights lies in a buffer that the next call writes again: new memory for a
+        large gradient costs more than the gradient.
         """
+        if self.own:
+            heard = [e.before if before else e.now for e in self.ears]
+            return algebra.Outer.of(self.xp.concatenate(heard, axis=2), dz)
         if self.w1_grad is None:
-            lead = (self.units,) if self.own else ()
-            self.w1_grad = self.xp.empty((*lead, self.inputs, self.layer.code), np.float32)
+            self.w1_grad = self.xp.empty((self.inputs, self.layer.code), np.float32)
         for ear in self.ears:
-            ear.weight_grad(dz, self.own, self.w1_grad, before)
+            ear.weight_grad(dz, self.w1_grad, before)
         return self.w1_grad
 
     def forget(self, streams: Array) -> None:

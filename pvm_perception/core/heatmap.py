@@ -105,10 +105,10 @@ class HeatmapReadout:
             x, hidden, part = self.seen[i]
             truth = algebra.gather(flat, block, xp.empty(part.shape, np.float32))
             d = (part - truth) * self.dphi(part) * weight
-            gradients[f"w2.{i + 1}"] = algebra.weight_grad(hidden, d, own=True)
+            gradients[f"w2.{i + 1}"] = algebra.Outer.of(hidden, d)
             gradients[f"b2.{i + 1}"] = d.sum(axis=0)
             d = algebra.affine_input_grad(d, p[f"w2.{i + 1}"]) * self.dphi(hidden)
-            gradients[f"w1.{i + 1}"] = algebra.weight_grad(x, d, own=True)
+            gradients[f"w1.{i + 1}"] = algebra.Outer.of(x, d)
             gradients[f"b1.{i + 1}"] = d.sum(axis=0)
             error = xp.zeros((batch, x.shape[1] + 1, x.shape[2]), np.float32)
             error[:, :-1] = algebra.affine_input_grad(d, p[f"w1.{i + 1}"])

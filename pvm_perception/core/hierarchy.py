@@ -189,7 +189,8 @@ class Hierarchy:
             Learning rate; None takes the configuration's final rate.
         """
         if self.optimizer is None:
-            self.optimizer = Optimizer(self.weights, self.config.learning, self.xp)
+            self.optimizer = Optimizer(self.weights, self.config.learning, self.xp,
+                                       self.batch)
         learning = self.config.learning
         gradients: dict[str, Array] = {}
         dz_now, losses = None, {"presence": 0.0, "box": 0.0}

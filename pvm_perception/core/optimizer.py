@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 
+from pvm_perception.core.algebra import Outer
 from pvm_perception.core.config import Learning
 
 Array = Any
@@ -14,6 +16,8 @@ Array = Any
 
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # quintic steps towards singular values of 1
 CACHED = 1 << 16  # values that are worked on together
+FORGOTTEN = 1 / 4096  # share of a gradient in the momentum from which it counts as nothing
+MOST_FACTORS = 26  # of a momentum kept as factors: with more, multiplying them out costs more
 MUON_SCALE = 0.2  # makes a step as large, root mean square, as one of Adam's usually is
 
 
@@ -43,16 +47,32 @@ class Optimizer:
     Muon makes the step of a weight matrix orthogonal, so that rare directions of what a unit
     hears are learnt as fast as common ones; biases, forecasts and the readout's head go by Adam.
 
+    Momentum over own weights, with few streams, is kept as the factors of the last gradients:
+    their products, made anew in each step, never leave the cache, while a momentum as large as
+    the weights would have to come from memory and go back.
+
     The state lives in `state`, a flat dictionary of arrays like the weights, so that a
     checkpoint holds it as it is.
     """
 
-    def __init__(self, weights: dict[str, Array], learning: Learning, xp: ModuleType) -> None:
+    def __init__(self, weights: dict[str, Array], learning: Learning, xp: ModuleType,
+                 streams: int = 1) -> None:
         self.xp, self.learning = xp, learning
         self.steps = 0
         self.by_muon = {name for name, w in weights.items() if learning.optimizer == "muon"
                         and w.ndim == 2 and not name.endswith(".w2")}
-        self.state = {f"m.{name}": xp.zeros_like(w) for name, w in weights.items()}
+        self.streams, self.ages = streams, 0  # gradients that the factors hold
+        if learning.optimizer == "momentum":
+            self.ages = 1 + math.ceil(math.log(FORGOTTEN, max(learning.momentum, FORGOTTEN)))
+        factors = self.ages * streams
+        self.by_factors = {name for name, w in weights.items()
+                           if w.ndim == 3 and 0 < factors <= MOST_FACTORS}
+        self.state = {f"m.{name}": xp.zeros_like(w) for name, w in weights.items()
+                      if name not in self.by_factors}
+        for name in self.by_factors:
+            units, d, n = weights[name].shape
+            self.state |= {f"x.{name}": xp.zeros((units, factors, d), np.float32),
+                           f"d.{name}": xp.zeros((units, factors, n), np.float32)}
         if learning.optimizer != "momentum":
             self.state |= {f"v.{name}": xp.zeros_like(w) for name, w in weights.items()
                            if name not in self.by_muon}
@@ -62,11 +82,13 @@ class Optimizer:
     def update(self, weights: dict[str, Array], gradients: dict[str, Array], rate: float) -> float:
         """Change `weights` in place along `gradients`; return the gradient's norm before the clip.
 
-        A gradient that is not finite changes nothing: one bad frame must not cost a model. The
-        arrays in `gradients` may hold anything afterwards.
+        A gradient is an array of the weights' shape, or `Outer` where each unit has its own weights.
+        One that is not finite changes nothing: one bad frame must not cost a model. The arrays in
+        `gradients` may hold anything afterwards.
         """
         xp, o = self.xp, self.learning
-        square = sum(float(xp.vdot(g, g)) for g in gradients.values())
+        square = sum(float(g.square() if isinstance(g, Outer) else xp.vdot(g, g))
+                     for g in gradients.values())
         if not np.isfinite(square):
             return float("inf")
         norm = square**0.5
@@ -85,6 +107,11 @@ class Optimizer:
 
     def _move(self, name: str, w: Array, g: Array, rate: float) -> None:
         """Change one weight array along its gradient, and keep its moments."""
+        if name in self.by_factors:
+            self._move_by_factors(name, w, g, rate)
+            return
+        if isinstance(g, Outer):
+            g = g.dense()
         xp, m = self.xp, self.state[f"m.{name}"]
         if name in self.by_muon:
             m *= np.float32(0.95)
@@ -96,20 +123,35 @@ class Optimizer:
                 w *= np.float32(1 - rate * self.learning.decay)
             w -= step
         elif self.learning.optimizer == "momentum":
-            # own weights are too many for the cache: all that happens to some of them happens at once
-            some = max(1, CACHED * len(w) // w.size)
-            for k in range(0, len(w), some):
-                part, step = m[k:k + some], g[k:k + some]
+            # many weights do not fit the cache: all that happens to some of them happens at once
+            for some in self._parts(w):
+                part, step = m[some], g[some]
                 part *= np.float32(self.learning.momentum)
                 part += step
                 xp.multiply(part, np.float32(rate), out=step)
-                w[k:k + some] -= step
+                w[some] -= step
         else:
             v = self.state[f"v.{name}"]
             m += np.float32(0.1) * (g - m)
             v += np.float32(0.002) * (g * g - v)
             fix = (1 - 0.998**self.steps) ** 0.5 / (1 - 0.9**self.steps)
             w -= np.float32(rate * fix) * m / (xp.sqrt(v) + np.float32(1e-8))
+
+    def _parts(self, w: Array) -> list[slice]:
+        """Cut an array along its first axis into parts that the cache holds; a GPU takes it whole."""
+        some = max(1, CACHED * len(w) // w.size) if self.xp is np else len(w)
+        return [slice(k, k + some) for k in range(0, len(w), some)]
+
+    def _move_by_factors(self, name: str, w: Array, g: Outer, rate: float) -> None:
+        """Go one step of momentum: sum over ages of momentum**age times x (U, D) times d (U, N)."""
+        x, d = self.state[f"x.{name}"], self.state[f"d.{name}"]  # (U, F, D), (U, F, N)
+        d *= np.float32(self.learning.momentum)
+        oldest = self.steps % self.ages * self.streams
+        newest = slice(oldest, oldest + self.streams)
+        x[:, newest], d[:, newest] = g.x, g.d
+        ahead = d * np.float32(rate)
+        for some in self._parts(w):
+            w[some] -= x[some].swapaxes(1, 2) @ ahead[some]  # (some, D, N)
 
     def averaged(self, weights: dict[str, Array]) -> dict[str, Array]:
         """Return the averaged weights (the weights themselves when no average is kept)."""

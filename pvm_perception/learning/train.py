@@ -100,7 +100,7 @@ class Trainer:
         self.network = Hierarchy(self.config, options.streams, array_module(options.device),
                                  weights, options.seed, self.history["steps"])
         self.network.optimizer = Optimizer(self.network.weights, self.config.learning,
-                                           self.network.xp)
+                                           self.network.xp, options.streams)
         self._resume_optimizer(weights or {})
         self.recipe = ClipRecipe((self.config.height, self.config.width), options.shortest,
                                  options.longest, str(options.photos) if options.photos else None,
@@ -112,7 +112,9 @@ class Trainer:
         optimizer = self.network.optimizer
         for name, value in weights.items():
             key = name[len(OPTIMIZER):]
-            if name.startswith(OPTIMIZER) and key in optimizer.state:
+            # with other streams, the moments of own weights may be kept otherwise: begin new ones
+            if (name.startswith(OPTIMIZER) and key in optimizer.state
+                    and optimizer.state[key].shape == value.shape):
                 optimizer.state[key][...] = self.network.xp.asarray(value)
                 optimizer.steps = self.history["steps"]
 
