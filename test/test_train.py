@@ -34,6 +34,42 @@ def test_half_of_the_clips_keep_their_motion_to_themselves():
     assert 0.4 < np.mean(heard) < 0.6
 
 
+def test_the_hardest_clips_come_again_but_not_for_ever():
+    class Numbered:
+        made = 0
+
+        def clip(self):
+            self.made += 1
+            clip = Clips().clip()
+            clip.motion[:] = self.made  # tells which it is
+            return clip
+
+    pool, seen = Numbered(), {}
+    streams = Streams(pool, 4, np.random.default_rng(0), replay=0.25)
+    for _ in range(6000):
+        streams.next()
+        numbers = [int(clip.motion[0, 0]) for clip in streams.clips]
+        for number, place in zip(numbers, streams.places, strict=True):
+            if place == 1:
+                seen[number] = seen.get(number, 0) + 1
+        streams.learnt(np.array([n % 10 == 0 for n in numbers], np.float32))  # every tenth is hard
+    total = 6000 * 4 / 3
+    assert 0.15 < 1 - pool.made / total < 0.26
+    hard = [times for number, times in seen.items() if number % 10 == 0]
+    easy = [times for number, times in seen.items() if number % 10]
+    assert np.mean(hard) > 2
+    assert np.mean(easy) < 1.25
+    assert max(hard) <= 4
+
+
+def test_without_replay_every_clip_is_new():
+    streams = Streams(Clips(), 2, np.random.default_rng(0))
+    for _ in range(2000):
+        streams.next()
+        streams.learnt(np.ones(2, np.float32))
+    assert len(streams.replay) == 0
+
+
 def older(path):
     """Write a checkpoint of the robot preset from before it heard motion; return its weights."""
     config = preset("robot")

@@ -30,6 +30,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--workers", type=int, default=1, help="processes that render scenes")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--rate", type=float, help="highest learning rate (default: the preset's)")
+    parser.add_argument("--replay", type=float, default=0.15, metavar="SHARE",
+                        help="share of the clips that are the hardest so far, seen once more")
     parser.add_argument("--shortest", type=int, default=6, help="frames in the shortest clip")
     parser.add_argument("--longest", type=int, default=12, help="frames in the longest clip")
     parser.add_argument("--device", choices=DEVICES, default="cpu")
@@ -48,6 +50,8 @@ def run(args: argparse.Namespace) -> int:
     for name in ("hours", "streams", "workers", "validation_clips", "shortest"):
         if getattr(options, name) <= 0:
             raise PvmError(f"--{name.replace('_', '-')} must be above 0")
+    if not 0 <= options.replay < 1:
+        raise PvmError("--replay must be from 0 to below 1")
     if options.longest < options.shortest or options.longest < 3:
         raise PvmError("--longest must be at least 3 and no less than --shortest")
     validation = Trainer(options).run()

@@ -24,6 +24,7 @@ class HeatmapReadout:
     def __init__(self, config: HierarchyConfig, batch: int, xp: ModuleType) -> None:
         self.config, self.batch, self.xp = config, batch, xp
         self.rows, self.cols = config.layers[0].rows, config.layers[0].cols
+        self.trouble = xp.zeros(batch, np.float32)  # squared error of each stream last learnt from
         self.stride = config.stride
         self.targets = len(config.targets)
         self.hidden = config.readout.hidden
@@ -113,7 +114,8 @@ class HeatmapReadout:
             error = xp.zeros((batch, x.shape[1] + 1, x.shape[2]), np.float32)
             error[:, :-1] = algebra.affine_input_grad(d, p[f"w1.{i + 1}"])
             errors.append(error)
-        return gradients, errors, {"presence": float(((out - heat) ** 2).mean()), "box": 0.0}
+        self.trouble = ((out - heat) ** 2).mean(axis=(1, 2, 3))
+        return gradients, errors, {"presence": float(self.trouble.mean()), "box": 0.0}
 
     def heat(self, out: np.ndarray) -> np.ndarray:
         """Return presence (B, R, C, targets) in 0..1."""

@@ -37,6 +37,7 @@ class BoxReadout:
     def __init__(self, config: HierarchyConfig, batch: int, xp: ModuleType) -> None:
         self.config, self.batch, self.xp = config, batch, xp
         cells = config.cells
+        self.trouble = xp.zeros(batch, np.float32)  # presence error of each stream last learnt from
         self.rows, self.cols = cells.rows, cells.cols
         self.stride = config.stride
         self.targets = len(config.targets)
@@ -230,6 +231,7 @@ class BoxReadout:
         taught = weight[..., None] / max(float(weight.sum()), 1.0)
         smooth = xp.where(bend < BEND, miss * miss / (2 * BEND), bend - BEND / 2)
         d_box = xp.where(bend < BEND, miss / BEND, xp.sign(miss)) * scale * taught
+        self.trouble = loss.sum(axis=(1, 2, 3))
         losses = {"presence": float(loss.sum()) / count, "box": float((smooth * taught).sum())}
         d_out = xp.empty_like(out)
         d_out[..., 0] = d_logit * (learning.presence_weight / count)

@@ -27,6 +27,7 @@ from pvm_perception.core.model_file import OPTIMIZER, load_model, save_model, wi
 from pvm_perception.core.optimizer import Optimizer
 from pvm_perception.learning.calibrate import calibrate
 from pvm_perception.learning.pool import ClipPool, ClipRecipe
+from pvm_perception.learning.replay import Replay
 from pvm_perception.learning.validate import Validation, validate
 from pvm_perception.streams.scenes.photos import load_photos
 from pvm_perception.streams.simulated import Clip
@@ -55,6 +56,7 @@ class TrainOptions:
     shortest: int = 6
     longest: int = 12
     rate: float | None = None
+    replay: float = 0.15  # share of the clips that are the hardest ones so far, seen once more
     device: str = "cpu"
     validate_every: float = 600.0  # seconds
     validation_clips: int = 160
@@ -63,26 +65,42 @@ class TrainOptions:
 
 
 class Streams:
-    """B streams of clips that start at different moments."""
+    """B streams of clips that start at different moments; the hardest clips come again."""
 
-    def __init__(self, pool: ClipPool, batch: int, rng: np.random.Generator) -> None:
-        self.pool = pool
+    def __init__(self, pool: ClipPool, batch: int, rng: np.random.Generator,
+                 replay: float = 0.0) -> None:
+        self.pool, self.replay = pool, Replay(replay, rng.spawn(1)[0])
         self.clips = [pool.clip() for _ in range(batch)]
         self.places = [int(rng.integers(len(clip.images))) for clip in self.clips]
         self.rng, self.told = rng, rng.random(batch) < TOLD
+        self.seen = [0] * batch  # how often each clip was seen to its end before
+        self.errors: list[list[float]] = [[] for _ in range(batch)]  # of its frames so far
 
     def next(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Return images (B, H, W, 3), boxes (B, M, 6), motion (B, 4), streams that begin (B,)."""
         new = np.zeros(len(self.clips), bool)
         for b, clip in enumerate(self.clips):
             if self.places[b] >= len(clip.images):
-                self.clips[b], self.places[b], new[b] = self.pool.clip(), 0, True
+                self._change(b)
+                self.places[b], new[b] = 0, True
                 self.told[b] = self.rng.random() < TOLD
         now = list(zip(self.clips, self.places, strict=True))
         self.places = [k + 1 for k in self.places]
         motion = np.stack([clip.motion[k] for clip, k in now]) * self.told[:, None]
         return (np.stack([clip.images[k] for clip, k in now]),
                 np.stack([clip.truth[k] for clip, k in now]), motion, new)
+
+    def _change(self, b: int) -> None:
+        """Give stream `b` its next clip, an old one or a new one."""
+        if self.errors[b]:
+            self.replay.judge(self.clips[b], float(np.mean(self.errors[b])), self.seen[b] + 1)
+        self.errors[b] = []
+        self.clips[b], self.seen[b] = self.replay.draw() or (self.pool.clip(), 0)
+
+    def learnt(self, errors: np.ndarray) -> None:
+        """Take how wrong the network was on each stream's frame of the last `next`, (B,)."""
+        for mine, error in zip(self.errors, errors, strict=True):
+            mine.append(float(error))
 
 
 class Trainer:
@@ -170,7 +188,7 @@ class Trainer:
     def _loop(self, pool: ClipPool) -> Validation:
         o, network = self.options, self.network
         _ = self.exam  # rendered before the clock starts
-        streams = Streams(pool, o.streams, np.random.default_rng(o.seed))
+        streams = Streams(pool, o.streams, np.random.default_rng(o.seed), o.replay)
         begin = last = time.monotonic()
         spent, step, losses = self.history["seconds"], 0, []
         frames_before = self.history["frames"]
@@ -191,6 +209,7 @@ class Trainer:
                 network.reset(new)
             network.step(images, motion)
             losses.append(network.learn(boxes, rate))
+            streams.learnt(to_numpy(network.readout.trouble))
             step += 1
             self.history["frames"] += o.streams
             self.history["steps"] = network.step_count
