@@ -26,6 +26,7 @@ from pvm_perception.api import Tracker
 from pvm_perception.errors import PvmError
 from pvm_perception.ros import diagnostics, messages
 from pvm_perception.ros.ego_motion import EgoMotion
+from pvm_perception.ros.mailbox import Mailbox
 from pvm_perception.ros.node_settings import NODES
 from pvm_perception.ros.parameters import values_of
 from pvm_perception.ros.process import run_node, steady_clock
@@ -43,35 +44,6 @@ LONGEST_FORECAST = 10.0  # frames; beyond that a moving box is a guess
 ODOMETRY = QoSProfile(depth=20, reliability=ReliabilityPolicy.BEST_EFFORT)
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 OK, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
-
-
-class Mailbox:
-    """Room for one frame: the newest wins, nothing queues."""
-
-    def __init__(self) -> None:
-        self._condition = threading.Condition()
-        self._message: Any = None
-        self._closed = False
-
-    def put(self, message: Any) -> bool:
-        """Leave a frame; return whether it replaced one that nobody took."""
-        with self._condition:
-            replaced, self._message = self._message is not None, message
-            self._condition.notify()
-        return replaced
-
-    def take(self) -> Any:
-        """Wait for a frame; None once the box is closed."""
-        with self._condition:
-            self._condition.wait_for(lambda: self._message is not None or self._closed)
-            message, self._message = (None if self._closed else self._message), None
-        return message
-
-    def close(self) -> None:
-        """Wake whoever waits, for the last time."""
-        with self._condition:
-            self._closed = True
-            self._condition.notify_all()
 
 
 class TrackerNode(LifecycleNode):
