@@ -229,7 +229,7 @@ class TrackerNode(LifecycleNode):
     def _work(self, mailbox: Mailbox) -> None:
         """Worker thread: one frame after the other until the mailbox is closed."""
         while (message := mailbox.take()) is not None:
-            begin = time.monotonic()
+            times = diagnostics.FrameTimes(messages.seconds_of(message.header), self._now())
             try:
                 image = (decode_compressed(message) if isinstance(message, CompressedImage)
                          else decode_image(message))
@@ -237,28 +237,33 @@ class TrackerNode(LifecycleNode):
                 self.health.fault("malformed", str(error))
                 self.get_logger().warning(f"image left out: {error}", throttle_duration_sec=5.0)
                 continue
+            times.decoded = time.monotonic()
             try:
-                self._frame(image, message.header, begin)
+                self._frame(image, message.header, times)
             except Exception as error:  # a robot keeps its eyes, whatever one frame does
                 self.health.fault("failed", f"{type(error).__name__}: {error}")
                 self.get_logger().error(f"frame failed: {type(error).__name__}: {error}",
                                         throttle_duration_sec=5.0)
 
-    def _frame(self, image: Any, header: Header, begin: float) -> None:
-        stamp = messages.seconds_of(header)
+    def _now(self) -> float:
+        """Return the time on the clock that stamps are of, seconds."""
+        return self.get_clock().now().nanoseconds * 1e-9
+
+    def _frame(self, image: Any, header: Header, times: diagnostics.FrameTimes) -> None:
+        stamp = times.stamp
         motion = self.ego_motion.between(self.seen, stamp, image.shape[:2], self._value("horizontal_fov"))
         self.seen, self.motion = stamp, motion
         with self.lock:
             tracks = self.tracker.update(image, stamp if stamp > 0 else None, motion)
             if self._value("latency_compensation") and stamp > 0:
-                late = self.get_clock().now().nanoseconds * 1e-9 - stamp  # s
+                late = self._now() - stamp  # s
                 frames = min(max(late / self.tracker.period, 0.0), LONGEST_FORECAST)
                 tracks = self.tracker.forecast(frames)
+            times.looked = time.monotonic()
             self.detections.publish(messages.detection_array(tracks, header))
-            now = self.get_clock().now().nanoseconds * 1e-9
+            times.published = time.monotonic()
             surprise = self.tracker.surprise()
-            self.health.processed(time.monotonic() - begin, max(now - stamp, 0.0) if stamp else 0.0,
-                                  float(surprise.mean()))
+            self.health.processed(times, float(surprise.mean()))
             for name, publisher in self.views.items():
                 if not publisher.get_subscription_count():
                     continue
