@@ -192,8 +192,10 @@ def report(folder: Path, args: argparse.Namespace) -> list[dict[str, Any]]:
     stale = int((node["age when begun"] > 1 / FPS).sum())
     cpu = (np.ptp(memory["cpu"]) / np.ptp(memory["time"]) if len(memory) > 1
            else float("nan"))
-    facts = {"transport": args.transport, "reliability": args.reliability, "sent": counted,
-             "answered": len(total), "older_than_a_period": stale, "cpu_share": round(float(cpu), 3),
+    facts = {"seconds": f"{args.seconds:g}", "transport": args.transport, "reliability": args.reliability,
+             "fastdds": os.environ.get("FASTDDS_BUILTIN_TRANSPORTS", "profile"),
+             "sent": counted, "answered": len(total), "older_than_a_period": stale,
+             "cpu_share": round(float(cpu), 3),
              "rss_mb_first": round(float(memory["rss_mb"][min(1, len(memory) - 1)]), 1),
              "rss_mb_last": round(float(memory["rss_mb"][-1]), 1),
              "rss_mb_most": round(float(memory["rss_mb"].max()), 1),
@@ -229,6 +231,8 @@ def main() -> int:
     try:
         if args.role:
             return ROLES[args.role](folder, args)
+        if args.input != "simulator":  # bad input is told before anything starts
+            open_stream(args.input)
         folder.mkdir(parents=True, exist_ok=True)
         this = [sys.executable, *sys.argv, "--role"]
         run_together({role: [*this, role] for role in ("receiver", "node", "camera")},
