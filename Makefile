@@ -1,4 +1,4 @@
-.PHONY: setup demo watch sim test evaluate peers train train-data bench lint clean
+.PHONY: setup demo watch sim test evaluate peers train train-data bench latency lint clean
 PYTHON ?= python3
 RUN = .venv/bin/python -m pvm_perception
 DATA ?= data
@@ -42,6 +42,9 @@ train: setup  ## go on from the shipped model
 bench: setup  ## time, work, traffic and memory, beside this machine's peaks and beside peers
 	$(RUN) bench --output build/bench
 	.venv/bin/python benchmarks/transport.py
+
+latency: setup  ## from the camera's stamp to detections received, stage by stage, for 10 minutes
+	.venv/bin/python benchmarks/latency.py --seconds 600
 
 lint: setup
 	.venv/bin/ruff check .

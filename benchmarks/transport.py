@@ -29,9 +29,8 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy, qos_profile_sensor_data
 from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import Image
 
-PROFILE = Path(__file__).resolve().parent.parent / "config" / "fastdds.xml"
-# releases whose Fast DDS takes its profile from the variable's older name
-OLDER = ("humble", "iron", "jazzy")
+from pvm_perception.processes import image_transport
+
 FPS = 30.0
 TOPIC = "/camera/image_raw"
 
@@ -83,14 +82,12 @@ def listener() -> None:
 
 def environment(profile: bool) -> dict[str, str]:
     """Return this environment on this host only, with our profile or with Fast DDS as it comes."""
-    newer, older = "FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE"
-    env = {k: v for k, v in os.environ.items()
-           if k not in (newer, older, "FASTDDS_BUILTIN_TRANSPORTS")}
+    env = {k: v for k, v in os.environ.items() if k not in (
+        "FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE",
+        "FASTDDS_BUILTIN_TRANSPORTS")}
     env |= {"ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
             "ROS_DOMAIN_ID": str(random.SystemRandom().randrange(1, 100))}
-    if profile:
-        env[older if env.get("ROS_DISTRO") in OLDER else newer] = str(PROFILE)
-    return env
+    return env | image_transport(env) if profile else env
 
 
 def measure(width: int, height: int, seconds: float, profile: bool) -> dict[str, object]:

@@ -15,6 +15,7 @@ from pvm_perception.core.config import MOTION_VALUES
 from pvm_perception.core.hierarchy import Hierarchy
 from pvm_perception.core.model_file import load_model, save_model
 from pvm_perception.errors import PvmError
+from pvm_perception.shipped import shipped
 from pvm_perception.types import TARGETS, Detection, Track
 from pvm_perception.vision.calibration import Calibration
 from pvm_perception.vision.fovea import Fovea, merge
@@ -29,16 +30,7 @@ USUAL_PERIOD = 1 / 30  # seconds; until two stamps tell the real one
 
 def default_model() -> Path:
     """Return the path of the model that ships with the package."""
-    here = Path(__file__).resolve().parent
-    for folder in (here / "models", here.parent / "models"):
-        if (folder / "robot.safetensors").is_file():
-            return folder / "robot.safetensors"
-    try:  # an installed ROS package keeps its models in share/
-        from ament_index_python.packages import get_package_share_directory
-
-        return Path(get_package_share_directory("pvm_perception")) / "models/robot.safetensors"
-    except (ImportError, LookupError):
-        return here.parent / "models" / "robot.safetensors"
+    return shipped("models/robot.safetensors")
 
 
 class Tracker:

@@ -9,6 +9,20 @@ import time
 from collections.abc import Mapping, Sequence
 
 from pvm_perception.errors import PvmError
+from pvm_perception.shipped import shipped
+
+# releases whose Fast DDS takes its profile from the variable's older name
+OLDER = ("humble", "iron", "jazzy")
+
+
+def image_transport(env: Mapping[str, str]) -> dict[str, str]:
+    """Return the variable that gives Fast DDS our profile, with room for images in shared memory.
+
+    Empty where `env` already says how Fast DDS is to travel: somebody's own choice is left alone.
+    """
+    name = ("FASTRTPS" if env.get("ROS_DISTRO") in OLDER else "FASTDDS") + "_DEFAULT_PROFILES_FILE"
+    chosen = name in env or "FASTDDS_BUILTIN_TRANSPORTS" in env
+    return {} if chosen else {name: str(shipped("config/fastdds.xml"))}
 
 
 def run_together(commands: Mapping[str, Sequence[str]], leader: str, seconds: float) -> None:
@@ -30,9 +44,8 @@ def run_together(commands: Mapping[str, Sequence[str]], leader: str, seconds: fl
     PvmError
         One of the others ended before the leader, or any ended with a code other than 0.
     """
-    env = os.environ | {
-        "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST", "PYTHONUNBUFFERED": "1",
-        "FASTDDS_BUILTIN_TRANSPORTS": os.environ.get("FASTDDS_BUILTIN_TRANSPORTS", "LARGE_DATA")}
+    env = os.environ | {"ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST", "PYTHONUNBUFFERED": "1"}
+    env |= image_transport(env)
     env.setdefault("ROS_DOMAIN_ID", str(1 + os.getpid() % 100))  # not another run's
     running: dict[str, subprocess.Popen] = {}
     try:

@@ -11,11 +11,12 @@ import rclpy
 from conftest import ROOT
 from rclpy.executors import SingleThreadedExecutor
 
+from pvm_perception.processes import image_transport
+
 
 def domain():
     """Return an environment of its own: this host only, a domain that no other test is in."""
-    return {"ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
-            "FASTDDS_BUILTIN_TRANSPORTS": "LARGE_DATA",
+    return {"ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST", **image_transport(os.environ),
             "ROS_DOMAIN_ID": str(random.SystemRandom().randrange(1, 100))}
 
 

@@ -146,6 +146,28 @@ def test_bad_images_are_counted_and_survived(robot, start, images):
     feed(robot, publisher, [np.full((480, 200, 3), 99, np.uint8)], topic, 3, start=200.0)
 
 
+def test_the_diagnostics_say_where_a_frames_time_goes(robot, start, images):
+    topic = "/stages/detections"
+    robot.listen(Detection2DArray, topic)
+    robot.listen(DiagnosticArray, "/diagnostics")
+    publisher = robot.node.create_publisher(Image, "/stages/camera", 5)
+    start("-p", "diagnostics_period:=0.2", name="stages")
+    feed(robot, publisher, images, topic, 5, start=time.time() - 10)  # stamps of ten seconds ago
+
+    def said():
+        found = [s for m in robot.heard["/diagnostics"] for s in m.status
+                 if s.name == "stages: tracker"]
+        return {v.key: v.value for v in found[-1].values} if found else {}
+    robot.until(lambda: float(said().get("age (ms)", 0)) > 0)
+    values = {k: float(v) for k, v in said().items() if k.endswith(("(ms)", "(% of a core)"))}
+    assert values["age when begun (ms)"] > 5000
+    assert values["age (ms)"] == pytest.approx(
+        values["age when begun (ms)"] + values["step time (ms)"], abs=0.2)
+    assert values["step time (ms)"] == pytest.approx(sum(
+        values[f"{stage} (ms)"] for stage in ("decode", "look", "publish")), abs=0.3)
+    assert values["CPU (% of a core)"] >= 0
+
+
 def test_time_that_jumps_back_is_a_new_beginning(robot, start, images):
     topic = "/jump/detections"
     robot.listen(Detection2DArray, topic)
@@ -411,7 +433,7 @@ def test_bad_parameters_at_start(arguments, words):
 
 
 def test_the_newest_frame_wins_and_nothing_queues():
-    from pvm_perception.ros.tracker_node import Mailbox
+    from pvm_perception.ros.mailbox import Mailbox
 
     box = Mailbox()
     assert [box.put(k) for k in "abc"] == [False, True, True]

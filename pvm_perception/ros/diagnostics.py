@@ -14,6 +14,29 @@ WINDOW = 60  # frames over which rates and times are averaged
 
 
 @dataclass
+class FrameTimes:
+    """When one frame passed the worker's stations; seconds, all but the first two monotonic."""
+
+    stamp: float  # the image's; 0 = it has none
+    found: float  # when the worker began, on the clock that stamps are of
+    begun: float = field(default_factory=time.monotonic)
+    decoded: float = 0.0
+    looked: float = 0.0
+    published: float = 0.0
+
+    def stages(self) -> dict[str, float]:
+        """Return how old the frame was when begun, what each stage took, and its age at the end, s."""
+        wait = max(self.found - self.stamp, 0.0) if self.stamp else 0.0
+        step = self.published - self.begun
+        return {"age": wait + step if self.stamp else 0.0, "age when begun": wait,
+                "decode": self.decoded - self.begun, "look": self.looked - self.decoded,
+                "publish": self.published - self.looked, "step time": step}
+
+
+STAGES = tuple(FrameTimes(0.0, 0.0).stages())
+
+
+@dataclass
 class Health:
     """What the node has seen; the executor's thread and the worker write, each its own fields."""
 
@@ -24,9 +47,10 @@ class Health:
     failed: int = 0
     last_fault: str = ""
     arrivals: deque = field(default_factory=lambda: deque(maxlen=WINDOW))
-    steps: deque = field(default_factory=lambda: deque(maxlen=WINDOW))  # s per frame
-    ages: deque = field(default_factory=lambda: deque(maxlen=WINDOW))  # s from stamp to detections
+    stages: deque = field(default_factory=lambda: deque(maxlen=WINDOW))  # of FrameTimes.stages
     surprise: float = 0.0
+    worked: tuple[float, float] = field(  # monotonic and the process's own time, at the last report
+        default_factory=lambda: (time.monotonic(), time.process_time()))
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def arrived(self) -> None:
@@ -35,11 +59,10 @@ class Health:
             self.received += 1
             self.arrivals.append(time.monotonic())
 
-    def processed(self, seconds: float, age: float, surprise: float) -> None:
+    def processed(self, times: FrameTimes, surprise: float) -> None:
         """Count a frame that became detections."""
         with self.lock:
-            self.steps.append(seconds)
-            self.ages.append(age)
+            self.stages.append(times.stages())
             self.surprise = surprise
 
     def fault(self, kind: str, reason: str) -> None:
@@ -60,10 +83,12 @@ class Health:
             rate = (len(a) - 1) / (a[-1] - a[0]) if len(a) > 1 and a[-1] > a[0] else 0.0
             if a and time.monotonic() - a[-1] > 2:
                 rate = 0.0
-            mean = {k: 1e3 * sum(v) / len(v) if v else 0.0
-                    for k, v in (("step", self.steps), ("age", self.ages))}
-            return {"input rate (Hz)": f"{rate:.1f}", "age (ms)": f"{mean['age']:.1f}",
-                    "step time (ms)": f"{mean['step']:.1f}", "frames": self.received,
+            mean = {f"{k} (ms)": f"{1e3 * sum(s[k] for s in self.stages) / max(len(self.stages), 1):.1f}"
+                    for k in STAGES}
+            before, self.worked = self.worked, (time.monotonic(), time.process_time())
+            share = (self.worked[1] - before[1]) / max(self.worked[0] - before[0], 1e-3)
+            return {"input rate (Hz)": f"{rate:.1f}", **mean,
+                    "CPU (% of a core)": f"{100 * share:.0f}", "frames": self.received,
                     "dropped frames": self.dropped, "malformed images": self.malformed,
                     "failed frames": self.failed, "last fault": self.last_fault,
                     "surprise": f"{self.surprise:.5f}"}

@@ -26,6 +26,7 @@ from pvm_perception.api import Tracker
 from pvm_perception.errors import PvmError
 from pvm_perception.ros import diagnostics, messages
 from pvm_perception.ros.ego_motion import EgoMotion
+from pvm_perception.ros.mailbox import Mailbox
 from pvm_perception.ros.node_settings import NODES
 from pvm_perception.ros.parameters import values_of
 from pvm_perception.ros.process import run_node, steady_clock
@@ -43,35 +44,6 @@ LONGEST_FORECAST = 10.0  # frames; beyond that a moving box is a guess
 ODOMETRY = QoSProfile(depth=20, reliability=ReliabilityPolicy.BEST_EFFORT)
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 OK, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
-
-
-class Mailbox:
-    """Room for one frame: the newest wins, nothing queues."""
-
-    def __init__(self) -> None:
-        self._condition = threading.Condition()
-        self._message: Any = None
-        self._closed = False
-
-    def put(self, message: Any) -> bool:
-        """Leave a frame; return whether it replaced one that nobody took."""
-        with self._condition:
-            replaced, self._message = self._message is not None, message
-            self._condition.notify()
-        return replaced
-
-    def take(self) -> Any:
-        """Wait for a frame; None once the box is closed."""
-        with self._condition:
-            self._condition.wait_for(lambda: self._message is not None or self._closed)
-            message, self._message = (None if self._closed else self._message), None
-        return message
-
-    def close(self) -> None:
-        """Wake whoever waits, for the last time."""
-        with self._condition:
-            self._closed = True
-            self._condition.notify_all()
 
 
 class TrackerNode(LifecycleNode):
@@ -257,7 +229,7 @@ class TrackerNode(LifecycleNode):
     def _work(self, mailbox: Mailbox) -> None:
         """Worker thread: one frame after the other until the mailbox is closed."""
         while (message := mailbox.take()) is not None:
-            begin = time.monotonic()
+            times = diagnostics.FrameTimes(messages.seconds_of(message.header), self._now())
             try:
                 image = (decode_compressed(message) if isinstance(message, CompressedImage)
                          else decode_image(message))
@@ -265,28 +237,33 @@ class TrackerNode(LifecycleNode):
                 self.health.fault("malformed", str(error))
                 self.get_logger().warning(f"image left out: {error}", throttle_duration_sec=5.0)
                 continue
+            times.decoded = time.monotonic()
             try:
-                self._frame(image, message.header, begin)
+                self._frame(image, message.header, times)
             except Exception as error:  # a robot keeps its eyes, whatever one frame does
                 self.health.fault("failed", f"{type(error).__name__}: {error}")
                 self.get_logger().error(f"frame failed: {type(error).__name__}: {error}",
                                         throttle_duration_sec=5.0)
 
-    def _frame(self, image: Any, header: Header, begin: float) -> None:
-        stamp = messages.seconds_of(header)
+    def _now(self) -> float:
+        """Return the time on the clock that stamps are of, seconds."""
+        return self.get_clock().now().nanoseconds * 1e-9
+
+    def _frame(self, image: Any, header: Header, times: diagnostics.FrameTimes) -> None:
+        stamp = times.stamp
         motion = self.ego_motion.between(self.seen, stamp, image.shape[:2], self._value("horizontal_fov"))
         self.seen, self.motion = stamp, motion
         with self.lock:
             tracks = self.tracker.update(image, stamp if stamp > 0 else None, motion)
             if self._value("latency_compensation") and stamp > 0:
-                late = self.get_clock().now().nanoseconds * 1e-9 - stamp  # s
+                late = self._now() - stamp  # s
                 frames = min(max(late / self.tracker.period, 0.0), LONGEST_FORECAST)
                 tracks = self.tracker.forecast(frames)
+            times.looked = time.monotonic()
             self.detections.publish(messages.detection_array(tracks, header))
-            now = self.get_clock().now().nanoseconds * 1e-9
+            times.published = time.monotonic()
             surprise = self.tracker.surprise()
-            self.health.processed(time.monotonic() - begin, max(now - stamp, 0.0) if stamp else 0.0,
-                                  float(surprise.mean()))
+            self.health.processed(times, float(surprise.mean()))
             for name, publisher in self.views.items():
                 if not publisher.get_subscription_count():
                     continue

@@ -1,0 +1,252 @@
+"""From a camera's stamp to detections received: where the time goes, with one core for the node.
+
+Usage: .venv/bin/python benchmarks/latency.py [--seconds S] [--input PATH] [--reliability R]
+
+A camera replays frames that were made ready before at exactly 30 Hz, the tracker node has one core
+to itself, and camera and receiver, processes of their own, share the others. Each row of the table
+is one stage, in milliseconds over all frames that were answered. FASTDDS_BUILTIN_TRANSPORTS or a
+profile in the environment is measured instead of the profile that ships.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import os
+import resource
+import sys
+import time
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import rclpy
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.signals import SignalHandlerOptions
+from sensor_msgs.msg import CompressedImage, Image
+from std_msgs.msg import Header
+from vision_msgs.msg import Detection2DArray
+
+from pvm_perception.errors import PvmError
+from pvm_perception.processes import run_together
+from pvm_perception.ros.diagnostics import STAGES, FrameTimes, Health
+from pvm_perception.ros.process import run_node, stop_on_signals
+from pvm_perception.ros.tracker_node import TrackerNode
+from pvm_perception.streams.files import open_stream
+from pvm_perception.streams.simulated import SimulatedStream
+from pvm_perception.vision.image_codec import fill_image
+
+FPS = 30.0
+SIZE = (480, 640)  # rows, columns
+PREPARED = 120  # frames, shown forwards and backwards, so that nothing jumps
+WARM_UP = 30  # frames that are not counted: the first ones load code and find memory
+MEMORY_PERIOD = 10.0  # s
+TOPIC = "/camera/image_raw"
+PAGE = resource.getpagesize()
+
+
+def cores() -> tuple[set[int], set[int]]:
+    """Return the node's core and those of all others; the same one where there is only one."""
+    allowed = sorted(os.sched_getaffinity(0))
+    return {allowed[0]}, set(allowed[1:] or allowed)
+
+
+def prepared(source: str, transport: str) -> list[Any]:
+    """Return messages that lack nothing but their stamp."""
+    stream = (SimulatedStream(0, SIZE, FPS, PREPARED) if source == "simulator"
+              else islice(open_stream(source), PREPARED))
+    pictures = [cv2.resize(f.image, SIZE[::-1], interpolation=cv2.INTER_AREA) for f in stream]
+    if transport == "raw":
+        return [fill_image(Image(), p, "bgr8", Header()) for p in pictures]
+    return [CompressedImage(format="jpeg", data=cv2.imencode(
+        ".jpg", p, [cv2.IMWRITE_JPEG_QUALITY, 90])[1].tobytes()) for p in pictures]
+
+
+def camera(folder: Path, args: argparse.Namespace) -> int:
+    """Publish at 30 Hz; write when each frame was stamped, and how long publishing took."""
+    os.sched_setaffinity(0, cores()[1])
+    stop = stop_on_signals()
+    frames = prepared(args.input, args.transport)
+    there_and_back = frames + frames[-2:0:-1]
+    kind, topic = (Image, TOPIC) if args.transport == "raw" else (CompressedImage, f"{TOPIC}/compressed")
+    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+    node = rclpy.create_node("camera")
+    publisher = node.create_publisher(kind, topic, QoSProfile(
+        depth=2, reliability=ReliabilityPolicy[args.reliability.upper()]))
+    deadline = time.monotonic() + 60
+    while not publisher.get_subscription_count() and time.monotonic() < deadline:
+        stop.wait(0.05)
+    stop.wait(1.0)  # discovery in the other direction
+    begin = time.monotonic()
+    with (folder / "camera.csv").open("w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(["stamp", "send"])
+        for k in range(WARM_UP + round(args.seconds * FPS)):
+            stop.wait(max(0.0, begin + k / FPS - time.monotonic()))
+            if stop.is_set():
+                break
+            message = there_and_back[k % len(there_and_back)]
+            now = time.time_ns()
+            message.header.stamp.sec, message.header.stamp.nanosec = divmod(now, 10**9)
+            publisher.publish(message)
+            table.writerow([now, time.time_ns() - now])
+    stop.wait(1.0)  # the last answers are still on their way
+    node.destroy_node()
+    rclpy.try_shutdown()
+    return 0
+
+
+def receiver(folder: Path, _args: argparse.Namespace) -> int:
+    """Write when each answer arrived."""
+    os.sched_setaffinity(0, cores()[1])
+    stop = stop_on_signals()
+    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+    node, executor = rclpy.create_node("receiver"), SingleThreadedExecutor()
+    executor.add_node(node)
+    with (folder / "receiver.csv").open("w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(["stamp", "arrival"])
+
+        def heard(message: Detection2DArray) -> None:
+            stamp = message.header.stamp
+            table.writerow([stamp.sec * 10**9 + stamp.nanosec, time.time_ns()])
+        node.create_subscription(Detection2DArray, "detections", heard, 50)
+        while not stop.is_set():
+            executor.spin_once(timeout_sec=0.1)
+    node.destroy_node()
+    executor.shutdown()
+    rclpy.try_shutdown()
+    return 0
+
+
+class Record(Health):
+    """The node's counters, which also write each frame's stages, and memory and CPU now and then."""
+
+    def __init__(self, frames: Any, memory: Any) -> None:
+        super().__init__()
+        self.frames, self.memory, self.due = csv.writer(frames), csv.writer(memory), 0.0
+        self.frames.writerow(["stamp", *STAGES])
+        self.memory.writerow(["time", "cpu", "rss_mb", "dropped"])
+
+    def processed(self, times: FrameTimes, surprise: float) -> None:
+        """Count a frame that became detections, and write it down."""
+        super().processed(times, surprise)
+        self.frames.writerow([round(times.stamp * 1e9), *times.stages().values()])
+        if times.begun >= self.due:
+            self.due = times.begun + MEMORY_PERIOD
+            pages = int(Path("/proc/self/statm").read_text().split()[1])
+            self.memory.writerow([times.begun, time.process_time(), pages * PAGE / 1e6, self.dropped])
+
+
+def tracker(folder: Path, args: argparse.Namespace) -> int:
+    """Run the node as a robot does, on one core."""
+    os.sched_setaffinity(0, cores()[0])
+    with (folder / "node.csv").open("w", newline="") as frames, \
+            (folder / "memory.csv").open("w", newline="") as memory:
+
+        class Recorded(TrackerNode):
+            def on_activate(self, state: Any) -> Any:
+                answer = super().on_activate(state)
+                self.health = Record(frames, memory)
+                return answer
+        return run_node(Recorded, ["--ros-args", "-r", f"image:={TOPIC}", "-r",
+                                   f"image/compressed:={TOPIC}/compressed", "-p",
+                                   f"image_transport:={args.transport}"])
+
+
+def rows_of(path: Path) -> np.ndarray:
+    """Return a table as a structured array, (rows,), one field for each column."""
+    with path.open(newline="") as file:
+        table = list(csv.reader(file))
+    kinds = [(n, np.int64 if n in ("stamp", "arrival", "send") else np.float64) for n in table[0]]
+    return np.array([tuple(np.array(v, k) for v, (_, k) in zip(row, kinds, strict=True))
+                     for row in table[1:]], kinds)
+
+
+def nearest(stamps: np.ndarray, sent: np.ndarray) -> np.ndarray:
+    """Return each stamp's row in `sent`; seconds as a float are good to less than a microsecond."""
+    right = np.clip(np.searchsorted(sent, stamps), 1, len(sent) - 1)
+    return right - (stamps - sent[right - 1] < sent[right] - stamps)
+
+
+def report(folder: Path, args: argparse.Namespace) -> list[dict[str, Any]]:
+    """Join the processes' tables; return one row for each stage, and print what else counts."""
+    sent, begun = rows_of(folder / "camera.csv"), rows_of(folder / "node.csv")
+    heard, memory = rows_of(folder / "receiver.csv"), rows_of(folder / "memory.csv")
+    if not len(heard) or not len(begun):
+        raise PvmError("no detections came; does `make demo` work?")
+    arrived = dict(zip(heard["stamp"].tolist(), heard["arrival"].tolist(), strict=True))
+    which = nearest(begun["stamp"], sent["stamp"])
+    kept = [(i, k) for i, k in enumerate(which)
+            if k >= WARM_UP and int(sent["stamp"][k]) in arrived]
+    node, cam = begun[[i for i, _ in kept]], sent[[k for _, k in kept]]
+    total = np.array([arrived[s] - s for s in cam["stamp"].tolist()]) / 1e6
+    stages = {"send": cam["send"] / 1e6, "age when begun": 1e3 * node["age when begun"],
+              "decode": 1e3 * node["decode"], "look": 1e3 * node["look"],
+              "publish": 1e3 * node["publish"], "receive": total - 1e3 * node["age"],
+              "stamp to received": total}
+    counted = len(sent) - WARM_UP
+    stale = int((node["age when begun"] > 1 / FPS).sum())
+    cpu = (np.ptp(memory["cpu"]) / np.ptp(memory["time"]) if len(memory) > 1
+           else float("nan"))
+    facts = {"seconds": f"{args.seconds:g}", "transport": args.transport, "reliability": args.reliability,
+             "fastdds": os.environ.get("FASTDDS_BUILTIN_TRANSPORTS", "profile"),
+             "sent": counted, "answered": len(total), "older_than_a_period": stale,
+             "cpu_share": round(float(cpu), 3),
+             "rss_mb_first": round(float(memory["rss_mb"][min(1, len(memory) - 1)]), 1),
+             "rss_mb_last": round(float(memory["rss_mb"][-1]), 1),
+             "rss_mb_most": round(float(memory["rss_mb"].max()), 1),
+             "cores": os.cpu_count(), "load": round(os.getloadavg()[0], 1)}
+    print(" ".join(f"{k}={v}" for k, v in facts.items()))
+    print("memory, MB, every 10 s: " + " ".join(f"{m:.1f}" for m in memory["rss_mb"]))
+    rows = []
+    print(f"{'ms':18}{'p50':>8}{'p99':>8}{'most':>8}")
+    for stage, values in stages.items():
+        p50, p99, most = np.percentile(values, [50, 99, 100]).round(2).tolist()
+        print(f"{stage:18}{p50:8.2f}{p99:8.2f}{most:8.2f}")
+        rows.append({"stage": stage, "ms_p50": p50, "ms_p99": p99, "ms_most": most} | facts)
+    return rows
+
+
+ROLES = {"camera": camera, "receiver": receiver, "node": tracker}
+
+
+def main() -> int:
+    """Run the three processes; print and write the table."""
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--input", default="simulator",
+                        help="simulator, or a video, folder of images or bag whose frames are shown")
+    parser.add_argument("--reliability", choices=("best_effort", "reliable"), default="best_effort",
+                        help="that the camera offers")
+    parser.add_argument("--transport", choices=("raw", "compressed"), default="raw")
+    parser.add_argument("--output", type=Path, default=Path("build/latency.csv"))
+    parser.add_argument("--role", choices=tuple(ROLES), help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    folder = args.output.with_suffix("")  # each process's own table
+    try:
+        if args.role:
+            return ROLES[args.role](folder, args)
+        if args.input != "simulator":  # bad input is told before anything starts
+            open_stream(args.input)
+        folder.mkdir(parents=True, exist_ok=True)
+        this = [sys.executable, *sys.argv, "--role"]
+        run_together({role: [*this, role] for role in ("receiver", "node", "camera")},
+                     leader="camera", seconds=args.seconds + 180)
+        rows = report(folder, args)
+    except PvmError as error:
+        print(f"pvm_perception: error: {error}", file=sys.stderr)
+        return 2
+    with args.output.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
