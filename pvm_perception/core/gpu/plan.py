@@ -124,8 +124,8 @@ def tiled(kernel: str, units: tuple[int, ...], batch: int, rows: int, columns: i
     PvmError
         If one unit's inputs do not fit in shared memory, or a product is wider than a block.
     """
-    for tile in MOST_THREADS:
-        slices = MOST_THREADS[tile] // columns
+    for tile, most in MOST_THREADS.items():
+        slices = most // columns
         blocks, threads = sum(-(-u // tile) for u in units), slices * columns
         shared = 4 * tile * (rows + threads)
         fits = slices and shared <= SHARED_LIMIT
