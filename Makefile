@@ -42,6 +42,7 @@ train: setup  ## go on from the shipped model
 bench: setup  ## time, work, traffic and memory, beside this machine's peaks and beside peers
 	$(RUN) bench --output build/bench
 	.venv/bin/python benchmarks/transport.py
+	.venv/bin/python benchmarks/kernels.py --output build/bench/kernels.csv
 
 lint: setup
 	.venv/bin/ruff check .

@@ -15,6 +15,7 @@ from pvm_perception.errors import PvmError
 STREAMS, EARS = 4, 8  # as in kernels.cu
 SHARED_LIMIT = 48 << 10  # bytes that a block may have without asking the driver for more
 MOST_THREADS = {8: 256, 4: 512, 2: 1024, 1: 1024}  # of a block, by tile; as in kernels.cu
+BALANCE = 4  # units for which arithmetic takes as long as reading the weight: see LINE and SHARE
 SQUARES = 8  # partial sums of squares, as in kernels.cu
 
 
@@ -101,8 +102,8 @@ def tiled(kernel: str, units: tuple[int, ...], batch: int, rows: int, columns: i
           multiprocessors: int) -> tuple[str, int, int, int, int]:
     """Return (name, tile, blocks of a stream, threads, shared bytes) of a tiled kernel.
 
-    A large tile reads the weights less often, a small one gives more blocks: the largest is taken
-    whose blocks reach all multiprocessors and fit in shared memory.
+    A block takes time for each weight it reads and for each unit it serves with it; blocks beyond the
+    number of multiprocessors wait for another turn. The tile with the shortest time is taken.
 
     Parameters
     ----------
@@ -124,15 +125,18 @@ def tiled(kernel: str, units: tuple[int, ...], batch: int, rows: int, columns: i
     PvmError
         If one unit's inputs do not fit in shared memory, or a product is wider than a block.
     """
+    found = []
     for tile, most in MOST_THREADS.items():
         slices = most // columns
         blocks, threads = sum(-(-u // tile) for u in units), slices * columns
         shared = 4 * tile * (rows + threads)
-        fits = slices and shared <= SHARED_LIMIT
-        if fits and (tile == 1 or blocks * batch >= multiprocessors):
-            return f"{kernel}_{tile}", tile, blocks, threads, shared
-    raise PvmError(f"the CUDA kernels cannot hold {rows} inputs for {columns} codes in a block; "
-                   "run this network as a Hierarchy on CuPy")
+        if slices and shared <= SHARED_LIMIT:
+            turns = -(-blocks * batch // multiprocessors)
+            found.append((turns * (BALANCE + tile), f"{kernel}_{tile}", tile, blocks, threads, shared))
+    if not found:
+        raise PvmError(f"the CUDA kernels cannot hold {rows} inputs for {columns} codes in a block; "
+                       "run this network as a Hierarchy on CuPy")
+    return min(found, key=lambda choice: choice[0])[1:]
 
 
 @dataclass(frozen=True)
