@@ -42,6 +42,7 @@ train: setup  ## go on from the shipped model
 bench: setup  ## time, work, traffic and memory, beside this machine's peaks and beside peers
 	$(RUN) bench --output build/bench
 	.venv/bin/python benchmarks/transport.py
+	.venv/bin/python benchmarks/kernels.py --output build/bench/kernels.csv
 
 latency: setup  ## from the camera's stamp to detections received, stage by stage, for 10 minutes
 	.venv/bin/python benchmarks/latency.py --seconds 600

@@ -105,10 +105,7 @@ class Hierarchy:
         """Cut images (B, H, W, 3) uint8 into the input's blocks (B, rows * cols, 3 * block**2)."""
         c = self.config
         rows, cols = c.grid(INPUT)
-        if images.shape != (self.batch, c.height, c.width, 3) or images.dtype != np.uint8:
-            raise PvmError(f"the network takes uint8 images of shape "
-                           f"{(self.batch, c.height, c.width, 3)}, not {images.dtype} "
-                           f"{images.shape}")
+        check_images(c, self.batch, images)
         x = self.xp.asarray(images).reshape(self.batch, rows, c.block, cols, c.block, 3)
         x = x.transpose(0, 1, 3, 2, 4, 5).reshape(self.batch, rows * cols, -1).astype(np.float32)
         x *= np.float32((c.high - c.low) / 255)
@@ -120,11 +117,7 @@ class Hierarchy:
         self.motion[...] = 0
         if motion is None:
             return
-        if np.shape(motion) != (self.batch, MOTION_VALUES):
-            raise PvmError(f"motion must be an array of shape {(self.batch, MOTION_VALUES)}, "
-                           f"not {np.shape(motion)}")
-        if not np.isfinite(motion).all():  # it would stay in the codes for ever
-            raise PvmError("motion must be finite numbers; give zeros where it is not known")
+        check_motion(self.batch, motion)
         heard = self.xp.asarray(motion, np.float32) / np.float32(MOTION_UNIT)
         self.motion[:, 0] = self.xp.clip(heard, -MOTION_LIMIT, MOTION_LIMIT)
         self.motion[self.fresh] = 0
@@ -266,6 +259,23 @@ class Hierarchy:
         x = grid[:, :-1].reshape(self.batch, rows, cols, c.block, c.block, 3)
         x = x.transpose(0, 1, 3, 2, 4, 5).reshape(self.batch, c.height, c.width, 3)
         return np.clip((x - c.low) * (255 / (c.high - c.low)) + 0.5, 0, 255).astype(np.uint8)
+
+
+def check_images(config: HierarchyConfig, batch: int, images: np.ndarray) -> None:
+    """Raise PvmError unless `images` are (B, H, W, 3) uint8 of the network's size."""
+    shape = (batch, config.height, config.width, 3)
+    if images.shape != shape or images.dtype != np.uint8:
+        raise PvmError(f"the network takes uint8 images of shape {shape}, not {images.dtype} "
+                       f"{images.shape}")
+
+
+def check_motion(batch: int, motion: np.ndarray) -> None:
+    """Raise PvmError unless `motion` are (B, 4) finite numbers."""
+    if np.shape(motion) != (batch, MOTION_VALUES):
+        raise PvmError(f"motion must be an array of shape {(batch, MOTION_VALUES)}, "
+                       f"not {np.shape(motion)}")
+    if not np.isfinite(motion).all():  # it would stay in the codes for ever
+        raise PvmError("motion must be finite numbers; give zeros where it is not known")
 
 
 def weight_shapes(config: HierarchyConfig) -> dict[str, tuple[int, ...]]:

@@ -1,0 +1,318 @@
+// One frame of a hierarchy (preset `robot`) as few kernels: input, one per layer, project, answer.
+//
+// A kernel's body is written for a whole block: EACH_THREAD(t) { ... } is one phase, between two
+// barriers. On the device each thread runs the phase once; a host compiler may define the three
+// macros below otherwise, and run the threads of a phase one after the other, which is how the
+// kernels are tested without a GPU. So nothing but shared memory lives from one phase to the next,
+// and no thread leaves a phase early.
+//
+// TU units of a layer share a block, and each weight read serves all of them. What they hear lies in
+// shared memory unit by unit innermost, (D, TU), so that one wide load feeds TU multiply-adds.
+//
+// The structs are filled by plan.py, which lists the same fields in the same order.
+
+#ifdef __CUDACC__
+#define FUNCTION static __device__ __forceinline__
+#define EACH_THREAD(t) \
+    for (int t = threadIdx.x, once = 1; once; once = 0, __syncthreads())
+#define KERNEL(name, most_threads, Table, body)                                      \
+    extern "C" __global__ void __launch_bounds__(most_threads, 1)                       \
+        name(const Frame *frame, const Table *table) {                               \
+        extern __shared__ float4 shared[];                                           \
+        body(Block{(int)blockIdx.x, (int)blockIdx.y, (int)blockDim.x}, *frame, *table, \
+             (float *)shared);                                                       \
+    }
+#define UNROLL _Pragma("unroll 8")
+#endif
+
+constexpr int STREAMS = 4, EARS = 8, MOTION_VALUES = 4, SQUARES = 8;
+
+struct Frame {  // what the host sends with every frame; the pixels follow it
+    int half;                              // which half of each pair of codes is this frame's
+    int fresh[STREAMS];                    // 1: the stream's first frame, it has no past
+    float motion[STREAMS * MOTION_VALUES];
+};
+
+struct Ear {  // where TU units find one part of what they hear
+    const float *source;  // (2 or 1, B, rows, width); the last row of each stream is zero
+    const int *index;     // (U, heard): source rows of each unit
+    int heard, width, rows;
+    int half;   // floats from one frame's codes to the other's; 0: there is only one
+    int past;   // 1: hear the codes of the frame before
+    int first;  // row of the weights at which this part begins
+    float gain;
+};
+
+struct Input {
+    float *blocks, *motion;  // (B, rows * cols + 1, 3 * block^2), (B, 2, MOTION_VALUES)
+    int rows, cols, block;
+    float scale, low, motion_unit, motion_limit;
+};
+
+struct Layer {
+    Ear ears[EARS];
+    Ear signal;  // the units' own blocks, which they predict
+    const float *w1, *b1, *w2, *b2;
+    float *codes, *prediction, *error;  // (2, B, U + 1, N), (B, U, S), (B, U, S)
+    int heard, inputs, code, size, units, half;  // ears in use, D, N, S, U
+    int error_first;  // row of the weights at which the error begins; -1: it is not heard
+    float error_gain, slope, quiet;
+};
+
+struct Part {  // one product of the readout, and how its rows come to the cells
+    Ear ear;
+    const float *w;
+    float *out;          // (B, U, H)
+    const int *corner;   // (cells, corners) rows of `out`
+    const float *share;  // (cells, corners) what each counts
+    int units, inputs, corners, first_block;
+};
+
+struct Readout {
+    Part parts[EARS];
+    const float *b1, *mix, *b_mix, *w2, *b2;
+    float *said, *out;  // (B, cells + 1, answers), (B, cells, answers)
+    int heard, hidden, mixing, answers, cells;
+};
+
+struct Block { int x, y, threads; };  // its place (y: the stream) and its size
+
+template <int TU> struct alignas(TU >= 4 ? 16 : 4 * TU) Row { float of[TU]; };
+
+FUNCTION int least(int a, int b) { return a < b ? a : b; }
+
+FUNCTION const float *heard_by(const Ear &ear, const Frame &frame, int stream) {
+    return ear.source + (frame.half ^ ear.past) * ear.half + stream * ear.rows * ear.width;
+}
+
+// Copy what units first..first+TU-1 hear through one ear into x, as far as thread t has to.
+// Neighbouring threads take neighbouring values of one source row, so that reads are whole lines.
+template <int TU>
+FUNCTION void gather(const Ear &ear, const Frame &frame, int stream, int first, int units,
+                     Row<TU> *x, int t, int threads) {
+    const float *source = heard_by(ear, frame, stream);
+    const bool silent = ear.past && frame.fresh[stream];
+    const int lanes = least(ear.width, threads), groups = threads / lanes;
+    const int group = t / lanes, lane = t - group * lanes;
+    if (group < groups)
+        for (int i = group; i < ear.heard * TU; i += groups) {
+            const int j = i % TU, k = i / TU, unit = least(first + j, units - 1);
+            const float *row = source + ear.index[unit * ear.heard + k] * ear.width;
+            for (int c = lane; c < ear.width; c += lanes)
+                x[ear.first + k * ear.width + c].of[j] = silent ? 0.0f : ear.gain * row[c];
+        }
+}
+
+// Add up thread t's share of x (D, TU) times w (D, N): every slices-th row, for one column.
+template <int TU>
+FUNCTION void product(const Row<TU> *x, const float *w, int D, int N, Row<TU> *parts, int t,
+                      int threads) {
+    const int slices = threads / N;
+    if (t >= slices * N)
+        return;
+    const int slice = t / N, n = t - slice * N;
+    Row<TU> sum = {};
+    UNROLL
+    for (int d = slice; d < D; d += slices) {
+        const float weight = w[d * N + n];
+        const Row<TU> row = x[d];
+        for (int j = 0; j < TU; ++j)
+            sum.of[j] += weight * row.of[j];
+    }
+    parts[t] = sum;
+}
+
+template <int TU>
+FUNCTION float total(const Row<TU> *parts, int N, int threads, int n, int j) {
+    float sum = 0.0f;
+    for (int slice = 0; slice < threads / N; ++slice)
+        sum += parts[slice * N + n].of[j];
+    return sum;
+}
+
+FUNCTION void input_body(Block block, const Frame &frame, const Input &in, float *) {
+    const unsigned char *pixels = (const unsigned char *)(&frame + 1);
+    const int width = 3 * in.block * in.block, cells = in.rows * in.cols;
+    EACH_THREAD(t) {
+        const int i = block.x * block.threads + t;
+        if (i < cells * width) {
+            const int cell = i / width, v = i % width;
+            const int y = cell / in.cols * in.block + v / (3 * in.block);
+            const int x = cell % in.cols * in.block * 3 + v % (3 * in.block);
+            const int line = in.cols * in.block * 3;
+            const unsigned char pixel = pixels[(block.y * in.rows * in.block + y) * line + x];
+            in.blocks[(block.y * (cells + 1)) * width + i] = pixel * in.scale + in.low;
+        }
+        if (i < MOTION_VALUES) {
+            const float heard = frame.motion[block.y * MOTION_VALUES + i] / in.motion_unit;
+            const float held = fmaxf(-in.motion_limit, fminf(heard, in.motion_limit));
+            in.motion[block.y * 2 * MOTION_VALUES + i] = frame.fresh[block.y] ? 0.0f : held;
+        }
+    }
+}
+
+// signal and context in, code and prediction out: what `Encoder.forward` computes.
+template <int TU>
+FUNCTION void layer_body(Block block, const Frame &frame, const Layer &layer, float *shared) {
+    const int N = layer.code, S = layer.size, D = layer.inputs, U = layer.units;
+    const int stream = block.y, first = block.x * TU;
+    Row<TU> *parts = (Row<TU> *)shared, *x = parts + block.threads;
+    Row<TU> *code = x, *squares = x + N;  // what was heard is done with when these are written
+    const Ear &signal = layer.signal;
+    const float *now = heard_by(signal, frame, stream);
+
+    EACH_THREAD(t) {
+        for (int e = 0; e < layer.heard; ++e)
+            gather<TU>(layer.ears[e], frame, stream, first, U, x, t, block.threads);
+        for (int i = t; i < S * TU; i += block.threads) {
+            const int j = i / S, s = i - j * S, unit = first + j, k = s / signal.width;
+            float error = 0.0f;
+            if (unit < U) {
+                const float *row = now + signal.index[unit * signal.heard + k] * signal.width;
+                const int at = (stream * U + unit) * S + s;
+                if (!frame.fresh[stream])
+                    error = row[s - k * signal.width] - layer.prediction[at];
+                layer.error[at] = error;
+            }
+            if (layer.error_first >= 0)
+                x[layer.error_first + s].of[j] = layer.error_gain * error;
+        }
+    }
+    EACH_THREAD(t) { product<TU>(x, layer.w1, D, N, parts, t, block.threads); }
+    EACH_THREAD(t) {
+        for (int i = t; i < N * TU; i += block.threads) {
+            const int n = i / TU, j = i % TU;
+            code[n].of[j] = layer.b1[n] + total<TU>(parts, N, block.threads, n, j);
+        }
+    }
+    EACH_THREAD(t) {
+        for (int i = t; i < SQUARES * TU; i += block.threads) {
+            const int p = i / TU, j = i % TU;
+            float sum = 0.0f;
+            for (int n = p; n < N; n += SQUARES)
+                sum += code[n].of[j] * code[n].of[j];
+            squares[p].of[j] = sum;
+        }
+    }
+    EACH_THREAD(t) {
+        float *codes = layer.codes + frame.half * layer.half + stream * (U + 1) * N;
+        for (int i = t; i < N * TU; i += block.threads) {
+            const int j = i / N, n = i - j * N;
+            float square = 0.0f;
+            for (int p = 0; p < SQUARES; ++p)
+                square += squares[p].of[j];
+            const float y = code[n].of[j] / sqrtf(square / N + layer.quiet);
+            code[n].of[j] = fmaxf(y, layer.slope * y);
+            if (first + j < U)
+                codes[(first + j) * N + n] = code[n].of[j];
+        }
+    }
+    EACH_THREAD(t) {
+        for (int s = t; s < S; s += block.threads) {
+            const int k = s / signal.width, c = s - k * signal.width;
+            Row<TU> change = {};
+            UNROLL
+            for (int n = 0; n < N; ++n) {
+                const float weight = layer.w2[n * S + s];
+                const Row<TU> row = code[n];
+                for (int j = 0; j < TU; ++j)
+                    change.of[j] += weight * row.of[j];
+            }
+            for (int j = 0; j < TU; ++j) {
+                const int unit = first + j;
+                if (unit < U) {
+                    const int row = signal.index[unit * signal.heard + k];
+                    layer.prediction[(stream * U + unit) * S + s] =
+                        change.of[j] + layer.b2[s] + now[row * signal.width + c];
+                }
+            }
+        }
+    }
+}
+
+// Every layer's codes, and what was said at the frame before, times the readout's weights; each
+// layer on its own grid, since interpolating the products is less work than interpolating codes.
+template <int TU>
+FUNCTION void project_body(Block block, const Frame &frame, const Readout &readout, float *shared) {
+    int p = readout.heard - 1;
+    while (block.x < readout.parts[p].first_block)
+        --p;
+    const Part &part = readout.parts[p];
+    const int H = readout.hidden, first = (block.x - part.first_block) * TU;
+    Row<TU> *parts = (Row<TU> *)shared, *x = parts + block.threads;
+    EACH_THREAD(t) {
+        gather<TU>(part.ear, frame, block.y, first, part.units, x, t, block.threads);
+    }
+    EACH_THREAD(t) { product<TU>(x, part.w, part.inputs, H, parts, t, block.threads); }
+    EACH_THREAD(t) {
+        for (int i = t; i < H * TU; i += block.threads) {
+            const int n = i / TU, j = i % TU;
+            if (first + j < part.units)
+                part.out[(block.y * part.units + first + j) * H + n] =
+                    total<TU>(parts, H, block.threads, n, j);
+        }
+    }
+}
+
+// Sum at each cell, rectify, mix, answer, and remember what was said.
+template <int TU>
+FUNCTION void answer_body(Block block, const Frame &, const Readout &readout, float *shared) {
+    const int H = readout.hidden, M = readout.mixing, A = readout.answers, C = readout.cells;
+    const int stream = block.y, first = block.x * TU;
+    Row<TU> *parts = (Row<TU> *)shared, *active = parts + block.threads, *mixed = active + H;
+    Row<TU> *answer = mixed + M;
+    EACH_THREAD(t) {
+        for (int i = t; i < H * TU; i += block.threads) {
+            const int j = i / H, n = i - j * H, cell = least(first + j, C - 1);
+            float sum = readout.b1[n];
+            for (int p = 0; p < readout.heard; ++p) {
+                const Part &part = readout.parts[p];
+                for (int k = cell * part.corners; k < (cell + 1) * part.corners; ++k)
+                    sum += part.share[k]
+                           * part.out[(stream * part.units + part.corner[k]) * H + n];
+            }
+            active[n].of[j] = fmaxf(sum, 0.0f);
+        }
+    }
+    EACH_THREAD(t) { product<TU>(active, readout.mix, H, M, parts, t, block.threads); }
+    EACH_THREAD(t) {
+        for (int i = t; i < M * TU; i += block.threads) {
+            const int n = i / TU, j = i % TU;
+            mixed[n].of[j] =
+                fmaxf(readout.b_mix[n] + total<TU>(parts, M, block.threads, n, j), 0.0f);
+        }
+    }
+    EACH_THREAD(t) { product<TU>(mixed, readout.w2, M, A, parts, t, block.threads); }
+    EACH_THREAD(t) {
+        for (int i = t; i < A * TU; i += block.threads) {
+            const int j = i / A, n = i - j * A;
+            answer[n].of[j] = readout.b2[n] + total<TU>(parts, A, block.threads, n, j);
+            if (first + j < C)
+                readout.out[(stream * C + first + j) * A + n] = answer[n].of[j];
+        }
+    }
+    EACH_THREAD(t) {
+        for (int i = t; i < A * TU; i += block.threads) {
+            const int j = i / A, n = i - j * A, target = n / 5 * 5;
+            const float logit = fmaxf(-20.0f, fminf(answer[target].of[j], 20.0f));
+            const float presence = 1.0f / (1.0f + expf(-logit));
+            const float box = fmaxf(-3.0f, fminf(answer[n].of[j], 3.0f)) * presence;
+            if (first + j < C)
+                readout.said[(stream * (C + 1) + first + j) * A + n] = n == target ? presence : box;
+        }
+    }
+}
+
+KERNEL(input_blocks, 256, Input, input_body)
+KERNEL(layer_8, 256, Layer, layer_body<8>)
+KERNEL(layer_4, 512, Layer, layer_body<4>)
+KERNEL(layer_2, 1024, Layer, layer_body<2>)
+KERNEL(layer_1, 1024, Layer, layer_body<1>)
+KERNEL(project_8, 256, Readout, project_body<8>)
+KERNEL(project_4, 512, Readout, project_body<4>)
+KERNEL(project_2, 1024, Readout, project_body<2>)
+KERNEL(project_1, 1024, Readout, project_body<1>)
+KERNEL(answer_8, 256, Readout, answer_body<8>)
+KERNEL(answer_4, 512, Readout, answer_body<4>)
+KERNEL(answer_2, 1024, Readout, answer_body<2>)
+KERNEL(answer_1, 1024, Readout, answer_body<1>)

@@ -1,0 +1,185 @@
+"""From a hierarchy to tables: what each kernel of `kernels.cu` reads, writes and costs.
+
+The structured dtypes list the fields of the structs in `kernels.cu`, in the same order.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from pvm_perception.core.config import MOTION_VALUES, HierarchyConfig
+from pvm_perception.errors import PvmError
+
+STREAMS, EARS = 4, 8  # as in kernels.cu
+SHARED_LIMIT = 48 << 10  # bytes that a block may have without asking the driver for more
+MOST_THREADS = {8: 256, 4: 512, 2: 1024, 1: 1024}  # of a block, by tile; as in kernels.cu
+BALANCE = 4  # units for which arithmetic takes as long as reading the weight: see LINE and SHARE
+SQUARES = 8  # partial sums of squares, as in kernels.cu
+
+
+def _struct(**fields: object) -> np.dtype:
+    return np.dtype(list(fields.items()), align=True)
+
+
+_POINTER = np.uint64
+FRAME = _struct(half=np.int32, fresh=(np.int32, STREAMS),
+                motion=(np.float32, (STREAMS, MOTION_VALUES)))
+EAR = _struct(source=_POINTER, index=_POINTER, heard=np.int32, width=np.int32, rows=np.int32,
+              half=np.int32, past=np.int32, first=np.int32, gain=np.float32)
+INPUT_TABLE = _struct(blocks=_POINTER, motion=_POINTER, rows=np.int32, cols=np.int32, block=np.int32,
+                      scale=np.float32, low=np.float32, motion_unit=np.float32,
+                      motion_limit=np.float32)
+LAYER = _struct(ears=(EAR, EARS), signal=EAR, w1=_POINTER, b1=_POINTER, w2=_POINTER, b2=_POINTER,
+                codes=_POINTER, prediction=_POINTER, error=_POINTER, heard=np.int32,
+                inputs=np.int32, code=np.int32, size=np.int32, units=np.int32, half=np.int32,
+                error_first=np.int32, error_gain=np.float32, slope=np.float32, quiet=np.float32)
+PART = _struct(ear=EAR, w=_POINTER, out=_POINTER, corner=_POINTER, share=_POINTER, units=np.int32,
+               inputs=np.int32, corners=np.int32, first_block=np.int32)
+READOUT = _struct(parts=(PART, EARS), b1=_POINTER, mix=_POINTER, b_mix=_POINTER, w2=_POINTER,
+                  b2=_POINTER, said=_POINTER, out=_POINTER, heard=np.int32, hidden=np.int32,
+                  mixing=np.int32, answers=np.int32, cells=np.int32)
+
+
+def check_supported(config: HierarchyConfig, batch: int) -> None:
+    """Raise PvmError where the kernels do not compute this network: they know preset `robot`'s kind."""
+    terms = {term for layer in config.layers for term in layer.terms}
+    starts = max(part.start for part in (*config.layers, *config.links))
+    faults = (
+        (batch > STREAMS, f"{batch} streams (at most {STREAMS})"),
+        (not config.shared, "weights of each unit's own"),
+        (config.activation != "leaky", f"activation {config.activation}"),
+        (not config.normalise, "codes that are not normalised"),
+        (config.output != "change", f"output {config.output}"),
+        (config.schedule != "sweep", f"schedule {config.schedule}"),
+        (terms - {"signal", "error"}, f"signal terms {sorted(terms - {'signal', 'error'})}"),
+        (starts > 0, "layers or links that start later"),
+        (config.readout.kind != "box", f"readout {config.readout.kind}"),
+        (not config.readout.memory, "a readout without memory"),
+        (not config.readout.mixing, "a readout without a mixing layer"),
+        (len(config.layers) >= EARS, f"{len(config.layers)} layers (at most {EARS - 1})"),
+    )
+    for wrong, what in faults:
+        if wrong:
+            raise PvmError(f"the CUDA kernels do not run network {config.name!r}: it has {what}; "
+                           f"run it as a Hierarchy on CuPy")
+
+
+@dataclass(frozen=True)
+class Launch:
+    """One kernel of a frame, and what it costs.
+
+    Attributes
+    ----------
+    kernel
+        Its name in `kernels.cu`.
+    grid
+        Blocks, (tiles of units, streams).
+    threads
+        Of a block.
+    shared
+        Bytes of shared memory of a block.
+    block_reads
+        Bytes that one block reads: what bounds a small grid, whose blocks each read all weights.
+    reads, writes
+        Bytes that the whole launch moves at least: every value once.
+    flops
+        Of the whole launch; a multiply-add counts as two.
+    """
+
+    kernel: str
+    grid: tuple[int, int]
+    threads: int
+    shared: int
+    block_reads: int
+    reads: int
+    writes: int
+    flops: int
+
+
+def tiled(kernel: str, units: tuple[int, ...], batch: int, rows: int, columns: int,
+          multiprocessors: int) -> tuple[str, int, int, int, int]:
+    """Return (name, tile, blocks of a stream, threads, shared bytes) of a tiled kernel.
+
+    A block takes time for each weight it reads and for each unit it serves with it; blocks beyond the
+    number of multiprocessors wait for another turn. The tile with the shortest time is taken.
+
+    Parameters
+    ----------
+    kernel
+        Name without the tile.
+    units
+        Of each part of the launch; a tile does not cross parts.
+    batch
+        Streams.
+    rows
+        Values per unit in shared memory, beside the partial sums.
+    columns
+        Width of the widest product.
+    multiprocessors
+        Of the device.
+
+    Raises
+    ------
+    PvmError
+        If one unit's inputs do not fit in shared memory, or a product is wider than a block.
+    """
+    found = []
+    for tile, most in MOST_THREADS.items():
+        slices = most // columns
+        blocks, threads = sum(-(-u // tile) for u in units), slices * columns
+        shared = 4 * tile * (rows + threads)
+        if slices and shared <= SHARED_LIMIT:
+            turns = -(-blocks * batch // multiprocessors)
+            found.append((turns * (BALANCE + tile), f"{kernel}_{tile}", tile, blocks, threads, shared))
+    if not found:
+        raise PvmError(f"the CUDA kernels cannot hold {rows} inputs for {columns} codes in a block; "
+                       "run this network as a Hierarchy on CuPy")
+    return min(found, key=lambda choice: choice[0])[1:]
+
+
+@dataclass(frozen=True)
+class Card:
+    """A GPU as the prediction sees it; figures from its maker's data sheets.
+
+    Attributes
+    ----------
+    multiprocessors, clock
+        Their number, and GHz under load.
+    lanes
+        Float32 multiply-adds of one multiprocessor in a cycle.
+    bandwidth
+        Of the memory, GB/s.
+    launch
+        Microseconds between the beginnings of two kernels that the host launches one by one.
+    """
+
+    name: str
+    multiprocessors: int
+    clock: float
+    lanes: int
+    bandwidth: float
+    launch: float
+
+
+CARDS = (Card("Jetson Orin NX 16 GB", 8, 0.92, 128, 102, 10.0),
+         Card("RTX 4070", 46, 2.48, 128, 504, 5.0),
+         Card("H200", 132, 1.98, 128, 4800, 5.0))
+NODE = 2.0  # microseconds between two kernels of one graph
+LINE = 32  # bytes that one multiprocessor takes from the second-level cache in a cycle: half its width
+SHARE = 0.25  # of the multiply-adds' peak: each needs its wide load, and phases wait for each other
+
+
+def predict(launch: Launch, card: Card, between: float) -> float:
+    """Return the microseconds that a launch should take.
+
+    The longest of: memory at its bandwidth; the blocks, in turns on the multiprocessors, each
+    reading its bytes from the second-level cache, or doing its multiply-adds; what lies `between`
+    two kernels, microseconds, is added. An estimate made before anything was measured.
+    """
+    blocks = launch.grid[0] * launch.grid[1]
+    turns = -(-blocks // card.multiprocessors)
+    cycles = max(launch.block_reads / LINE, launch.flops / blocks / (2 * card.lanes * SHARE))
+    memory = (launch.reads + launch.writes) / card.bandwidth / 1e3
+    return between + max(memory, turns * cycles / card.clock / 1e3)
