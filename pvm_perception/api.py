@@ -18,11 +18,13 @@ from pvm_perception.errors import PvmError
 from pvm_perception.shipped import shipped
 from pvm_perception.types import TARGETS, Detection, Track
 from pvm_perception.vision.calibration import Calibration
+from pvm_perception.vision.composure import Composure
 from pvm_perception.vision.fovea import Fovea, merge
 from pvm_perception.vision.frame import View, network_input
 from pvm_perception.vision.motion import seen_through
 from pvm_perception.vision.tracker import TrackerSettings, TrackManager
 
+GOOD_FORECAST = 1.5  # mean error over copying on validation clips, of a network worth its state
 LEAST_SCORE = 0.02  # readouts below this are never of use to the track manager
 GAP = 1.0  # seconds without a frame after which the past no longer explains the present
 USUAL_PERIOD = 1 / 30  # seconds; until two stamps tell the real one
@@ -86,6 +88,11 @@ class Tracker:
         # the paper's readout draws one contour a frame: a second look has nothing to add to it
         self._fovea = Fovea() if fovea and config.readout.kind == "box" else None
         self._near = self._network.twin() if self._fovea else None
+        scores = self._history.get("validation", {})
+        # of a network that never forecast well, a bad forecast says nothing
+        self._forecasts_well = scores.get("prediction_over_copy", math.inf) < GOOD_FORECAST
+        self._composures = Composure(), Composure()  # of the first look's state and of the second's
+        self.times_lost = 0
         self._calibration = calibration or Calibration.of(self._history)
         self._tracks = TrackManager(settings or TrackerSettings())
         self.learning = learn
@@ -107,9 +114,9 @@ class Tracker:
 
     def _forget(self) -> None:
         """Forget the recurrent state of both looks."""
-        self._network.reset()
+        self._reset_state(self._network)
         if self._fovea:
-            self._near.reset()
+            self._reset_state(self._near)
             self._fovea.reset()
 
     @property
@@ -187,9 +194,27 @@ class Tracker:
 
     def _step(self, network: Hierarchy, image: np.ndarray, view: View,
               motion: np.ndarray | None) -> np.ndarray:
-        """Show one look's part of a frame to its network; return the readout's raw answers."""
+        """Show one look's part of a frame to its network; return the readout's raw answers.
+
+        A network that has lost itself forgets its past, and looks again.
+        """
         moved = None if motion is None else seen_through(view, motion, self._size)[None]
-        return to_numpy(network.step(network_input(image, view)[None], moved))
+        picture = network_input(image, view)[None]
+        out = network.step(picture, moved)
+        if self._forecasts_well:
+            square, composure = self._span**2, self._composure(network)
+            if composure.lost(network.prediction_error() / square, network.copy_error() / square):
+                self.times_lost += 1
+                self._reset_state(network)
+                out = network.step(picture)
+        return to_numpy(out)
+
+    def _composure(self, network: Hierarchy) -> Composure:
+        return self._composures[network is self._near]
+
+    def _reset_state(self, network: Hierarchy) -> None:
+        network.reset()
+        self._composure(network).reset()
 
     def _look_closer(self, image: np.ndarray, dt: float, motion: np.ndarray | None) -> None:
         """Run the second look and join what both saw."""
@@ -198,7 +223,7 @@ class Tracker:
         if view is None:
             return
         if self._fovea.moved:
-            self._near.reset()  # so the window's own jump is not heard as motion either
+            self._reset_state(self._near)  # so the window's own jump is not heard as motion either
         out = self._step(self._near, image, view, motion)
         near = self._decode(self._near, out, view)
         self.detections = merge(self.detections, near, view, self._view)

@@ -347,7 +347,8 @@ class TrackerNode(LifecycleNode):
                   f"{p.qos_profile.durability.name.lower()}"
                   for p in self.get_publishers_info_by_topic(topic)]
         facts = {"device": self.tracker.device, "learning": self.tracker.learning,
-                 "model version": self.tracker.model_version, "topic": topic,
+                 "model version": self.tracker.model_version,
+                 "state lost (times)": self.tracker.times_lost, "topic": topic,
                  "targets": ", ".join(self.tracker.targets), "own motion": self._own_motion()}
         state = diagnostics.status(f"{self.get_name()}: tracker", self.health, facts,
                                    self.active and self.enabled, self._value("frame_timeout"),

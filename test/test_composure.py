@@ -1,0 +1,48 @@
+"""A state that has lost itself is noticed and begun anew; a sound one is left alone."""
+
+import math
+
+import numpy as np
+import pytest
+
+from pvm_perception import Tracker
+from pvm_perception.streams.simulated import SimulatedStream
+from pvm_perception.vision.composure import Composure
+
+
+def test_one_bad_forecast_is_surprise_and_many_are_a_lost_state():
+    composure = Composure()
+    assert not any(composure.lost(0.002, 0.0015) for _ in range(50))
+    assert not composure.lost(0.01, 0.002)  # something came round a corner
+    assert not any(composure.lost(0.002, 0.0015) for _ in range(20))
+    assert any(composure.lost(0.01, 0.0005) for _ in range(8))
+    composure.reset()
+    assert not composure.lost(0.002, 0.0015)
+
+
+@pytest.mark.parametrize(("forecast", "copied"), [(0.05, 0.06), (0.0009, 0.0)])
+def test_fast_and_still_pictures_are_no_lost_state(forecast, copied):
+    composure = Composure()
+    assert not any(composure.lost(forecast, copied) for _ in range(100))
+
+
+def test_what_is_not_finite_is_lost_at_once():
+    assert Composure().lost(math.nan, 0.001)
+    assert Composure().lost(math.inf, 0.001)
+
+
+def test_a_tracker_recovers_from_codes_that_lead_nowhere():
+    tracker = Tracker()
+    frames = [f.image for f in SimulatedStream(3, (240, 320), 30.0, 60, seconds=2.0)]
+    for image in frames[:30]:
+        tracker.update(image)
+    assert tracker.times_lost == 0
+    twin = Tracker()
+    for encoder in tracker._network.encoders:
+        encoder.prediction[...] = np.nan  # would stay in the codes for ever
+    for image in frames[30:33]:
+        tracker.update(image)
+        twin.update(image)
+    assert tracker.times_lost == 1
+    for mine, other in zip(tracker._network.encoders, twin._network.encoders, strict=True):
+        np.testing.assert_allclose(mine.h, other.h, atol=1e-5)  # as if it had begun with frame 30
