@@ -316,7 +316,7 @@ class Tracker:
         Copying means to expect the frame before once more. Units: full range from black to white,
         squared. NaN until two frames of a stream were seen.
         """
-        if self._frames < 2 or not bool(self._network.known.all()):
+        if self._frames < 2 or not self._network.known.all():
             return math.nan, math.nan
         square = self._span**2
         return self._network.prediction_error() / square, self._network.copy_error() / square

@@ -26,14 +26,14 @@ def orthogonalised(g: Array, xp: ModuleType, steps: int = 5) -> Array:
     tall = g if g.shape[0] >= g.shape[1] else g.T
     a, b, c = NEWTON_SCHULZ
     gram = tall.T @ tall  # (N, N)
-    size = float(xp.trace(gram)) ** 0.5 + 1e-12
-    gram /= np.float32(size**2)
+    size = xp.sqrt(xp.trace(gram)) + np.float32(1e-12)  # stays on the device
+    gram /= size * size
     eye = xp.eye(len(gram), dtype=np.float32)
     total = eye
     for _ in range(steps):
         now = total @ gram @ total  # this iterate's Gram matrix; all factors commute
         total = total @ (a * eye + b * now + c * (now @ now))
-    result = tall @ (total / np.float32(size))
+    result = tall @ (total / size)
     return result if tall is g else result.T
 
 
@@ -65,8 +65,8 @@ class Optimizer:
         A gradient that is not finite changes nothing: one bad frame must not cost a model. The
         arrays in `gradients` may hold anything afterwards.
         """
-        xp, o = self.xp, self.learning
-        square = sum(float(xp.vdot(g, g)) for g in gradients.values())
+        o = self.learning
+        square = float(sum(self.xp.vdot(g, g) for g in gradients.values()))  # one wait for a GPU
         if not np.isfinite(square):
             return float("inf")
         norm = square**0.5
@@ -96,8 +96,8 @@ class Optimizer:
                 w *= np.float32(1 - rate * self.learning.decay)
             w -= step
         elif self.learning.optimizer == "momentum":
-            # own weights are too many for the cache: all that happens to some of them happens at once
-            some = max(1, CACHED * len(w) // w.size)
+            # own weights are too many for a CPU's cache: all that happens to some happens at once
+            some = max(1, CACHED * len(w) // w.size) if xp is np else len(w)
             for k in range(0, len(w), some):
                 part, step = m[k:k + some], g[k:k + some]
                 part *= np.float32(self.learning.momentum)
