@@ -130,10 +130,9 @@ class BoxReadout:
         """Keep what was said, for the next frame: presence, and the box as far as believed."""
         xp = self.xp
         flat = out.reshape(out.shape[0], -1, self.targets, 5)
-        kept = self.said[:, :-1].reshape(flat.shape)
+        kept = self.said.reshape(out.shape[0], -1, self.targets, 5)[:, :-1]  # a view
         kept[..., :1] = 1 / (1 + xp.exp(-xp.clip(flat[..., :1], -20, 20)))
         kept[..., 1:] = xp.clip(flat[..., 1:], -3, 3) * kept[..., :1]
-        self.said[:, :-1] = kept.reshape(self.said[:, :-1].shape)
 
     def forget(self, streams: Array | slice) -> None:
         """Zero the memory of the streams with these indices."""
