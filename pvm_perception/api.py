@@ -202,10 +202,10 @@ class Tracker:
         picture = network_input(image, view)[None]
         out = network.step(picture, moved)
         if self._forecasts_well:
-            square, composure = self._span**2, self._composure(network)
-            if composure.lost(network.prediction_error() / square, network.copy_error() / square):
+            forecast, copied = (e / self._span**2 for e in network.forecast_errors())
+            if self._composure(network).lost(forecast, copied):
                 self.times_lost += 1
-                self._reset_state(network)
+                network.reset()
                 out = network.step(picture)
         return to_numpy(out)
 
@@ -333,10 +333,10 @@ class Tracker:
         Copying means to expect the frame before once more. Units: full range from black to white,
         squared. NaN until two frames of a stream were seen.
         """
-        if self._frames < 2 or not bool(self._network.known.all()):
+        if self._frames < 2 or not self._network.known.all():
             return math.nan, math.nan
-        square = self._span**2
-        return self._network.prediction_error() / square, self._network.copy_error() / square
+        forecast, copied = self._network.forecast_errors()
+        return forecast / self._span**2, copied / self._span**2
 
     @property
     def _span(self) -> float:

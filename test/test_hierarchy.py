@@ -178,7 +178,7 @@ def test_what_the_robots_motion_tells_is_learnt():
         network.reset()
         for picture in pictures:
             network.step(picture, motion if told else None)
-        return network.prediction_error()
+        return network.forecast_errors()[0]
 
     for k in range(600):
         pictures, motion = clip()
@@ -187,7 +187,7 @@ def test_what_the_robots_motion_tells_is_learnt():
             network.step(picture, motion * (k % 2))
             network.learn(rate=3e-3)
     silent, told = (np.mean([error(t) for _ in range(20)]) for t in (False, True))
-    assert silent > 0.5 * network.copy_error()
+    assert silent > 0.5 * network.forecast_errors()[1]
     assert told < 0.3 * silent
 
 

@@ -101,6 +101,17 @@ def scatter(out: Array, d: Array, index: Array) -> None:
         out[:, index[:, k]] += d[:, :, k * n:(k + 1) * n]
 
 
+def picked(marked: np.ndarray, xp: ModuleType) -> Array | slice | None:
+    """Return the index of the streams marked in `marked`, a (B,) bool array on the host.
+
+    None where nobody is marked and a slice where all are, the usual cases, which cost a GPU
+    nothing; else (n,) indices on the device.
+    """
+    if marked.all():
+        return slice(None)
+    return xp.asarray(np.flatnonzero(marked)) if marked.any() else None
+
+
 def activation(name: str, xp: ModuleType) -> tuple[Callable, Callable]:
     """Return (function, derivative in terms of the function's value).
 

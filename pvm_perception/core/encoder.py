@@ -32,11 +32,11 @@ class Source:
         self.before = xp.zeros(shape, np.float32)
         self.mean = xp.zeros(shape, np.float32)
 
-    def advance(self, codes: Array, fresh: Array) -> None:
-        """Take this frame's codes (B, U, N); where `fresh` (B,) there is no frame before."""
+    def advance(self, codes: Array, fresh: Array | slice | None) -> None:
+        """Take this frame's codes (B, U, N); streams in `fresh` (or none) have no frame before."""
         self.before, self.now = self.now, self.before
         self.now[:, :-1] = codes
-        if fresh.any():
+        if fresh is not None:
             self.before[fresh] = self.now[fresh]
             self.mean[fresh] = self.now[fresh]
 
@@ -45,8 +45,8 @@ class Source:
         self.mean *= self.decay
         self.mean += (1 - self.decay) * self.now
 
-    def forget(self, streams: Array) -> None:
-        """Zero the state of the streams marked in `streams` (B,) bool."""
+    def forget(self, streams: Array | slice) -> None:
+        """Zero the state of the streams with these indices."""
         for array in (self.now, self.before, self.mean):
             array[streams] = 0
 
@@ -214,7 +214,7 @@ class Encoder:
         return max([*shapes, (self.units, self.layer.code, self.signal_size)], key=math.prod)
 
     def forward(self, p: dict[str, Array], source: Source, codes: dict[str, Array],
-                fresh: Array, step: int) -> Array:
+                fresh: Array | slice | None, step: int) -> Array:
         """Run one frame.
 
         Parameters
@@ -226,7 +226,7 @@ class Encoder:
         codes
             Codes of the frame before, by layer name, and this frame's motion; each (B, U + 1, N).
         fresh
-            (B,) bool, streams in which this is the first frame.
+            Index of the streams in which this is the first frame; None where there are none.
         step
             Learning step, for the staged start of links.
 
@@ -244,7 +244,8 @@ class Encoder:
             self.sizes, self.sizes_before = self.sizes_before, self.sizes
         algebra.gather(source.now, self.block, self.signal)  # (B, U, S)
         self.xp.subtract(self.signal, self.prediction, out=self.error)
-        self.error[fresh] = 0
+        if fresh is not None:
+            self.error[fresh] = 0
         views = iter(self.views)
         next(views).listen(source.now, self.gain)
         for term in self.terms:
@@ -295,8 +296,8 @@ class Encoder:
         if others:
             algebra.scatter(below, algebra.affine_input_grad(dz, sum(others) * gain), self.block)
 
-    def gradients(self, p: dict[str, Array], known: Array, weight: float,
-                  dz_readout: Array | None) -> tuple[dict[str, Array], float]:
+    def gradients(self, p: dict[str, Array], known: np.ndarray, weight: float,
+                  dz_readout: Array | None) -> tuple[dict[str, Array], Array]:
         """Return the weights' gradients for the frame before, now that its future is here.
 
         Parameters
@@ -304,7 +305,8 @@ class Encoder:
         p
             The weights.
         known
-            (B,) float32, 1 where the frame before belongs to the same stream.
+            (B,) bool, on the host: where the frame before belongs to the same stream. Elsewhere
+            `forward` left no error.
         weight
             Factor of the prediction error.
         dz_readout
@@ -313,24 +315,23 @@ class Encoder:
         Returns
         -------
         gradients, loss
-            Loss: mean squared prediction error over the streams that have one.
+            Loss: mean squared prediction error over the streams that have one; no dimensions,
+            on the device.
         """
-        xp = self.xp
-        count = max(float(known.sum()), 1.0)
-        square = xp.einsum("bus,bus->b", self.error, self.error)
-        loss = float((square * known).sum() / (count * self.units * self.signal_size))
+        count = max(int(known.sum()), 1)
+        loss = self.xp.vdot(self.error, self.error) / (count * self.units * self.signal_size)
         # L = weight / 2 * mean over streams and units of the summed squared error / S
         scale = weight / (count * self.units * self.signal_size)
         if self.own:
             scale *= self.units * self.signal_size  # own weights: each unit minds its own error
-        dp = self.error * (-scale * known).astype(np.float32)[:, None, None]  # dL/dprediction
+        dp = self.error * np.float32(-scale)  # dL/dprediction
         if self.squash_output:
             dp *= self.dphi(self.signal - self.error)
         h = self.h_before
         dz = self.before_code(algebra.affine_input_grad(dp, p["w2"]), before=True)  # (B, U, N)
         if dz_readout is not None:
             dz += dz_readout
-        dz = xp.ascontiguousarray(dz)
+        dz = self.xp.ascontiguousarray(dz)
         return {"w1": self.input_grad(dz), "b1": dz.sum(axis=0 if self.own else (0, 1)),
                 "w2": algebra.Outer.of(h, dp) if self.own else algebra.weight_grad(h, dp),
                 "b2": dp.sum(axis=0 if self.own else (0, 1))}, loss
@@ -350,7 +351,7 @@ class Encoder:
             ear.weight_grad(dz, self.w1_grad, before)
         return self.w1_grad
 
-    def forget(self, streams: Array) -> None:
-        """Zero the state of the streams marked in `streams` (B,) bool."""
+    def forget(self, streams: Array | slice) -> None:
+        """Zero the state of the streams with these indices."""
         for array in (self.h, self.h_before, self.prediction, self.error):
             array[streams] = 0

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from pvm_perception.core import algebra, wiring
+from pvm_perception.core.backend import to_numpy
 from pvm_perception.core.config import HierarchyConfig
 
 Array = Any
@@ -29,13 +30,15 @@ class HeatmapReadout:
         self.targets = len(config.targets)
         self.hidden = config.readout.hidden
         self.phi, self.dphi = algebra.activation(config.activation, xp)
-        self.blocks, cover = [], np.zeros(self.rows * self.cols + 1, np.float32)
+        cells = self.rows * self.cols
+        self.blocks, self.parts, cover = [], [], np.zeros(cells, np.float32)
         for layer in config.layers:
             side = (-(-self.rows // layer.rows), -(-self.cols // layer.cols))
             index = wiring.block_index((self.rows, self.cols), (layer.rows, layer.cols), side)
             self.blocks.append(xp.asarray(index))  # (U, k) map cells
-            np.add.at(cover, index.ravel(), 1)
-        self.cover = xp.asarray(np.maximum(cover, 1))
+            self.parts.append(xp.asarray(_parts_of(index, cells)))  # (cells, most units at a cell)
+            cover += np.bincount(index.ravel(), minlength=cells)
+        self.cover = xp.asarray(cover)
 
     def parameters(self, rng: np.random.Generator) -> dict[str, np.ndarray]:
         """Return new weights, own ones for each unit."""
@@ -58,27 +61,22 @@ class HeatmapReadout:
     def forward(self, p: dict[str, Array], codes: list[Array]) -> Array:
         """Return the averaged maps (B, R, C, targets) for codes of (B, U + 1, N) each."""
         xp, batch = self.xp, codes[0].shape[0]
-        total = xp.zeros((batch, self.rows * self.cols + 1, self.targets), np.float32)
+        total = xp.zeros((batch, self.rows * self.cols, self.targets), np.float32)
         self.seen = []
-        for i, block in enumerate(self.blocks):
+        for i, parts in enumerate(self.parts):
             x = codes[i][:, :-1]  # (B, U, N)
             hidden = self.phi(algebra.affine(x, p[f"w1.{i + 1}"], p[f"b1.{i + 1}"]))
             part = self.phi(algebra.affine(hidden, p[f"w2.{i + 1}"], p[f"b2.{i + 1}"]))
             self.seen.append((x, hidden, part))
-            self._lay(total, part, block)
+            laid = xp.zeros((batch, self.blocks[i].size + 1, self.targets), np.float32)
+            laid[:, :-1] = part.reshape(batch, -1, self.targets)
+            for k in range(parts.shape[1]):  # once, but where units overlap
+                total += laid.take(parts[:, k], axis=1)
         total /= self.cover[None, :, None]
-        return total[:, :-1].reshape(batch, self.rows, self.cols, self.targets)
+        return total.reshape(batch, self.rows, self.cols, self.targets)
 
-    def forget(self, streams: Array) -> None:
+    def forget(self, streams: Array | slice) -> None:
         """Do nothing: this readout keeps no state."""
-
-    def _lay(self, total: Array, part: Array, block: Array) -> None:
-        """Add unit parts (B, U, k * T) onto the map; overlapping units one column at a time."""
-        t = self.targets
-        for k in range(block.shape[1]):
-            cells = block[:, k]
-            for unit in range(len(cells)) if len(cells) <= 16 else (slice(None),):
-                total[:, cells[unit]] += part[:, unit, k * t:(k + 1) * t]
 
     def truth(self, boxes: np.ndarray) -> np.ndarray:
         """Return (B, R, C, T) maps: 1 where a cell's centre lies in a target's box."""
@@ -93,7 +91,7 @@ class HeatmapReadout:
         return heat
 
     def backward(self, p: dict[str, Array], out: Array, boxes: np.ndarray
-                 ) -> tuple[dict[str, Array], list[Array], dict[str, float]]:
+                 ) -> tuple[dict[str, Array], list[Array], dict[str, Array]]:
         """Compare each unit's part with the truth; layout as in `BoxReadout.backward`."""
         xp = self.xp
         heat = xp.asarray(self.truth(boxes))
@@ -115,17 +113,18 @@ class HeatmapReadout:
             error[:, :-1] = algebra.affine_input_grad(d, p[f"w1.{i + 1}"])
             errors.append(error)
         self.trouble = ((out - heat) ** 2).mean(axis=(1, 2, 3))
-        return gradients, errors, {"presence": float(self.trouble.mean()), "box": 0.0}
+        return gradients, errors, {"presence": self.trouble.mean(),
+                                   "box": xp.zeros((), np.float32)}
 
-    def heat(self, out: np.ndarray) -> np.ndarray:
+    def heat(self, out: Array) -> np.ndarray:
         """Return presence (B, R, C, targets) in 0..1."""
-        return np.clip(out, 0, 1)
+        return np.clip(to_numpy(out), 0, 1)
 
-    def decode(self, out: np.ndarray, least: float, most: int = 8) -> list[list[np.ndarray]]:
+    def decode(self, out: Array, least: float, most: int = 8) -> list[list[np.ndarray]]:
         """Return the half-maximum extent around each map's peak; layout as `BoxReadout.decode`."""
         del most  # the paper's tracker has one target, hence one box a map
-        return [[self._contour(self.heat(out)[b, :, :, t], least) for t in range(self.targets)]
-                for b in range(len(out))]
+        return [[self._contour(heat[:, :, t], least) for t in range(self.targets)]
+                for heat in self.heat(out)]
 
     def _contour(self, heat: np.ndarray, least: float) -> np.ndarray:
         row, col = np.unravel_index(int(heat.argmax()), heat.shape)
@@ -149,3 +148,15 @@ class HeatmapReadout:
         sy, sx = self.stride
         return np.array([[c.min() * sx, r.min() * sy, (np.ptp(c) + 1) * sx, (np.ptp(r) + 1) * sy,
                           peak]], np.float32)
+
+
+def _parts_of(index: np.ndarray, cells: int) -> np.ndarray:
+    """Return which parts lie on each cell of the map, (cells, K) places in `index`, (U, k), read row
+    by row; `index.size`, behind the last of them, where a cell has fewer than K.
+    """
+    count = np.bincount(index.ravel(), minlength=cells)
+    parts = np.full((cells, count.max()), index.size)
+    order = np.argsort(index.ravel(), kind="stable")
+    rank = np.arange(index.size) - np.repeat(np.cumsum(count) - count, count)
+    parts[index.ravel()[order], rank] = order
+    return parts

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from pvm_perception.core import algebra
 from pvm_perception.core.backend import to_numpy
 from pvm_perception.core.config import INPUT, MOTION, MOTION_VALUES, HierarchyConfig
 from pvm_perception.core.encoder import Encoder, Source
@@ -77,8 +78,9 @@ class Hierarchy:
             self.sources[layer.name] = self._source(layer.name, batch)
         self.motion = xp.zeros((batch, 2, MOTION_VALUES), np.float32)  # one source unit, one outside
         self._integrates = any("integral" in layer.terms for layer in config.layers)
-        self.fresh = xp.ones(batch, bool)
-        self.known = xp.zeros(batch, np.float32)
+        # both on the host: that a GPU should tell what to do next would stop it at every layer
+        self.fresh = np.ones(batch, bool)  # streams whose next frame is their first
+        self.known = np.zeros(batch, bool)  # streams whose last frame had one before
         self.dz_readout: list[Array] | None = None
         self.out: Array = None
 
@@ -114,20 +116,22 @@ class Hierarchy:
 
     def _hear_motion(self, motion: np.ndarray | None) -> None:
         """Take what the robot's motion did to the picture; none for a stream's first frame."""
-        self.motion[...] = 0
         if motion is None:
+            self.motion[...] = 0
             return
         check_motion(self.batch, motion)
-        heard = self.xp.asarray(motion, np.float32) / np.float32(MOTION_UNIT)
-        self.motion[:, 0] = self.xp.clip(heard, -MOTION_LIMIT, MOTION_LIMIT)
-        self.motion[self.fresh] = 0
+        heard = np.asarray(motion, np.float32) / np.float32(MOTION_UNIT)
+        heard = np.clip(heard, -MOTION_LIMIT, MOTION_LIMIT) * self.known[:, None]
+        self.motion[:, 0] = self.xp.asarray(heard)
 
     def reset(self, streams: np.ndarray | None = None) -> None:
         """Forget the past of the streams marked in `streams` (B,) bool, or of all; keep weights."""
-        xp = self.xp
-        marked = xp.ones(self.batch, bool) if streams is None else xp.asarray(streams)
+        marked = np.ones(self.batch, bool) if streams is None else streams
+        index = algebra.picked(marked, self.xp)
+        if index is None:
+            return
         for part in (*self.sources.values(), *self.encoders, self.readout):
-            part.forget(marked)
+            part.forget(index)
         self.fresh |= marked
 
     def step(self, images: np.ndarray, motion: np.ndarray | None = None) -> Array:
@@ -148,25 +152,25 @@ class Hierarchy:
         -------
         The readout's raw answers, for `readout.decode` and `readout.heat`.
         """
-        xp = self.xp
         running = [e for e in self.encoders if self.step_count >= e.layer.start]
         # `advance` writes into the other of two buffers, so these stay the frame before's
         past = {name: s.now for name, s in self.sources.items() if name != INPUT}
+        self.known = ~self.fresh
+        fresh = algebra.picked(self.fresh, self.xp)
         self._hear_motion(motion)
         past[MOTION] = self.motion
         if self.config.schedule == "parallel":
             running = running[::-1]  # each layer still finds the codes of the frame before below it
-        self.known = xp.where(self.fresh, np.float32(0), np.float32(1))
-        self.sources[INPUT].advance(self.blocks(images), self.fresh)
+        self.sources[INPUT].advance(self.blocks(images), fresh)
         for encoder in running:
             source = self.sources[encoder.below]
-            codes = encoder.forward(self._part(encoder.layer.name), source, past, self.fresh,
+            codes = encoder.forward(self._part(encoder.layer.name), source, past, fresh,
                                     self.step_count)
-            self.sources[encoder.layer.name].advance(codes, self.fresh)
+            self.sources[encoder.layer.name].advance(codes, fresh)
         if self._integrates:
             for source in self.sources.values():
                 source.settle()
-        self.fresh = xp.zeros(self.batch, bool)
+        self.fresh = np.zeros(self.batch, bool)
         codes = [self.sources[layer.name].now for layer in self.config.layers]
         self.out = self.readout.forward(self._part("readout"), codes)
         return self.out
@@ -186,12 +190,13 @@ class Hierarchy:
                                        self.batch)
         learning = self.config.learning
         gradients: dict[str, Array] = {}
-        dz_now, losses = None, {"presence": 0.0, "box": 0.0}
+        nothing = self.xp.zeros((), np.float32)
+        dz_now, losses = None, {"presence": nothing, "box": nothing}
         if boxes is not None:
             grads, errors, losses = self.readout.backward(self._part("readout"), self.out, boxes)
             gradients |= {f"readout.{k}": g for k, g in grads.items()}
             dz_now = self._credit(errors)
-        prediction = 0.0
+        prediction = nothing
         for i, encoder in enumerate(self.encoders):
             if self.step_count < encoder.layer.start:
                 continue
@@ -205,7 +210,8 @@ class Hierarchy:
         norm = self.optimizer.update(self.weights, gradients,
                                      learning.final_rate if rate is None else rate)
         self.step_count += 1
-        return Losses(prediction, self.copy_error(), losses["presence"], losses["box"], norm)
+        told = (prediction, self._copy_error(), losses["presence"], losses["box"])
+        return Losses(*to_numpy(self.xp.stack(told)).tolist(), norm)  # stacked: one wait for a GPU
 
     def _credit(self, errors: list[Array]) -> list[Array]:
         """Let the readout's error descend: return each layer's error before its non-linearity.
@@ -233,14 +239,17 @@ class Hierarchy:
             dz[i] = total
         return dz
 
-    def prediction_error(self) -> float:
-        """Return the mean squared surprise of layer 1 at the last frame, in input units."""
-        return float((self.encoders[0].error ** 2).mean())
+    def forecast_errors(self) -> tuple[float, float]:
+        """Return the mean squared errors at the last frame of layer 1's forecast and of copying.
 
-    def copy_error(self) -> float:
-        """Return the mean squared error that repeating the last frame would have made."""
+        Copying means to repeat the frame before; in squared input units.
+        """
+        errors = self.xp.stack(((self.encoders[0].error ** 2).mean(), self._copy_error()))
+        return tuple(to_numpy(errors).tolist())  # stacked: one wait for a GPU
+
+    def _copy_error(self) -> Array:
         source = self.sources[INPUT]
-        return float(((source.now - source.before)[:, :-1] ** 2).mean())
+        return ((source.now - source.before)[:, :-1] ** 2).mean()
 
     def surprise(self) -> np.ndarray:
         """Return the root mean square surprise of each layer-1 unit, (B, rows, cols)."""
@@ -252,13 +261,12 @@ class Hierarchy:
         """Return the frames that layer 1 expects next, (B, H, W, 3) uint8, BGR."""
         c, encoder = self.config, self.encoders[0]
         rows, cols = c.grid(INPUT)
-        grid = np.zeros((self.batch, rows * cols + 1, 3 * c.block**2), np.float32)
-        block = to_numpy(encoder.block)
-        parts = to_numpy(encoder.prediction).reshape(self.batch, *block.shape, -1)
-        grid[:, block] = parts
+        grid = self.xp.zeros((self.batch, rows * cols + 1, 3 * c.block**2), np.float32)
+        grid[:, encoder.block] = encoder.prediction.reshape(self.batch, *encoder.block.shape, -1)
         x = grid[:, :-1].reshape(self.batch, rows, cols, c.block, c.block, 3)
         x = x.transpose(0, 1, 3, 2, 4, 5).reshape(self.batch, c.height, c.width, 3)
-        return np.clip((x - c.low) * (255 / (c.high - c.low)) + 0.5, 0, 255).astype(np.uint8)
+        x = self.xp.clip((x - c.low) * (255 / (c.high - c.low)) + 0.5, 0, 255)
+        return to_numpy(x.astype(np.uint8))  # a byte for each value on its way from a GPU
 
 
 def check_images(config: HierarchyConfig, batch: int, images: np.ndarray) -> None:

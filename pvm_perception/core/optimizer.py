@@ -30,14 +30,14 @@ def orthogonalised(g: Array, xp: ModuleType, steps: int = 5) -> Array:
     tall = g if g.shape[0] >= g.shape[1] else g.T
     a, b, c = NEWTON_SCHULZ
     gram = tall.T @ tall  # (N, N)
-    size = float(xp.trace(gram)) ** 0.5 + 1e-12
-    gram /= np.float32(size**2)
+    size = xp.sqrt(xp.trace(gram)) + np.float32(1e-12)  # stays on the device
+    gram /= size * size
     eye = xp.eye(len(gram), dtype=np.float32)
     total = eye
     for _ in range(steps):
         now = total @ gram @ total  # this iterate's Gram matrix; all factors commute
         total = total @ (a * eye + b * now + c * (now @ now))
-    result = tall @ (total / np.float32(size))
+    result = tall @ (total / size)
     return result if tall is g else result.T
 
 
@@ -86,9 +86,9 @@ class Optimizer:
         One that is not finite changes nothing: one bad frame must not cost a model. The arrays in
         `gradients` may hold anything afterwards.
         """
-        xp, o = self.xp, self.learning
-        square = sum(float(g.square() if isinstance(g, Outer) else xp.vdot(g, g))
-                     for g in gradients.values())
+        o = self.learning
+        square = float(sum(g.square() if isinstance(g, Outer) else self.xp.vdot(g, g)
+                           for g in gradients.values()))  # one wait for a GPU
         if not np.isfinite(square):
             return float("inf")
         norm = square**0.5

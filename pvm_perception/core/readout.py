@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from pvm_perception.core import algebra, wiring
+from pvm_perception.core.backend import to_numpy
 from pvm_perception.core.config import HierarchyConfig
 
 Array = Any
@@ -65,6 +66,7 @@ class BoxReadout:
         self.said = xp.zeros((batch, self.rows * self.cols + 1, width), np.float32)
         self.recalled = xp.zeros((batch, *self.near.shape[:1], self.near.shape[1] * width),
                                  np.float32)
+        self.cell = xp.asarray(self.stride[::-1], np.float32)  # a cell's width and height, px
         rows, cols = (np.arange(n, dtype=np.float32) + 0.5 for n in (self.rows, self.cols))
         self.cell_y = rows * self.stride[0]  # (R,) px
         self.cell_x = cols * self.stride[1]  # (C,) px
@@ -129,13 +131,12 @@ class BoxReadout:
         """Keep what was said, for the next frame: presence, and the box as far as believed."""
         xp = self.xp
         flat = out.reshape(out.shape[0], -1, self.targets, 5)
-        kept = self.said[:, :-1].reshape(flat.shape)
+        kept = self.said.reshape(out.shape[0], -1, self.targets, 5)[:, :-1]  # a view
         kept[..., :1] = 1 / (1 + xp.exp(-xp.clip(flat[..., :1], -20, 20)))
         kept[..., 1:] = xp.clip(flat[..., 1:], -3, 3) * kept[..., :1]
-        self.said[:, :-1] = kept.reshape(self.said[:, :-1].shape)
 
-    def forget(self, streams: Array) -> None:
-        """Zero the memory of the streams marked in `streams` (B,) bool."""
+    def forget(self, streams: Array | slice) -> None:
+        """Zero the memory of the streams with these indices."""
         self.said[streams] = 0
 
     def _raise(self, y: Array, i: int) -> Array:
@@ -202,18 +203,20 @@ class BoxReadout:
         return heat, box, weight, care
 
     def backward(self, p: dict[str, Array], out: Array, boxes: np.ndarray
-                 ) -> tuple[dict[str, Array], list[Array], dict[str, float]]:
+                 ) -> tuple[dict[str, Array], list[Array], dict[str, Array]]:
         """Compare the answers of the last `forward` with the truth.
 
         Returns
         -------
         gradients, code_errors, losses
             Gradients of the readout's weights; for each layer the error of its codes
-            (B, U + 1, N); losses "presence" and "box", per target in view.
+            (B, U + 1, N); losses "presence" and "box", per target in view, on the device.
         """
         xp, learning = self.xp, self.config.learning
-        heat, box, weight, care = (xp.asarray(a) for a in self.truth(boxes))
-        count = max(float((heat == 1).sum()), 1.0)
+        heat, box, weight, care = self.truth(boxes)
+        count = max(int((heat == 1).sum()), 1)
+        weight /= max(float(weight.sum()), 1.0)
+        heat, box, weight, care = map(xp.asarray, (heat, box, weight, care))
         logit = out[..., 0]
         q = 1 / (1 + xp.exp(-logit))
         log_q, log_not = -xp.logaddexp(0, -logit), -xp.logaddexp(0, logit)
@@ -224,15 +227,15 @@ class BoxReadout:
                            calm * q * q * (q - 2 * (1 - q) * log_not))
         # offsets count as shares of the box, as overlap does, but more mildly
         sides = UNIT_BOX * xp.exp(box[..., 2:])
-        share = xp.sqrt(xp.minimum(xp.asarray(self.stride[::-1], np.float32) / sides, 2.0))
+        share = xp.sqrt(xp.minimum(self.cell / sides, 2.0))
         scale = xp.concatenate([share, xp.full_like(share, 1.5)], axis=-1)
         miss = (out[..., 1:] - box) * scale
         bend = xp.abs(miss)
-        taught = weight[..., None] / max(float(weight.sum()), 1.0)
+        taught = weight[..., None]
         smooth = xp.where(bend < BEND, miss * miss / (2 * BEND), bend - BEND / 2)
         d_box = xp.where(bend < BEND, miss / BEND, xp.sign(miss)) * scale * taught
         self.trouble = loss.sum(axis=(1, 2, 3))
-        losses = {"presence": float(loss.sum()) / count, "box": float((smooth * taught).sum())}
+        losses = {"presence": self.trouble.sum() / count, "box": (smooth * taught).sum()}
         d_out = xp.empty_like(out)
         d_out[..., 0] = d_logit * (learning.presence_weight / count)
         d_out[..., 1:] = d_box * learning.box_weight
@@ -263,11 +266,11 @@ class BoxReadout:
             errors.append(below)
         return gradients, errors
 
-    def heat(self, out: np.ndarray) -> np.ndarray:
+    def heat(self, out: Array) -> np.ndarray:
         """Return presence (B, R, C, targets) in 0..1."""
-        return 1 / (1 + np.exp(-out[..., 0]))
+        return 1 / (1 + np.exp(-to_numpy(out[..., 0])))
 
-    def decode(self, out: np.ndarray, least: float, most: int = 8) -> list[list[np.ndarray]]:
+    def decode(self, out: Array, least: float, most: int = 8) -> list[list[np.ndarray]]:
         """Return candidate boxes, by stream and target: (n, 5) rows x, y, w, h, score.
 
         A candidate is a peak among its eight neighbours; its box is the mean of the answers
@@ -276,6 +279,7 @@ class BoxReadout:
         boxes overlap the peak's: around a true target they name the same box, around a
         look-alike each its own. Network pixels.
         """
+        out = to_numpy(out)
         heat = self.heat(out)  # (B, R, C, T)
         padded = np.pad(heat, ((0, 0), (1, 1), (1, 1), (0, 0)))
         rows = np.maximum(np.maximum(padded[:, :-2], padded[:, 1:-1]), padded[:, 2:])

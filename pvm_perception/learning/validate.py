@@ -57,8 +57,8 @@ def validate(config: HierarchyConfig, weights: dict[str, np.ndarray],
             out = to_numpy(network.step(images, moved))
             if k < 2:
                 continue
-            errors += network.prediction_error()
-            copies += network.copy_error()
+            forecast, copied = network.forecast_errors()
+            errors, copies = errors + forecast, copies + copied
             answers = network.readout.decode(out, 0.01, most=1)
             for b, clip in enumerate(group):
                 truth = clip.truth[k]

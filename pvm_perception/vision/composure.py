@@ -11,6 +11,7 @@ import math
 
 MEMORY = 0.75  # of the running means, per frame: some four frames long
 WORSE = 2.5  # times as wrong as copying
+REST = 15  # frames after a new beginning without another: some pictures are beyond all forecast
 FLOOR = 1e-3  # error that means nothing where hardly anything moves, full range from black to white
 
 
@@ -23,12 +24,23 @@ class Composure:
     def reset(self) -> None:
         """Begin anew, with a new state."""
         self.forecast = self.copied = 0.0
+        self.rest = 0
 
     def lost(self, forecast: float, copied: float) -> bool:
         """Take one frame's mean squared errors; return whether the state is lost.
 
         Both in units of the full range from black to white, squared; what is not finite is lost.
         """
+        if not math.isfinite(forecast):
+            return self._give_up()
+        self.rest = max(self.rest - 1, 0)
         self.forecast = MEMORY * self.forecast + (1 - MEMORY) * forecast
         self.copied = MEMORY * self.copied + (1 - MEMORY) * copied
-        return not math.isfinite(forecast) or self.forecast > WORSE * self.copied + FLOOR
+        if self.rest == 0 and self.forecast > WORSE * self.copied + FLOOR:
+            return self._give_up()
+        return False
+
+    def _give_up(self) -> bool:
+        self.forecast = self.copied = 0.0
+        self.rest = REST
+        return True
