@@ -202,8 +202,7 @@ class Tracker:
         picture = network_input(image, view)[None]
         out = network.step(picture, moved)
         if self._forecasts_well:
-            forecast, copied = (e / self._span**2 for e in network.forecast_errors())
-            if self._composure(network).lost(forecast, copied):
+            if self._composure(network).lost(*self._forecast_errors(network)):
                 self.times_lost += 1
                 network.reset()
                 out = network.step(picture)
@@ -335,7 +334,11 @@ class Tracker:
         """
         if self._frames < 2 or not self._network.known.all():
             return math.nan, math.nan
-        forecast, copied = self._network.forecast_errors()
+        return self._forecast_errors(self._network)
+
+    def _forecast_errors(self, network: Hierarchy) -> tuple[float, float]:
+        """Return a network's (forecast's, copying's) errors in the units of `prediction_error`."""
+        forecast, copied = network.forecast_errors()
         return forecast / self._span**2, copied / self._span**2
 
     @property

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 Array = Any
+LEAK = np.float32(0.1)  # slope of the leaky rectifier below zero
 
 
 def product(x: Array, w: Array) -> Array:
@@ -65,8 +66,6 @@ class Outer:
 
     def square(self) -> Array:
         """Return the sum of the squared gradient."""
-        if self.x.shape[1] == 1:
-            return ((self.x**2).sum(axis=(1, 2)) * (self.d**2).sum(axis=(1, 2))).sum()
         return ((self.x @ self.x.swapaxes(1, 2)) * (self.d @ self.d.swapaxes(1, 2))).sum()
 
     def __mul__(self, factor: float) -> Outer:
@@ -120,7 +119,7 @@ def activation(name: str, xp: ModuleType) -> tuple[Callable, Callable]:
     if name == "tanh":
         return xp.tanh, lambda y: 1 - y * y
     if name == "leaky":
-        slope, one = np.float32(0.1), np.float32(1)
-        return (lambda x: xp.maximum(x, slope * x)), (lambda y: xp.where(y > 0, one, slope))
+        one = np.float32(1)
+        return (lambda x: xp.maximum(x, LEAK * x)), (lambda y: xp.where(y > 0, one, LEAK))
     return (lambda x: x / (2 * (xp.abs(x) + 1)) + np.float32(0.5),
             lambda y: np.float32(0.5) * (1 - xp.abs(2 * y - 1)) ** 2)

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from pvm_perception.core import hierarchy, wiring
+from pvm_perception.core import algebra, hierarchy, wiring
 from pvm_perception.core.backend import to_numpy
 from pvm_perception.core.config import INPUT, MOTION, MOTION_VALUES
 from pvm_perception.core.encoder import QUIET, Encoder
@@ -20,7 +20,6 @@ from pvm_perception.core.gpu import plan
 from pvm_perception.core.gpu.plan import Launch
 
 Array = Any
-SLOPE = np.float32(0.1)  # of the leaky rectifier, as in `algebra.activation`
 INPUT_THREADS = 256
 
 
@@ -192,7 +191,7 @@ class Engine:
         row["size"], row["units"] = encoder.signal_size, encoder.units
         row["half"] = self.batch * (encoder.units + 1) * n
         row["error_first"] = encoder.views[-1].rows.start if encoder.hears_error else -1
-        row["error_gain"], row["slope"], row["quiet"] = encoder.gain, SLOPE, QUIET
+        row["error_gain"], row["slope"], row["quiet"] = encoder.gain, algebra.LEAK, QUIET
         kernel, tile, blocks, threads, shared = plan.tiled(
             "layer", (encoder.units,), self.batch, max(encoder.inputs, n + plan.SQUARES), n,
             self.runner.multiprocessors)

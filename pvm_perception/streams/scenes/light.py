@@ -7,6 +7,7 @@ import numpy as np
 
 from pvm_perception.streams.scenes.paint import Rng, blob, hsv, noise
 
+COARSE = 0.3  # share of the cameras that have fewer pixels than the picture
 _BANK = np.random.default_rng(7).standard_normal(1 << 20, np.float32)  # sensor noise, drawn once
 
 
@@ -92,7 +93,7 @@ class Camera:
     window enlarged from a frame.
     """
 
-    def __init__(self, rng: Rng, hard: float, coarse: float = 0.3) -> None:
+    def __init__(self, rng: Rng, hard: float, coarse: float = COARSE) -> None:
         self.rng = rng
         self.gamma = rng.uniform(0.7, 1.4)
         self.contrast = rng.uniform(0.75, 1.25)

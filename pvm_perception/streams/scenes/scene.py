@@ -14,7 +14,7 @@ import numpy as np
 
 from pvm_perception.streams.scenes import balls, distractors, signs
 from pvm_perception.streams.scenes.backgrounds import background
-from pvm_perception.streams.scenes.light import Camera, Light, line_kernel
+from pvm_perception.streams.scenes.light import COARSE, Camera, Light, line_kernel
 from pvm_perception.streams.scenes.paint import Rng, any_colour
 from pvm_perception.types import TARGETS
 from pvm_perception.vision.motion import unknown_depth, view_motion
@@ -22,7 +22,7 @@ from pvm_perception.vision.motion import unknown_depth, view_motion
 MAX_TARGETS = 4
 SIZES = (0.045, 0.85)  # a target's height as a share of the frame's
 USUAL_SIZES, USUAL = (0.1, 0.6), 0.6  # most are of a size that the fovea brings a target to
-SMALL, COARSE = 0.28, 0.55  # small targets are often seen enlarged: it is what the fovea does
+SMALL, SMALL_COARSE = 0.28, 0.55  # small targets are often seen enlarged: it is what the fovea does
 CAST = ((("green_ball",), 0.4), (("stop_sign",), 0.38), (("green_ball", "stop_sign"), 0.08),
         ((), 0.14))
 TURN_SPEED = (0.015, 0.09)  # of a camera on a turning robot, in view heights a frame
@@ -88,7 +88,7 @@ class Scene:
         self._populate(cast)
         self.light = Light(rng, *size, self.hard)
         small = any(t.target >= 0 and t.size < SMALL for t in self.things)
-        self.camera = Camera(rng, self.hard, COARSE if small else 0.3)
+        self.camera = Camera(rng, self.hard, SMALL_COARSE if small else COARSE)
         self.shutter = rng.choice([0.0, rng.uniform(0.1, 0.9)])
 
     def _populate(self, cast: tuple[str, ...] | None) -> None:
