@@ -201,11 +201,11 @@ class Tracker:
         moved = None if motion is None else seen_through(view, motion, self._size)[None]
         picture = network_input(image, view)[None]
         out = network.step(picture, moved)
-        if self._forecasts_well:
-            if self._composure(network).lost(*self._forecast_errors(network)):
-                self.times_lost += 1
-                network.reset()
-                out = network.step(picture)
+        if (self._forecasts_well
+                and self._composure(network).lost(*self._forecast_errors(network))):
+            self.times_lost += 1
+            network.reset()
+            out = network.step(picture)
         return to_numpy(out)
 
     def _composure(self, network: Hierarchy) -> Composure:
