@@ -32,8 +32,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rate", type=float, help="highest learning rate (default: the preset's)")
     parser.add_argument("--replay", type=float, default=0.15, metavar="SHARE",
                         help="share of the clips that are the hardest so far, seen once more")
-    parser.add_argument("--shortest", type=int, default=6, help="frames in the shortest clip")
-    parser.add_argument("--longest", type=int, default=12, help="frames in the longest clip")
+    parser.add_argument("--shortest", type=int, default=2, help="frames in the shortest clip")
+    parser.add_argument("--longest", type=int, default=64, help="frames in the longest clip; "
+                        "few are so long")
     parser.add_argument("--device", choices=DEVICES, default="cpu")
     parser.add_argument("--validate-every", type=float, default=600.0, metavar="SECONDS")
     parser.add_argument("--validation-clips", type=int, default=160)

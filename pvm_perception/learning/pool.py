@@ -32,7 +32,7 @@ class ClipRecipe:
     Attributes
     ----------
     size : (rows, cols) of the frames
-    shortest, longest : frames per clip
+    shortest, longest : frames per clip; see `draw_length`
     photos : folder of photographs for backgrounds, or None
     stills : folders of labelled stills, of which every third clip is made, if there are any
     stills_part : from which to which share of each folder's stills; None = all
@@ -45,6 +45,15 @@ class ClipRecipe:
     seed: int = 0
     stills: tuple[str, ...] = ()
     stills_part: tuple[float, float] | None = None
+
+
+def draw_length(rng: np.random.Generator, shortest: int, longest: int) -> int:
+    """Draw a clip's number of frames, such that each octave of lengths gives as many frames.
+
+    Short clips bring many scenes; a state that runs on for long is another thing to learn, for its
+    codes come to be made of their own past.
+    """
+    return int(1 / rng.uniform(1 / (longest + 1), 1 / shortest))
 
 
 def _slot_arrays(memory: shared_memory.SharedMemory, recipe: ClipRecipe, slots: int
@@ -76,7 +85,7 @@ def _render(name: str, recipe: ClipRecipe, slots: int, first: int, stride: int,
     number = first
     while (slot := free.get()) is not None:
         rng = np.random.default_rng((recipe.seed, number))
-        length = int(rng.integers(recipe.shortest, recipe.longest + 1))
+        length = draw_length(rng, recipe.shortest, recipe.longest)
         if stills and number % 3 == 0:
             clip = still_clip(rng, length, recipe.size, stills)
         else:

@@ -37,6 +37,8 @@ from pvm_perception.vision.calibration import NAME
 WARM_UP = 300  # steps over which the rate rises, so that new Adam moments settle first
 TOLD = 0.5  # share of the clips with the camera's motion; the others are a robot without odometry
 VALIDATION_SEED = 977_000_001  # scenes that no training seed reaches
+EXAM_FRAMES = 8  # of a validation clip, whatever the lengths trained on: comparable between runs
+LONG = 0.1  # share of the validation clips that are as long as the longest trained on
 
 
 @dataclass(frozen=True)
@@ -53,8 +55,8 @@ class TrainOptions:
     streams: int = 16
     workers: int = 1
     seed: int = 1
-    shortest: int = 6
-    longest: int = 12
+    shortest: int = 2
+    longest: int = 64
     rate: float | None = None
     replay: float = 0.15  # share of the clips that are the hardest ones so far, seen once more
     device: str = "cpu"
@@ -169,17 +171,37 @@ class Trainer:
     @cached_property
     def exam(self) -> list[Clip]:
         """The fixed validation clips, rendered once: other seeds, the same kinds of scenes."""
-        o, recipe = self.options, self.recipe
-        recipe = ClipRecipe(recipe.size, o.longest, o.longest, recipe.photos, VALIDATION_SEED)
-        pool = ClipPool(recipe, o.workers)
+        return self._exam(min(EXAM_FRAMES, self.options.longest), self.options.validation_clips)
+
+    @cached_property
+    def long_exam(self) -> list[Clip]:
+        """A few validation clips as long as the longest trained on."""
+        return self._exam(self.options.longest, math.ceil(LONG * self.options.validation_clips))
+
+    def _exam(self, frames: int, clips: int) -> list[Clip]:
+        size, photos = self.recipe.size, self.recipe.photos
+        pool = ClipPool(ClipRecipe(size, frames, frames, photos, VALIDATION_SEED),
+                        self.options.workers)
         try:
-            return [pool.clip() for _ in range(o.validation_clips)]
+            return [pool.clip() for _ in range(clips)]
         finally:
             pool.close()
 
-    def validate(self, motion: bool = False) -> Validation:
-        """Score the averaged weights on the validation clips, told the camera's motion or not."""
-        return validate(self.config, self._averaged(), self.exam, self.network.xp, motion=motion)
+    def validate(self) -> Validation:
+        """Score the averaged weights on the validation clips."""
+        return validate(self.config, self._averaged(), self.exam, self.network.xp)
+
+    def _other_scores(self) -> dict[str, float]:
+        """Score them told the camera's motion, where they hear it, and late in long clips."""
+        weights, xp, scores = self._averaged(), self.network.xp, {}
+        if self.config.hears_motion:
+            told = validate(self.config, weights, self.exam, xp, motion=True).row()
+            scores |= {f"{k}_with_motion": v for k, v in told.items()}
+        if self.options.longest > EXAM_FRAMES:
+            late = validate(self.config, weights, self.long_exam, xp,
+                            run_up=self.options.longest // 2).row()
+            scores |= {f"{k}_late": v for k, v in late.items()}
+        return scores
 
     def _averaged(self) -> dict[str, np.ndarray]:
         average = self.network.optimizer.averaged(self.network.weights)
@@ -237,10 +259,7 @@ class Trainer:
         """Validate the averaged weights, write model, checkpoint and learning curve."""
         o, network = self.options, self.network
         validation = self.validate()
-        scores = validation.row()
-        if self.config.hears_motion:
-            with_odometry = self.validate(motion=True)
-            scores |= {f"{k}_with_motion": v for k, v in with_odometry.row().items()}
+        scores = validation.row() | self._other_scores()
         mean = {k: float(np.mean([asdict(x)[k] for x in losses])) for k in asdict(losses[0])}
         row = {"frames": self.history["frames"], "seconds": round(self.history["seconds"]),
                "steps": self.history["steps"], "clips": self.history["clips"],

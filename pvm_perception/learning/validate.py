@@ -34,13 +34,14 @@ class Validation:
 
 def validate(config: HierarchyConfig, weights: dict[str, np.ndarray],
              clips: list[Clip], xp: ModuleType, batch: int = 16,
-             reset_each_frame: bool = False, motion: bool = False) -> Validation:
+             reset_each_frame: bool = False, motion: bool = False, run_up: int = 2) -> Validation:
     """Run clips of one length and score the readouts.
 
-    The first two frames of each clip are a run-up and don't count. With `reset_each_frame` the
+    The first `run_up` frames of each clip don't count. With `reset_each_frame` the
     state is forgotten before each frame, which is then looked at twice: the comparison that tells
     what history is worth. With `motion` the network is told the camera's motion.
     """
+    batch = min(batch, len(clips))
     network = Hierarchy(config, batch, xp, weights)
     ious: dict[int, list[float]] = {t: [] for t in range(len(config.targets))}
     scores: dict[int, list[tuple[float, bool]]] = {t: [] for t in range(len(config.targets))}
@@ -55,7 +56,7 @@ def validate(config: HierarchyConfig, weights: dict[str, np.ndarray],
                 network.reset()
                 network.step(images)
             out = to_numpy(network.step(images, moved))
-            if k < 2:
+            if k < run_up:
                 continue
             forecast, copied = network.forecast_errors()
             errors, copies = errors + forecast, copies + copied
