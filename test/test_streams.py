@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 
 from pvm_perception.errors import PvmError
-from pvm_perception.learning.pool import ClipPool, ClipRecipe
+from pvm_perception.learning.pool import ClipPool, ClipRecipe, draw_length
 from pvm_perception.streams.files import open_stream
 from pvm_perception.streams.groundtruth import read_groundtruth, write_groundtruth
 from pvm_perception.streams.scenes.distractors import cutout
-from pvm_perception.streams.scenes.light import Camera
+from pvm_perception.streams.scenes.light import Camera, linear
 from pvm_perception.streams.scenes.photos import load_photos
 from pvm_perception.streams.scenes.scene import Scene
 from pvm_perception.streams.simulated import SimulatedStream, make_clip
@@ -108,10 +108,71 @@ def test_workers_render_the_same_clips_in_order_of_their_numbers():
     finally:
         again.close()
     rng = np.random.default_rng((9, 0))
-    assert int(rng.integers(3, 6)) == len(first[0].images)
+    assert draw_length(rng, 3, 5) == len(first[0].images)
     np.testing.assert_array_equal(first[0].motion,
                                   make_clip(int(rng.integers(2**62)), len(first[0].images),
                                             (72, 96)).motion)
+
+
+def test_each_octave_of_lengths_gives_as_many_frames():
+    rng = np.random.default_rng(3)
+    lengths = np.array([draw_length(rng, 2, 63) for _ in range(20_000)])
+    assert lengths.min() == 2 and lengths.max() == 63
+    share = [lengths[(lengths >= n) & (lengths < 2 * n)].sum() / lengths.sum()
+             for n in (2, 4, 8, 16, 32)]
+    np.testing.assert_allclose(share, 0.2, atol=0.05)
+
+
+def test_a_long_clip_keeps_its_light_and_its_target():
+    """What moves turns back: late in a clip there is as much to see as early."""
+    seen, dark = [], []
+    for seed in range(24):
+        clip = make_clip(seed, 64, (48, 64))
+        seen.append((clip.truth[:, :, 0] >= 0).any(axis=1))
+        dark.append(clip.images.mean(axis=(1, 2, 3)) < 5)
+    early, late = (np.mean([s[part] for s in seen]) for part in (slice(32), slice(32, 64)))
+    assert late > 0.6 * early > 0.2
+    assert np.mean(dark) < 0.1
+
+
+def plain_camera():
+    camera = Camera(np.random.default_rng(0), 0.0, coarse=0.0)
+    camera.noise = camera.black = camera.adapts = camera.sharpen = 0.0
+    camera.gamma = camera.contrast = camera.saturation = 1.0
+    camera.table = np.linspace(0, 1.5, 1024, dtype=np.float32).clip(0, 1)
+    camera.mosaic, camera.quality = False, 0
+    return camera
+
+
+def test_a_camera_blurs_light_and_not_values():
+    """Half black, half white give more than the middle grey, as on a real sensor."""
+    camera, light = plain_camera(), np.ones((48, 64, 3), np.float32)
+    picture = np.zeros((48, 64, 3), np.uint8)
+    picture[:, 32:] = 255
+    np.testing.assert_allclose(camera.develop(linear(picture), light), picture, atol=1)
+    camera.defocus = 9.0
+    edge = camera.develop(linear(picture), light)[24, 31:33].mean()
+    assert edge == pytest.approx(255 * 0.5**0.5, abs=12)
+
+
+def test_automatic_exposure_follows_the_light():
+    camera, scene = plain_camera(), np.full((48, 64, 3), 0.2, np.float32)
+    camera.adapts = 0.3
+    bright, dim = (np.full((48, 64, 3), gain, np.float32) for gain in (1.0, 0.25))
+    before = [camera.develop(scene, bright).mean() for _ in range(3)][-1]
+    after = [camera.develop(scene, dim).mean() for _ in range(30)]
+    assert after[0] < 0.7 * before  # at first the picture is dark
+    assert after[-1] == pytest.approx(before, rel=0.05)
+
+
+def test_a_colour_mosaic_keeps_flat_colours_and_frays_fine_ones():
+    camera, light = plain_camera(), np.ones((48, 64, 3), np.float32)
+    camera.mosaic = True
+    flat = np.full((48, 64, 3), (10, 100, 200), np.uint8)
+    np.testing.assert_allclose(camera.develop(linear(flat), light), flat, atol=1)
+    fine = flat.copy()
+    fine[:, ::2] = 0
+    assert np.abs(camera.develop(linear(fine), light).astype(int) - fine).max() > 40
 
 
 def moved_on(image, motion):
@@ -279,7 +340,7 @@ def test_a_window_enlarges_a_part_and_stays_in_the_frame():
 
 def test_stills_under_a_virtual_camera(tmp_path, monkeypatch):
     """Green discs on grey, without light and lens: wherever the camera goes, boxes fit the discs."""
-    monkeypatch.setattr(Camera, "develop", lambda _self, image, _light, _motion: image)
+    monkeypatch.setattr(Camera, "develop", lambda _self, image, _light: np.uint8(image**0.5 * 255 + 0.5))
     for k in range(3):
         image = np.full((600, 800, 3), 128, np.uint8)
         cv2.circle(image, (300 + 80 * k, 280), 70, (0, 255, 0), -1)

@@ -14,7 +14,7 @@ import numpy as np
 
 from pvm_perception.errors import PvmError
 from pvm_perception.streams.files import FolderStream
-from pvm_perception.streams.scenes.light import Camera, Light
+from pvm_perception.streams.scenes.light import Camera, Light, linear
 from pvm_perception.streams.simulated import MAX_TARGETS, Clip
 from pvm_perception.types import TARGETS, Box, Frame
 from pvm_perception.vision.motion import unknown_depth, view_motion
@@ -123,7 +123,7 @@ class VirtualCamera:
         warp[:, :2] *= extra
         image = cv2.warpAffine(source, warp, (cols, rows), flags=cv2.INTER_LINEAR,
                                borderMode=cv2.BORDER_REFLECT_101)
-        image = self.camera.develop(image, self.light.at_frame(index), (0.0, 0.0))
+        image = self.camera.develop(linear(image), self.light.at_frame(index))
         boxes = [_moved(b, matrix, self.size) for b in self.boxes]
         return image, tuple(b for b in boxes if b is not None)
 

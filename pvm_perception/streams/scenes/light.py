@@ -1,4 +1,8 @@
-"""Light that changes, and what a camera makes of it."""
+"""Light that changes, and what a camera makes of it.
+
+Scenes are lit and blurred in linear light, as a lens does it: a bright wall eats into the blur of a
+dark ball. The square of a picture's value stands for its linear light.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +11,14 @@ import numpy as np
 
 from pvm_perception.streams.scenes.paint import Rng, blob, hsv, noise
 
-COARSE = 0.3  # share of the cameras that have fewer pixels than the picture
+GREY = 0.45  # mean level that automatic exposure seeks
+EXPOSURES = (0.5, 2.5)  # what it can do
+TIDE = 12.0  # frames in which light that drifts turns back, over pi
 _BANK = np.random.default_rng(7).standard_normal(1 << 20, np.float32)  # sensor noise, drawn once
 
 
 class Light:
-    """Illumination over a clip: a map that multiplies the frame, (rows, cols, 3) float32."""
+    """Illumination over a clip: a map that multiplies linear light, (rows, cols, 3) float32."""
 
     def __init__(self, rng: Rng, rows: int, cols: int, hard: float) -> None:
         self.size = (rows, cols)
@@ -78,12 +84,12 @@ class Light:
                                   flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
                                   borderMode=cv2.BORDER_WRAP)
             light = light * (1 - self.depth * cast)
-        gain = self.gain * (1 + self.drift) ** k
+        gain = self.gain * np.exp(self.drift * TIDE * np.sin(k / TIDE))
         gain *= 1 + self.flicker[0] * np.sin(self.flicker[1] * k)
         if self.step and k >= self.step[0]:
             gain *= self.step[1]
-        light = cv2.resize(light.astype(np.float32), self.size[::-1])
-        return light[..., None] * (self.tint * np.float32(gain))
+        light = cv2.resize(light.astype(np.float32) ** 2, self.size[::-1])
+        return light[..., None] * (self.tint * np.float32(gain)) ** 2
 
 
 class Camera:
@@ -93,7 +99,7 @@ class Camera:
     window enlarged from a frame.
     """
 
-    def __init__(self, rng: Rng, hard: float, coarse: float = COARSE) -> None:
+    def __init__(self, rng: Rng, hard: float, coarse: float = 0.3) -> None:
         self.rng = rng
         self.gamma = rng.uniform(0.7, 1.4)
         self.contrast = rng.uniform(0.75, 1.25)
@@ -105,26 +111,25 @@ class Camera:
         self.sharpen = rng.uniform(0.2, 1.2) if rng.random() < 0.4 else 0.0
         self.quality = int(rng.integers(25, 90)) if rng.random() < 0.3 else 0
         self.enlarge = rng.uniform(1.2, 3.0) if rng.random() < coarse else 1.0
+        self.mosaic = rng.random() < 0.15  # colours interpolated from a Bayer pattern, cheaply
+        self.adapts = rng.uniform(0.05, 0.4) if rng.random() < 0.3 else 0.0  # automatic exposure
+        self.exposure: float | None = None
         table = np.linspace(0, 1.5, 1024, dtype=np.float32) ** np.float32(self.gamma)
         self.table = np.clip((table - 0.5) * self.contrast + 0.5 + self.black, 0, 1)
 
-    def develop(self, frame: np.ndarray, light: np.ndarray, motion: tuple[float, float]
-                ) -> np.ndarray:
-        """Return the camera's picture (H, W, 3) uint8 of a lit scene; `motion` in px smears it."""
+    def develop(self, frame: np.ndarray, light: np.ndarray) -> np.ndarray:
+        """Return the picture (H, W, 3) uint8 of a scene (H, W, 3), linear, 0..1, under a light."""
         size = frame.shape[1::-1]
-        f = frame.astype(np.float32)
-        f *= light
-        f *= np.float32(1 / 255)
+        f = frame * light
+        if self.adapts:
+            f *= self._expose(float(f.mean()))
         if self.enlarge > 1:
             f = cv2.resize(f, None, fx=1 / self.enlarge, fy=1 / self.enlarge,
                            interpolation=cv2.INTER_AREA)
-            motion = (motion[0] / self.enlarge, motion[1] / self.enlarge)
         rows, cols = f.shape[:2]
-        length = float(np.hypot(*motion))
-        if length > 1.0:
-            f = cv2.filter2D(f, -1, line_kernel(*motion), borderType=cv2.BORDER_REPLICATE)
         if self.defocus:
             f = cv2.GaussianBlur(f, (0, 0), self.defocus * rows / 144)
+        np.sqrt(np.maximum(f, 0, out=f), out=f)
         if self.sharpen:
             f = np.maximum(f + self.sharpen * (f - cv2.GaussianBlur(f, (0, 0), 1.0)), 0)
         if abs(self.saturation - 1) > 0.05:
@@ -137,12 +142,37 @@ class Camera:
             grain = np.resize(_BANK[start:start + count], (rows, cols, 3 if self.chroma else 1))
             f = f + np.float32(self.noise) * grain
         picture = (np.clip(f, 0, 1) * 255 + 0.5).astype(np.uint8)
+        if self.mosaic:
+            picture = _mosaic(picture)
         if self.quality:
             _, code = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, self.quality])
             picture = cv2.imdecode(code, cv2.IMREAD_COLOR)
         if self.enlarge > 1:
             picture = cv2.resize(picture, size, interpolation=cv2.INTER_LINEAR)
         return picture
+
+
+    def _expose(self, level: float) -> np.float32:
+        """Return what to multiply this frame's light by, given its mean."""
+        want = float(np.clip(GREY / max(level, 1e-6) ** 0.5, *EXPOSURES))
+        self.exposure = want if self.exposure is None else (
+            self.exposure * (want / self.exposure) ** self.adapts)
+        return np.float32(self.exposure**2)
+
+
+def linear(picture: np.ndarray) -> np.ndarray:
+    """Return the linear light (H, W, 3) float32, 0..1, of a picture (H, W, 3) uint8."""
+    f = picture.astype(np.float32)
+    f *= np.float32(1 / 255)
+    f *= f
+    return f
+
+
+def _mosaic(picture: np.ndarray) -> np.ndarray:
+    """Return what is left of a picture (H, W, 3) uint8 after one colour a pixel was measured."""
+    raw = picture[..., 1].copy()
+    raw[::2, ::2], raw[1::2, 1::2] = picture[::2, ::2, 0], picture[1::2, 1::2, 2]
+    return cv2.cvtColor(raw, cv2.COLOR_BayerBGGR2BGR)
 
 
 def line_kernel(dx: float, dy: float) -> np.ndarray:

@@ -14,19 +14,32 @@ import numpy as np
 
 from pvm_perception.streams.scenes import balls, distractors, signs
 from pvm_perception.streams.scenes.backgrounds import background
-from pvm_perception.streams.scenes.light import COARSE, Camera, Light, line_kernel
+from pvm_perception.streams.scenes.light import Camera, Light, line_kernel, linear
 from pvm_perception.streams.scenes.paint import Rng, any_colour
 from pvm_perception.types import TARGETS
 from pvm_perception.vision.motion import unknown_depth, view_motion
 
 MAX_TARGETS = 4
-SIZES = (0.045, 0.85)  # a target's height as a share of the frame's
-USUAL_SIZES, USUAL = (0.1, 0.6), 0.6  # most are of a size that the fovea brings a target to
-SMALL, SMALL_COARSE = 0.28, 0.55  # small targets are often seen enlarged: it is what the fovea does
+SIZES = (  # a target's height as a share of the frame's, least and largest, and how often
+    ((0.1, 0.6), 0.4),  # as the fovea brings it
+    ((0.047, 0.15), 0.35),  # as the whole frame shows what is far away: the fovea has to hear of it
+    ((0.045, 0.85), 0.25))
+COARSE = ((0.13, 0.1), (0.28, 0.55), (np.inf, 0.3))  # how often seen enlarged, up to which size:
+# a small target that is sharp, and one that a fovea or a cheap camera enlarged, look different
 CAST = ((("green_ball",), 0.4), (("stop_sign",), 0.38), (("green_ball", "stop_sign"), 0.08),
         ((), 0.14))
+SOLID = 0.25  # opacity from which a pixel of a blurred target counts as the target's
+TURNS_BACK = (10.0, 60.0)  # frames in which what moves turns back, over pi
 TURN_SPEED = (0.015, 0.09)  # of a camera on a turning robot, in view heights a frame
 EVERY_CAST = (("green_ball",), ("stop_sign",), ("green_ball", "stop_sign"), ())  # in turn
+
+
+def there_and_back(k: float, span: float) -> float:
+    """Return how far something has gone after `k` frames that turns back again and again.
+
+    About `k` near the middle of a clip; a clip may be long, and what only went on would be gone.
+    """
+    return span * np.sin(k / span)
 
 
 @dataclass
@@ -43,9 +56,11 @@ class Thing:
     roll: float = 0.0
     floor: float | None = None  # where it bounces
     target: int = -1
+    span: float = 30.0  # see `there_and_back`
 
     def pose(self, k: float) -> tuple[np.ndarray, float, float]:
         """Return (place, size, roll) at `k` frames from the middle of the clip."""
+        k = there_and_back(k, self.span)
         size = self.size * np.exp(self.growth * k)
         place = self.place * np.exp(0.6 * self.growth * k) + self.velocity * k
         place = place + np.array([0.0, 0.5 * self.fall * k * k])
@@ -76,6 +91,7 @@ class Scene:
         self.pan = speed * np.array([np.cos(heading), np.sin(heading)])
         own = rng.spawn(1)[0]  # all else in the scene stays as it would be without
         self.depth = unknown_depth(own)
+        self.span = own.uniform(*TURNS_BACK)
         if own.random() < turns:
             self.pan = np.array([own.choice([-1, 1]), own.normal(0, 0.1)]) * own.uniform(*TURN_SPEED)
         self.zoom_rate = rng.normal(0, 0.006) * (rng.random() < 0.5) * calm
@@ -87,8 +103,8 @@ class Scene:
         self.things: list[Thing] = []
         self._populate(cast)
         self.light = Light(rng, *size, self.hard)
-        small = any(t.target >= 0 and t.size < SMALL for t in self.things)
-        self.camera = Camera(rng, self.hard, SMALL_COARSE if small else COARSE)
+        smallest = min((t.size for t in self.things if t.target >= 0), default=1.0)
+        self.camera = Camera(rng, self.hard, next(p for size, p in COARSE if smallest < size))
         self.shutter = rng.choice([0.0, rng.uniform(0.1, 0.9)])
 
     def _populate(self, cast: tuple[str, ...] | None) -> None:
@@ -130,6 +146,9 @@ class Scene:
             shade = np.float32([*[rng.uniform(0.25, 0.8)] * 3, 1])
             for thing in self.things:
                 thing.sprite = thing.sprite * shade
+        for thing in self.things:
+            bgr, alpha = thing.sprite[..., :3], thing.sprite[..., 3:]
+            thing.sprite = np.concatenate([bgr * bgr / np.maximum(alpha, 1e-3), alpha], axis=2)
 
     def _stranger(self, table: tuple, pixels: int) -> np.ndarray:
         """Return the sprite of something that is no target: painted, or of a real picture."""
@@ -146,7 +165,7 @@ class Scene:
         velocity = rng.normal(0, 0.02, 2) if rng.random() < 0.3 else np.zeros(2)
         return Thing(sprite, place, size, velocity * self.calm,
                      growth=float(rng.normal(0, 0.01)) * self.calm,
-                     roll=float(rng.normal(0, 0.1)))
+                     roll=float(rng.normal(0, 0.1)), span=rng.uniform(*TURNS_BACK))
 
     def _decoy(self) -> list[Thing]:
         """Return something that is no target, with what belongs to it, back to front.
@@ -167,7 +186,7 @@ class Scene:
     def _target(self, name: str) -> list[Thing]:
         """Return a target with what belongs to it, back to front."""
         rng = self.rng
-        low, high = self.sizes or (USUAL_SIZES if rng.random() < USUAL else SIZES)
+        low, high = self.sizes or SIZES[int(rng.choice(len(SIZES), p=[p for _, p in SIZES]))][0]
         size = float(np.exp(rng.uniform(np.log(low), np.log(high))))
         texture = 48 if size < 0.12 else 96 if size < 0.35 else 160
         index = TARGETS.index(name)
@@ -194,7 +213,7 @@ class Scene:
         rng = self.rng
         shade = np.zeros((48, 48, 4), np.float32)
         cv2.ellipse(shade, (24, 24), (20, int(rng.uniform(4, 12))), 0, 0, 360,
-                    [0, 0, 0, rng.uniform(0.3, 0.8)], -1, cv2.LINE_AA)
+                    [0, 0, 0, rng.uniform(0.5, 0.95)], -1, cv2.LINE_AA)
         shade = cv2.GaussianBlur(shade, (0, 0), rng.uniform(0.5, 3))
         off = np.array([rng.normal(0, 0.3), rng.uniform(0.35, 0.6)]) * size
         return [dataclasses.replace(thing, sprite=shade, target=-1, roll=0.0,
@@ -232,6 +251,7 @@ class Scene:
     def _view(self, k: float) -> np.ndarray:
         """Return the 2 x 3 matrix from view units to render pixels at `k` from the middle."""
         index = int(np.clip(round(k + self.frames / 2), 0, self.frames))
+        k = there_and_back(k, self.span)
         shift = -(self.pan * k) + self.jitter[index]
         zoom = np.exp(self.zoom_rate * k)
         angle = self.tilt + self.turn * k
@@ -256,7 +276,7 @@ class Scene:
         """Return frame `index`: picture (H, W, 3) uint8 and truth (M, 6)."""
         k = index - self.frames / 2
         view, before = self._view(k), self._view(k - 1)
-        canvas = self._draw_place(view)
+        canvas = self._draw_place(view, (view[:, 2] - before[:, 2]) * self.shutter)
         seen: list[tuple[Thing, np.ndarray, float, float]] = []
         for thing in self.things:
             part = self._draw_thing(canvas, thing, k, view, before, seen)
@@ -264,16 +284,22 @@ class Scene:
                 seen.append(part)
         picture = canvas if self.scale == 1 else cv2.resize(
             canvas, self.size[::-1], interpolation=cv2.INTER_AREA)
-        drift = (view[:, 2] - before[:, 2]) / self.scale * self.shutter
-        picture = self.camera.develop(picture, self.light.at_frame(index), tuple(drift))
-        return picture, self._truth(seen)
+        return self.camera.develop(picture, self.light.at_frame(index)), self._truth(seen)
 
-    def _draw_place(self, view: np.ndarray) -> np.ndarray:
+    def _draw_place(self, view: np.ndarray, smear: np.ndarray) -> np.ndarray:
+        """Return the place in linear light (rows, cols, 3), smeared by (2,) pixels."""
         rows, cols = self.place.shape[:2]
+        scale = self.scale if np.abs(smear).max() > self.scale else 1  # needs no finer drawing
         lift = np.array([[1 / self.rows, 0, -cols / 2 / self.rows],
                          [0, 1 / self.rows, -rows / 2 / self.rows], [0, 0, 1]])
-        return cv2.warpAffine(self.place, (view @ lift).astype(np.float32), (self.cols, self.rows),
-                              flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
+        size = (self.cols // scale, self.rows // scale)
+        picture = linear(cv2.warpAffine(
+            self.place, (view @ lift / scale).astype(np.float32), size,
+            flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101))
+        if np.abs(smear).max() > self.scale:
+            picture = cv2.filter2D(picture, -1, line_kernel(*smear / scale),
+                                   borderType=cv2.BORDER_REPLICATE)
+        return picture if scale == 1 else cv2.resize(picture, (self.cols, self.rows))
 
     def _draw_thing(self, canvas: np.ndarray, thing: Thing, k: float, view: np.ndarray,
                     before: np.ndarray, seen: list) -> tuple | None:
@@ -306,8 +332,8 @@ class Scene:
         roi = canvas[y0:y1, x0:x1]
         alpha = part[..., 3:]
         mixed = roi * (1 - alpha)
-        mixed += part[..., :3] * 255
-        np.minimum(mixed, 255, out=mixed)
+        mixed += part[..., :3]
+        np.minimum(mixed, 1, out=mixed)
         roi[...] = mixed
         for _, mask, left, top, *_ in seen:
             if not mask.size:
@@ -325,7 +351,7 @@ class Scene:
         rows = np.full((MAX_TARGETS, 6), -1, np.float32)
         for n, (thing, mask, left, top, area) in enumerate(seen[:MAX_TARGETS]):
             rows[n] = [thing.target, 0, 0, 0, 0, 0]
-            solid = mask > 0.4
+            solid = mask > SOLID
             if not mask.size or not solid.any():
                 rows[n, 0] = -1
                 continue
