@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 STEPS = np.linspace(0, 1, 101)  # overlap thresholds of the success curve
+FRAME_RATE = 30.0  # frames a second
 
 
 def overlap(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -77,16 +78,20 @@ def long_term(ious: np.ndarray, scores: np.ndarray, present: np.ndarray) -> dict
 
 
 def presence(said: np.ndarray, present: np.ndarray) -> dict[str, float]:
-    """Return F1 of "the target is in view" over frames, and the false-alarm rate.
+    """Return F1 of "the target is in view" over frames, and how often there is a false alarm.
 
-    The rate is the share of frames without the target on which a box was reported; NaN where
-    every frame has one. F1 is NaN where none has.
+    `false_alarms` is the share of frames without the target on which a box was reported,
+    `false_alarms_per_minute` how often one began, in a minute of such frames at `FRAME_RATE`: a
+    flicker and a steady error differ in it. NaN where every frame has the target; F1 is NaN
+    where none has.
     """
     both = float((said & present).sum())
-    absent = int((~present).sum())
+    absent, false = int((~present).sum()), said & ~present
+    began = int(false[:1].sum()) + int((false[1:] & ~false[:-1]).sum())
     return {"presence_f1": 2 * both / max(float(said.sum() + present.sum()), 1.0)
             if present.any() else float("nan"),
-            "false_alarms": float((said & ~present).sum()) / absent if absent else float("nan")}
+            "false_alarms": float(false.sum()) / absent if absent else float("nan"),
+            "false_alarms_per_minute": began * 60 * FRAME_RATE / absent if absent else float("nan")}
 
 
 def reliability(scores: np.ndarray, hits: np.ndarray, bins: int = 10) -> np.ndarray:
