@@ -1,13 +1,14 @@
 """The network: shapes, wiring, state, learning."""
 
 import dataclasses
+import tracemalloc
 
 import numpy as np
 import pytest
 from conftest import noise_images, tiny
 
 from pvm_perception.core import wiring
-from pvm_perception.core.config import MOTION, HierarchyConfig, Layer, Learning, Link, preset
+from pvm_perception.core.config import MOTION, PRESETS, HierarchyConfig, Layer, Learning, Link, preset
 from pvm_perception.core.hierarchy import MOTION_LIMIT, Hierarchy, weight_shapes
 from pvm_perception.errors import PvmError
 
@@ -280,3 +281,27 @@ def test_a_gradient_that_is_not_finite_changes_nothing():
     network.learn()
     for name, value in before.items():
         np.testing.assert_array_equal(network.weights[name], value)
+
+
+@pytest.mark.parametrize("name", sorted(PRESETS))
+def test_a_frame_takes_no_new_memory_that_matters(name):
+    """All large arrays are there from the beginning; what comes anew is answers and masks."""
+    config = preset(name)
+    network = Hierarchy(config, 1)
+    image = np.zeros((1, config.height, config.width, 3), np.uint8)
+    largest = max(max(e.h.nbytes, e.signal.nbytes, e.ears[0].now.nbytes) for e in network.encoders)
+    for _ in range(3):
+        network.step(image)
+    tracemalloc.start()
+    try:
+        network.step(image)
+        tracemalloc.reset_peak()
+        level = tracemalloc.get_traced_memory()[0]
+        for _ in range(3):
+            network.step(image)
+            network.forecast_errors()
+        now, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak - level < 64_000 < largest
+    assert now - level < 16_000

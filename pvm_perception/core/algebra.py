@@ -5,6 +5,7 @@ Shared weights are (D, N); own weights are (U, D, N), one matrix per unit.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import ModuleType
@@ -23,11 +24,27 @@ def product(x: Array, w: Array) -> Array:
     return (x.transpose(1, 0, 2) @ w).transpose(1, 0, 2)  # (U, B, D)(U, D, N) -> (B, U, N)
 
 
-def affine(x: Array, w: Array, b: Array) -> Array:
-    """Return x (B, U, D) times w plus b: (B, U, N)."""
-    z = product(x, w)
-    z += b
-    return z
+def product_into(out: Array, x: Array, w: Array, xp: ModuleType) -> Array:
+    """Write x (B, U, D) times w into `out`, (B, U, N), and return it: without new memory."""
+    if w.ndim == 2:
+        xp.matmul(x.reshape(-1, x.shape[2]), w, out=out.reshape(-1, out.shape[2]))
+    else:
+        xp.matmul(x.transpose(1, 0, 2), w, out=out.transpose(1, 0, 2))
+    return out
+
+
+class Spare:
+    """Memory for what is needed for a moment: the same at every frame, of whatever shape.
+
+    `size` is that of the largest array that is ever asked for, in values.
+    """
+
+    def __init__(self, size: int, xp: ModuleType) -> None:
+        self._memory = xp.empty(size, np.float32)
+
+    def __call__(self, *shape: int) -> Array:
+        """Return an array of this shape; it holds what the last one left, and is its memory."""
+        return self._memory[:math.prod(shape)].reshape(shape)
 
 
 def affine_input_grad(dz: Array, w: Array) -> Array:
@@ -114,12 +131,24 @@ def picked(marked: np.ndarray, xp: ModuleType) -> Array | slice | None:
 def activation(name: str, xp: ModuleType) -> tuple[Callable, Callable]:
     """Return (function, derivative in terms of the function's value).
 
+    The function takes an array, which becomes its value, and memory of the same shape to work in.
     "polynomial" is the paper's sigmoid x / (2 (|x| + 1)) + 1/2 (arXiv 1607.06854, section 3).
     """
-    if name == "tanh":
-        return xp.tanh, lambda y: 1 - y * y
-    if name == "leaky":
-        one = np.float32(1)
-        return (lambda x: xp.maximum(x, LEAK * x)), (lambda y: xp.where(y > 0, one, LEAK))
-    return (lambda x: x / (2 * (xp.abs(x) + 1)) + np.float32(0.5),
-            lambda y: np.float32(0.5) * (1 - xp.abs(2 * y - 1)) ** 2)
+    def tanh(x: Array, _spare: Array) -> None:
+        xp.tanh(x, out=x)
+
+    def leaky(x: Array, spare: Array) -> None:
+        xp.multiply(x, LEAK, out=spare)
+        xp.maximum(x, spare, out=x)
+
+    def polynomial(x: Array, spare: Array) -> None:
+        xp.absolute(x, out=spare)
+        spare += np.float32(1)
+        spare *= np.float32(2)
+        x /= spare
+        x += np.float32(0.5)
+
+    one = np.float32(1)
+    return {"tanh": (tanh, lambda y: 1 - y * y),
+            "leaky": (leaky, lambda y: xp.where(y > 0, one, LEAK)),
+            "polynomial": (polynomial, lambda y: np.float32(0.5) * (1 - xp.abs(2 * y - 1)) ** 2)}[name]

@@ -31,6 +31,7 @@ class Source:
         self.now = xp.zeros(shape, np.float32)
         self.before = xp.zeros(shape, np.float32)
         self.mean = xp.zeros(shape, np.float32)
+        self.spare = algebra.Spare(self.now.size, xp)
 
     def advance(self, codes: Array, fresh: Array | slice | None) -> None:
         """Take this frame's codes (B, U, N); streams in `fresh` (or none) have no frame before."""
@@ -43,7 +44,8 @@ class Source:
     def settle(self) -> None:
         """Let the running mean follow, after the frame's terms were read."""
         self.mean *= self.decay
-        self.mean += (1 - self.decay) * self.now
+        part = self.spare(*self.now.shape)
+        self.mean += self.xp.multiply(self.now, np.float32(1 - self.decay), out=part)
 
     def forget(self, streams: Array | slice) -> None:
         """Zero the state of the streams with these indices."""
@@ -51,10 +53,11 @@ class Source:
             array[streams] = 0
 
     def term(self, name: str) -> Array:
-        """Return one view of the signal, (B, U + 1, N)."""
+        """Return one view of the signal, (B, U + 1, N), in memory that the next call uses again."""
         if name == "signal":
             return self.now
-        return self.now - (self.before if name == "derivative" else self.mean)
+        usual = self.before if name == "derivative" else self.mean
+        return self.xp.subtract(self.now, usual, out=self.spare(*self.now.shape))
 
 
 class Ear:
@@ -99,9 +102,10 @@ class Ear:
         if gain != 1:
             self.now *= np.float32(gain)
 
-    def add_to(self, z: Array, w: Array) -> None:
+    def add_to(self, z: Array, w: Array, spare: algebra.Spare) -> None:
         """Add this part's share, (B, U, N), to the sum before the non-linearity."""
-        y = algebra.product(self.now, w[..., self.rows, :])
+        y = spare(z.shape[0], self.heard_by, z.shape[2])
+        algebra.product_into(y, self.now, w[..., self.rows, :], self.xp)
         if self.spread is None:
             z += y
         else:
@@ -173,6 +177,7 @@ class Encoder:
         self.signal = xp.zeros((*shape, self.signal_size), np.float32)
         self.prediction = xp.zeros_like(self.signal)
         self.error = xp.zeros_like(self.signal)
+        self.spare = algebra.Spare(batch * self.units * max(layer.code, self.signal_size), xp)
         self.w1_grad: Array = None
 
     def parameters(self, rng: np.random.Generator) -> dict[str, np.ndarray]:
@@ -254,22 +259,23 @@ class Encoder:
             next(views).listen(self.error, self.gain)
         for link, ear in self.context:
             ear.listen(codes[link.source], link.gain if step >= link.start else 0.0)
-        z = self.xp.empty_like(self.h)
-        z[...] = p["b1"]
+        h, prediction = self.h, self.prediction  # both become what they are called below
+        h[...] = p["b1"]
         for ear in self.ears:
-            ear.add_to(z, p["w1"])
+            ear.add_to(h, p["w1"], self.spare)
         if self.normalise:
-            square = self.xp.einsum("bun,bun->bu", z, z)[..., None]
-            self.sizes = self.xp.sqrt(square / np.float32(z.shape[2]) + QUIET)
-            z /= self.sizes
-            self.sums[...] = z
-        self.h[...] = self.phi(z)
-        self.prediction = algebra.affine(self.h, p["w2"], p["b2"])
+            square = self.xp.einsum("bun,bun->bu", h, h)[..., None]
+            self.sizes = self.xp.sqrt(square / np.float32(h.shape[2]) + QUIET)
+            h /= self.sizes
+            self.sums[...] = h
+        self.phi(h, self.spare(*h.shape))
+        algebra.product_into(prediction, h, p["w2"], self.xp)
+        prediction += p["b2"]
         if self.squash_output:
-            self.prediction = self.phi(self.prediction)
+            self.phi(prediction, self.spare(*prediction.shape))
         elif self.from_signal:
-            self.prediction += self.signal
-        return self.h
+            prediction += self.signal
+        return h
 
     def before_code(self, d: Array, before: bool = False) -> Array:
         """Return the error of the sums before the non-linearity, from that of the codes.

@@ -38,6 +38,11 @@ class HeatmapReadout:
             self.blocks.append(xp.asarray(index))  # (U, k) map cells
             self.parts.append(xp.asarray(_parts_of(index, cells)))  # (cells, most units at a cell)
             cover += np.bincount(index.ravel(), minlength=cells)
+        # what each unit's hidden layer and its part of the map hold, (B, U, H) and (B, U, k * T)
+        self.inner = [(xp.zeros((batch, len(block), self.hidden), np.float32),
+                       xp.zeros((batch, len(block), block.shape[1] * self.targets), np.float32))
+                      for block in self.blocks]
+        self.spare = algebra.Spare(max(a.size for pair in self.inner for a in pair), xp)
         self.cover = xp.asarray(cover)
 
     def parameters(self, rng: np.random.Generator) -> dict[str, np.ndarray]:
@@ -65,8 +70,11 @@ class HeatmapReadout:
         self.seen = []
         for i, parts in enumerate(self.parts):
             x = codes[i][:, :-1]  # (B, U, N)
-            hidden = self.phi(algebra.affine(x, p[f"w1.{i + 1}"], p[f"b1.{i + 1}"]))
-            part = self.phi(algebra.affine(hidden, p[f"w2.{i + 1}"], p[f"b2.{i + 1}"]))
+            hidden, part = self.inner[i]
+            for j, below, here in ((1, x, hidden), (2, hidden, part)):
+                algebra.product_into(here, below, p[f"w{j}.{i + 1}"], xp)
+                here += p[f"b{j}.{i + 1}"]
+                self.phi(here, self.spare(*here.shape))
             self.seen.append((x, hidden, part))
             laid = xp.zeros((batch, self.blocks[i].size + 1, self.targets), np.float32)
             laid[:, :-1] = part.reshape(batch, -1, self.targets)

@@ -76,6 +76,7 @@ class Hierarchy:
         self.sources = {INPUT: self._source(INPUT, batch)}
         for layer in config.layers:
             self.sources[layer.name] = self._source(layer.name, batch)
+        self.spare = algebra.Spare(self.sources[INPUT].now.size, xp)
         self.motion = xp.zeros((batch, 2, MOTION_VALUES), np.float32)  # one source unit, one outside
         self._integrates = any("integral" in layer.terms for layer in config.layers)
         # both on the host: that a GPU should tell what to do next would stop it at every layer
@@ -104,15 +105,19 @@ class Hierarchy:
         return {key: self.weights[name] for key, name in self._names[part].items()}
 
     def blocks(self, images: np.ndarray) -> Array:
-        """Cut images (B, H, W, 3) uint8 into the input's blocks (B, rows * cols, 3 * block**2)."""
+        """Cut images (B, H, W, 3) uint8 into the input's blocks (B, rows * cols, 3 * block**2).
+
+        The answer's memory is the next call's, too.
+        """
         c = self.config
         rows, cols = c.grid(INPUT)
         check_images(c, self.batch, images)
         x = self.xp.asarray(images).reshape(self.batch, rows, c.block, cols, c.block, 3)
-        x = x.transpose(0, 1, 3, 2, 4, 5).reshape(self.batch, rows * cols, -1).astype(np.float32)
-        x *= np.float32((c.high - c.low) / 255)
-        x += np.float32(c.low)
-        return x
+        blocks = self.spare(self.batch, rows, cols, c.block, c.block, 3)
+        blocks[...] = x.transpose(0, 1, 3, 2, 4, 5)
+        blocks *= np.float32((c.high - c.low) / 255)
+        blocks += np.float32(c.low)
+        return blocks.reshape(self.batch, rows * cols, -1)
 
     def _hear_motion(self, motion: np.ndarray | None) -> None:
         """Take what the robot's motion did to the picture; none for a stream's first frame."""
@@ -244,12 +249,15 @@ class Hierarchy:
 
         Copying means to repeat the frame before; in squared input units.
         """
-        errors = self.xp.stack(((self.encoders[0].error ** 2).mean(), self._copy_error()))
+        error = self.encoders[0].error
+        errors = self.xp.stack((self.xp.vdot(error, error) / np.float32(error.size),
+                                self._copy_error()))
         return tuple(to_numpy(errors).tolist())  # stacked: one wait for a GPU
 
     def _copy_error(self) -> Array:
         source = self.sources[INPUT]
-        return ((source.now - source.before)[:, :-1] ** 2).mean()
+        change = source.term("derivative")  # the last row of zeros adds nothing
+        return self.xp.vdot(change, change) / np.float32(source.now[:, :-1].size)
 
     def surprise(self) -> np.ndarray:
         """Return the root mean square surprise of each layer-1 unit, (B, rows, cols)."""

@@ -66,6 +66,11 @@ class BoxReadout:
         self.said = xp.zeros((batch, self.rows * self.cols + 1, width), np.float32)
         self.recalled = xp.zeros((batch, *self.near.shape[:1], self.near.shape[1] * width),
                                  np.float32)
+        self.shape = (batch, self.rows, self.cols, self.hidden)
+        cells_all = batch * self.rows * self.cols
+        self.active = xp.zeros((cells_all, self.hidden), np.float32)
+        self.mixed = xp.zeros((cells_all, self.mixing), np.float32)
+        self.spare, self.raised = (algebra.Spare(self.active.size, xp) for _ in range(2))
         self.cell = xp.asarray(self.stride[::-1], np.float32)  # a cell's width and height, px
         rows, cols = (np.arange(n, dtype=np.float32) + 0.5 for n in (self.rows, self.cols))
         self.cell_y = rows * self.stride[0]  # (R,) px
@@ -105,22 +110,23 @@ class BoxReadout:
 
     def forward(self, p: dict[str, Array], codes: list[Array]) -> Array:
         """Return the head's raw answers (B, R, C, targets, 5) for codes of (B, U + 1, N) each."""
-        xp, batch = self.xp, codes[0].shape[0]
-        z = xp.empty((batch, self.rows, self.cols, self.hidden), np.float32)
+        xp, z, batch = self.xp, self.active.reshape(self.shape), self.batch
         z[...] = p["b1"]
         for i, x in enumerate(self.seen):
             algebra.gather(codes[i], self.neighbours[i], x)  # (B, U, K*N)
-            y = x.reshape(-1, x.shape[2]) @ p[f"project{i + 1}"]  # (B*U, H)
+            y = self.spare(*x.shape[:2], self.hidden)
+            algebra.product_into(y, x, p[f"project{i + 1}"], xp)
             z += self._raise(y.reshape(batch, *self.grids[i], self.hidden), i)
         if self.config.readout.memory:
             algebra.gather(self.said, self.near, self.recalled)
-            y = self.recalled.reshape(-1, self.recalled.shape[2]) @ p["recall"]
-            z += y.reshape(z.shape)
-        self.active = xp.maximum(z, 0, out=z).reshape(-1, self.hidden)  # (B*R*C, H)
-        last = self.active
+            y = self.spare(batch, self.near.shape[0], self.hidden)
+            z += algebra.product_into(y, self.recalled, p["recall"], xp).reshape(z.shape)
+        xp.maximum(z, 0, out=z)
+        last = self.active  # (B*R*C, H)
         if self.mixing:
-            last = last @ p["mix"] + p["b_mix"]
-            self.mixed = last = xp.maximum(last, 0, out=last)  # (B*R*C, M)
+            last = xp.matmul(last, p["mix"], out=self.mixed)  # (B*R*C, M)
+            last += p["b_mix"]
+            xp.maximum(last, 0, out=last)
         out = last @ p["w2"] + p["b2"]
         out = out.reshape(batch, self.rows, self.cols, self.targets, 5)
         if self.config.readout.memory:
@@ -145,8 +151,10 @@ class BoxReadout:
             return y
         b, r, c, h = y.shape
         down, right = self.rise[i]
-        y = (down @ y.reshape(b, r, c * h)).reshape(b, self.rows, c, h)
-        return right @ y
+        tall = self.raised(b, self.rows, c * h)
+        self.xp.matmul(down, y.reshape(b, r, c * h), out=tall)
+        wide = self.spare(b, self.rows, self.cols, h)  # y is no longer needed
+        return self.xp.matmul(right, tall.reshape(b, self.rows, c, h), out=wide)
 
     def _lower(self, y: Array, i: int, grid: tuple[int, int]) -> Array:
         """Transpose of `_raise`: (B, R, C, H) -> (B, r, c, H)."""
