@@ -165,6 +165,16 @@ def test_automatic_exposure_follows_the_light():
     assert after[-1] == pytest.approx(before, rel=0.05)
 
 
+def test_noise_is_new_at_each_frame_or_stays():
+    scene, light = np.full((48, 64, 3), 0.2, np.float32), np.ones((48, 64, 3), np.float32)
+    for pattern, stays in ((None, False), (0.3, True)):
+        camera = plain_camera()
+        camera.noise, camera.pattern = 0.05, pattern
+        first, second = (camera.develop(scene, light).astype(int) for _ in range(2))
+        assert 5 < first.std() < 20
+        assert (first == second).all() == stays
+
+
 def test_a_colour_mosaic_keeps_flat_colours_and_frays_fine_ones():
     camera, light = plain_camera(), np.ones((48, 64, 3), np.float32)
     camera.mosaic = True

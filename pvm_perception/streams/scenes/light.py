@@ -95,6 +95,9 @@ class Light:
 class Camera:
     """Blur, tone, noise and compression of one clip's camera.
 
+    Noise is new at each frame, or, as of a camera that filters over time and of compressed video, the
+    same at all of them.
+
     `coarse` is the probability that it has fewer pixels than the picture: a cheap camera, or a
     window enlarged from a frame.
     """
@@ -108,6 +111,7 @@ class Camera:
         self.defocus = rng.uniform(0.4, 2.2) if rng.random() < 0.3 * hard else 0.0
         self.noise = rng.exponential(0.015) if rng.random() < 0.75 else rng.uniform(0.03, 0.09) * hard
         self.chroma = rng.random() < 0.5
+        self.pattern = rng.random() if rng.random() < 0.4 else None  # noise that stays where it is
         self.sharpen = rng.uniform(0.2, 1.2) if rng.random() < 0.4 else 0.0
         self.quality = int(rng.integers(25, 90)) if rng.random() < 0.3 else 0
         self.enlarge = rng.uniform(1.2, 3.0) if rng.random() < coarse else 1.0
@@ -138,7 +142,8 @@ class Camera:
         f = self.table[np.minimum(f * np.float32(1023 / 1.5), 1023).astype(np.int16)]
         if self.noise > 0.002:
             count = rows * cols * (3 if self.chroma else 1)
-            start = int(self.rng.integers(len(_BANK) - count)) if count < len(_BANK) else 0
+            share = self.rng.random() if self.pattern is None else self.pattern
+            start = int(share * (len(_BANK) - count)) if count < len(_BANK) else 0
             grain = np.resize(_BANK[start:start + count], (rows, cols, 3 if self.chroma else 1))
             f = f + np.float32(self.noise) * grain
         picture = (np.clip(f, 0, 1) * 255 + 0.5).astype(np.uint8)
