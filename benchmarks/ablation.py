@@ -89,7 +89,9 @@ VARIANTS: dict[str, Callable[[HierarchyConfig], HierarchyConfig]] = {
     "codes half as wide": half,
     "prediction weighs 1, not 20": learning(prediction_weight=1.0),
     "layers a frame apart, as in the paper": lambda c: dataclasses.replace(c, schedule="parallel"),
+    "the hardest clips come again": lambda c: c,
 }
+REPLAY = {"the hardest clips come again": 0.15}  # share of the clips, as `train --replay`
 
 
 class Shuffled:
@@ -104,12 +106,12 @@ class Shuffled:
         return self.clips[self.left.pop()]
 
 
-def trained(config: HierarchyConfig, clips: list[Clip], seed: int, frames: int
-            ) -> dict[str, np.ndarray]:
+def trained(config: HierarchyConfig, clips: list[Clip], seed: int, frames: int,
+            replay: float = 0.0) -> dict[str, np.ndarray]:
     """Return the averaged weights after `frames` frames."""
     rng = np.random.default_rng(seed)
     network = Hierarchy(config, STREAMS, seed=seed)
-    streams, steps = Streams(Shuffled(clips, rng), STREAMS, rng), frames // STREAMS
+    streams, steps = Streams(Shuffled(clips, rng), STREAMS, rng, replay), frames // STREAMS
     for step in range(steps):
         images, boxes, _, new = streams.next()
         if new.any():
@@ -118,6 +120,7 @@ def trained(config: HierarchyConfig, clips: list[Clip], seed: int, frames: int
         rate = config.learning.rate * min(1.0, (step + 1) / WARM_UP)
         network.learn(boxes, max(rate * 0.5 * (1 + math.cos(math.pi * step / steps)),
                                  config.learning.final_rate))
+        streams.learnt(network.readout.trouble)
     return network.optimizer.averaged(network.weights)
 
 
@@ -171,7 +174,7 @@ def main() -> None:
             if any(key.items() <= row.items() for row in rows):
                 continue
             config = change(preset("robot"))
-            weights = trained(config, clips, seed, args.frames)
+            weights = trained(config, clips, seed, args.frames, REPLAY.get(name, 0.0))
             rows.append(key | scored(config, weights, exam))
             write_csv(args.output, rows)
             print(" ".join(f"{k}={v}" for k, v in rows[-1].items()), flush=True)
