@@ -293,31 +293,33 @@ class BoxReadout:
         rows = np.maximum(np.maximum(padded[:, :-2], padded[:, 1:-1]), padded[:, 2:])
         around = np.maximum(np.maximum(rows[:, :, :-2], rows[:, :, 1:-1]), rows[:, :, 2:])
         peaks = (heat >= around) & (heat >= least)
-        result = []
-        for b in range(len(out)):
-            found = []
-            for t in range(self.targets):
-                r, c = np.nonzero(peaks[b, :, :, t])
-                order = np.argsort(-heat[b, r, c, t], kind="stable")[:most]
-                found.append(self._boxes(heat[b, :, :, t], out[b, :, :, t, 1:], r[order], c[order]))
-            result.append(found)
-        return result
+        b, r, c, t = np.nonzero(peaks)
+        groups, strength = b * self.targets + t, heat[peaks]
+        order = np.lexsort((-strength, groups))  # by stream and target, the strongest first
+        groups = groups[order]
+        first = np.searchsorted(groups, np.arange(len(out) * self.targets))
+        kept = np.arange(len(order)) - first[groups] < most
+        rows = self._boxes(heat, out, *(i[order[kept]] for i in (b, r, c, t)))
+        ends = np.cumsum(np.bincount(groups[kept], minlength=len(first)))
+        parts = np.split(rows, ends[:-1])
+        return [parts[k:k + self.targets] for k in range(0, len(parts), self.targets)]
 
-    def _boxes(self, heat: np.ndarray, answers: np.ndarray, row: np.ndarray, col: np.ndarray
-               ) -> np.ndarray:
-        """Return (n, 5) x, y, w, h, score of the peaks at (row, col), each (n,)."""
+    def _boxes(self, heat: np.ndarray, out: np.ndarray, stream: np.ndarray, row: np.ndarray,
+               col: np.ndarray, target: np.ndarray) -> np.ndarray:
+        """Return (n, 5) x, y, w, h, score of peaks, whose indices are (n,) each."""
         near = np.arange(-1, 2)
         r, c = row[:, None, None] + near[:, None], col[:, None, None] + near  # (n, 3, 1), (n, 1, 3)
         inside = (r >= 0) & (r < self.rows) & (c >= 0) & (c < self.cols)  # (n, 3, 3)
         r, c = np.clip(r, 0, self.rows - 1), np.clip(c, 0, self.cols - 1)
-        a, sy, sx = answers[r, c], *self.stride  # (n, 3, 3, 4)
-        x = self.cell_x[c] + a[..., 0] * sx
-        y = self.cell_y[r] + a[..., 1] * sy
-        size = np.clip(a[..., 2:], -3, 3)
+        around = stream[:, None, None], r, c, target[:, None, None]
+        a, sy, sx = out[around], *self.stride  # (n, 3, 3, 5)
+        x = self.cell_x[c] + a[..., 1] * sx
+        y = self.cell_y[r] + a[..., 2] * sy
+        size = np.clip(a[..., 3:], -3, 3)
         side = UNIT_BOX * np.exp(size)  # (n, 3, 3, 2)
         x0, y0, side0 = x[:, 1:2, 1:2], y[:, 1:2, 1:2], side[:, 1:2, 1:2]
         agree = ((np.abs(x - x0) < side0[..., 0] / 4) & (np.abs(y - y0) < side0[..., 1] / 4) & inside)
-        k = heat[r, c] ** 2 * agree
+        k = heat[around] ** 2 * agree
         k /= np.maximum(k.sum(axis=(1, 2), keepdims=True), 1e-12)
         w, h = (UNIT_BOX * np.exp((k[..., None] * size).sum(axis=(1, 2)))).T
         cx, cy = (k * x).sum(axis=(1, 2)), (k * y).sum(axis=(1, 2))
@@ -325,7 +327,7 @@ class BoxReadout:
         # without the peak itself, whose overlap is 1 but for rounding
         agreement = np.maximum(overlap.sum(axis=(1, 2)) - 1, 0) / np.maximum(
             inside.sum(axis=(1, 2)) - 1, 1)
-        score = heat[row, col] * agreement**0.5
+        score = heat[stream, row, col, target] * agreement**0.5
         return np.stack([cx - w / 2, cy - h / 2, w, h, score], 1).astype(np.float32)
 
     @staticmethod
