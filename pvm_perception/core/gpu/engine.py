@@ -87,6 +87,7 @@ class Engine:
         self._add_input()
         for i, encoder in enumerate(network.encoders):
             self._add_layer(network, encoder, i)
+        self._answers = network.readout.answers
         self._add_readout(network)
 
     def step(self, images: np.ndarray, motion: np.ndarray | None = None) -> np.ndarray:
@@ -102,7 +103,8 @@ class Engine:
         self.runner.run(self._calls)
         frame["fresh"] = 0
         cells = self.config.cells
-        return self.runner.read(self._out).reshape(self.batch, cells.rows, cells.cols, -1, 5)
+        return self.runner.read(self._out).reshape(self.batch, cells.rows, cells.cols, -1,
+                                                   self._answers)
 
     def reset(self, streams: np.ndarray | None = None) -> None:
         """Forget the past of the streams marked in `streams` (B,) bool, or of all, at the next step."""
@@ -206,7 +208,7 @@ class Engine:
 
     def _add_readout(self, network: hierarchy.Hierarchy) -> None:
         readout, layers = network.readout, self.config.layers
-        h, m, a, cells = (readout.hidden, readout.mixing, 5 * readout.targets,
+        h, m, a, cells = (readout.hidden, readout.mixing, readout.answers * readout.targets,
                           readout.rows * readout.cols)
         weights = {k.split(".", 1)[1]: to_numpy(w) for k, w in network.weights.items()
                    if k.startswith("readout.")}
@@ -239,7 +241,7 @@ class Engine:
             row[key] = self._address(weights[key])
         row["said"], row["out"] = self.runner.address(said), self.runner.address(self._out)
         row["heard"], row["hidden"], row["mixing"] = len(products), h, m
-        row["answers"], row["cells"] = a, cells
+        row["answers"], row["cells"], row["each"] = a, cells, readout.answers
         heard = sum(layer.rows * layer.cols * layer.code for layer in layers) + cells * a
         self._add(kernel, table, blocks, threads, shared, most * (h + tile),
                   sum(w.size for _, _, w, _ in products) + self.batch * heard, sum(units) * h,

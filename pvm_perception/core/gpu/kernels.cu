@@ -73,6 +73,7 @@ struct Readout {
     const float *b1, *mix, *b_mix, *w2, *b2;
     float *said, *out;  // (B, cells + 1, answers), (B, cells, answers)
     int heard, hidden, mixing, answers, cells;
+    int each;  // answers about one target, presence first
 };
 
 struct Block { int x, y, threads; };  // its place (y: the stream) and its size
@@ -293,7 +294,7 @@ FUNCTION void answer_body(Block block, const Frame &, const Readout &readout, fl
     }
     EACH_THREAD(t) {
         for (int i = t; i < A * TU; i += block.threads) {
-            const int j = i / A, n = i - j * A, target = n / 5 * 5;
+            const int j = i / A, n = i - j * A, target = n / readout.each * readout.each;
             const float logit = fmaxf(-20.0f, fminf(answer[target].of[j], 20.0f));
             const float presence = 1.0f / (1.0f + expf(-logit));
             const float box = fmaxf(-3.0f, fminf(answer[n].of[j], 3.0f)) * presence;

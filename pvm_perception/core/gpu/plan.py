@@ -39,7 +39,7 @@ PART = _struct(ear=EAR, w=_POINTER, out=_POINTER, corner=_POINTER, share=_POINTE
                inputs=np.int32, corners=np.int32, first_block=np.int32)
 READOUT = _struct(parts=(PART, EARS), b1=_POINTER, mix=_POINTER, b_mix=_POINTER, w2=_POINTER,
                   b2=_POINTER, said=_POINTER, out=_POINTER, heard=np.int32, hidden=np.int32,
-                  mixing=np.int32, answers=np.int32, cells=np.int32)
+                  mixing=np.int32, answers=np.int32, cells=np.int32, each=np.int32)
 
 
 def check_supported(config: HierarchyConfig, batch: int) -> None:
