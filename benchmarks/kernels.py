@@ -76,14 +76,22 @@ def usage(architecture: int) -> list[dict]:
 class Counting:
     """A device that holds tables and runs nothing."""
 
+    xp = np
+
     def __init__(self, multiprocessors: int) -> None:
         self.multiprocessors = multiprocessors
+
+    def host(self, size: int) -> np.ndarray:
+        return np.zeros(size, np.uint8)
 
     def put(self, array: np.ndarray) -> np.ndarray:
         return array
 
     def address(self, array: np.ndarray) -> int:
         return array.ctypes.data
+
+    def load(self, launches: list) -> None:
+        pass
 
 
 def print_predictions(network: Hierarchy) -> None:

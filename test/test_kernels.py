@@ -107,14 +107,22 @@ def test_sanitizers_find_nothing(tmp_path):
 class Unmoved:
     """A device that holds tables and runs nothing."""
 
+    xp = np
+
     def __init__(self, multiprocessors):
         self.multiprocessors = multiprocessors
+
+    def host(self, size):
+        return np.zeros(size, np.uint8)
 
     def put(self, array):
         return array
 
     def address(self, array):
         return array.ctypes.data
+
+    def load(self, launches):
+        return lambda: None
 
 
 @pytest.mark.parametrize("batch", [1, 2])
