@@ -62,9 +62,8 @@ def assert_same_tracks(host, device):
                                    rtol=1e-2, atol=0.1)
 
 
-@pytest.mark.parametrize("fovea", [True, False])
-def test_the_tracker_answers_as_on_the_cpu(gpu, images, fovea):
-    """Through motion, a missing frame, a gap, time that jumps back, another size, and resets."""
+def track_beside(images, fovea):
+    """Run both through motion, a missing frame, a gap, time that jumps back, another size, resets."""
     host, device = (Tracker(device=d, fovea=fovea) for d in ("cpu", "cuda"))
     assert (device.device, device.runs_on, device.notice) == ("cuda", "cuda kernels", "")
     assert host.runs_on == "cpu (NumPy)"
@@ -83,6 +82,11 @@ def test_the_tracker_answers_as_on_the_cpu(gpu, images, fovea):
     assert found > 20
     assert_same_tracks(host.look(images[0]), device.look(images[0]))
     assert json.dumps(device.info())
+
+
+@pytest.mark.parametrize("fovea", [True, False])
+def test_the_tracker_answers_as_on_the_cpu(gpu, images, fovea):
+    track_beside(images, fovea)
 
 
 def test_before_the_first_frame_there_is_nothing(gpu):

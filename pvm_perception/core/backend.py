@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import platform
 from types import ModuleType
 from typing import Any
 
@@ -43,6 +44,14 @@ def find_gpu() -> tuple[ModuleType | None, str]:
     except Exception as error:  # the CUDA runtime raises types of its own
         return None, f"cupy found no usable GPU ({str(error).splitlines()[0]})"
     return cupy, ""
+
+
+def device_name(xp: ModuleType) -> str:
+    """Return the name of the GPU behind cupy, or the kind of processor behind numpy."""
+    if xp is np:
+        return platform.processor() or platform.machine()
+    runtime = xp.cuda.runtime
+    return runtime.getDeviceProperties(runtime.getDevice())["name"].decode()
 
 
 def to_numpy(array: Any) -> np.ndarray:

@@ -71,6 +71,7 @@ class Engine:
 
     Attributes
     ----------
+    calls : a frame's launches in order, each with the addresses of the frame and of its table
     known : streams whose last frame had one before, (B,) bool
     readout : as `Hierarchy.readout`, on the host
 
@@ -86,8 +87,7 @@ class Engine:
         plan.check_supported(network.config, network.batch)
         self.config, self.batch, self.runner = network.config, network.batch, runner
         self.readout, self.xp, self._network = network.readout, runner.xp, network
-        self.launches: list[Launch] = []
-        self._calls: list[tuple[Launch, tuple[int, int]]] = []
+        self.calls: list[tuple[Launch, tuple[int, int]]] = []
         self._kept: list[Array] = []  # the tables hold addresses alone
         self._shared: dict[Any, Array] = {} if of is None else of._shared
         c, batch = network.config, network.batch
@@ -113,7 +113,7 @@ class Engine:
         for i, encoder in enumerate(network.encoders):
             self._add_layer(network, encoder, i)
         self._add_readout(network)
-        self._launch = runner.load(self._calls)
+        self._launch = runner.load(self.calls)
 
     @property
     def weights(self) -> dict[str, np.ndarray]:
@@ -236,9 +236,8 @@ class Engine:
         """Append a launch; counts of one stream, in values of 4 bytes but for `shared`, bytes."""
         launch = Launch(kernel, (blocks, self.batch), threads, shared, 4 * block_reads, 4 * reads,
                         4 * writes * self.batch, 2 * multiply_adds * self.batch)
-        self.launches.append(launch)
         # every table lies at its own place, so an address is all that a launch needs
-        self._calls.append((launch, (self.runner.address(self._received),
+        self.calls.append((launch, (self.runner.address(self._received),
                                      self.runner.address(self._put(table.view(np.uint8))))))
 
     def _add_input(self) -> None:
