@@ -69,6 +69,7 @@ def test_order_of_blocks_and_threads_does_not_matter(libraries):
     for (_, a), image in zip(run_beside(network, forwards), run_beside(network, backwards),
                              strict=True):
         np.testing.assert_array_equal(a, image[1])
+        np.testing.assert_array_equal(forwards.surprise(), backwards.surprise())
 
 
 @needs_host_compiler
