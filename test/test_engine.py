@@ -16,6 +16,7 @@ from pvm_perception.core.config import preset
 from pvm_perception.core.gpu import cuda
 from pvm_perception.core.hierarchy import Hierarchy
 from pvm_perception.core.place import place
+from pvm_perception.learning.bench import Bench, BenchOptions
 from pvm_perception.streams.simulated import SimulatedStream
 
 pytestmark = pytest.mark.skipif(shutil.which("g++") is None,
@@ -181,6 +182,12 @@ def test_what_the_kernels_do_not_run_runs_as_arrays(gpu, monkeypatch):
     assert (tracker.device, tracker.runs_on) == ("cuda", "cuda arrays")
     assert "RuntimeError: no compiler for this card" in tracker.notice
     tracker.update(np.zeros((120, 160, 3), np.uint8))
+
+
+def test_the_benchmark_runs_the_kernels(gpu, tmp_path):
+    bench = Bench(BenchOptions(presets=("robot",), devices=("cuda",), frames=4), tmp_path)
+    row = bench.ours("cuda")
+    assert (row["device"], row["machine"], row["runs_on"]) == ("cuda", "stand-in", "cuda kernels")
 
 
 def test_auto_without_a_gpu_takes_the_cpu_and_says_why(monkeypatch):

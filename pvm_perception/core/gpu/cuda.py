@@ -56,17 +56,18 @@ class CudaRunner:
 
     def load(self, launches: list[tuple[Launch, tuple[int, int]]]) -> Callable[[], None]:
         """Compile and load the kernels, run each twice, and return what runs them all as one graph."""
+        ready = [(self._module.get_function(launch.kernel), launch, tuple(map(np.uint64, addresses)))
+                 for launch, addresses in launches]
+
+        def run() -> None:
+            for kernel, launch, addresses in ready:
+                kernel(launch.grid, (launch.threads,), addresses, shared_mem=launch.shared)
+
         with self._stream:
-            self._run(launches)  # loads them: nothing may be loaded while a graph is captured
+            run()  # loads them: nothing may be loaded while a graph is captured
             self._stream.begin_capture()
-            self._run(launches)
+            run()
             graph = self._stream.end_capture()
             graph.launch(self._stream)
         self._stream.synchronize()  # what does not run shows here, not at the first frame
         return lambda: graph.launch(self._stream)
-
-    def _run(self, launches: list[tuple[Launch, tuple[int, int]]]) -> None:
-        for launch, addresses in launches:
-            kernel = self._module.get_function(launch.kernel)
-            kernel(launch.grid, (launch.threads,), tuple(map(np.uint64, addresses)),
-                   shared_mem=launch.shared)

@@ -97,6 +97,7 @@ class Engine:
         # two, so that the frame before's pixels are still there
         self._sent = [runner.host(plan.FRAME.itemsize + pixels) for _ in range(2)]
         self._half = 0  # which of the two, and which half of the codes, is the last frame's
+        self._copied = np.zeros(batch)  # mean squared change of the pixels from the frame before
         self._received = runner.put(self._sent[0])
         self._blocks = self._zeros(batch, _count(c.grid(INPUT)) + 1, c.code_width(INPUT))
         self._motion = self._zeros(batch, 2, MOTION_VALUES)
@@ -147,6 +148,7 @@ class Engine:
         sent[plan.FRAME.itemsize:] = images.reshape(-1)
         self.runner.write(self._received, sent)
         self._launch()
+        self._copied = self._change() * self.known  # while the device works
         self.runner.read(self._results, self._told)
         self.fresh = np.zeros(self.batch, bool)
         cells = self.config.cells
@@ -171,12 +173,15 @@ class Engine:
 
     def forecast_errors(self) -> tuple[float, float]:
         """Return the mean squared errors at the last frame, as `Hierarchy.forecast_errors`."""
+        return float(self._square_errors().mean()), float(self._of_past(self._copied.copy()).mean())
+
+    def _change(self) -> np.ndarray:
+        """Return the mean squared difference of the last two frames, (B,), in squared input units."""
         c = self.config
         now, before = (self._sent[k][plan.FRAME.itemsize:].reshape(self.batch, -1)
                        for k in (self._half, self._half ^ 1))
-        change = np.subtract(now, before, dtype=np.float32) * np.float32((c.high - c.low) / 255)
-        copied = (change**2).mean(axis=1) * (self.known & ~self.fresh)
-        return float(self._square_errors().mean()), float(copied.mean())
+        change = np.subtract(now, before, dtype=np.float32)
+        return np.einsum("bi,bi->b", change, change) * (((c.high - c.low) / 255)**2 / change.shape[1])
 
     def surprise(self) -> np.ndarray:
         """Return the root mean square surprise of each layer-1 unit, (B, rows, cols)."""
