@@ -142,11 +142,11 @@ class Tracker:
 
     @learning.setter
     def learning(self, value: bool) -> None:
-        self._learning = value
         network = self._network.learner() if value else self._network
         if network is not self._network:
             self._network, self._near = network, network.twin() if self._fovea else None
             self._forget()
+        self._learning = value
 
     def warm_up(self) -> None:
         """Let the device compile, load and allocate now what else the first frame would wait for."""
