@@ -1,9 +1,12 @@
-.PHONY: setup demo watch sim test evaluate peers train train-data bench latency lint clean
+.PHONY: setup demo watch sim test test-gpu evaluate peers train train-data bench bench-gpu latency lint clean
 PYTHON ?= python3
 RUN = .venv/bin/python -m pvm_perception
 DATA ?= data
 INPUT ?= simulator
 export OPENBLAS_NUM_THREADS ?= 1
+# any CuPy that is there already, for whichever CUDA, stays
+CUPY = .venv/bin/python -c "import cupy" 2>/dev/null || .venv/bin/python -m pip install -q \
+	--disable-pip-version-check -r requirements/gpu.txt
 
 setup: .venv/.ready
 
@@ -27,6 +30,10 @@ sim: setup  ## close the loop with a simulated robot: follow a rolling ball, sto
 test: setup
 	.venv/bin/python -m pytest
 
+test-gpu: setup  ## on an NVIDIA GPU: the kernels, the tracker and learning there, against NumPy
+	$(CUPY)
+	.venv/bin/python -m pytest -m gpu -rs
+
 evaluate: setup  ## score the shipped model on labelled sequences (DATA=folder)
 	$(RUN) evaluate --data "$(DATA)" --output build/evaluate
 
@@ -43,6 +50,11 @@ bench: setup  ## time, work, traffic and memory, beside this machine's peaks and
 	$(RUN) bench --output build/bench
 	.venv/bin/python benchmarks/transport.py
 	.venv/bin/python benchmarks/kernels.py --output build/bench/kernels.csv
+
+bench-gpu: setup  ## on an NVIDIA GPU: a frame, each kernel, the tracker; build/bench-gpu/*.csv name the card
+	$(CUPY)
+	.venv/bin/python benchmarks/kernels.py --measure build/bench-gpu/kernels.csv
+	$(RUN) bench --device cuda --output build/bench-gpu
 
 latency: setup  ## from the camera's stamp to detections received, stage by stage, for 10 minutes
 	.venv/bin/python benchmarks/latency.py --seconds 600

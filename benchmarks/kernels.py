@@ -1,15 +1,16 @@
-"""The CUDA kernels as compilers and arithmetic see them, and, where there is a GPU, as it runs them.
+"""The CUDA kernels as compilers and arithmetic see them, or as a GPU runs them.
 
 Registers, spills and static shared memory of each kernel for each architecture that nvcc, or else the
 NVRTC beside CuPy, compiles for; the launches of one frame of the shipped model with what they move
-and compute, and the time that they should take on three cards. With a GPU also: the largest
-difference from NumPy, and the time of a frame.
-Usage: .venv/bin/python benchmarks/kernels.py [--batch N] [--output FILE]
+and compute, and the time that they should take on three cards. With --measure, which needs a GPU:
+the times of a frame and of each kernel there, and the largest difference from NumPy.
+Usage: .venv/bin/python benchmarks/kernels.py [--batch N] [--output FILE | --measure FILE]
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import re
 import shutil
@@ -17,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 os.environ["OPENBLAS_NUM_THREADS"] = "1"
@@ -24,12 +26,14 @@ import numpy as np
 
 from pvm_perception.api import default_model
 from pvm_perception.commands.evaluate import write_csv
+from pvm_perception.core.backend import device_name
 from pvm_perception.core.gpu import engine, plan
 from pvm_perception.core.hierarchy import Hierarchy
 from pvm_perception.core.model_file import load_model
 from pvm_perception.errors import PvmError
 
 ARCHITECTURES = (72, 75, 80, 86, 87, 89, 90)  # Xavier, Turing, A100, RTX 30, Orin, RTX 40, Hopper
+QUEUED = 100  # launches of one kernel in the graph that times it
 ENTRY = re.compile(r"Compiling entry function '(\w+)'(.*?)Used (\d+) registers([^\n]*)", re.DOTALL)
 
 
@@ -76,8 +80,13 @@ def usage(architecture: int) -> list[dict]:
 class Counting:
     """A device that holds tables and runs nothing."""
 
+    xp = np
+
     def __init__(self, multiprocessors: int) -> None:
         self.multiprocessors = multiprocessors
+
+    def host(self, size: int) -> np.ndarray:
+        return np.zeros(size, np.uint8)
 
     def put(self, array: np.ndarray) -> np.ndarray:
         return array
@@ -85,11 +94,14 @@ class Counting:
     def address(self, array: np.ndarray) -> int:
         return array.ctypes.data
 
+    def load(self, launches: list) -> None:
+        pass
+
 
 def print_predictions(network: Hierarchy) -> None:
     """Print each card's launches, and the time of a frame launched one by one and as a graph."""
     for card in plan.CARDS:
-        launches = engine.Engine(network, Counting(card.multiprocessors)).launches
+        launches = [k for k, _ in engine.Engine(network, Counting(card.multiprocessors)).calls]
         print(f"\n{card.name}\n| kernel | grid | threads | shared, B | read, kB | written, kB | MFLOP "
               "| us |\n|---|---|---|---|---|---|---|---|")
         for k in launches:
@@ -101,43 +113,84 @@ def print_predictions(network: Hierarchy) -> None:
         print(f"{len(launches)} launches, {single:.0f} us one by one, {graph:.0f} us as a graph")
 
 
-def measure(network: Hierarchy, frames: int = 300) -> None:
-    """Run the kernels on the GPU beside NumPy; print the difference and the time of a frame."""
-    from pvm_perception.core.gpu.cuda import CudaRunner
+def times_us(action: Callable[[], object], rounds: int) -> np.ndarray:
+    """Return what each round of an action took, microseconds."""
+    times = []
+    for _ in range(rounds):
+        start = time.perf_counter()
+        action()
+        times.append(1e6 * (time.perf_counter() - start))
+    return np.array(times)
 
+
+def measure(network: Hierarchy, runner: engine.Runner, gpu: str, rounds: int = 300) -> list[dict]:
+    """Return the times of a frame and of each of its kernels, beside NumPy's answers.
+
+    A frame: image on the host to answers on the host, as a step of the tracker. A kernel: its share
+    of a graph of many of its launches, so what lies between two kernels is in it.
+    """
     c = network.config
-    fast = engine.Engine(network, CudaRunner())
+    fast = engine.Engine(network, runner)
     images = np.random.default_rng(0).integers(0, 256, (8, network.batch, c.height, c.width, 3), np.uint8)
     apart = max(float(np.abs(network.step(image) - fast.step(image)).max()) for image in images)
-    times = []
-    for k in range(frames):
-        start = time.perf_counter()
-        fast.step(images[k % len(images)])
-        times.append(1e6 * (time.perf_counter() - start))
-    print(f"\nlargest difference from NumPy {apart:.2g}; upload, frame and download "
-          f"{np.median(times):.0f} us (median), {np.percentile(times, 99):.0f} us (p99)")
+    turns = itertools.cycle(images)
+    frame = {"gpu": gpu, "what": "frame", "batch": network.batch, "grid": "", "threads": "",
+             "largest_difference": apart}
+    timed = [(frame, times_us(lambda: fast.step(next(turns)), rounds))]
+    small = runner.put(np.zeros(1, np.float32))
+    for launch, addresses in fast.calls:
+        run = runner.load([(launch, addresses)] * QUEUED)
+
+        def many(run: Callable[[], None] = run) -> None:
+            run()
+            runner.read(small)  # waits
+
+        row = {"gpu": gpu, "what": launch.kernel, "batch": network.batch,
+               "grid": f"{launch.grid[0]}x{launch.grid[1]}", "threads": launch.threads,
+               "largest_difference": ""}
+        timed.append((row, times_us(many, max(rounds // 10, 1)) / QUEUED))
+    return [row | {"us_median": float(np.median(times)), "us_p99": float(np.percentile(times, 99))}
+            for row, times in timed]
 
 
-def main() -> None:
-    """Write the compilers' table; print predictions; measure where there is a GPU."""
+def measured(network: Hierarchy) -> list[dict]:
+    """Return `measure`'s rows for the GPU here; PvmError where there is none."""
+    from pvm_perception.core.gpu.cuda import CudaRunner
+
+    runner = CudaRunner()
+    return measure(network, runner, device_name(runner.xp))
+
+
+def main() -> int:
+    """Write the compilers' table and print predictions, or measure; return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--batch", type=int, default=1)
-    parser.add_argument("--output", type=Path, default=Path("build/kernels.csv"))
+    parser.add_argument("--output", type=Path, default=Path("build/kernels.csv"),
+                        help="table of what compilers say")
+    parser.add_argument("--measure", type=Path, metavar="FILE", help="measure on the GPU, into this table")
     args = parser.parse_args()
-    rows = [row for architecture in ARCHITECTURES for row in usage(architecture)]
-    if rows:
-        args.output.parent.mkdir(parents=True, exist_ok=True)
-        write_csv(args.output, rows)
-    else:
-        print("no nvcc and no CuPy: nothing was compiled", file=sys.stderr)
     config, weights, _ = load_model(default_model())
     network = Hierarchy(config, args.batch, weights=weights)
-    print_predictions(network)
-    try:
-        measure(network)
-    except PvmError as error:
-        print(f"\nnot measured: {error}")
+    if args.measure:
+        try:
+            rows = measured(network)
+        except PvmError as error:
+            print(f"kernels: error: {error}", file=sys.stderr)
+            return 2
+        for row in rows:
+            print(f"{row['gpu']}: {row['what']:14}{row['us_median']:9.1f} us, p99 {row['us_p99']:.1f}")
+        print(f"largest difference from NumPy {rows[0]['largest_difference']:.2g}")
+        output = args.measure
+    else:
+        rows, output = [row for architecture in ARCHITECTURES for row in usage(architecture)], args.output
+        if not rows:
+            print("no nvcc and no CuPy: nothing was compiled", file=sys.stderr)
+        print_predictions(network)
+    if rows:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        write_csv(output, rows)
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

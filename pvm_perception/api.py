@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from pvm_perception.core.backend import OneThread, array_module, to_numpy
+from pvm_perception.core.backend import OneThread, to_numpy
 from pvm_perception.core.config import MOTION_VALUES
-from pvm_perception.core.hierarchy import Hierarchy
 from pvm_perception.core.model_file import load_model, save_model
+from pvm_perception.core.place import Network, place
 from pvm_perception.errors import PvmError
 from pvm_perception.shipped import shipped
 from pvm_perception.types import TARGETS, Detection, Track
@@ -55,6 +55,10 @@ class Tracker:
     calibration
         From readout scores to probabilities; None takes the model's own.
 
+    Attributes
+    ----------
+    notice : why the network runs slower than it might, in one line; empty where it does not
+
     Raises
     ------
     PvmError
@@ -80,11 +84,9 @@ class Tracker:
             what = f"unknown target {unknown[0]!r}" if unknown else "no target was named"
             raise PvmError(f"{what}; this model knows {', '.join(config.targets)}")
         self.targets = tuple(targets)
-        xp = array_module(device)
         self._one_thread = OneThread()
-        self.device = "cpu" if xp is np else "cuda"
         self.config = config
-        self._network = Hierarchy(config, 1, xp, weights, step=self._history.get("steps", 0))
+        self._network, self.notice = place(config, weights, device, learn, self._history.get("steps", 0))
         # the paper's readout draws one contour a frame: a second look has nothing to add to it
         self._fovea = Fovea() if fovea and config.readout.kind == "box" else None
         self._near = self._network.twin() if self._fovea else None
@@ -95,7 +97,7 @@ class Tracker:
         self.times_lost = 0
         self._calibration = calibration or Calibration.of(self._history)
         self._tracks = TrackManager(settings or TrackerSettings())
-        self.learning = learn
+        self._learning = learn
         self.model_version = 0
         self.detections: list[Detection] = []
         self.reset()
@@ -118,6 +120,43 @@ class Tracker:
         if self._fovea:
             self._reset_state(self._near)
             self._fovea.reset()
+
+    @property
+    def device(self) -> str:
+        """The device that the network runs on: "cpu" or "cuda"."""
+        return "cpu" if self._network.xp is np else "cuda"
+
+    @property
+    def runs_on(self) -> str:
+        """What computes the network: "cpu (NumPy)", "cuda kernels" or "cuda arrays"."""
+        return self._network.runs_on
+
+    @property
+    def learning(self) -> bool:
+        """Whether the hierarchy goes on learning; may be changed between frames.
+
+        The CUDA kernels do not learn: where they ran, arrays take over for good, with the weights and
+        the tracks but without the recurrent state.
+        """
+        return self._learning
+
+    @learning.setter
+    def learning(self, value: bool) -> None:
+        network = self._network.learner() if value else self._network
+        if network is not self._network:
+            self._network, self._near = network, network.twin() if self._fovea else None
+            self._forget()
+        self._learning = value
+
+    def warm_up(self) -> None:
+        """Let the device compile, load and allocate now what else the first frame would wait for."""
+        nothing = np.zeros((1, self.config.height, self.config.width, 3), np.uint8)
+        with self._one_thread:
+            for network in (self._network, self._near) if self._fovea else (self._network,):
+                for _ in range(2):  # a stream's first frame, and one that has a past
+                    network.readout.decode(network.step(nothing), LEAST_SCORE)
+                network.forecast_errors()
+        self._forget()
 
     @property
     def period(self) -> float:
@@ -192,7 +231,7 @@ class Tracker:
             self._network.learn()
             self.model_version += 1
 
-    def _step(self, network: Hierarchy, image: np.ndarray, view: View,
+    def _step(self, network: Network, image: np.ndarray, view: View,
               motion: np.ndarray | None) -> np.ndarray:
         """Show one look's part of a frame to its network; return the readout's raw answers.
 
@@ -208,10 +247,10 @@ class Tracker:
             out = network.step(picture)
         return to_numpy(out)
 
-    def _composure(self, network: Hierarchy) -> Composure:
+    def _composure(self, network: Network) -> Composure:
         return self._composures[network is self._near]
 
-    def _reset_state(self, network: Hierarchy) -> None:
+    def _reset_state(self, network: Network) -> None:
         network.reset()
         self._composure(network).reset()
 
@@ -268,7 +307,7 @@ class Tracker:
             self._period += 0.1 * (gap - self._period)
         return dt
 
-    def _decode(self, network: Hierarchy, out: np.ndarray, view: View) -> list[Detection]:
+    def _decode(self, network: Network, out: np.ndarray, view: View) -> list[Detection]:
         """Return what one look saw, best first, cut at the frame's border; source px."""
         found = network.readout.decode(out, LEAST_SCORE)[0]
         detections = []
@@ -320,11 +359,8 @@ class Tracker:
 
         Of the first look, which sees the whole frame; zeros before there was one.
         """
-        codes = {}
-        for layer in self.config.layers:
-            now = to_numpy(self._network.sources[layer.name].now)[0, :-1]
-            codes[layer.name] = now.reshape(layer.rows, layer.cols, -1).copy()
-        return codes
+        return {layer.name: self._network.codes(layer.name)[0].reshape(layer.rows, layer.cols, -1)
+                for layer in self.config.layers}
 
     def prediction_error(self) -> tuple[float, float]:
         """Return (forecast's, copying's) mean squared error at the last frame.
@@ -336,7 +372,7 @@ class Tracker:
             return math.nan, math.nan
         return self._forecast_errors(self._network)
 
-    def _forecast_errors(self, network: Hierarchy) -> tuple[float, float]:
+    def _forecast_errors(self, network: Network) -> tuple[float, float]:
         """Return a network's (forecast's, copying's) errors in the units of `prediction_error`."""
         forecast, copied = network.forecast_errors()
         return forecast / self._span**2, copied / self._span**2
@@ -354,7 +390,7 @@ class Tracker:
 
     def info(self) -> dict[str, Any]:
         """Return what this tracker runs: model, size, device, training history."""
-        return {"model": str(self.model), "network": self.config.name, "device": self.device,
+        return {"model": str(self.model), "network": self.config.name, "device": self.runs_on,
                 "targets": list(self.targets), "weights": sum(
                     int(w.size) for w in self._network.weights.values()),
                 "input": [self.config.width, self.config.height], "history": self._history,

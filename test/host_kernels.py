@@ -27,9 +27,11 @@ def build(folder, *options):
 class HostRunner:
     """Runs the engine's launches on the host."""
 
-    def __init__(self, library, multiprocessors):
-        self.library, self.multiprocessors = ctypes.CDLL(str(library)), multiprocessors
-        self.launched = 0
+    def __init__(self, library, multiprocessors, xp=np):
+        self.library, self.multiprocessors, self.xp = ctypes.CDLL(str(library)), multiprocessors, xp
+
+    def host(self, size):
+        return np.zeros(size, np.uint8)
 
     def put(self, array):
         return array.copy()
@@ -40,15 +42,21 @@ class HostRunner:
     def write(self, array, values):
         array[...] = values
 
-    def read(self, array):
-        return array.copy()
+    def read(self, array, out=None):
+        if out is None:
+            return array.copy()
+        out[...] = array
+        return out
 
-    def run(self, launches):
-        self.launched = len(launches)
-        for launch, tables in launches:
-            failed = getattr(self.library, launch.kernel)(
-                *launch.grid, launch.threads, launch.shared, *map(ctypes.c_void_p, tables))
-            assert not failed, f"{launch} is beyond its bounds"
+    def load(self, launches):
+        def run():
+            for launch, tables in launches:
+                failed = getattr(self.library, launch.kernel)(
+                    *launch.grid, launch.threads, launch.shared, *map(ctypes.c_void_p, tables))
+                assert not failed, f"{launch} is beyond its bounds"
+
+        run()  # a GPU does, too: what it leaves behind must not count
+        return run
 
 
 def run_beside(network, engine, frames=4, seed=0):
@@ -75,6 +83,11 @@ def compare(network, engine, frames=4):
                                  (engine.error(i), encoder.error)):
                 np.testing.assert_allclose(ours, theirs, atol=2e-4)
         np.testing.assert_allclose(answers, out, atol=5e-4)
+        np.testing.assert_array_equal(engine.known, network.known)
+        np.testing.assert_allclose(engine.surprise(), network.surprise(), atol=2e-4)
+        np.testing.assert_allclose(engine.forecast_errors(), network.forecast_errors(), rtol=1e-3)
+        apart = engine.predicted_images().astype(int) - network.predicted_images()
+        assert np.abs(apart).max() <= 1
 
 
 def main():

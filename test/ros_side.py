@@ -71,8 +71,9 @@ def start_node(env, command, *arguments):
 
 
 def end_node(process):
-    """End a node; it must end with code 0 and say nothing on stderr."""
+    """End a node, which must end with code 0 and say nothing on stderr; return what it logged."""
     if process.poll() is None:
         process.send_signal(signal.SIGTERM)
-    _, errors = process.communicate(timeout=20)
+    logged, errors = process.communicate(timeout=20)
     assert (process.returncode, errors) == (0, ""), errors
+    return logged

@@ -216,7 +216,8 @@ class StrictCupy:
         self.ndarray = StrictArray
         self.cuda = SimpleNamespace(
             get_current_stream=lambda: SimpleNamespace(synchronize=self._synchronize),
-            runtime=SimpleNamespace(getDeviceCount=lambda: 1))
+            runtime=SimpleNamespace(getDeviceCount=lambda: 1, getDevice=lambda: 0,
+                                    getDeviceProperties=lambda _: {"name": b"stand-in"}))
 
     def _synchronize(self):
         self.counts.waits += 1

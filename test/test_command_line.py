@@ -8,6 +8,7 @@ import cv2
 import pytest
 
 from pvm_perception.__main__ import COMMANDS
+from pvm_perception.core.backend import find_gpu
 
 
 def rows(path):
@@ -51,6 +52,16 @@ def test_track_writes_boxes_and_a_video(command_line, simulated, tmp_path):
         assert float(row["w"]) > 0
     capture = cv2.VideoCapture(str(video))
     assert int(capture.get(cv2.CAP_PROP_FRAME_COUNT)) == 60
+
+
+def test_track_says_why_auto_takes_the_cpu_and_nothing_unasked(command_line, simulated, tmp_path):
+    for path in sorted((simulated / "frames").iterdir())[:3]:
+        shutil.copy(path, tmp_path)
+    for device, why in (((), ""), (("--device", "cpu"), ""), (("--device", "auto"), find_gpu()[1])):
+        process = command_line("track", "--input", tmp_path, "--output", tmp_path / "o.csv", *device)
+        assert process.returncode == 0
+        assert process.stderr == (f"pvm_perception: warning: device 'auto' takes the CPU: {why}\n"
+                                  if why else "")
 
 
 def test_track_names_frames_of_a_video_by_index(command_line, simulated, tmp_path):

@@ -72,10 +72,8 @@ CONFIGS = {"robot": preset("robot"), "paper": preset("paper"), "muon": tiny(lear
 CONFIGS |= {f"variant {i}": config for i, config in enumerate(VARIANTS)}
 
 
-@pytest.mark.parametrize("name", CONFIGS)
-def test_steps_learning_and_resets_are_those_of_numpy(name, xp):
-    """With every link open, with and without motion and boxes, with streams that begin anew."""
-    config = CONFIGS[name]
+def learn_beside(config, xp):
+    """Run both with every link open, with and without motion and boxes; streams begin anew."""
     host, device = pair(config, BATCH, xp, step=1_000_000)
     for t, (image, motion, boxes) in enumerate(zip(*shown(config, 6), strict=True)):
         if t in (2, 4):
@@ -92,6 +90,11 @@ def test_steps_learning_and_resets_are_those_of_numpy(name, xp):
     averages = device.optimizer.averaged(device.weights)
     for key, weight in host.optimizer.averaged(host.weights).items():
         np.testing.assert_allclose(averages[key].get(), weight, rtol=1e-3, atol=1e-5, err_msg=key)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_steps_learning_and_resets_are_those_of_numpy(name, xp):
+    learn_beside(CONFIGS[name], xp)
 
 
 def test_a_twin_shares_the_weights_and_has_a_past_of_its_own(xp):

@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import importlib.util
 import os
 import re
 import shutil
@@ -15,6 +16,7 @@ from conftest import ROOT, tiny
 from host_kernels import SANITIZE, HostRunner, build, compare, run_beside
 
 from pvm_perception.api import default_model
+from pvm_perception.core.backend import find_gpu
 from pvm_perception.core.config import MOTION, Link, Readout, preset
 from pvm_perception.core.gpu import plan
 from pvm_perception.core.gpu.engine import Engine, source_code
@@ -67,6 +69,7 @@ def test_order_of_blocks_and_threads_does_not_matter(libraries):
     for (_, a), image in zip(run_beside(network, forwards), run_beside(network, backwards),
                              strict=True):
         np.testing.assert_array_equal(a, image[1])
+        np.testing.assert_array_equal(forwards.surprise(), backwards.surprise())
 
 
 @needs_host_compiler
@@ -107,8 +110,13 @@ def test_sanitizers_find_nothing(tmp_path):
 class Unmoved:
     """A device that holds tables and runs nothing."""
 
+    xp = np
+
     def __init__(self, multiprocessors):
         self.multiprocessors = multiprocessors
+
+    def host(self, size):
+        return np.zeros(size, np.uint8)
 
     def put(self, array):
         return array
@@ -116,13 +124,16 @@ class Unmoved:
     def address(self, array):
         return array.ctypes.data
 
+    def load(self, launches):
+        return lambda: None
+
 
 @pytest.mark.parametrize("batch", [1, 2])
 @pytest.mark.parametrize("card", plan.CARDS, ids=lambda c: c.name)
 def test_a_frame_is_few_launches_within_every_cards_limits(card, batch):
-    launches = Engine(Hierarchy(preset("robot"), batch), Unmoved(card.multiprocessors)).launches
-    assert len(launches) <= 12
-    for launch in launches:
+    calls = Engine(Hierarchy(preset("robot"), batch), Unmoved(card.multiprocessors)).calls
+    assert len(calls) <= 12
+    for launch, _ in calls:
         assert launch.shared <= plan.SHARED_LIMIT
         assert launch.threads <= 1024
         assert plan.predict(launch, card, plan.NODE) > plan.NODE
@@ -132,7 +143,7 @@ def test_work_is_what_the_network_counts():
     """Spread links cost the kernels more: they do not share a parent's product."""
     network = Hierarchy(preset("robot"))
     engine = Engine(network, Unmoved(8))
-    for encoder, launch in zip(network.encoders, engine.launches[1:], strict=False):
+    for encoder, (launch, _) in zip(network.encoders, engine.calls[1:], strict=False):
         spread = sum((encoder.units - e.heard_by) * (e.rows.stop - e.rows.start)
                      for e in encoder.ears) * encoder.layer.code
         assert launch.flops == 2 * (encoder.multiply_adds + spread)
@@ -152,6 +163,30 @@ def test_refuses_what_the_network_refuses():
         engine.step(np.zeros((1, 8, 8, 3), np.uint8))
     with pytest.raises(PvmError, match="finite"):
         engine.step(np.zeros((1, 24, 32, 3), np.uint8), np.full((1, 4), np.nan))
+
+
+@needs_host_compiler
+def test_the_bench_measures_what_a_device_runs(libraries):
+    spec = importlib.util.spec_from_file_location("kernels", ROOT / "benchmarks" / "kernels.py")
+    bench = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(bench)
+    rows = bench.measure(Hierarchy(small(), 2, seed=3), HostRunner(libraries[0], 8), "host", rounds=3)
+    assert [r["what"].partition("_")[0] for r in rows] == [
+        "frame", "input", *["layer"] * 3, "project", "answer"]
+    assert rows[0]["largest_difference"] < 1e-3
+    for row in rows:
+        assert (row["gpu"], row["batch"]) == ("host", 2)
+        assert 0 < row["us_median"] <= row["us_p99"]
+
+
+def test_measuring_without_a_gpu_is_refused_in_one_line(tmp_path):
+    if find_gpu()[0] is not None:
+        pytest.skip("there is a GPU")
+    process = subprocess.run([sys.executable, ROOT / "benchmarks" / "kernels.py", "--measure",
+                              tmp_path / "gpu.csv"], capture_output=True, text=True, timeout=600, check=False)
+    assert process.returncode == 2
+    assert process.stderr.count("\n") == 1 and "device 'cuda' cannot be used" in process.stderr
+    assert not process.stdout and not list(tmp_path.iterdir())
 
 
 def test_compiles_without_spilling(tmp_path):

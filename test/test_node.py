@@ -27,6 +27,7 @@ from std_srvs.srv import SetBool, Trigger  # noqa: E402
 from vision_msgs.msg import Detection2DArray, LabelInfo, VisionInfo  # noqa: E402
 
 from pvm_perception.api import default_model  # noqa: E402
+from pvm_perception.core.backend import find_gpu  # noqa: E402
 from pvm_perception.core.model_file import load_model, save_model, with_motion  # noqa: E402
 from pvm_perception.ros.node_settings import NODES  # noqa: E402
 from pvm_perception.streams.simulated import SimulatedStream  # noqa: E402
@@ -166,6 +167,29 @@ def test_the_diagnostics_say_where_a_frames_time_goes(robot, start, images):
     assert values["step time (ms)"] == pytest.approx(sum(
         values[f"{stage} (ms)"] for stage in ("decode", "look", "publish")), abs=0.3)
     assert values["CPU (% of a core)"] >= 0
+
+
+@pytest.mark.parametrize("device", ["auto", "cpu"])
+def test_log_and_diagnostics_say_what_runs_the_network(robot, device):
+    """And where `auto` found no GPU, why; who asked for the CPU is not told."""
+    name = f"placed_{device}"
+    robot.listen(DiagnosticArray, "/diagnostics")
+    process = start_node(ENV, "tracker", "-r", f"__node:={name}", "-p", f"device:={device}",
+                         "-p", "diagnostics_period:=0.2")
+
+    def said():
+        found = [s for m in robot.heard["/diagnostics"] for s in m.status if s.name == f"{name}: tracker"]
+        return {v.key: v.value for v in found[-1].values} if found else {}
+    try:
+        robot.until(said)
+    finally:
+        logged = end_node(process)
+    gpu, why = (None, "") if device == "cpu" else find_gpu()
+    note = f"device 'auto' takes the CPU: {why}" if why else ""
+    assert (said()["device"], said()["device note"]) == ("cuda kernels" if gpu else "cpu (NumPy)", note)
+    assert f"on {said()['device']}" in logged
+    assert [line.partition("]: ")[2] for line in logged.splitlines() if "[WARN]" in line] == [
+        note] * bool(note)
 
 
 def test_time_that_jumps_back_is_a_new_beginning(robot, start, images):

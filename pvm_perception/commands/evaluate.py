@@ -43,6 +43,7 @@ def run(args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from pvm_perception.api import Tracker
+    from pvm_perception.errors import warn
     from pvm_perception.learning.evaluate import evaluate_sequence, sequences, summary
     from pvm_perception.streams.files import FolderStream
 
@@ -54,7 +55,9 @@ def run(args: argparse.Namespace) -> int:
 
         cv2.setNumThreads(1)  # times are compared: one thread for everybody
     folders = sequences(args.data)
-    make_tracker()  # a bad model is told before any work
+    notice = make_tracker().notice  # a bad model is told before any work
+    if notice:
+        warn(notice)
     total = sum(FolderStream(f).length for f in folders)  # and bad labels, too
     results = []
     with tqdm(total=total, unit="frame", disable=None) as bar:

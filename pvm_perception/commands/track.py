@@ -39,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from pvm_perception.api import Tracker
-    from pvm_perception.errors import PvmError
+    from pvm_perception.errors import PvmError, warn
     from pvm_perception.streams.bags import DetectionBag
     from pvm_perception.streams.files import open_stream
     from pvm_perception.vision.draw import draw_tracks
@@ -48,6 +48,8 @@ def run(args: argparse.Namespace) -> int:
         raise PvmError("--horizon must be 0 or more frames")
     stream = open_stream(args.input, args.topic)
     tracker = Tracker(args.targets, args.model, args.device, args.learn)
+    if tracker.notice:
+        warn(tracker.notice)
     video, frames, rows = None, 0, 0
     try:
         args.output.parent.mkdir(parents=True, exist_ok=True)

@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Show a stream at its own pace until it ends; then wait, so that a person can look around."""
     from pvm_perception.api import Tracker
-    from pvm_perception.errors import PvmError
+    from pvm_perception.errors import PvmError, warn
     from pvm_perception.live_view import LiveView
     from pvm_perception.streams.files import open_stream
     from pvm_perception.streams.simulated import SimulatedStream
@@ -50,6 +50,8 @@ def run(args: argparse.Namespace) -> int:
     stream = (SimulatedStream(args.seed, SIZE, frames=args.frames) if args.input == SIMULATOR
               else open_stream(args.input, args.topic))
     tracker = Tracker(args.targets, args.model, args.device, args.learn)
+    if tracker.notice:
+        warn(tracker.notice)
     stop = threading.Event()
 
     def end(number: int, _: object) -> None:

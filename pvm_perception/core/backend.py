@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import platform
 from types import ModuleType
 from typing import Any
 
@@ -25,22 +26,32 @@ def array_module(device: str) -> ModuleType:
         raise PvmError(f"device is {device!r}; it must be one of {', '.join(DEVICES)}")
     if device == "cpu":
         return np
+    cupy, reason = find_gpu()
+    if cupy is None and device == "cuda":
+        raise PvmError(f"device 'cuda' cannot be used: {reason}; use device 'cpu'")
+    return cupy or np
+
+
+def find_gpu() -> tuple[ModuleType | None, str]:
+    """Return cupy where a GPU answers, else None and why not."""
     try:
         import cupy
 
         cupy.cuda.runtime.getDeviceCount()
         cupy.zeros(1)
-    except ImportError as error:
-        reason = "cupy is not installed (pip install cupy-cuda12x or cupy-cuda13x)"
-        fault = error
+    except ImportError:
+        return None, "cupy is not installed (pip install cupy-cuda12x or cupy-cuda13x)"
     except Exception as error:  # the CUDA runtime raises types of its own
-        reason = f"cupy found no usable GPU ({str(error).splitlines()[0]})"
-        fault = error
-    else:
-        return cupy
-    if device == "auto":
-        return np
-    raise PvmError(f"device 'cuda' cannot be used: {reason}; use device 'cpu'") from fault
+        return None, f"cupy found no usable GPU ({str(error).splitlines()[0]})"
+    return cupy, ""
+
+
+def device_name(xp: ModuleType) -> str:
+    """Return the name of the GPU behind cupy, or the kind of processor behind numpy."""
+    if xp is np:
+        return platform.processor() or platform.machine()
+    runtime = xp.cuda.runtime
+    return runtime.getDeviceProperties(runtime.getDevice())["name"].decode()
 
 
 def to_numpy(array: Any) -> np.ndarray:

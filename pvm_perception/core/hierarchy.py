@@ -85,6 +85,15 @@ class Hierarchy:
         self.dz_readout: list[Array] | None = None
         self.out: Array = None
 
+    @property
+    def runs_on(self) -> str:
+        """Say in words what computes it."""
+        return "cpu (NumPy)" if self.xp is np else "cuda arrays"
+
+    def learner(self) -> Hierarchy:
+        """Return the network that can `learn`: this one."""
+        return self
+
     def twin(self) -> Hierarchy:
         """Return a hierarchy with a state of its own that shares these very weights."""
         other = Hierarchy(self.config, self.batch, self.xp, self.weights, step=self.step_count)
@@ -259,6 +268,10 @@ class Hierarchy:
         change = source.term("derivative")  # the last row of zeros adds nothing
         return self.xp.vdot(change, change) / np.float32(source.now[:, :-1].size)
 
+    def codes(self, name: str) -> np.ndarray:
+        """Return the last frame's codes of a layer, (B, U, N)."""
+        return to_numpy(self.sources[name].now[:, :-1]).copy()
+
     def surprise(self) -> np.ndarray:
         """Return the root mean square surprise of each layer-1 unit, (B, rows, cols)."""
         layer = self.config.layers[0]
@@ -267,14 +280,23 @@ class Hierarchy:
 
     def predicted_images(self) -> np.ndarray:
         """Return the frames that layer 1 expects next, (B, H, W, 3) uint8, BGR."""
-        c, encoder = self.config, self.encoders[0]
-        rows, cols = c.grid(INPUT)
-        grid = self.xp.zeros((self.batch, rows * cols + 1, 3 * c.block**2), np.float32)
-        grid[:, encoder.block] = encoder.prediction.reshape(self.batch, *encoder.block.shape, -1)
-        x = grid[:, :-1].reshape(self.batch, rows, cols, c.block, c.block, 3)
-        x = x.transpose(0, 1, 3, 2, 4, 5).reshape(self.batch, c.height, c.width, 3)
-        x = self.xp.clip((x - c.low) * (255 / (c.high - c.low)) + 0.5, 0, 255)
-        return to_numpy(x.astype(np.uint8))  # a byte for each value on its way from a GPU
+        encoder = self.encoders[0]
+        images = as_images(self.config, encoder.block, encoder.prediction, self.xp)
+        return to_numpy(images)  # a byte for each value on its way from a GPU
+
+
+def as_images(config: HierarchyConfig, block: Array, prediction: Array, xp: ModuleType) -> Array:
+    """Return layer 1's prediction as images, (B, H, W, 3) uint8, BGR.
+
+    `block` (U, children) names the input's blocks that each unit predicts, `prediction` is (B, U, S).
+    """
+    c, batch = config, len(prediction)
+    rows, cols = c.grid(INPUT)
+    grid = xp.zeros((batch, rows * cols + 1, 3 * c.block**2), np.float32)
+    grid[:, block] = prediction.reshape(batch, *block.shape, -1)
+    x = grid[:, :-1].reshape(batch, rows, cols, c.block, c.block, 3)
+    x = x.transpose(0, 1, 3, 2, 4, 5).reshape(batch, c.height, c.width, 3)
+    return xp.clip((x - c.low) * (255 / (c.high - c.low)) + 0.5, 0, 255).astype(np.uint8)
 
 
 def check_images(config: HierarchyConfig, batch: int, images: np.ndarray) -> None:

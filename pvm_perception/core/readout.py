@@ -35,6 +35,8 @@ class BoxReadout:
     that evidence accumulates and a target is looked for where it was.
     """
 
+    answers = 5  # of a cell, for each target; presence comes first
+
     def __init__(self, config: HierarchyConfig, batch: int, xp: ModuleType) -> None:
         self.config, self.batch, self.xp = config, batch, xp
         cells = config.cells

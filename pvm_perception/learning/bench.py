@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 
 from pvm_perception.api import Tracker, default_model
-from pvm_perception.core.backend import OneThread, array_module, to_numpy
+from pvm_perception.core.backend import OneThread, array_module, device_name, to_numpy
 from pvm_perception.core.config import HierarchyConfig, preset
 from pvm_perception.core.hierarchy import Hierarchy
 from pvm_perception.core.model_file import load_model, read_header, save_model
@@ -38,8 +38,8 @@ from pvm_perception.types import Frame
 
 CAMERA = (480, 640)  # rows and columns of the images that trackers are shown
 COMPARED = ("HSV + Kalman", "KCF", "CSRT", "NanoDet", "CenterNet")
-COLUMNS = ("part", "what", "device", "batch", "learn", "looks", "input", "frames", "ms_median",
-           "ms_p99", "ms_busy", "frames_per_second", "ratio", "weights", "weights_per_second",
+COLUMNS = ("part", "what", "device", "machine", "runs_on", "batch", "learn", "looks", "input", "frames",
+           "ms_median", "ms_p99", "ms_busy", "frames_per_second", "ratio", "weights", "weights_per_second",
            "gflop_per_frame", "gflops", "gflops_peak", "flop_over_peak", "gbytes_per_second",
            "gbytes_per_second_peak", "bytes_over_peak", "cold_start_s", "peak_mb", "temporary_kb",
            "retained_kb")
@@ -321,8 +321,8 @@ class Bench:
         looks /= len(self.images)
         load = Load.of(self._built(path, device, learn), learn, looks)
         few = min(o.frames, 60)
-        return ({"device": device, "learn": int(learn), "looks": looks,
-                 "input": _input(tracker.config)}
+        return (self._where(device, tracker) | {"learn": int(learn), "looks": looks,
+                                                "input": _input(tracker.config)}
                 | timed_row(self.machines[device], step, o.frames, load) | allocations(step, few)
                 | cold_start(path, device, learn, fovea, o.starts, few))
 
@@ -354,7 +354,11 @@ class Bench:
             step(0)
             row = timed_row(machine, step, max(self.options.frames // batch, 8),
                             Load.of(network, learn), batch)
-        return {"device": device, "learn": int(learn), "looks": 1, "input": _input(config)} | row
+        return (self._where(device, network)
+                | {"learn": int(learn), "looks": 1, "input": _input(config)} | row)
+
+    def _where(self, device: str, what: Tracker | Hierarchy) -> Row:
+        return {"device": device, "machine": device_name(self.machines[device].xp), "runs_on": what.runs_on}
 
     def _ball(self) -> list[Frame]:
         """Return frames with a ball in view, there and back again, so that it never jumps."""
@@ -373,7 +377,7 @@ class Bench:
         frames, tracker = self._ball(), Tracker(device=device)
         row = timed_row(self.machines[device], lambda k: tracker.update(frames[k % len(frames)].image),
                         self.options.frames, None)
-        return {"device": device} | row
+        return self._where(device, tracker) | row
 
     def peer(self, name: str) -> Row:
         """Measure a peer, which follows one ball, or finds both targets in one pass."""
@@ -389,7 +393,7 @@ class Bench:
             return None if told is None else told / 1e3
 
         row = timed_row(self.machines[self.options.devices[0]], step, self.options.frames, None)
-        return {"device": "cpu"} | row
+        return {"device": "cpu", "machine": device_name(np)} | row
 
 
 def _input(config: HierarchyConfig) -> str:

@@ -27,13 +27,13 @@ level between frames, kept: growth of that level over all frames (host memory)""
 def table(rows: list[Row]) -> str:
     """Return the rows as text, with a legend."""
     first = max(len(f"{r['part']}: {r['what']}") for r in rows) + 1
-    lines = [f"{'':{first}}{'device':7}" + "".join(f"{s[0]:>{s[2]}}" for s in SHOWN)]
+    lines = [f"{'':{first}}{'device':13}" + "".join(f"{s[0]:>{s[2]}}" for s in SHOWN)]
     part = rows[0]["part"]
     for row in rows:
         if row["part"] != part:
             lines.append("")
             part = row["part"]
-        lines.append(f"{row['part'] + ': ' + row['what']:{first}}{row['device']:7}"
+        lines.append(f"{row['part'] + ': ' + row['what']:{first}}{row['runs_on'] or row['device']:13}"
                      + "".join(_cell(row[c], *how) for _, c, *how in SHOWN))
     return "\n".join([*lines, "", LEGEND])
 

@@ -105,6 +105,7 @@ class TrackerNode(LifecycleNode):
             self.tracker = Tracker(self._value("targets"), self._value("model") or None,
                                    self._value("device"), self._value("learning"),
                                    values_of(self, TrackerSettings), self._value("fovea"))
+            self.tracker.warm_up()
         except PvmError as error:
             self.fault = str(error)
             self.get_logger().error(str(error))
@@ -112,6 +113,8 @@ class TrackerNode(LifecycleNode):
         info = self.tracker.info()
         self.get_logger().info(f"{info['network']} network, {info['weights']} weights from "
                                f"{info['model']} on {info['device']}")
+        if self.tracker.notice:
+            self.get_logger().warning(self.tracker.notice)
         self.detections = self._publisher(Detection2DArray, "detections", 5)
         self.views = {name: self._publisher(Image, f"~/{name}", 1)
                       for name in ("debug_image", "heatmap", "prediction", "surprise")}
@@ -346,7 +349,8 @@ class TrackerNode(LifecycleNode):
                   f"{p.qos_profile.reliability.name.lower()}, "
                   f"{p.qos_profile.durability.name.lower()}"
                   for p in self.get_publishers_info_by_topic(topic)]
-        facts = {"device": self.tracker.device, "learning": self.tracker.learning,
+        facts = {"device": self.tracker.runs_on, "device note": self.tracker.notice,
+                 "learning": self.tracker.learning,
                  "model version": self.tracker.model_version,
                  "state lost (times)": self.tracker.times_lost, "topic": topic,
                  "targets": ", ".join(self.tracker.targets), "own motion": self._own_motion()}

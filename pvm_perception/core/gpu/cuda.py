@@ -1,7 +1,8 @@
-"""The engine's device on a real GPU, through CuPy: one module, one stream, one CUDA graph."""
+"""The engine's device on a real GPU, through CuPy: one module, one stream, a CUDA graph for each engine."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,10 @@ from pvm_perception.core.gpu.plan import Launch
 
 
 class CudaRunner:
-    """Runs the launches on the current GPU, from the second frame on as one graph.
+    """Brings frames to the current GPU, runs the launches there as one graph, brings answers back.
+
+    All of it on a stream of its own, in order, from and to pinned memory: the host goes on at once
+    and waits only where it reads.
 
     Raises
     ------
@@ -21,17 +25,21 @@ class CudaRunner:
     """
 
     def __init__(self) -> None:
-        self._cupy = cupy = array_module("cuda")
+        self.xp = cupy = array_module("cuda")
         self.multiprocessors = cupy.cuda.Device().attributes["MultiProcessorCount"]
         self._module = cupy.RawModule(code=source_code(), options=("--std=c++17",))
         self._stream = cupy.cuda.Stream(non_blocking=True)
-        self._graph: Any = None
-        self._loaded = False
+
+    def host(self, size: int) -> np.ndarray:
+        """Return pinned memory (size,) uint8, zeros."""
+        import cupyx
+
+        return cupyx.zeros_pinned(size, np.uint8)
 
     def put(self, array: np.ndarray) -> Any:
         """Return a copy of a host array in the device's memory."""
-        copy = self._cupy.asarray(array)
-        self._cupy.cuda.get_current_stream().synchronize()  # the engine's stream does not wait for it
+        copy = self.xp.asarray(array)
+        self.xp.cuda.get_current_stream().synchronize()  # the engine's stream does not wait for it
         return copy
 
     def address(self, array: Any) -> int:
@@ -39,30 +47,27 @@ class CudaRunner:
         return array.data.ptr
 
     def write(self, array: Any, values: np.ndarray) -> None:
-        """Copy host values over a device array."""
+        """Begin to copy host values over a device array; they may not change until the next `read`."""
         array.set(values, stream=self._stream)
 
-    def read(self, array: Any) -> np.ndarray:
-        """Return a copy of a device array on the host, when all launches are done."""
-        values = array.get(stream=self._stream)
-        self._stream.synchronize()
-        return values
+    def read(self, array: Any, out: np.ndarray | None = None) -> np.ndarray:
+        """Copy a device array to the host when all before is done; to new memory, or into `out`."""
+        return array.get(stream=self._stream, out=out)
 
-    def run(self, launches: list[tuple[Launch, tuple[int, int]]]) -> None:
-        """Run kernels in order; the first time one by one, which loads them, then as a graph."""
+    def load(self, launches: list[tuple[Launch, tuple[int, int]]]) -> Callable[[], None]:
+        """Compile and load the kernels, run each twice, and return what runs them all as one graph."""
+        ready = [(self._module.get_function(launch.kernel), launch, tuple(map(np.uint64, addresses)))
+                 for launch, addresses in launches]
+
+        def run() -> None:
+            for kernel, launch, addresses in ready:
+                kernel(launch.grid, (launch.threads,), addresses, shared_mem=launch.shared)
+
         with self._stream:
-            if self._loaded and self._graph is None:
-                self._stream.begin_capture()
-                self._launch(launches)
-                self._graph = self._stream.end_capture()
-            if self._graph is None:
-                self._launch(launches)
-                self._loaded = True
-            else:
-                self._graph.launch(self._stream)
-
-    def _launch(self, launches: list[tuple[Launch, tuple[int, int]]]) -> None:
-        for launch, addresses in launches:
-            kernel = self._module.get_function(launch.kernel)
-            kernel(launch.grid, (launch.threads,), tuple(map(np.uint64, addresses)),
-                   shared_mem=launch.shared)
+            run()  # loads them: nothing may be loaded while a graph is captured
+            self._stream.begin_capture()
+            run()
+            graph = self._stream.end_capture()
+            graph.launch(self._stream)
+        self._stream.synchronize()  # what does not run shows here, not at the first frame
+        return lambda: graph.launch(self._stream)

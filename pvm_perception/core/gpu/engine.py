@@ -7,13 +7,14 @@ codes is this frame's, and which streams begin, travels with the pixels.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib.resources import files
+from types import ModuleType
 from typing import Any, Protocol
 
 import numpy as np
 
 from pvm_perception.core import algebra, hierarchy, wiring
-from pvm_perception.core.backend import to_numpy
 from pvm_perception.core.config import INPUT, MOTION, MOTION_VALUES
 from pvm_perception.core.encoder import QUIET, Encoder
 from pvm_perception.core.gpu import plan
@@ -32,6 +33,10 @@ class Runner(Protocol):
     """What the engine asks of a device."""
 
     multiprocessors: int
+    xp: ModuleType  # of its arrays
+
+    def host(self, size: int) -> np.ndarray:
+        """Return host memory (size,) uint8, zeros, that the device copies from and to best."""
 
     def put(self, array: np.ndarray) -> Array:
         """Return a copy of a host array in the device's memory."""
@@ -40,85 +45,162 @@ class Runner(Protocol):
         """Return where a device array lies."""
 
     def write(self, array: Array, values: np.ndarray) -> None:
-        """Copy host values over a device array."""
+        """Copy host values over a device array; they may not change until the next `read`."""
 
-    def read(self, array: Array) -> np.ndarray:
-        """Return a copy of a device array on the host, when all launches are done."""
+    def read(self, array: Array, out: np.ndarray | None = None) -> np.ndarray:
+        """Copy a device array to the host when all before is done; to new memory, or into `out`."""
 
-    def run(self, launches: list[tuple[Launch, tuple[int, int]]]) -> None:
-        """Run kernels in order, each with its two addresses; the same list at every frame."""
+    def load(self, launches: list[tuple[Launch, tuple[int, int]]]) -> Callable[[], None]:
+        """Return what runs kernels in order, each with its two addresses, once at each call.
+
+        Loading may run them: nothing counts that they wrote so far. PvmError where it cannot be done.
+        """
 
 
 class Engine:
-    """Runs frames of a hierarchy's streams; computes what `Hierarchy.step` does, without learning.
+    """Runs frames of a hierarchy's streams: a `Hierarchy` to all who do not ask it to learn.
 
     Parameters
     ----------
     network
-        Its configuration and weights are copied; its state is not used.
+        On the host: its configuration and weights are copied, its readout decodes; its state is not used.
     runner
         The device.
+    of
+        An engine of this network on this device, to share its weights; None brings them there.
+
+    Attributes
+    ----------
+    calls : a frame's launches in order, each with the addresses of the frame and of its table
+    known : streams whose last frame had one before, (B,) bool
+    readout : as `Hierarchy.readout`, on the host
 
     Raises
     ------
     PvmError
-        If the kernels do not compute this kind of network.
+        If the kernels do not compute this kind of network, or the device does not run them.
     """
 
-    def __init__(self, network: hierarchy.Hierarchy, runner: Runner) -> None:
+    runs_on = "cuda kernels"
+
+    def __init__(self, network: hierarchy.Hierarchy, runner: Runner, of: Engine | None = None) -> None:
         plan.check_supported(network.config, network.batch)
         self.config, self.batch, self.runner = network.config, network.batch, runner
-        self.launches: list[Launch] = []
-        self._calls: list[tuple[Launch, tuple[int, int]]] = []
+        self.readout, self.xp, self._network = network.readout, runner.xp, network
+        self.calls: list[tuple[Launch, tuple[int, int]]] = []
         self._kept: list[Array] = []  # the tables hold addresses alone
-        self._indices: dict[tuple[bytes, tuple[int, ...]], int] = {}
+        self._shared: dict[Any, Array] = {} if of is None else of._shared
         c, batch = network.config, network.batch
+        self.fresh = np.ones(batch, bool)  # streams whose next frame is their first
+        self.known = np.zeros(batch, bool)  # streams whose last frame had one before
         pixels = batch * c.height * c.width * 3
-        self._upload = np.zeros(plan.FRAME.itemsize + pixels, np.uint8)
-        self._frame = self._upload[:plan.FRAME.itemsize].view(plan.FRAME)[0]
-        self._frame["fresh"] = 1
-        self._uploaded = runner.put(self._upload)
+        # two, so that the frame before's pixels are still there
+        self._sent = [runner.host(plan.FRAME.itemsize + pixels) for _ in range(2)]
+        self._half = 0  # which of the two, and which half of the codes, is the last frame's
+        self._copied = np.zeros(batch)  # mean squared change of the pixels from the frame before
+        self._received = runner.put(self._sent[0])
         self._blocks = self._zeros(batch, _count(c.grid(INPUT)) + 1, c.code_width(INPUT))
         self._motion = self._zeros(batch, 2, MOTION_VALUES)
         self._codes = {layer.name: self._zeros(2, batch, layer.rows * layer.cols + 1, layer.code)
                        for layer in c.layers}
         self._predictions = [self._zeros(batch, e.units, e.signal_size) for e in network.encoders]
         self._errors = [self._zeros(batch, e.units, e.signal_size) for e in network.encoders]
+        # one array, so that one copy brings it: the readout's answers, layer 1's squared errors
+        self._answers = (batch * c.cells.rows * c.cells.cols
+                         * network.readout.targets * network.readout.answers)
+        self._results = self._zeros(self._answers + batch * network.encoders[0].units)
+        self._told = runner.host(self._results.nbytes).view(np.float32)
         self._add_input()
         for i, encoder in enumerate(network.encoders):
             self._add_layer(network, encoder, i)
         self._add_readout(network)
+        self._launch = runner.load(self.calls)
+
+    @property
+    def weights(self) -> dict[str, np.ndarray]:
+        """The weights on the host, by name, as `Hierarchy.weights`."""
+        return self._network.weights
+
+    @property
+    def step_count(self) -> int:
+        """Learning steps behind these weights."""
+        return self._network.step_count
+
+    def twin(self) -> Engine:
+        """Return an engine with a state of its own that reads these very weights."""
+        return Engine(self._network, self.runner, self)
+
+    def learner(self) -> hierarchy.Hierarchy:
+        """Return the network that can `learn`: these weights as the device's arrays, with no past."""
+        return hierarchy.Hierarchy(self.config, self.batch, self.xp, self.weights, step=self.step_count)
 
     def step(self, images: np.ndarray, motion: np.ndarray | None = None) -> np.ndarray:
         """Run one frame of every stream; arguments and answers as `Hierarchy.step`'s, on the host."""
         hierarchy.check_images(self.config, self.batch, images)
         if motion is not None:
             hierarchy.check_motion(self.batch, motion)
-        frame = self._frame
-        frame["half"] ^= 1
+        self.known = ~self.fresh
+        self._half ^= 1
+        sent = self._sent[self._half]
+        frame = sent[:plan.FRAME.itemsize].view(plan.FRAME)[0]
+        frame["half"], frame["fresh"][:self.batch] = self._half, self.fresh
         frame["motion"][:self.batch] = 0 if motion is None else motion
-        self._upload[plan.FRAME.itemsize:] = images.reshape(-1)
-        self.runner.write(self._uploaded, self._upload)
-        self.runner.run(self._calls)
-        frame["fresh"] = 0
+        sent[plan.FRAME.itemsize:] = images.reshape(-1)
+        self.runner.write(self._received, sent)
+        self._launch()
+        self._copied = self._change() * self.known  # while the device works
+        self.runner.read(self._results, self._told)
+        self.fresh = np.zeros(self.batch, bool)
         cells = self.config.cells
-        return self.runner.read(self._out).reshape(self.batch, cells.rows, cells.cols, -1, 5)
+        return self._told[:self._answers].reshape(self.batch, cells.rows, cells.cols, -1,
+                                                  self.readout.answers).copy()
 
     def reset(self, streams: np.ndarray | None = None) -> None:
-        """Forget the past of the streams marked in `streams` (B,) bool, or of all, at the next step."""
-        self._frame["fresh"][:self.batch] |= np.ones(self.batch, bool) if streams is None else streams
+        """Forget the past of the streams marked in `streams` (B,) bool, or of all; keep weights."""
+        self.fresh |= np.ones(self.batch, bool) if streams is None else streams
 
     def codes(self, name: str) -> np.ndarray:
         """Return the last frame's codes of a layer, (B, U, N)."""
-        return self.runner.read(self._codes[name])[self._frame["half"], :, :-1]
+        return self._of_past(self.runner.read(self._codes[name])[self._half, :, :-1])
 
     def prediction(self, layer: int = 0) -> np.ndarray:
         """Return what a layer expects of its signal at the next frame, (B, U, S)."""
-        return self.runner.read(self._predictions[layer])
+        return self._of_past(self.runner.read(self._predictions[layer]))
 
     def error(self, layer: int = 0) -> np.ndarray:
         """Return the error of a layer's prediction of the last frame, (B, U, S)."""
-        return self.runner.read(self._errors[layer])
+        return self._of_past(self.runner.read(self._errors[layer]))
+
+    def forecast_errors(self) -> tuple[float, float]:
+        """Return the mean squared errors at the last frame, as `Hierarchy.forecast_errors`."""
+        return float(self._square_errors().mean()), float(self._of_past(self._copied.copy()).mean())
+
+    def _change(self) -> np.ndarray:
+        """Return the mean squared difference of the last two frames, (B,), in squared input units."""
+        c = self.config
+        now, before = (self._sent[k][plan.FRAME.itemsize:].reshape(self.batch, -1)
+                       for k in (self._half, self._half ^ 1))
+        change = np.subtract(now, before, dtype=np.float32)
+        return np.einsum("bi,bi->b", change, change) * (((c.high - c.low) / 255)**2 / change.shape[1])
+
+    def surprise(self) -> np.ndarray:
+        """Return the root mean square surprise of each layer-1 unit, (B, rows, cols)."""
+        layer = self.config.layers[0]
+        return np.sqrt(self._square_errors()).reshape(self.batch, layer.rows, layer.cols)
+
+    def predicted_images(self) -> np.ndarray:
+        """Return the frames that layer 1 expects next, (B, H, W, 3) uint8, BGR."""
+        block = self._network.encoders[0].block
+        return hierarchy.as_images(self.config, block, self.prediction(), np)
+
+    def _square_errors(self) -> np.ndarray:
+        """Return the mean squared error of each layer-1 unit at the last frame, (B, U)."""
+        return self._of_past(self._told[self._answers:].reshape(self.batch, -1).copy())
+
+    def _of_past(self, values: np.ndarray) -> np.ndarray:
+        """Return values (B, ...) without those of streams that were told to forget since."""
+        values[self.fresh] = 0
+        return values
 
     def _put(self, array: np.ndarray) -> Array:
         self._kept.append(self.runner.put(np.ascontiguousarray(array)))
@@ -127,17 +209,20 @@ class Engine:
     def _zeros(self, *shape: int) -> Array:
         return self._put(np.zeros(shape, np.float32))
 
-    def _address(self, array: np.ndarray) -> int:
-        """Return the device's address of a copy of a host array."""
-        return self.runner.address(self._put(array))
+    def _address(self, key: Any, values: np.ndarray) -> int:
+        """Return the device's address of what no frame changes; it lies there once for all twins."""
+        if key not in self._shared:
+            self._shared[key] = self.runner.put(np.ascontiguousarray(values))
+        return self.runner.address(self._shared[key])
 
-    def _index(self, index: Array) -> int:
+    def _weight(self, name: str) -> int:
+        """Return the device's address of a weight."""
+        return self._address(name, self.weights[name])
+
+    def _index(self, index: np.ndarray) -> int:
         """Return the device's address of a table of source units; equal tables lie there once."""
-        values = to_numpy(index).astype(np.int32)
-        key = (values.tobytes(), values.shape)
-        if key not in self._indices:
-            self._indices[key] = self._address(values)
-        return self._indices[key]
+        values = index.astype(np.int32)
+        return self._address((values.tobytes(), values.shape), values)
 
     def _ear(self, name: str, index: Array, first: int = 0, gain: float = 1.0,
              past: bool = False) -> np.void:
@@ -156,10 +241,9 @@ class Engine:
         """Append a launch; counts of one stream, in values of 4 bytes but for `shared`, bytes."""
         launch = Launch(kernel, (blocks, self.batch), threads, shared, 4 * block_reads, 4 * reads,
                         4 * writes * self.batch, 2 * multiply_adds * self.batch)
-        self.launches.append(launch)
         # every table lies at its own place, so an address is all that a launch needs
-        self._calls.append((launch, (self.runner.address(self._uploaded),
-                                     self._address(table.view(np.uint8)))))
+        self.calls.append((launch, (self.runner.address(self._received),
+                                     self.runner.address(self._put(table.view(np.uint8))))))
 
     def _add_input(self) -> None:
         c = self.config
@@ -183,10 +267,12 @@ class Engine:
             row["ears"][k] = ear
         row["signal"] = self._ear(encoder.below, encoder.block)
         for key in ("w1", "b1", "w2", "b2"):
-            row[key] = self._address(to_numpy(network.weights[f"{name}.{key}"]))
+            row[key] = self._weight(f"{name}.{key}")
         for key, array in (("codes", self._codes[name]), ("prediction", self._predictions[i]),
                            ("error", self._errors[i])):
             row[key] = self.runner.address(array)
+        if i == 0:
+            row["surprise"] = self.runner.address(self._results) + 4 * self._answers
         row["heard"], row["inputs"], row["code"] = len(ears), encoder.inputs, n
         row["size"], row["units"] = encoder.signal_size, encoder.units
         row["half"] = self.batch * (encoder.units + 1) * n
@@ -201,20 +287,17 @@ class Engine:
                     {encoder.below, *(link.source for link, _ in encoder.context)})
         self._add(kernel, table, blocks, threads, shared, weights + tile * heard,
                   weights + self.batch * (state + encoder.units * encoder.signal_size),
-                  encoder.units * (n + 2 * encoder.signal_size),
+                  encoder.units * (n + 2 * encoder.signal_size + (i == 0)),
                   encoder.units * n * (encoder.inputs + encoder.signal_size))
 
     def _add_readout(self, network: hierarchy.Hierarchy) -> None:
         readout, layers = network.readout, self.config.layers
-        h, m, a, cells = (readout.hidden, readout.mixing, 5 * readout.targets,
+        h, m, a, cells = (readout.hidden, readout.mixing, readout.answers * readout.targets,
                           readout.rows * readout.cols)
-        weights = {k.split(".", 1)[1]: to_numpy(w) for k, w in network.weights.items()
-                   if k.startswith("readout.")}
         said = self._zeros(self.batch, cells + 1, a)
-        self._out = self._zeros(self.batch, cells, a)
         table = np.zeros(1, plan.READOUT)
         row = table[0]
-        products = [(self._ear(layer.name, index), index.shape, weights[f"project{i + 1}"],
+        products = [(self._ear(layer.name, index), index.shape, f"readout.project{i + 1}",
                      self._corners(grid, (readout.rows, readout.cols)))
                     for i, (layer, index, grid) in enumerate(zip(layers, readout.neighbours,
                                                                  readout.grids, strict=True))]
@@ -222,28 +305,28 @@ class Engine:
         memory = np.zeros((), plan.EAR)
         memory[()] = (self.runner.address(said), self._index(readout.near), readout.near.shape[1], a,
                       cells + 1, 0, 1, 0, 1.0)
-        products.append((memory, readout.near.shape, weights["recall"],
+        products.append((memory, readout.near.shape, "readout.recall",
                          self._corners((readout.rows, readout.cols), (readout.rows, readout.cols))))
         units = tuple(shape[0] for _, shape, _, _ in products)
-        most = max(w.shape[0] for _, _, w, _ in products)
+        depths = [self.weights[name].shape[0] for _, _, name, _ in products]
         kernel, tile, blocks, threads, shared = plan.tiled(
-            "project", units, self.batch, most, h, self.runner.multiprocessors)
+            "project", units, self.batch, max(depths), h, self.runner.multiprocessors)
         first = 0
-        for k, (ear, shape, w, (corner, share)) in enumerate(products):
-            row["parts"][k] = (ear, self._address(w),
+        for k, (ear, shape, name, (corner, share)) in enumerate(products):
+            row["parts"][k] = (ear, self._weight(name),
                                self.runner.address(self._zeros(self.batch, shape[0], h)),
-                               self._index(corner), self._address(share), shape[0], w.shape[0],
-                               corner.shape[1], first)
+                               self._index(corner), self._address(share.tobytes(), share), shape[0],
+                               depths[k], corner.shape[1], first)
             first += -(-shape[0] // tile)
         for key in ("b1", "mix", "b_mix", "w2", "b2"):
-            row[key] = self._address(weights[key])
-        row["said"], row["out"] = self.runner.address(said), self.runner.address(self._out)
+            row[key] = self._weight(f"readout.{key}")
+        row["said"], row["out"] = self.runner.address(said), self.runner.address(self._results)
         row["heard"], row["hidden"], row["mixing"] = len(products), h, m
-        row["answers"], row["cells"] = a, cells
+        row["answers"], row["cells"], row["each"] = a, cells, readout.answers
         heard = sum(layer.rows * layer.cols * layer.code for layer in layers) + cells * a
-        self._add(kernel, table, blocks, threads, shared, most * (h + tile),
-                  sum(w.size for _, _, w, _ in products) + self.batch * heard, sum(units) * h,
-                  sum(u * w.size for u, (_, _, w, _) in zip(units, products, strict=True)))
+        self._add(kernel, table, blocks, threads, shared, max(depths) * (h + tile),
+                  h * sum(depths) + self.batch * heard, sum(units) * h,
+                  h * sum(u * d for u, d in zip(units, depths, strict=True)))
         kernel, tile, blocks, threads, shared = plan.tiled(
             "answer", (cells,), self.batch, h + m + a, max(h, m, a), self.runner.multiprocessors)
         last = h * (m + 1) + m * (a + 1) + a

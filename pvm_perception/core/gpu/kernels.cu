@@ -54,6 +54,7 @@ struct Layer {
     Ear signal;  // the units' own blocks, which they predict
     const float *w1, *b1, *w2, *b2;
     float *codes, *prediction, *error;  // (2, B, U + 1, N), (B, U, S), (B, U, S)
+    float *surprise;  // (B, U): each unit's mean squared error; null: nobody asks for it
     int heard, inputs, code, size, units, half;  // ears in use, D, N, S, U
     int error_first;  // row of the weights at which the error begins; -1: it is not heard
     float error_gain, slope, quiet;
@@ -73,6 +74,7 @@ struct Readout {
     const float *b1, *mix, *b_mix, *w2, *b2;
     float *said, *out;  // (B, cells + 1, answers), (B, cells, answers)
     int heard, hidden, mixing, answers, cells;
+    int each;  // answers about one target, presence first
 };
 
 struct Block { int x, y, threads; };  // its place (y: the stream) and its size
@@ -192,10 +194,23 @@ FUNCTION void layer_body(Block block, const Frame &frame, const Layer &layer, fl
             for (int n = p; n < N; n += SQUARES)
                 sum += code[n].of[j] * code[n].of[j];
             squares[p].of[j] = sum;
+            if (layer.surprise && first + j < U) {
+                const float *error = layer.error + (stream * U + first + j) * S;
+                float wrong = 0.0f;
+                for (int s = p; s < S; s += SQUARES)
+                    wrong += error[s] * error[s];
+                parts[p].of[j] = wrong;  // what lay there is in `code`
+            }
         }
     }
     EACH_THREAD(t) {
         float *codes = layer.codes + frame.half * layer.half + stream * (U + 1) * N;
+        for (int j = t; layer.surprise && j < TU && first + j < U; j += block.threads) {
+            float wrong = 0.0f;
+            for (int p = 0; p < SQUARES; ++p)
+                wrong += parts[p].of[j];
+            layer.surprise[stream * U + first + j] = wrong / S;
+        }
         for (int i = t; i < N * TU; i += block.threads) {
             const int j = i / N, n = i - j * N;
             float square = 0.0f;
@@ -293,7 +308,7 @@ FUNCTION void answer_body(Block block, const Frame &, const Readout &readout, fl
     }
     EACH_THREAD(t) {
         for (int i = t; i < A * TU; i += block.threads) {
-            const int j = i / A, n = i - j * A, target = n / 5 * 5;
+            const int j = i / A, n = i - j * A, target = n / readout.each * readout.each;
             const float logit = fmaxf(-20.0f, fminf(answer[target].of[j], 20.0f));
             const float presence = 1.0f / (1.0f + expf(-logit));
             const float box = fmaxf(-3.0f, fminf(answer[n].of[j], 3.0f)) * presence;

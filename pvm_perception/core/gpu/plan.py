@@ -32,14 +32,15 @@ INPUT_TABLE = _struct(blocks=_POINTER, motion=_POINTER, rows=np.int32, cols=np.i
                       scale=np.float32, low=np.float32, motion_unit=np.float32,
                       motion_limit=np.float32)
 LAYER = _struct(ears=(EAR, EARS), signal=EAR, w1=_POINTER, b1=_POINTER, w2=_POINTER, b2=_POINTER,
-                codes=_POINTER, prediction=_POINTER, error=_POINTER, heard=np.int32,
-                inputs=np.int32, code=np.int32, size=np.int32, units=np.int32, half=np.int32,
-                error_first=np.int32, error_gain=np.float32, slope=np.float32, quiet=np.float32)
+                codes=_POINTER, prediction=_POINTER, error=_POINTER, surprise=_POINTER,
+                heard=np.int32, inputs=np.int32, code=np.int32, size=np.int32, units=np.int32,
+                half=np.int32, error_first=np.int32, error_gain=np.float32, slope=np.float32,
+                quiet=np.float32)
 PART = _struct(ear=EAR, w=_POINTER, out=_POINTER, corner=_POINTER, share=_POINTER, units=np.int32,
                inputs=np.int32, corners=np.int32, first_block=np.int32)
 READOUT = _struct(parts=(PART, EARS), b1=_POINTER, mix=_POINTER, b_mix=_POINTER, w2=_POINTER,
                   b2=_POINTER, said=_POINTER, out=_POINTER, heard=np.int32, hidden=np.int32,
-                  mixing=np.int32, answers=np.int32, cells=np.int32)
+                  mixing=np.int32, answers=np.int32, cells=np.int32, each=np.int32)
 
 
 def check_supported(config: HierarchyConfig, batch: int) -> None:
@@ -63,7 +64,7 @@ def check_supported(config: HierarchyConfig, batch: int) -> None:
     for wrong, what in faults:
         if wrong:
             raise PvmError(f"the CUDA kernels do not run network {config.name!r}: it has {what}; "
-                           f"run it as a Hierarchy on CuPy")
+                           "CuPy arrays do, slower")
 
 
 @dataclass(frozen=True)
@@ -135,7 +136,7 @@ def tiled(kernel: str, units: tuple[int, ...], batch: int, rows: int, columns: i
             found.append((turns * (BALANCE + tile), f"{kernel}_{tile}", tile, blocks, threads, shared))
     if not found:
         raise PvmError(f"the CUDA kernels cannot hold {rows} inputs for {columns} codes in a block; "
-                       "run this network as a Hierarchy on CuPy")
+                       "CuPy arrays do, slower")
     return min(found, key=lambda choice: choice[0])[1:]
 
 

@@ -1,0 +1,103 @@
+"""Where a network runs: NumPy on the CPU; on a GPU the kernels, or CuPy arrays for what they do not do."""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import Any, Protocol
+
+import numpy as np
+
+from pvm_perception.core.backend import array_module, find_gpu
+from pvm_perception.core.config import HierarchyConfig
+from pvm_perception.core.hierarchy import Hierarchy
+from pvm_perception.errors import PvmError
+
+Array = Any
+
+
+class Network(Protocol):
+    """What runs frames of B streams, as `Hierarchy` documents it; learning apart, all that a user needs.
+
+    Attributes
+    ----------
+    xp : array module of the device
+    readout : decodes answers, draws heat maps
+    weights : by name, here or on the device
+    step_count : learning steps behind these weights
+    known : streams whose last frame had one before, (B,) bool
+    runs_on : in words, what computes it
+    """
+
+    config: HierarchyConfig
+    batch: int
+    xp: ModuleType
+    readout: Any
+    weights: dict[str, Array]
+    step_count: int
+    known: np.ndarray
+    runs_on: str
+
+    def twin(self) -> Network:
+        """Return a network with a state of its own that shares these very weights."""
+
+    def learner(self) -> Hierarchy:
+        """Return the network that can `learn`: this one, or one with these weights and no past."""
+
+    def step(self, images: np.ndarray, motion: np.ndarray | None = None) -> Array:
+        """Run one frame of every stream; return the readout's answers."""
+
+    def reset(self, streams: np.ndarray | None = None) -> None:
+        """Forget the past of some streams, or of all."""
+
+    def codes(self, name: str) -> np.ndarray:
+        """Return the last frame's codes of a layer, (B, U, N)."""
+
+    def forecast_errors(self) -> tuple[float, float]:
+        """Return the mean squared errors at the last frame of the forecast and of copying."""
+
+    def surprise(self) -> np.ndarray:
+        """Return the root mean square surprise of each layer-1 unit, (B, rows, cols)."""
+
+    def predicted_images(self) -> np.ndarray:
+        """Return the frames that layer 1 expects next, (B, H, W, 3) uint8, BGR."""
+
+
+def place(config: HierarchyConfig, weights: dict[str, np.ndarray], device: str, learn: bool = False,
+          step: int = 0, batch: int = 1) -> tuple[Network, str]:
+    """Make a network on a device.
+
+    Parameters
+    ----------
+    config, weights, step, batch
+        As for `Hierarchy`.
+    device
+        "cpu", "cuda", or "auto": a GPU where one answers.
+    learn
+        Whether it has to learn, which the kernels do not.
+
+    Returns
+    -------
+    network, notice
+        The notice says in one line why it runs slower than might have been hoped for: on the CPU for
+        want of a GPU, or on a GPU without the kernels. Empty where there is nothing to say.
+
+    Raises
+    ------
+    PvmError
+        If "cuda" was asked for and cannot be had, or the word is unknown.
+    """
+    xp, notice = array_module(device), ""
+    if xp is np and device == "auto":
+        notice = f"device 'auto' takes the CPU: {find_gpu()[1]}"
+    if xp is not np and not learn:
+        from pvm_perception.core.gpu.cuda import CudaRunner
+        from pvm_perception.core.gpu.engine import Engine
+
+        try:
+            return Engine(Hierarchy(config, batch, np, weights, step=step), CudaRunner()), ""
+        except PvmError as error:
+            notice = str(error)
+        except Exception as error:  # compiler, driver and runtime raise types of their own
+            reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+            notice = f"the CUDA kernels cannot be loaded ({reason}); CuPy arrays do their work, slower"
+    return Hierarchy(config, batch, xp, weights, step=step), notice
