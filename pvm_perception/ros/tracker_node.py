@@ -25,12 +25,12 @@ from vision_msgs.msg import Detection2DArray, LabelInfo, VisionInfo
 from pvm_perception.api import Tracker
 from pvm_perception.errors import PvmError
 from pvm_perception.ros import diagnostics, messages
-from pvm_perception.ros.ego_motion import EgoMotion
 from pvm_perception.ros.mailbox import Mailbox
 from pvm_perception.ros.node_settings import NODES
 from pvm_perception.ros.parameters import values_of
 from pvm_perception.ros.process import run_node, steady_clock
 from pvm_perception.vision.draw import colour_map, draw_tracks
+from pvm_perception.vision.ego_motion import EgoMotion
 from pvm_perception.vision.image_codec import decode_compressed, decode_image, fill_image
 from pvm_perception.vision.tracker import TrackerSettings
 
