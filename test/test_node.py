@@ -28,6 +28,7 @@ from vision_msgs.msg import Detection2DArray, LabelInfo, VisionInfo  # noqa: E40
 
 from pvm_perception.api import default_model  # noqa: E402
 from pvm_perception.core.model_file import load_model, save_model, with_motion  # noqa: E402
+from pvm_perception.ros.age_limit import DOUBT, AgeLimit  # noqa: E402
 from pvm_perception.ros.node_settings import NODES  # noqa: E402
 from pvm_perception.streams.simulated import SimulatedStream  # noqa: E402
 from pvm_perception.vision.image_codec import fill_image  # noqa: E402
@@ -166,6 +167,48 @@ def test_the_diagnostics_say_where_a_frames_time_goes(robot, start, images):
     assert values["step time (ms)"] == pytest.approx(sum(
         values[f"{stage} (ms)"] for stage in ("decode", "look", "publish")), abs=0.3)
     assert values["CPU (% of a core)"] >= 0
+
+
+def test_a_frame_that_comes_too_late_is_left_out_and_counted(robot, start, images):
+    topic = "/aged/detections"
+    robot.listen(Detection2DArray, topic)
+    robot.listen(DiagnosticArray, "/diagnostics")
+    publisher = robot.node.create_publisher(Image, "/aged/camera", 5)
+    process = start("-p", "max_age:=3.0", "-p", "diagnostics_period:=0.2", name="aged")
+    answers = robot.heard[topic]
+
+    def said(key):
+        found = [s for m in robot.heard["/diagnostics"] for s in m.status if s.name == "aged: tracker"]
+        return {v.key: v.value for v in found[-1].values}[key] if found else ""
+
+    def show(age):
+        """Publish one frame of this age; return whether it became detections."""
+        message = picture(images[0], time.time() - age)
+        counted, stamp = int(said("frames too old")), message.header.stamp
+        publisher.publish(message)
+        robot.until(lambda: answers[-1].header.stamp == stamp or int(said("frames too old")) > counted)
+        return answers[-1].header.stamp == stamp
+
+    feed(robot, publisher, images, topic, 12, start=100.0)  # no stamps of this machine's clock
+    robot.until(lambda: "not kept" in said("age limit"))
+    assert "behind the node's clock" in said("age limit")
+    assert [show(0), show(30), show(30), show(0)] == [True, False, False, True]
+    robot.until(lambda: said("age limit") == "3.0 s")
+    assert [show(30) for _ in range(DOUBT + 2)] == [False] * (DOUBT - 1) + [True] * 3  # it is the clock's
+    assert show(0)
+    assert not show(30)
+    process.send_signal(signal.SIGTERM)
+    words = process.stdout.read()
+    assert words.count("[WARN]") == words.count("max_age: 3.0 s, not kept") == 2
+
+
+def test_whose_age_is_judged():
+    ages = AgeLimit()
+    assert not any(ages.too_old(5.0, 0.5) for _ in range(3 * DOUBT))  # a bag: always old
+    assert not any(ages.too_old(-5.0, 0.5) for _ in range(3 * DOUBT))  # a clock that is ahead
+    assert ages.state(0.5) == "0.5 s, not kept: stamps lie 5.00 s ahead of the node's clock"
+    assert [ages.too_old(a, 0.5) for a in (0.1, 0.6, -5.0, 0.4, 9.0)] == [False, True, False, False, True]
+    assert (ages.state(0.5), ages.state(0.0)) == ("0.5 s", "none")
 
 
 def test_time_that_jumps_back_is_a_new_beginning(robot, start, images):

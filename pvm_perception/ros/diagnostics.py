@@ -43,6 +43,7 @@ class Health:
     started: float = field(default_factory=time.monotonic)
     received: int = 0
     dropped: int = 0
+    too_old: int = 0
     malformed: int = 0
     failed: int = 0
     last_fault: str = ""
@@ -89,8 +90,9 @@ class Health:
             share = (self.worked[1] - before[1]) / max(self.worked[0] - before[0], 1e-3)
             return {"input rate (Hz)": f"{rate:.1f}", **mean,
                     "CPU (% of a core)": f"{100 * share:.0f}", "frames": self.received,
-                    "dropped frames": self.dropped, "malformed images": self.malformed,
-                    "failed frames": self.failed, "last fault": self.last_fault,
+                    "dropped frames": self.dropped, "frames too old": self.too_old,
+                    "malformed images": self.malformed, "failed frames": self.failed,
+                    "last fault": self.last_fault,
                     "surprise": f"{self.surprise:.5f}"}
 
 

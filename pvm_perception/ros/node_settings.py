@@ -35,6 +35,8 @@ class TrackerNodeSettings:
                                        "offer", choices=("auto", "reliable", "best_effort"))
     horizontal_fov: float = setting(USUAL_FOV, "degrees; of the camera, for the robot's own motion "
                                                "where there is no camera_info", low=1.0, high=170.0)
+    max_age: float = setting(0.5, "seconds; a frame that is older by its stamp when its turn comes is left "
+                                  "out, 0 = none is", low=0.0, high=10.0)
     frame_timeout: float = setting(2.0, "seconds without a frame after which diagnostics warn",
                                    low=0.1, high=60.0)
     diagnostics_period: float = setting(1.0, "seconds between diagnostics", low=0.1, high=60.0)

@@ -25,6 +25,7 @@ from vision_msgs.msg import Detection2DArray, LabelInfo, VisionInfo
 from pvm_perception.api import Tracker
 from pvm_perception.errors import PvmError
 from pvm_perception.ros import diagnostics, messages
+from pvm_perception.ros.age_limit import AgeLimit
 from pvm_perception.ros.mailbox import Mailbox
 from pvm_perception.ros.node_settings import NODES
 from pvm_perception.ros.parameters import values_of
@@ -58,6 +59,7 @@ class TrackerNode(LifecycleNode):
         self.lock = threading.Lock()  # the worker's frame against services and parameters
         self.health = diagnostics.Health()
         self.mailbox = Mailbox()
+        self.age_limit = AgeLimit()
         self.worker: threading.Thread | None = None
         self.subscription: Any = None
         self.offered: ReliabilityPolicy | None = None
@@ -146,6 +148,7 @@ class TrackerNode(LifecycleNode):
         """Begin to listen and to work."""
         self.health = diagnostics.Health()
         self.mailbox = Mailbox()
+        self.age_limit = AgeLimit()
         self.worker = threading.Thread(target=self._work, args=(self.mailbox,), name="network")
         self.worker.start()
         self.active = True
@@ -230,6 +233,8 @@ class TrackerNode(LifecycleNode):
         """Worker thread: one frame after the other until the mailbox is closed."""
         while (message := mailbox.take()) is not None:
             times = diagnostics.FrameTimes(messages.seconds_of(message.header), self._now())
+            if self._too_old(times):
+                continue
             try:
                 image = (decode_compressed(message) if isinstance(message, CompressedImage)
                          else decode_image(message))
@@ -244,6 +249,19 @@ class TrackerNode(LifecycleNode):
                 self.health.fault("failed", f"{type(error).__name__}: {error}")
                 self.get_logger().error(f"frame failed: {type(error).__name__}: {error}",
                                         throttle_duration_sec=5.0)
+
+    def _too_old(self, times: diagnostics.FrameTimes) -> bool:
+        """Tell whether to leave a frame out for its age, and count it; one without a stamp has none."""
+        limit = self._value("max_age")
+        if not (limit and times.stamp):
+            return False
+        left_out = self.age_limit.too_old(times.found - times.stamp, limit)
+        self.health.too_old += left_out
+        if self.age_limit.lost_trust:
+            self.get_logger().warning(
+                f"max_age: {self.age_limit.state(limit)}. Set the clocks; or max_age, if images take so "
+                "long to come. Until one lies within it, none is left out for its age")
+        return left_out
 
     def _now(self) -> float:
         """Return the time on the clock that stamps are of, seconds."""
@@ -349,7 +367,8 @@ class TrackerNode(LifecycleNode):
         facts = {"device": self.tracker.device, "learning": self.tracker.learning,
                  "model version": self.tracker.model_version,
                  "state lost (times)": self.tracker.times_lost, "topic": topic,
-                 "targets": ", ".join(self.tracker.targets), "own motion": self._own_motion()}
+                 "targets": ", ".join(self.tracker.targets), "own motion": self._own_motion(),
+                 "age limit": self.age_limit.state(self._value("max_age"))}
         state = diagnostics.status(f"{self.get_name()}: tracker", self.health, facts,
                                    self.active and self.enabled, self._value("frame_timeout"),
                                    topic, offers)
