@@ -49,6 +49,25 @@ def test_all_that_a_launch_file_names_exists(path):
                 assert facts["package"].replace("_", "-") in PAGES  # how to install it
 
 
+def test_every_launch_line_in_the_docs_can_be_typed():
+    lines = re.findall(r"ros2 launch pvm_perception (\S+\.launch\.py)(.*)", PAGES.replace("\\\n", " "))
+    assert len(lines) > 10
+    for file, rest in lines:
+        words = [w for w in rest.split("#")[0].split("`")[0].split() if ":=" in w]
+        launch_stand_in.run(ROOT / "launch" / file, **dict(w.split(":=", 1) for w in words))
+
+
+def test_two_launches_in_namespaces_share_nothing():
+    def topics(name):
+        nodes = launch_stand_in.run(ROOT / "launch" / "usb_camera.launch.py", namespace=name,
+                                    frame_id=f"{name}_optical")
+        assert {facts["namespace"] for _, _, facts in nodes} == {name}
+        (_, _, tracker), (_, _, camera) = nodes
+        assert camera["parameters"]["camera_frame_id"] == f"{name}_optical"
+        return tracker["remappings"].values()
+    assert not any(topic.startswith("/") for topic in topics("front"))  # all lie in the namespace
+
+
 def check_our_node(executable, facts):
     parameters, node = OURS[executable]
     assert f'"{executable} = pvm_perception' in (ROOT / "setup.py").read_text()

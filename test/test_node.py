@@ -319,6 +319,59 @@ def test_pictures_come_only_when_asked_for_and_services_answer(robot, start, ima
     feed(robot, publisher, images, topic, 2, start=600.0)
 
 
+def test_two_cameras_in_namespaces_do_not_mix(robot, images, tmp_path, monkeypatch):
+    """Two nodes as two launches start them: each answers its own camera, and is told apart by all else."""
+    monkeypatch.setenv("ROS_HOME", str(tmp_path))
+    names, sent, processes = ("front", "rear"), {}, []
+    robot.listen(DiagnosticArray, "/diagnostics")
+    robot.listen(Detection2DArray, "/detections")
+    cameras = {n: robot.node.create_publisher(Image, f"/{n}/camera/image_raw", BEST_EFFORT) for n in names}
+    for name in names:
+        robot.listen(Detection2DArray, f"/{name}/detections")
+        robot.listen(VisionInfo, f"/{name}/vision_info", LATCHED)
+        processes.append(start_node(ENV, "tracker", "-r", f"__ns:=/{name}", "-r",
+                                    f"image:=/{name}/camera/image_raw", "-p", "diagnostics_period:=0.2",
+                                    *EAGER))
+    pictures = {"front": images[0], "rear": np.full((120, 200, 3), 99, np.uint8)}  # grey: nothing in it
+
+    def shown(count):
+        """Show both cameras' frames, whose stamps tell whose they are; have `count` answered of each."""
+        goals = {n: len(robot.heard[f"/{n}/detections"]) + count for n in names}
+
+        def done():
+            for k, name in enumerate(names):
+                message = picture(pictures[name], 1000 * (k + 1) + len(sent) / 30)
+                message.header.frame_id = f"{name}_optical"
+                sent[message.header.stamp.sec, message.header.stamp.nanosec] = name
+                cameras[name].publish(message)
+            robot.spin(0.05)
+            return all(len(robot.heard[f"/{n}/detections"]) >= goals[n] for n in names)
+        robot.until(done, 60)
+
+    try:
+        shown(10)
+        robot.until(lambda: {f"{n}/pvm_tracker: tracker" for n in names} <= {
+            s.name for m in robot.heard["/diagnostics"] for s in m.status})
+        version = robot.heard["/rear/vision_info"][-1].database_version
+        assert robot.call(SetBool, "/front/pvm_tracker/set_learning", data=True).success
+        saved = [robot.call(Trigger, f"/{n}/pvm_tracker/save_model").message for n in names]
+        assert saved[0].startswith(f"{tmp_path}/pvm_perception/front/") and "/rear/" in saved[1]
+        shown(5)
+        robot.until(lambda: robot.heard["/front/vision_info"][-1].database_version > version)
+        assert robot.heard["/rear/vision_info"][-1].database_version == version
+    finally:
+        for process in processes:
+            end_node(process)
+    assert not robot.heard["/detections"]
+    for name in names:
+        for message in robot.heard[f"/{name}/detections"]:
+            assert sent[message.header.stamp.sec, message.header.stamp.nanosec] == name
+            assert message.header.frame_id == f"{name}_optical"
+            for d in message.detections:  # boxes of its own camera's size
+                height, width = pictures[name].shape[:2]
+                assert d.bbox.center.position.x <= width and d.bbox.center.position.y <= height
+
+
 def test_boxes_for_foxglove_are_those_of_the_detections(robot, start, images):
     pytest.importorskip("foxglove_msgs.msg", reason="no foxglove_msgs here; run `make setup`")
     from foxglove_msgs.msg import ImageAnnotations, PointsAnnotation

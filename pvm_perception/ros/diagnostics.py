@@ -122,6 +122,11 @@ def status(name: str, health: Health, facts: dict[str, Any], active: bool, timeo
     return entry(level, name, message, health.values() | facts)
 
 
+def name_of(node: Any, part: str) -> str:
+    """Return the name of one of a node's entries; /diagnostics is one topic for all namespaces."""
+    return f"{node.get_fully_qualified_name()[1:]}: {part}"
+
+
 def entry(level: bytes, name: str, message: str, values: dict[str, Any]) -> DiagnosticStatus:
     """Return one status for /diagnostics."""
     return DiagnosticStatus(level=level, name=name, message=message, hardware_id="",

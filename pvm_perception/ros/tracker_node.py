@@ -310,9 +310,10 @@ class TrackerNode(LifecycleNode):
         return response
 
     def _save(self, _request: Any, response: Any) -> Any:
-        """Save beside nobody's model: into ROS_HOME, with the time in the name."""
+        """Save beside nobody's model: into ROS_HOME, by namespace, with the time in the name."""
         home = Path(os.environ.get("ROS_HOME") or Path.home() / ".ros")
-        path = home / "pvm_perception" / time.strftime("robot-%Y%m%d-%H%M%S.safetensors")
+        folder = home / "pvm_perception" / self.get_namespace()[1:]
+        path = folder / time.strftime("robot-%Y%m%d-%H%M%S.safetensors")
         try:
             with self.lock:
                 self.tracker.save(path)
@@ -369,7 +370,7 @@ class TrackerNode(LifecycleNode):
                  "state lost (times)": self.tracker.times_lost, "topic": topic,
                  "targets": ", ".join(self.tracker.targets), "own motion": self._own_motion(),
                  "age limit": self.age_limit.state(self._value("max_age"))}
-        state = diagnostics.status(f"{self.get_name()}: tracker", self.health, facts,
+        state = diagnostics.status(diagnostics.name_of(self, "tracker"), self.health, facts,
                                    self.active and self.enabled, self._value("frame_timeout"),
                                    topic, offers)
         array = DiagnosticArray(header=self._header())
