@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
@@ -116,16 +117,28 @@ def test_arguments_of_the_tracker():
 @pytest.mark.parametrize(("distribution", "variable"), [
     ("jazzy", "FASTRTPS_DEFAULT_PROFILES_FILE"), ("kilted", "FASTDDS_DEFAULT_PROFILES_FILE")])
 def test_the_shared_memory_profile_is_set_for_camera_and_tracker(monkeypatch, distribution, variable):
-    for name in ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE"):
+    for name in ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE",
+                 "FASTDDS_BUILTIN_TRANSPORTS"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("ROS_DISTRO", distribution)
     found = launch_stand_in.run(ROOT / "launch" / "usb_camera.launch.py")
     assert [name for _, name, _ in found] == ["tracker", "v4l2_camera_node"]
     for _, _, facts in found:
         assert facts["environment"] == {variable: str(ROOT / "config" / "fastdds.xml")}
-    monkeypatch.setenv(variable, "/mine.xml")  # somebody's own profile is left alone
-    for _, _, facts in launch_stand_in.run(ROOT / "launch" / "usb_camera.launch.py"):
-        assert not facts["environment"]
+    for name, value in ((variable, "/mine.xml"), ("FASTDDS_BUILTIN_TRANSPORTS", "UDPv4")):
+        with monkeypatch.context() as somebody:  # whose own choice is left alone
+            somebody.setenv(name, value)
+            for _, _, facts in launch_stand_in.run(ROOT / "launch" / "usb_camera.launch.py"):
+                assert not facts["environment"]
+
+
+def test_to_launch_does_not_import_the_package(monkeypatch):
+    """It would set a variable for BLAS, for everything that is launched, and load all that a node needs."""
+    for name in [n for n in sys.modules if n.split(".")[0] == "pvm_perception"]:
+        monkeypatch.delitem(sys.modules, name)
+    for path in LAUNCH:
+        launch_stand_in.run(path)
+    assert not [n for n in sys.modules if n.split(".")[0] == "pvm_perception"]
 
 
 def shown_by_rviz(**arguments):
