@@ -132,6 +132,13 @@ def test_the_worst_of_several_runs_counts():
     assert all(math.isnan(v) for v in (*score.worst([]).values(), *score.mean([]).values()))
 
 
+def test_the_committed_table_has_the_figures_of_several_places():
+    with (ROOT / "benchmarks" / "sim.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [r["run"] for r in rows] == ["ball_0", "ball_1", "ball_2"]
+    assert set(rows[0]) == {"run", *score.ball_figures(moments([0.1] * 10), 1.0)}
+
+
 def test_a_run_on_file_is_the_run(tmp_path):
     run = moments([0.1, 0.25, 1 / 3], collisions=1)
     score.write_moments(tmp_path / "run.csv", run)
