@@ -134,7 +134,7 @@ class Record(Health):
         super().__init__()
         self.frames, self.memory, self.due = csv.writer(frames), csv.writer(memory), 0.0
         self.frames.writerow(["stamp", *STAGES])
-        self.memory.writerow(["time", "cpu", "rss_mb", "dropped"])
+        self.memory.writerow(["time", "cpu", "rss_mb", "dropped", "too_old"])
 
     def processed(self, times: FrameTimes, surprise: float) -> None:
         """Count a frame that became detections, and write it down."""
@@ -142,8 +142,13 @@ class Record(Health):
         self.frames.writerow([round(times.stamp * 1e9), *times.stages().values()])
         if times.begun >= self.due:
             self.due = times.begun + MEMORY_PERIOD
-            pages = int(Path("/proc/self/statm").read_text().split()[1])
-            self.memory.writerow([times.begun, time.process_time(), pages * PAGE / 1e6, self.dropped])
+            self.sample()
+
+    def sample(self) -> None:
+        """Write down what the node has used and left out so far."""
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+        self.memory.writerow([time.monotonic(), time.process_time(), pages * PAGE / 1e6, self.dropped,
+                              self.too_old])
 
 
 def tracker(folder: Path, args: argparse.Namespace) -> int:
@@ -152,14 +157,18 @@ def tracker(folder: Path, args: argparse.Namespace) -> int:
     with (folder / "node.csv").open("w", newline="") as frames, \
             (folder / "memory.csv").open("w", newline="") as memory:
 
+        record = Record(frames, memory)
+
         class Recorded(TrackerNode):
             def on_activate(self, state: Any) -> Any:
                 answer = super().on_activate(state)
-                self.health = Record(frames, memory)
+                self.health = record
                 return answer
-        return run_node(Recorded, ["--ros-args", "-r", f"__ns:=/{args.of}", "-r", f"image:={TOPIC}",
+        code = run_node(Recorded, ["--ros-args", "-r", f"__ns:=/{args.of}", "-r", f"image:={TOPIC}",
                                    "-r", f"image/compressed:={TOPIC}/compressed", "-p",
                                    f"image_transport:={args.transport}"])
+        record.sample()
+        return code
 
 
 def rows_of(path: Path) -> np.ndarray:
@@ -201,8 +210,8 @@ def report(folder: Path, name: str, args: argparse.Namespace) -> list[dict[str, 
     facts = {"camera": name, "fps": f"{args.fps:g}", "seconds": f"{args.seconds:g}",
              "transport": args.transport, "reliability": args.reliability,
              "fastdds": os.environ.get("FASTDDS_BUILTIN_TRANSPORTS", "profile"),
-             "sent": counted, "answered": len(total), "older_than_a_period": stale,
-             "of_other_cameras": foreign,
+             "sent": counted, "answered": len(total), "too_old": int(memory["too_old"][-1]),
+             "older_than_a_period": stale, "of_other_cameras": foreign,
              "cpu_share": round(float(cpu), 3),
              "rss_mb_first": round(float(memory["rss_mb"][min(1, len(memory) - 1)]), 1),
              "rss_mb_last": round(float(memory["rss_mb"][-1]), 1),

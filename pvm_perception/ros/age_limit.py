@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-DOUBT = 10  # frames in a row beyond the limit, from which on it is the clocks that are not believed
+DOUBT = 1.0  # s of frames beyond the limit, from which on it is the clocks that are not believed
 
 
 class AgeLimit:
@@ -10,15 +10,16 @@ class AgeLimit:
 
     A camera whose clock is not this machine's, a bag that is played, a network that is always slow:
     by their stamps all their frames are too old, and to leave them all out would blind the robot. So
-    a frame is left out only after one that lay within the limit, and fewer than `DOUBT` in a row are.
+    a frame is left out only after one that lay within the limit, and for `DOUBT` at most.
     """
 
     def __init__(self) -> None:
-        self._trusted = False  # a frame lay within the limit, and not too many since did not
-        self._beyond = 0  # frames in a row
+        self.doubted = False  # for so long was no frame within the limit
+        self._trusted = False  # a frame was, and they are not doubted since
+        self._beyond: float | None = None  # since when no frame was, s
         self._age = 0.0  # of the last frame
 
-    def too_old(self, age: float, limit: float) -> bool:
+    def too_old(self, age: float, limit: float, now: float) -> bool:
         """Return whether to leave a frame out.
 
         Parameters
@@ -27,26 +28,24 @@ class AgeLimit:
             Seconds by its stamp; negative where that lies ahead of the clock.
         limit
             Seconds.
+        now
+            Seconds, on a clock that nobody sets.
         """
         self._age = age
         if abs(age) <= limit:
-            self._trusted, self._beyond = True, 0
+            self._trusted, self.doubted, self._beyond = True, False, None
             return False
-        self._beyond += 1
-        if self._beyond >= DOUBT:
-            self._trusted = False
+        if self._beyond is None:
+            self._beyond = now
+        if now - self._beyond >= DOUBT:
+            self._trusted, self.doubted = False, True
         return self._trusted and age > limit
-
-    @property
-    def lost_trust(self) -> bool:
-        """Whether trust in the stamps ended with the last frame."""
-        return self._beyond == DOUBT
 
     def state(self, limit: float) -> str:
         """Return in words whether the limit is kept; 0 = there is none."""
         if not limit:
             return "none"
-        if self._beyond < DOUBT:
+        if not self.doubted:
             return f"{limit} s"
         where = "behind" if self._age > 0 else "ahead of"
         return f"{limit} s, not kept: stamps lie {abs(self._age):.2f} s {where} the node's clock"

@@ -252,15 +252,16 @@ class TrackerNode(LifecycleNode):
 
     def _too_old(self, times: diagnostics.FrameTimes) -> bool:
         """Tell whether to leave a frame out for its age, and count it; one without a stamp has none."""
-        limit = self._value("max_age")
+        limit, ages = self._value("max_age"), self.age_limit
         if not (limit and times.stamp):
             return False
-        left_out = self.age_limit.too_old(times.found - times.stamp, limit)
+        doubted = ages.doubted
+        left_out = ages.too_old(times.found - times.stamp, limit, times.begun)
         self.health.too_old += left_out
-        if self.age_limit.lost_trust:
+        if ages.doubted and not doubted:
             self.get_logger().warning(
-                f"max_age: {self.age_limit.state(limit)}. Set the clocks; or max_age, if images take so "
-                "long to come. Until one lies within it, none is left out for its age")
+                f"max_age: {ages.state(limit)}. Set the clocks; or max_age, if images take so long to come. "
+                "Until one lies within it, none is left out for its age", throttle_duration_sec=60.0)
         return left_out
 
     def _now(self) -> float:
