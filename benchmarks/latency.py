@@ -36,6 +36,8 @@ from vision_msgs.msg import Detection2DArray
 from pvm_perception.errors import PvmError
 from pvm_perception.processes import run_together
 from pvm_perception.ros.diagnostics import STAGES, FrameTimes, Health
+from pvm_perception.ros.node_settings import NODES
+from pvm_perception.ros.parameters import default_of
 from pvm_perception.ros.process import run_node, stop_on_signals
 from pvm_perception.ros.tracker_node import TrackerNode
 from pvm_perception.streams.files import open_stream
@@ -48,6 +50,7 @@ WARM_UP = 30  # frames that are not counted: the first ones load code and find m
 MEMORY_PERIOD = 10.0  # s
 TOPIC = "camera/image_raw"  # in the camera's namespace
 PAGE = resource.getpagesize()
+MAX_AGE = next(f for f in NODES["tracker"].fields() if f.name == "max_age")
 
 
 def cores(args: argparse.Namespace) -> tuple[set[int], set[int]]:
@@ -166,7 +169,7 @@ def tracker(folder: Path, args: argparse.Namespace) -> int:
                 return answer
         code = run_node(Recorded, ["--ros-args", "-r", f"__ns:=/{args.of}", "-r", f"image:={TOPIC}",
                                    "-r", f"image/compressed:={TOPIC}/compressed", "-p",
-                                   f"image_transport:={args.transport}"])
+                                   f"image_transport:={args.transport}", "-p", f"max_age:={args.max_age}"])
         record.sample()
         return code
 
@@ -208,7 +211,7 @@ def report(folder: Path, name: str, args: argparse.Namespace) -> list[dict[str, 
     cpu = (np.ptp(memory["cpu"]) / np.ptp(memory["time"]) if len(memory) > 1
            else float("nan"))
     facts = {"camera": name, "fps": f"{args.fps:g}", "seconds": f"{args.seconds:g}",
-             "transport": args.transport, "reliability": args.reliability,
+             "transport": args.transport, "reliability": args.reliability, "max_age": f"{args.max_age:g}",
              "fastdds": os.environ.get("FASTDDS_BUILTIN_TRANSPORTS", "profile"),
              "sent": counted, "answered": len(total), "too_old": int(memory["too_old"][-1]),
              "older_than_a_period": stale, "of_other_cameras": foreign,
@@ -241,6 +244,8 @@ def main() -> int:
     parser.add_argument("--reliability", choices=("best_effort", "reliable"), default="best_effort",
                         help="that the camera offers")
     parser.add_argument("--transport", choices=("raw", "compressed"), default="raw")
+    parser.add_argument("--max-age", type=float, default=default_of(MAX_AGE), metavar="SECONDS",
+                        help="the node's parameter: older frames are left out, 0 = none are")
     parser.add_argument("--fps", type=float, default=30.0, help="of each camera")
     parser.add_argument("--cameras", nargs="+", default=[""], metavar="NAMESPACE",
                         help="several cameras, each with a node of its own")

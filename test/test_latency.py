@@ -22,7 +22,7 @@ def test_each_frame_is_followed_from_its_stamp_to_its_detections(tmp_path, relia
     rows = {r["stage"]: r for r in read(output)}
     total = rows["stamp to received"]
     assert total["sent"] == "150" and 0 < int(total["answered"]) <= 150
-    assert (total["reliability"], total["transport"]) == (reliability, transport)
+    assert (total["reliability"], total["transport"], total["max_age"]) == (reliability, transport, "0.5")
     assert float(total["rss_mb_most"]) > 20
     for row in rows.values():
         assert 0 <= float(row["ms_p50"]) <= float(row["ms_p99"]) <= float(row["ms_most"])
@@ -68,6 +68,9 @@ def test_the_committed_table_has_the_benchmarks_columns():
     assert [r["stage"] for r in rows if r["seconds"] == "600"] == [
         "send", "age when begun", "decode", "look", "publish", "receive", "stamp to received"]
     assert {r["older_than_a_period"] for r in rows} == {"0"}
+    two = read(ROOT / "benchmarks" / "two_cameras.csv")
+    assert list(two[0]) == list(rows[0])
+    assert {r["camera"] for r in two} == {"front", "rear"} and {r["of_other_cameras"] for r in two} == {"0"}
 
 
 def read(path):
