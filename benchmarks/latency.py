@@ -1,11 +1,14 @@
 """From a camera's stamp to detections received: where the time goes, with one core for the node.
 
 Usage: .venv/bin/python benchmarks/latency.py [--seconds S] [--input PATH] [--reliability R]
+       .venv/bin/python benchmarks/latency.py --cameras front rear --fps 15
 
-A camera replays frames that were made ready before at exactly 30 Hz, the tracker node has one core
-to itself, and camera and receiver, processes of their own, share the others. Each row of the table
-is one stage, in milliseconds over all frames that were answered. FASTDDS_BUILTIN_TRANSPORTS or a
-profile in the environment is measured instead of the profile that ships.
+A camera replays frames that were made ready before at an exact rate, the tracker node has one core
+to itself, and camera and receiver, processes of their own, share the others. Several cameras each
+have a namespace, with a node and a receiver of their own; nodes have one core each as far as there are
+some. Each row of the table is one stage of one camera's node, in milliseconds over all frames that
+were answered. FASTDDS_BUILTIN_TRANSPORTS or a profile in the environment is measured instead of the
+profile that ships.
 """
 
 from __future__ import annotations
@@ -33,47 +36,51 @@ from vision_msgs.msg import Detection2DArray
 from pvm_perception.errors import PvmError
 from pvm_perception.processes import run_together
 from pvm_perception.ros.diagnostics import STAGES, FrameTimes, Health
+from pvm_perception.ros.node_settings import NODES
+from pvm_perception.ros.parameters import default_of
 from pvm_perception.ros.process import run_node, stop_on_signals
 from pvm_perception.ros.tracker_node import TrackerNode
 from pvm_perception.streams.files import open_stream
 from pvm_perception.streams.simulated import SimulatedStream
 from pvm_perception.vision.image_codec import fill_image
 
-FPS = 30.0
 SIZE = (480, 640)  # rows, columns
 PREPARED = 120  # frames, shown forwards and backwards, so that nothing jumps
 WARM_UP = 30  # frames that are not counted: the first ones load code and find memory
 MEMORY_PERIOD = 10.0  # s
-TOPIC = "/camera/image_raw"
+TOPIC = "camera/image_raw"  # in the camera's namespace
 PAGE = resource.getpagesize()
+MAX_AGE = next(f for f in NODES["tracker"].fields() if f.name == "max_age")
 
 
-def cores() -> tuple[set[int], set[int]]:
-    """Return the node's core and those of all others; the same one where there is only one."""
+def cores(args: argparse.Namespace) -> tuple[set[int], set[int]]:
+    """Return this camera's node's core and those of cameras and receivers; all where there are few."""
     allowed = sorted(os.sched_getaffinity(0))
-    return {allowed[0]}, set(allowed[1:] or allowed)
+    own = allowed[args.cameras.index(args.of) % len(allowed)]
+    return {own}, set(allowed[len(args.cameras):] or allowed)
 
 
-def prepared(source: str, transport: str) -> list[Any]:
-    """Return messages that lack nothing but their stamp."""
-    stream = (SimulatedStream(0, SIZE, FPS, PREPARED) if source == "simulator"
-              else islice(open_stream(source), PREPARED))
+def prepared(args: argparse.Namespace) -> list[Any]:
+    """Return messages that lack nothing but their stamp; of a scene of its own for each camera."""
+    seed = args.cameras.index(args.of)
+    stream = (SimulatedStream(seed, SIZE, args.fps, PREPARED) if args.input == "simulator"
+              else islice(open_stream(args.input), PREPARED))
     pictures = [cv2.resize(f.image, SIZE[::-1], interpolation=cv2.INTER_AREA) for f in stream]
-    if transport == "raw":
+    if args.transport == "raw":
         return [fill_image(Image(), p, "bgr8", Header()) for p in pictures]
     return [CompressedImage(format="jpeg", data=cv2.imencode(
         ".jpg", p, [cv2.IMWRITE_JPEG_QUALITY, 90])[1].tobytes()) for p in pictures]
 
 
 def camera(folder: Path, args: argparse.Namespace) -> int:
-    """Publish at 30 Hz; write when each frame was stamped, and how long publishing took."""
-    os.sched_setaffinity(0, cores()[1])
+    """Publish; write when each frame was stamped, and how long publishing took."""
+    os.sched_setaffinity(0, cores(args)[1])
     stop = stop_on_signals()
-    frames = prepared(args.input, args.transport)
+    frames = prepared(args)
     there_and_back = frames + frames[-2:0:-1]
     kind, topic = (Image, TOPIC) if args.transport == "raw" else (CompressedImage, f"{TOPIC}/compressed")
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
-    node = rclpy.create_node("camera")
+    node = rclpy.create_node("camera", namespace=args.of)
     publisher = node.create_publisher(kind, topic, QoSProfile(
         depth=2, reliability=ReliabilityPolicy[args.reliability.upper()]))
     deadline = time.monotonic() + 60
@@ -84,8 +91,8 @@ def camera(folder: Path, args: argparse.Namespace) -> int:
     with (folder / "camera.csv").open("w", newline="") as file:
         table = csv.writer(file)
         table.writerow(["stamp", "send"])
-        for k in range(WARM_UP + round(args.seconds * FPS)):
-            stop.wait(max(0.0, begin + k / FPS - time.monotonic()))
+        for k in range(WARM_UP + round(args.seconds * args.fps)):
+            stop.wait(max(0.0, begin + k / args.fps - time.monotonic()))
             if stop.is_set():
                 break
             message = there_and_back[k % len(there_and_back)]
@@ -93,18 +100,19 @@ def camera(folder: Path, args: argparse.Namespace) -> int:
             message.header.stamp.sec, message.header.stamp.nanosec = divmod(now, 10**9)
             publisher.publish(message)
             table.writerow([now, time.time_ns() - now])
-    stop.wait(1.0)  # the last answers are still on their way
+    # the last answers are still on their way; who is not the leader is ended with the others
+    stop.wait(1.0 if args.of == args.cameras[-1] else None)
     node.destroy_node()
     rclpy.try_shutdown()
     return 0
 
 
-def receiver(folder: Path, _args: argparse.Namespace) -> int:
+def receiver(folder: Path, args: argparse.Namespace) -> int:
     """Write when each answer arrived."""
-    os.sched_setaffinity(0, cores()[1])
+    os.sched_setaffinity(0, cores(args)[1])
     stop = stop_on_signals()
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
-    node, executor = rclpy.create_node("receiver"), SingleThreadedExecutor()
+    node, executor = rclpy.create_node("receiver", namespace=args.of), SingleThreadedExecutor()
     executor.add_node(node)
     with (folder / "receiver.csv").open("w", newline="") as file:
         table = csv.writer(file)
@@ -129,7 +137,7 @@ class Record(Health):
         super().__init__()
         self.frames, self.memory, self.due = csv.writer(frames), csv.writer(memory), 0.0
         self.frames.writerow(["stamp", *STAGES])
-        self.memory.writerow(["time", "cpu", "rss_mb", "dropped"])
+        self.memory.writerow(["time", "cpu", "rss_mb", "dropped", "too_old"])
 
     def processed(self, times: FrameTimes, surprise: float) -> None:
         """Count a frame that became detections, and write it down."""
@@ -137,24 +145,33 @@ class Record(Health):
         self.frames.writerow([round(times.stamp * 1e9), *times.stages().values()])
         if times.begun >= self.due:
             self.due = times.begun + MEMORY_PERIOD
-            pages = int(Path("/proc/self/statm").read_text().split()[1])
-            self.memory.writerow([times.begun, time.process_time(), pages * PAGE / 1e6, self.dropped])
+            self.sample()
+
+    def sample(self) -> None:
+        """Write down what the node has used and left out so far."""
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+        self.memory.writerow([time.monotonic(), time.process_time(), pages * PAGE / 1e6, self.dropped,
+                              self.too_old])
 
 
 def tracker(folder: Path, args: argparse.Namespace) -> int:
     """Run the node as a robot does, on one core."""
-    os.sched_setaffinity(0, cores()[0])
+    os.sched_setaffinity(0, cores(args)[0])
     with (folder / "node.csv").open("w", newline="") as frames, \
             (folder / "memory.csv").open("w", newline="") as memory:
+
+        record = Record(frames, memory)
 
         class Recorded(TrackerNode):
             def on_activate(self, state: Any) -> Any:
                 answer = super().on_activate(state)
-                self.health = Record(frames, memory)
+                self.health = record
                 return answer
-        return run_node(Recorded, ["--ros-args", "-r", f"image:={TOPIC}", "-r",
-                                   f"image/compressed:={TOPIC}/compressed", "-p",
-                                   f"image_transport:={args.transport}"])
+        code = run_node(Recorded, ["--ros-args", "-r", f"__ns:=/{args.of}", "-r", f"image:={TOPIC}",
+                                   "-r", f"image/compressed:={TOPIC}/compressed", "-p",
+                                   f"image_transport:={args.transport}", "-p", f"max_age:={args.max_age}"])
+        record.sample()
+        return code
 
 
 def rows_of(path: Path) -> np.ndarray:
@@ -172,8 +189,8 @@ def nearest(stamps: np.ndarray, sent: np.ndarray) -> np.ndarray:
     return right - (stamps - sent[right - 1] < sent[right] - stamps)
 
 
-def report(folder: Path, args: argparse.Namespace) -> list[dict[str, Any]]:
-    """Join the processes' tables; return one row for each stage, and print what else counts."""
+def report(folder: Path, name: str, args: argparse.Namespace) -> list[dict[str, Any]]:
+    """Join the tables of one camera's processes; return one row for each stage, and print the rest."""
     sent, begun = rows_of(folder / "camera.csv"), rows_of(folder / "node.csv")
     heard, memory = rows_of(folder / "receiver.csv"), rows_of(folder / "memory.csv")
     if not len(heard) or not len(begun):
@@ -189,12 +206,15 @@ def report(folder: Path, args: argparse.Namespace) -> list[dict[str, Any]]:
               "publish": 1e3 * node["publish"], "receive": total - 1e3 * node["age"],
               "stamp to received": total}
     counted = len(sent) - WARM_UP
-    stale = int((node["age when begun"] > 1 / FPS).sum())
+    stale = int((node["age when begun"] > 1 / args.fps).sum())
+    foreign = len(set(arrived) - set(sent["stamp"].tolist()))  # answers to what it never sent
     cpu = (np.ptp(memory["cpu"]) / np.ptp(memory["time"]) if len(memory) > 1
            else float("nan"))
-    facts = {"seconds": f"{args.seconds:g}", "transport": args.transport, "reliability": args.reliability,
+    facts = {"camera": name, "fps": f"{args.fps:g}", "seconds": f"{args.seconds:g}",
+             "transport": args.transport, "reliability": args.reliability, "max_age": f"{args.max_age:g}",
              "fastdds": os.environ.get("FASTDDS_BUILTIN_TRANSPORTS", "profile"),
-             "sent": counted, "answered": len(total), "older_than_a_period": stale,
+             "sent": counted, "answered": len(total), "too_old": int(memory["too_old"][-1]),
+             "older_than_a_period": stale, "of_other_cameras": foreign,
              "cpu_share": round(float(cpu), 3),
              "rss_mb_first": round(float(memory["rss_mb"][min(1, len(memory) - 1)]), 1),
              "rss_mb_last": round(float(memory["rss_mb"][-1]), 1),
@@ -224,20 +244,28 @@ def main() -> int:
     parser.add_argument("--reliability", choices=("best_effort", "reliable"), default="best_effort",
                         help="that the camera offers")
     parser.add_argument("--transport", choices=("raw", "compressed"), default="raw")
+    parser.add_argument("--max-age", type=float, default=default_of(MAX_AGE), metavar="SECONDS",
+                        help="the node's parameter: older frames are left out, 0 = none are")
+    parser.add_argument("--fps", type=float, default=30.0, help="of each camera")
+    parser.add_argument("--cameras", nargs="+", default=[""], metavar="NAMESPACE",
+                        help="several cameras, each with a node of its own")
     parser.add_argument("--output", type=Path, default=Path("build/latency.csv"))
     parser.add_argument("--role", choices=tuple(ROLES), help=argparse.SUPPRESS)
+    parser.add_argument("--of", help=argparse.SUPPRESS)  # the camera that the role belongs to
     args = parser.parse_args()
-    folder = args.output.with_suffix("")  # each process's own table
+    folders = {name: args.output.with_suffix("") / name for name in args.cameras}  # of the processes' tables
     try:
         if args.role:
-            return ROLES[args.role](folder, args)
+            return ROLES[args.role](folders[args.of], args)
         if args.input != "simulator":  # bad input is told before anything starts
             open_stream(args.input)
-        folder.mkdir(parents=True, exist_ok=True)
-        this = [sys.executable, *sys.argv, "--role"]
-        run_together({role: [*this, role] for role in ("receiver", "node", "camera")},
-                     leader="camera", seconds=args.seconds + 180)
-        rows = report(folder, args)
+        for folder in folders.values():
+            folder.mkdir(parents=True, exist_ok=True)
+        this = [sys.executable, *sys.argv]
+        run_together({f"{name} {role}".lstrip(): [*this, "--role", role, "--of", name]
+                      for role in ("receiver", "node", "camera") for name in args.cameras},
+                     leader=f"{args.cameras[-1]} camera".lstrip(), seconds=args.seconds + 180)
+        rows = [row for name, folder in folders.items() for row in report(folder, name, args)]
     except PvmError as error:
         print(f"pvm_perception: error: {error}", file=sys.stderr)
         return 2

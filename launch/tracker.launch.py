@@ -1,6 +1,9 @@
 """The tracker on any camera: `ros2 launch pvm_perception tracker.launch.py image:=/camera/image_raw`."""
 
 import os
+import runpy
+from importlib.util import find_spec
+from pathlib import Path
 
 from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable
 from launch.conditions import IfCondition
@@ -12,8 +15,6 @@ from launch import LaunchDescription
 
 # arguments that are parameters of the node; left empty, the node has what params_file says
 PARAMETERS = ("targets", "model", "device", "learning", "autostart", "image_transport", "reliability")
-# releases whose Fast DDS takes its profile from the variable's older name
-OLDER = ("humble", "iron", "jazzy")
 # topics that rviz/tracker.rviz shows, beside the camera's
 SHOWN = ("pvm_tracker/debug_image", "pvm_tracker/heatmap", "pvm_tracker/prediction",
          "pvm_tracker/surprise", "target_pose", "target_pose_covariance")
@@ -34,11 +35,8 @@ def _tracker(context: object) -> list:
     parameters = {name: LaunchConfiguration(name) for name, text in given.items() if text}
     if given["targets"]:
         parameters["targets"] = given["targets"].replace(",", " ").split()
-    profile = LaunchConfiguration("fastdds_profile").perform(context)
-    variable = f"{'FASTRTPS' if os.environ.get('ROS_DISTRO') in OLDER else 'FASTDDS'}_DEFAULT_PROFILES_FILE"
-    ours = [SetEnvironmentVariable(variable, profile)] if profile and variable not in os.environ else []
     image = LaunchConfiguration("image")
-    return [*ours, Node(
+    return [*_image_transport(LaunchConfiguration("fastdds_profile").perform(context)), Node(
         package="pvm_perception", executable="tracker", name="pvm_tracker",
         namespace=LaunchConfiguration("namespace"),
         parameters=[LaunchConfiguration("params_file"),
@@ -47,6 +45,14 @@ def _tracker(context: object) -> list:
                     ("camera_info", LaunchConfiguration("camera_info")),
                     ("odom", LaunchConfiguration("odom"))],
         ros_arguments=["--log-level", LaunchConfiguration("log_level")], output="screen")]
+
+
+def _image_transport(profile: str) -> list:
+    """Return the actions that give Fast DDS a profile, unless the environment says how it is to travel."""
+    # by its path: to import the package sets a variable for BLAS, which all that is launched would inherit
+    script = Path(find_spec("pvm_perception").origin).with_name("fast_dds.py")
+    variables = runpy.run_path(str(script))["variables"](os.environ, profile) if profile else {}
+    return [SetEnvironmentVariable(name, value) for name, value in variables.items()]
 
 
 def _rviz(share: object) -> Node:
@@ -85,8 +91,8 @@ def generate_launch_description() -> LaunchDescription:
         _argument("namespace", "of the node and its topics"),
         _argument("use_sim_time", "take the time from /clock", "false", ("true", "false")),
         _argument("log_level", "of the node", "info", ("debug", "info", "warn", "error", "fatal")),
-        _argument("fastdds_profile", "Fast DDS profile with room for images in shared memory; empty, "
-                                     "or a profile in the environment: not set",
+        _argument("fastdds_profile", "Fast DDS profile with room for images in shared memory; empty, or a "
+                                     "profile or transports in the environment: not set",
                   PathJoinSubstitution([share, "config", "fastdds.xml"])),
         _argument("rviz", "show camera, boxes, heat map, prediction, surprise and target in RViz",
                   "false", ("true", "false")),

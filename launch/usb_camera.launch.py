@@ -13,7 +13,6 @@ from launch_ros.substitutions import FindPackageShare
 
 from launch import LaunchDescription
 
-FRAME = "camera_optical"
 TOPICS = ("image_raw", "image_raw/compressed", "camera_info")  # of either driver, below /camera
 
 
@@ -41,6 +40,8 @@ def generate_launch_description() -> LaunchDescription:
                               description="the camera's device"),
         DeclareLaunchArgument("width", default_value="640", description="pixels"),
         DeclareLaunchArgument("height", default_value="480", description="pixels"),
+        DeclareLaunchArgument("frame_id", default_value="camera_optical",
+                              description="of the images; each of several cameras needs its own"),
         DeclareLaunchArgument("camera_info_url", default_value="",
                               description="calibration, as file:///... ; empty: none"),
         DeclareLaunchArgument("params_file", description="parameters of the tracker",
@@ -55,9 +56,9 @@ def generate_launch_description() -> LaunchDescription:
                               "params_file": LaunchConfiguration("params_file"),
                               "namespace": LaunchConfiguration("namespace")}.items()),
         _driver("v4l2_camera", "v4l2_camera_node", {
-            "camera_frame_id": FRAME,
+            "camera_frame_id": LaunchConfiguration("frame_id"),
             "image_size": ParameterValue(["[", width, ", ", height, "]"])}),
         _driver("usb_cam", "usb_cam_node_exe", {
-            "frame_id": FRAME, "image_width": ParameterValue(width, value_type=int),
+            "frame_id": LaunchConfiguration("frame_id"), "image_width": ParameterValue(width, value_type=int),
             "image_height": ParameterValue(height, value_type=int)}),
     ])

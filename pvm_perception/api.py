@@ -22,7 +22,7 @@ from pvm_perception.vision.composure import Composure
 from pvm_perception.vision.fovea import Fovea, merge
 from pvm_perception.vision.frame import View, network_input
 from pvm_perception.vision.motion import seen_through
-from pvm_perception.vision.tracker import TrackerSettings, TrackManager
+from pvm_perception.vision.tracker import LONGEST_STEP, TrackerSettings, TrackManager
 
 GOOD_FORECAST = 1.5  # mean error over copying on validation clips, of a network worth its state
 LEAST_SCORE = 0.02  # readouts below this are never of use to the track manager
@@ -256,7 +256,7 @@ class Tracker:
 
     def _look_closer(self, image: np.ndarray, dt: float, motion: np.ndarray | None) -> None:
         """Run the second look and join what both saw."""
-        tracks = self._tracks.report(dt, tentative=True)
+        tracks = self._tracks.report(min(dt, LONGEST_STEP), tentative=True)
         view = self._fovea.look(self._view, tracks, self.detections)
         if view is None:
             return

@@ -8,11 +8,9 @@ import subprocess
 import time
 from collections.abc import Mapping, Sequence
 
+from pvm_perception import fast_dds
 from pvm_perception.errors import PvmError
 from pvm_perception.shipped import shipped
-
-# releases whose Fast DDS takes its profile from the variable's older name
-OLDER = ("humble", "iron", "jazzy")
 
 
 def image_transport(env: Mapping[str, str]) -> dict[str, str]:
@@ -20,9 +18,7 @@ def image_transport(env: Mapping[str, str]) -> dict[str, str]:
 
     Empty where `env` already says how Fast DDS is to travel: somebody's own choice is left alone.
     """
-    name = ("FASTRTPS" if env.get("ROS_DISTRO") in OLDER else "FASTDDS") + "_DEFAULT_PROFILES_FILE"
-    chosen = name in env or "FASTDDS_BUILTIN_TRANSPORTS" in env
-    return {} if chosen else {name: str(shipped("config/fastdds.xml"))}
+    return fast_dds.variables(env, str(shipped("config/fastdds.xml")))
 
 
 def run_together(commands: Mapping[str, Sequence[str]], leader: str, seconds: float) -> None:

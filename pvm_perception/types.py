@@ -45,6 +45,8 @@ class Frame:
     stamp : seconds, or None where the source has no clock
     boxes : the truth, empty = known to hold no target; None = unknown
     header : of the message, where the source is a bag
+    motion : (4,) float32, what the camera's own motion since the frame before did to the picture, as
+        `vision.motion` defines it; None where the source does not tell
     """
 
     image: np.ndarray
@@ -52,6 +54,7 @@ class Frame:
     stamp: float | None = None
     boxes: tuple[Box, ...] | None = None
     header: Header | None = None
+    motion: np.ndarray | None = None
 
 
 @dataclass(frozen=True)

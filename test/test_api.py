@@ -55,6 +55,15 @@ def test_time_that_jumps_back_resets_state_and_tracks_and_keeps_weights(frames):
     assert tracker.heatmap("green_ball") == pytest.approx(fresh.heatmap("green_ball"), abs=0.2)
 
 
+@pytest.mark.parametrize("gap", [5.0, 1.7e9])  # a camera that comes back; a clock that is set
+def test_a_long_gap_leaves_boxes_where_something_is(frames, gap):
+    tracker = Tracker()
+    assert [tracker.update(image, 100 + k / 30) for k, image in enumerate(frames)][-1]
+    for k, image in enumerate(frames):
+        for t in tracker.update(image, 100 + gap + k / 30):
+            assert 0 < t.w <= 320 and 0 < t.h <= 240
+
+
 @pytest.fixture(scope="module")
 def hearing(tmp_path_factory):
     """Return a model that hears the robot's motion, and what it knows of it is not nothing."""

@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
@@ -47,6 +48,25 @@ def test_all_that_a_launch_file_names_exists(path):
             else:
                 assert OTHERS[facts["package"]] == name
                 assert facts["package"].replace("_", "-") in PAGES  # how to install it
+
+
+def test_every_launch_line_in_the_docs_can_be_typed():
+    lines = re.findall(r"ros2 launch pvm_perception (\S+\.launch\.py)(.*)", PAGES.replace("\\\n", " "))
+    assert len(lines) > 10
+    for file, rest in lines:
+        words = [w for w in rest.split("#")[0].split("`")[0].split() if ":=" in w]
+        launch_stand_in.run(ROOT / "launch" / file, **dict(w.split(":=", 1) for w in words))
+
+
+def test_two_launches_in_namespaces_share_nothing():
+    def topics(name):
+        nodes = launch_stand_in.run(ROOT / "launch" / "usb_camera.launch.py", namespace=name,
+                                    frame_id=f"{name}_optical")
+        assert {facts["namespace"] for _, _, facts in nodes} == {name}
+        (_, _, tracker), (_, _, camera) = nodes
+        assert camera["parameters"]["camera_frame_id"] == f"{name}_optical"
+        return tracker["remappings"].values()
+    assert not any(topic.startswith("/") for topic in topics("front"))  # all lie in the namespace
 
 
 def check_our_node(executable, facts):
@@ -97,16 +117,28 @@ def test_arguments_of_the_tracker():
 @pytest.mark.parametrize(("distribution", "variable"), [
     ("jazzy", "FASTRTPS_DEFAULT_PROFILES_FILE"), ("kilted", "FASTDDS_DEFAULT_PROFILES_FILE")])
 def test_the_shared_memory_profile_is_set_for_camera_and_tracker(monkeypatch, distribution, variable):
-    for name in ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE"):
+    for name in ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE",
+                 "FASTDDS_BUILTIN_TRANSPORTS"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("ROS_DISTRO", distribution)
     found = launch_stand_in.run(ROOT / "launch" / "usb_camera.launch.py")
     assert [name for _, name, _ in found] == ["tracker", "v4l2_camera_node"]
     for _, _, facts in found:
         assert facts["environment"] == {variable: str(ROOT / "config" / "fastdds.xml")}
-    monkeypatch.setenv(variable, "/mine.xml")  # somebody's own profile is left alone
-    for _, _, facts in launch_stand_in.run(ROOT / "launch" / "usb_camera.launch.py"):
-        assert not facts["environment"]
+    for name, value in ((variable, "/mine.xml"), ("FASTDDS_BUILTIN_TRANSPORTS", "UDPv4")):
+        with monkeypatch.context() as somebody:  # whose own choice is left alone
+            somebody.setenv(name, value)
+            for _, _, facts in launch_stand_in.run(ROOT / "launch" / "usb_camera.launch.py"):
+                assert not facts["environment"]
+
+
+def test_to_launch_does_not_import_the_package(monkeypatch):
+    """It would set a variable for BLAS, for everything that is launched, and load all that a node needs."""
+    for name in [n for n in sys.modules if n.split(".")[0] == "pvm_perception"]:
+        monkeypatch.delitem(sys.modules, name)
+    for path in LAUNCH:
+        launch_stand_in.run(path)
+    assert not [n for n in sys.modules if n.split(".")[0] == "pvm_perception"]
 
 
 def shown_by_rviz(**arguments):

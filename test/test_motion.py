@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from pvm_perception.ros.ego_motion import EgoMotion, picture_motion
+from pvm_perception.vision.ego_motion import EgoMotion, picture_motion
 from pvm_perception.vision.frame import View
 from pvm_perception.vision.motion import DEPTH, seen_through, view_motion
 

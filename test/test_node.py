@@ -29,6 +29,7 @@ from vision_msgs.msg import Detection2DArray, LabelInfo, VisionInfo  # noqa: E40
 from pvm_perception.api import default_model  # noqa: E402
 from pvm_perception.core.backend import find_gpu  # noqa: E402
 from pvm_perception.core.model_file import load_model, save_model, with_motion  # noqa: E402
+from pvm_perception.ros.age_limit import AgeLimit  # noqa: E402
 from pvm_perception.ros.node_settings import NODES  # noqa: E402
 from pvm_perception.streams.simulated import SimulatedStream  # noqa: E402
 from pvm_perception.vision.image_codec import fill_image  # noqa: E402
@@ -192,6 +193,54 @@ def test_log_and_diagnostics_say_what_runs_the_network(robot, device):
         note] * bool(note)
 
 
+def test_a_frame_that_comes_too_late_is_left_out_and_counted(robot, start, images):
+    topic = "/aged/detections"
+    robot.listen(Detection2DArray, topic)
+    robot.listen(DiagnosticArray, "/diagnostics")
+    publisher = robot.node.create_publisher(Image, "/aged/camera", 5)
+    process = start("-p", "max_age:=3.0", "-p", "diagnostics_period:=0.2", name="aged")
+    answers = robot.heard[topic]
+
+    def said(key):
+        found = [s for m in robot.heard["/diagnostics"] for s in m.status if s.name == "aged: tracker"]
+        return {v.key: v.value for v in found[-1].values}[key] if found else ""
+
+    def show(age):
+        """Publish one frame of this age; return whether it became detections."""
+        message = picture(images[0], time.time() - age)
+        counted, stamp = int(said("frames too old")), message.header.stamp
+        publisher.publish(message)
+        robot.until(lambda: answers[-1].header.stamp == stamp or int(said("frames too old")) > counted)
+        return answers[-1].header.stamp == stamp
+
+    feed(robot, publisher, images, topic, 12, start=100.0)  # no stamps of this machine's clock
+    robot.until(lambda: "not kept" in said("age limit") or feed(
+        robot, publisher, images, topic, 1, start=100.0))
+    assert "behind the node's clock" in said("age limit")
+    assert show(0)
+    robot.until(lambda: said("age limit") == "3.0 s")
+    assert [show(30), show(0)] == [False, True]
+    robot.until(lambda: show(30), 60)  # it is the clock that is wrong
+    assert int(said("frames too old")) > 1
+    assert [show(30), show(0), show(30)] == [True, True, False]
+    process.send_signal(signal.SIGTERM)
+    words = process.stdout.read()
+    assert words.count("[WARN]") == words.count("max_age: 3.0 s, not kept") >= 1
+
+
+def test_whose_age_is_judged():
+    def judged(*ages, every=0.3):
+        return [limit.too_old(age, 0.5, k * every) for k, age in enumerate(ages)]
+    limit = AgeLimit()
+    assert not any(judged(*[5.0] * 9))  # a bag: always old
+    assert limit.doubted
+    assert not any(judged(*[-5.0] * 9))  # a clock that is ahead
+    assert limit.state(0.5) == "0.5 s, not kept: stamps lie 5.00 s ahead of the node's clock"
+    assert judged(0.1, 0.6, -5.0, 0.4, 9.0) == [False, True, False, False, True]
+    assert (limit.state(0.5), limit.state(0.0)) == ("0.5 s", "none")
+    assert judged(0.1, *[0.6] * 5, 0.1, 0.6) == [False, *[True] * 4, False, False, True]  # a second of them
+
+
 def test_time_that_jumps_back_is_a_new_beginning(robot, start, images):
     topic = "/jump/detections"
     robot.listen(Detection2DArray, topic)
@@ -298,6 +347,59 @@ def test_pictures_come_only_when_asked_for_and_services_answer(robot, start, ima
     assert len(robot.heard[topic]) <= before + 1
     assert robot.call(SetBool, "/full/enable", data=True).success
     feed(robot, publisher, images, topic, 2, start=600.0)
+
+
+def test_two_cameras_in_namespaces_do_not_mix(robot, images, tmp_path, monkeypatch):
+    """Two nodes as two launches start them: each answers its own camera, and is told apart by all else."""
+    monkeypatch.setenv("ROS_HOME", str(tmp_path))
+    names, sent, processes = ("front", "rear"), {}, []
+    robot.listen(DiagnosticArray, "/diagnostics")
+    robot.listen(Detection2DArray, "/detections")
+    cameras = {n: robot.node.create_publisher(Image, f"/{n}/camera/image_raw", BEST_EFFORT) for n in names}
+    for name in names:
+        robot.listen(Detection2DArray, f"/{name}/detections")
+        robot.listen(VisionInfo, f"/{name}/vision_info", LATCHED)
+        processes.append(start_node(ENV, "tracker", "-r", f"__ns:=/{name}", "-r",
+                                    f"image:=/{name}/camera/image_raw", "-p", "diagnostics_period:=0.2",
+                                    *EAGER))
+    pictures = {"front": images[0], "rear": np.full((120, 200, 3), 99, np.uint8)}  # grey: nothing in it
+
+    def shown(count):
+        """Show both cameras' frames, whose stamps tell whose they are; have `count` answered of each."""
+        goals = {n: len(robot.heard[f"/{n}/detections"]) + count for n in names}
+
+        def done():
+            for k, name in enumerate(names):
+                message = picture(pictures[name], 1000 * (k + 1) + len(sent) / 30)
+                message.header.frame_id = f"{name}_optical"
+                sent[message.header.stamp.sec, message.header.stamp.nanosec] = name
+                cameras[name].publish(message)
+            robot.spin(0.05)
+            return all(len(robot.heard[f"/{n}/detections"]) >= goals[n] for n in names)
+        robot.until(done, 60)
+
+    try:
+        shown(10)
+        robot.until(lambda: {f"{n}/pvm_tracker: tracker" for n in names} <= {
+            s.name for m in robot.heard["/diagnostics"] for s in m.status})
+        version = robot.heard["/rear/vision_info"][-1].database_version
+        assert robot.call(SetBool, "/front/pvm_tracker/set_learning", data=True).success
+        saved = [robot.call(Trigger, f"/{n}/pvm_tracker/save_model").message for n in names]
+        assert saved[0].startswith(f"{tmp_path}/pvm_perception/front/") and "/rear/" in saved[1]
+        shown(5)
+        robot.until(lambda: robot.heard["/front/vision_info"][-1].database_version > version)
+        assert robot.heard["/rear/vision_info"][-1].database_version == version
+    finally:
+        for process in processes:
+            end_node(process)
+    assert not robot.heard["/detections"]
+    for name in names:
+        for message in robot.heard[f"/{name}/detections"]:
+            assert sent[message.header.stamp.sec, message.header.stamp.nanosec] == name
+            assert message.header.frame_id == f"{name}_optical"
+            for d in message.detections:  # boxes of its own camera's size
+                height, width = pictures[name].shape[:2]
+                assert d.bbox.center.position.x <= width and d.bbox.center.position.y <= height
 
 
 def test_boxes_for_foxglove_are_those_of_the_detections(robot, start, images):

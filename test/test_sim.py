@@ -1,5 +1,6 @@
 """The closed loop: its parts by what they are to do, then the whole over real DDS."""
 
+import csv
 import json
 import math
 import re
@@ -120,6 +121,22 @@ def test_what_a_full_stop_is(speeds, stopped, early, passed):
         assert figures["stop_distance"] == pytest.approx(5.0 - 3.5)
     else:
         assert math.isnan(figures["stop_distance"])
+
+
+def test_the_worst_of_several_runs_counts():
+    runs = [score.ball_figures(moments([0.1] * 10, distance=d, in_view=v), 1.0)
+            for d, v in ((1.2, 1), (0.7, 1), (1.0, 0))]
+    worst, mean = score.worst(runs[:2]), score.mean(runs[:2])
+    assert (worst["distance_error"], mean["distance_error"]) == pytest.approx((0.3, 0.25))
+    assert (score.worst(runs)["in_view"], score.mean(runs)["in_view"]) == pytest.approx((0, 2 / 3))
+    assert all(math.isnan(v) for v in (*score.worst([]).values(), *score.mean([]).values()))
+
+
+def test_the_committed_table_has_the_figures_of_several_places():
+    with (ROOT / "benchmarks" / "sim.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [r["run"] for r in rows] == ["ball_0", "ball_1", "ball_2"]
+    assert set(rows[0]) == {"run", *score.ball_figures(moments([0.1] * 10), 1.0)}
 
 
 def test_a_run_on_file_is_the_run(tmp_path):
@@ -254,18 +271,21 @@ def test_the_sign_is_where_its_box_says_and_can_be_read(simulate):
 @ros
 def test_the_loop_over_dds(simulate, command_line, tmp_path):
     simulate(ball_world(0))  # skips where it cannot run
-    done = command_line("sim", "--scenario", "ball", "--seconds", 3, "--output", tmp_path)
+    done = command_line("sim", "--scenario", "ball", "--ball-runs", 1, "--seconds", 3, "--output", tmp_path)
     last = done.stdout.splitlines()[-1]
     assert re.fullmatch(r"sim: in_view=[\d.]+ distance_error=[\d.]+ collisions=\d+ stops=0/0", last), done
-    figures = json.loads((tmp_path / "figures.json").read_text())["ball"]
+    figures = json.loads((tmp_path / "figures.json").read_text())["ball_0"]
     assert figures["frames"] == 60
     assert figures["unanswered"] == 0
     assert figures["found"] > 0.8
     assert figures["in_view"] == 1.0
-    run = score.read_moments(tmp_path / "ball.csv")
+    with (tmp_path / "figures.csv").open(newline="") as table:
+        (row,) = csv.DictReader(table)
+    assert row["run"] == "ball_0" and float(row["found"]) == pytest.approx(figures["found"], abs=1e-4)
+    run = score.read_moments(tmp_path / "ball_0.csv")
     assert [m.time for m in run] == pytest.approx(np.arange(1, 61) / 20)
     assert run[-1].speed > 0.05  # the follower drives
-    video = cv2.VideoCapture(str(tmp_path / "ball.mp4"))
+    video = cv2.VideoCapture(str(tmp_path / "ball_0.mp4"))
     assert video.get(cv2.CAP_PROP_FRAME_COUNT) == 30
     assert (tmp_path / "paths.png").stat().st_size > 10_000
     assert done.stderr.count("error") == 0

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import csv
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", type=Path, default=Path("build/sim"),
                         help="folder for videos, tables, plot and figures")
     parser.add_argument("--seconds", type=float, default=60.0, help="simulated, with the ball")
+    parser.add_argument("--ball-runs", type=int, default=3, help="with the ball, each in another place")
     parser.add_argument("--runs", type=int, default=5, help="along the road, each another one")
     parser.add_argument("--seed", type=int, default=0, help="of the first place")
     parser.add_argument("--model", type=Path, help="model file instead of the shipped one")
@@ -40,8 +42,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the scenarios, then report; exit code 1 where the robot missed what it is to reach."""
-    if args.seconds <= 0 or args.runs < 1:
-        raise PvmError("--seconds and --runs must be above 0")
+    if args.seconds <= 0 or args.runs < 1 or args.ball_runs < 1:
+        raise PvmError("--seconds, --ball-runs and --runs must be above 0")
     engine()
     try:
         import nav2_msgs.msg  # noqa: F401
@@ -54,17 +56,16 @@ def run(args: argparse.Namespace) -> int:
     except OSError as error:
         raise PvmError(f"{args.output} cannot be written: {error.strerror}") from error
     runs = {}
-    if args.scenario != "sign":
-        runs["ball"] = _scenario(args, "ball", args.seed, args.seconds)
-    if args.scenario != "ball":
-        runs |= {f"sign_{seed}": _scenario(args, "sign", seed, ROAD_SECONDS)
-                 for seed in range(args.seed, args.seed + args.runs)}
+    for name, count, seconds in (("ball", args.ball_runs, args.seconds), ("sign", args.runs, ROAD_SECONDS)):
+        if args.scenario in (name, "both"):
+            runs |= {f"{name}_{seed}": _scenario(args, name, seed, seconds)
+                     for seed in range(args.seed, args.seed + count)}
     return _report(args.output, runs)
 
 
 def _scenario(args: argparse.Namespace, name: str, seed: int, seconds: float) -> list[Moment]:
     """Run simulation, tracker, and follower or guard as processes; return what happened."""
-    label = name if name == "ball" else f"{name}_{seed}"
+    label = f"{name}_{seed}"
     table = args.output / f"{label}.csv"
     node, settings = {"ball": ("follower", FOLLOWER), "sign": ("guard", GUARD)}[name]
     camera = ["-r", "camera_info:=/camera/camera_info"]
@@ -91,21 +92,41 @@ def _parameters(values: dict[str, Any]) -> list[str]:
 
 
 def _report(folder: Path, runs: dict[str, Sequence[Moment]]) -> int:
-    figures = {name: score.ball_figures(moments, DISTANCE) if name == "ball"
+    figures = {name: score.ball_figures(moments, DISTANCE) if _follows(name)
                else score.sign_figures(moments) for name, moments in runs.items()}
     _plot(folder / "paths.png", runs)
-    (folder / "figures.json").write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+    _write(folder, figures)
     for name, values in figures.items():
         print(f"sim: {name}: " + " ".join(
             f"{k}={f'{v:.3f}' if isinstance(v, float) else v}" for k, v in values.items()))
-    ball, signs = figures.get("ball"), [v for k, v in figures.items() if k != "ball"]
+    balls = [v for name, v in figures.items() if _follows(name)]
+    signs = [v for name, v in figures.items() if not _follows(name)]
     collisions, stops = sum(v["collisions"] for v in figures.values()), sum(v["stopped"] for v in signs)
-    nothing = float("nan")
-    print(f"sim: in_view={ball['in_view'] if ball else nothing:.3f} "
-          f"distance_error={ball['distance_error'] if ball else nothing:.3f} "
+    worst, mean = score.worst(balls), score.mean(balls)
+    if balls:
+        print(f"sim: ball, {len(balls)} places: " + " ".join(
+            f"{k}_worst={worst[k]:.3f} {k}_mean={mean[k]:.3f}" for k in worst))
+    print(f"sim: in_view={worst['in_view']:.3f} distance_error={worst['distance_error']:.3f} "
           f"collisions={collisions} stops={stops}/{len(signs)}")
-    followed = ball is None or (ball["in_view"] >= IN_VIEW and ball["distance_error"] <= DISTANCE_ERROR)
+    followed = not balls or (worst["in_view"] >= IN_VIEW and worst["distance_error"] <= DISTANCE_ERROR)
     return 0 if followed and not collisions and stops == len(signs) else 1
+
+
+def _follows(name: str) -> bool:
+    """Tell whether a run is one with the ball."""
+    return name.startswith("ball_")
+
+
+def _write(folder: Path, figures: Mapping[str, Mapping[str, Any]]) -> None:
+    """Write all figures as JSON, and as a table with a row for each run."""
+    (folder / "figures.json").write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+    with (folder / "figures.csv").open("w", newline="", encoding="utf-8") as file:
+        columns = dict.fromkeys(name for values in figures.values() for name in values)
+        table = csv.DictWriter(file, ["run", *columns], lineterminator="\n")
+        table.writeheader()
+        for name, values in figures.items():
+            table.writerow({"run": name} | {
+                k: round(v, 4) if isinstance(v, float) else v for k, v in values.items()})
 
 
 def _plot(path: Path, runs: dict[str, Sequence[Moment]]) -> None:
@@ -119,13 +140,13 @@ def _plot(path: Path, runs: dict[str, Sequence[Moment]]) -> None:
     for (ways, curves), (name, moments) in zip(rows, runs.items(), strict=True):
         ways.plot([m.x for m in moments], [m.y for m in moments], label="robot")
         ways.plot([m.target_x for m in moments], [m.target_y for m in moments],
-                  "-" if name == "ball" else "8", label="ball" if name == "ball" else "sign")
+                  "-" if _follows(name) else "8", label="ball" if _follows(name) else "sign")
         ways.set(title=name, xlabel="x (m)", ylabel="y (m)", aspect="equal")
         times = [m.time for m in moments]
         curves.plot(times, [m.distance for m in moments], label="distance (m)")
         curves.plot(times, [m.speed for m in moments], label="speed (m/s)")
         curves.plot(times, [m.overlap for m in moments], ".", markersize=2, label="overlap of the box")
-        if name == "ball":
+        if _follows(name):
             curves.axhline(DISTANCE, color="grey", linestyle=":")
         curves.set(xlabel="simulated time (s)", ylim=(0, None))
         for axes in (ways, curves):

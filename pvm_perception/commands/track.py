@@ -16,6 +16,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--input", required=True,
                         help="video, folder of images, camera device, or ROS 2 bag (.mcap, .db3, folder)")
     parser.add_argument("--topic", help="of the images, for a bag that has several")
+    parser.add_argument("--odom-topic", help="of the robot's odometry in a bag; without it, the only one; "
+                                             "'' = none")
     parser.add_argument("--output", type=Path, required=True,
                         help="CSV to write: frame,target,x,y,w,h,score")
     parser.add_argument("--targets", nargs="+", default=list(TARGETS), help="what to look for")
@@ -46,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
 
     if args.horizon < 0:
         raise PvmError("--horizon must be 0 or more frames")
-    stream = open_stream(args.input, args.topic)
+    stream = open_stream(args.input, args.topic, args.odom_topic)
     tracker = Tracker(args.targets, args.model, args.device, args.learn)
     if tracker.notice:
         warn(tracker.notice)
@@ -62,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
         writer.writerow(["frame", "target", "x", "y", "w", "h", "score"])
         for frame in tqdm(stream, total=stream.length, unit="frame", disable=None):
             tracks = (tracker.look(frame.image) if args.stills
-                      else tracker.update(frame.image, frame.stamp))
+                      else tracker.update(frame.image, frame.stamp, frame.motion))
             if args.horizon:
                 tracks = tracker.forecast(args.horizon)
             for t in tracks:

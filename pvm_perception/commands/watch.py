@@ -20,6 +20,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--input", default=SIMULATOR,
                         help="simulator, a video, a folder of images, a bag, or a camera device")
     parser.add_argument("--topic", help="of the images, for a bag that has several")
+    parser.add_argument("--odom-topic", help="of the robot's odometry in a bag; without it, the only one; "
+                                             "'' = none")
     parser.add_argument("--record", type=Path, metavar="FILE.rrd", help="write it to this file")
     parser.add_argument("--no-viewer", action="store_true",
                         help="serve no page: only record, as fast as it goes")
@@ -48,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
     if args.no_viewer and args.input == SIMULATOR and args.frames is None:
         raise PvmError("the simulator never ends; with --no-viewer, say how many --frames to record")
     stream = (SimulatedStream(args.seed, SIZE, frames=args.frames) if args.input == SIMULATOR
-              else open_stream(args.input, args.topic))
+              else open_stream(args.input, args.topic, args.odom_topic))
     tracker = Tracker(args.targets, args.model, args.device, args.learn)
     if tracker.notice:
         warn(tracker.notice)
@@ -87,7 +89,7 @@ def _play(stream: object, tracker: object, view: object, args: argparse.Namespac
     period = 0.0 if args.no_viewer or getattr(stream, "live", False) else 1 / stream.fps
     due = time.monotonic()
     for frame in tqdm(stream, total=length, unit="frame", disable=None if args.no_viewer else True):
-        view.show(count, frame, tracker.update(frame.image, frame.stamp))
+        view.show(count, frame, tracker.update(frame.image, frame.stamp, frame.motion))
         count += 1
         due = max(due + period, time.monotonic())
         if stop.wait(due - time.monotonic()) or count == args.frames:

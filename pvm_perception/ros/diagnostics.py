@@ -43,6 +43,7 @@ class Health:
     started: float = field(default_factory=time.monotonic)
     received: int = 0
     dropped: int = 0
+    too_old: int = 0
     malformed: int = 0
     failed: int = 0
     last_fault: str = ""
@@ -89,8 +90,9 @@ class Health:
             share = (self.worked[1] - before[1]) / max(self.worked[0] - before[0], 1e-3)
             return {"input rate (Hz)": f"{rate:.1f}", **mean,
                     "CPU (% of a core)": f"{100 * share:.0f}", "frames": self.received,
-                    "dropped frames": self.dropped, "malformed images": self.malformed,
-                    "failed frames": self.failed, "last fault": self.last_fault,
+                    "dropped frames": self.dropped, "frames too old": self.too_old,
+                    "malformed images": self.malformed, "failed frames": self.failed,
+                    "last fault": self.last_fault,
                     "surprise": f"{self.surprise:.5f}"}
 
 
@@ -118,6 +120,11 @@ def status(name: str, health: Health, facts: dict[str, Any], active: bool, timeo
     elif health.last_fault and (health.malformed + health.failed) * 2 > health.received:
         level, message = DiagnosticStatus.ERROR, f"most frames are unusable: {health.last_fault}"
     return entry(level, name, message, health.values() | facts)
+
+
+def name_of(node: Any, part: str) -> str:
+    """Return the name of one of a node's entries; /diagnostics is one topic for all namespaces."""
+    return f"{node.get_fully_qualified_name()[1:]}: {part}"
 
 
 def entry(level: bytes, name: str, message: str, values: dict[str, Any]) -> DiagnosticStatus:

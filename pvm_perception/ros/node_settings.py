@@ -10,6 +10,7 @@ from pvm_perception.ros.parameters import Parameters
 from pvm_perception.ros.servo import ServoSettings
 from pvm_perception.ros.stop_rule import StopSettings
 from pvm_perception.types import TARGETS
+from pvm_perception.vision.ego_motion import USUAL_FOV
 from pvm_perception.vision.geometry import RangingSettings
 from pvm_perception.vision.tracker import TrackerSettings
 
@@ -32,8 +33,10 @@ class TrackerNodeSettings:
                                           "`image/compressed`", choices=("raw", "compressed"))
     reliability: str = setting("auto", "of the image subscription; auto = what the publishers "
                                        "offer", choices=("auto", "reliable", "best_effort"))
-    horizontal_fov: float = setting(60.0, "degrees; of the camera, for the robot's own motion where "
-                                          "there is no camera_info", low=1.0, high=170.0)
+    horizontal_fov: float = setting(USUAL_FOV, "degrees; of the camera, for the robot's own motion "
+                                               "where there is no camera_info", low=1.0, high=170.0)
+    max_age: float = setting(0.5, "seconds; a frame that is older by its stamp when its turn comes is left "
+                                  "out, 0 = none is", low=0.0, high=10.0)
     frame_timeout: float = setting(2.0, "seconds without a frame after which diagnostics warn",
                                    low=0.1, high=60.0)
     diagnostics_period: float = setting(1.0, "seconds between diagnostics", low=0.1, high=60.0)

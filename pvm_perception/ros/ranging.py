@@ -128,8 +128,7 @@ class Ranger:
                        f"{self.node.resolve_topic_name('detections')}")
         elif self.problem:
             level, message = DiagnosticStatus.WARN, self.problem
-        name = self.node.get_name()
         array = DiagnosticArray(header=Header(stamp=now.to_msg()))
-        array.status.append(diagnostics.entry(level, f"{name}: ranging", message,
-                                              self.counts | facts))
+        array.status.append(diagnostics.entry(
+            level, diagnostics.name_of(self.node, "ranging"), message, self.counts | facts))
         self.status.publish(array)

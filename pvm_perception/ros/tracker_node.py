@@ -25,12 +25,13 @@ from vision_msgs.msg import Detection2DArray, LabelInfo, VisionInfo
 from pvm_perception.api import Tracker
 from pvm_perception.errors import PvmError
 from pvm_perception.ros import diagnostics, messages
-from pvm_perception.ros.ego_motion import EgoMotion
+from pvm_perception.ros.age_limit import AgeLimit
 from pvm_perception.ros.mailbox import Mailbox
 from pvm_perception.ros.node_settings import NODES
 from pvm_perception.ros.parameters import values_of
 from pvm_perception.ros.process import run_node, steady_clock
 from pvm_perception.vision.draw import colour_map, draw_tracks
+from pvm_perception.vision.ego_motion import EgoMotion
 from pvm_perception.vision.image_codec import decode_compressed, decode_image, fill_image
 from pvm_perception.vision.tracker import TrackerSettings
 
@@ -58,6 +59,7 @@ class TrackerNode(LifecycleNode):
         self.lock = threading.Lock()  # the worker's frame against services and parameters
         self.health = diagnostics.Health()
         self.mailbox = Mailbox()
+        self.age_limit = AgeLimit()
         self.worker: threading.Thread | None = None
         self.subscription: Any = None
         self.offered: ReliabilityPolicy | None = None
@@ -149,6 +151,7 @@ class TrackerNode(LifecycleNode):
         """Begin to listen and to work."""
         self.health = diagnostics.Health()
         self.mailbox = Mailbox()
+        self.age_limit = AgeLimit()
         self.worker = threading.Thread(target=self._work, args=(self.mailbox,), name="network")
         self.worker.start()
         self.active = True
@@ -233,6 +236,8 @@ class TrackerNode(LifecycleNode):
         """Worker thread: one frame after the other until the mailbox is closed."""
         while (message := mailbox.take()) is not None:
             times = diagnostics.FrameTimes(messages.seconds_of(message.header), self._now())
+            if self._too_old(times):
+                continue
             try:
                 image = (decode_compressed(message) if isinstance(message, CompressedImage)
                          else decode_image(message))
@@ -247,6 +252,20 @@ class TrackerNode(LifecycleNode):
                 self.health.fault("failed", f"{type(error).__name__}: {error}")
                 self.get_logger().error(f"frame failed: {type(error).__name__}: {error}",
                                         throttle_duration_sec=5.0)
+
+    def _too_old(self, times: diagnostics.FrameTimes) -> bool:
+        """Tell whether to leave a frame out for its age, and count it; one without a stamp has none."""
+        limit, ages = self._value("max_age"), self.age_limit
+        if not (limit and times.stamp):
+            return False
+        doubted = ages.doubted
+        left_out = ages.too_old(times.found - times.stamp, limit, times.begun)
+        self.health.too_old += left_out
+        if ages.doubted and not doubted:
+            self.get_logger().warning(
+                f"max_age: {ages.state(limit)}. Set the clocks; or max_age, if images take so long to come. "
+                "Until one lies within it, none is left out for its age", throttle_duration_sec=60.0)
+        return left_out
 
     def _now(self) -> float:
         """Return the time on the clock that stamps are of, seconds."""
@@ -295,9 +314,10 @@ class TrackerNode(LifecycleNode):
         return response
 
     def _save(self, _request: Any, response: Any) -> Any:
-        """Save beside nobody's model: into ROS_HOME, with the time in the name."""
+        """Save beside nobody's model: into ROS_HOME, by namespace, with the time in the name."""
         home = Path(os.environ.get("ROS_HOME") or Path.home() / ".ros")
-        path = home / "pvm_perception" / time.strftime("robot-%Y%m%d-%H%M%S.safetensors")
+        folder = home / "pvm_perception" / self.get_namespace()[1:]
+        path = folder / time.strftime("robot-%Y%m%d-%H%M%S.safetensors")
         try:
             with self.lock:
                 self.tracker.save(path)
@@ -353,8 +373,9 @@ class TrackerNode(LifecycleNode):
                  "learning": self.tracker.learning,
                  "model version": self.tracker.model_version,
                  "state lost (times)": self.tracker.times_lost, "topic": topic,
-                 "targets": ", ".join(self.tracker.targets), "own motion": self._own_motion()}
-        state = diagnostics.status(f"{self.get_name()}: tracker", self.health, facts,
+                 "targets": ", ".join(self.tracker.targets), "own motion": self._own_motion(),
+                 "age limit": self.age_limit.state(self._value("max_age"))}
+        state = diagnostics.status(diagnostics.name_of(self, "tracker"), self.health, facts,
                                    self.active and self.enabled, self._value("frame_timeout"),
                                    topic, offers)
         array = DiagnosticArray(header=self._header())

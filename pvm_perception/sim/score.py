@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
@@ -94,6 +95,18 @@ def sign_figures(moments: Sequence[Moment]) -> dict[str, float | bool]:
         "stop_distance": near[0][0].target_x - near[0][0].x if near else float("nan"),
         "early_stops": len(stops) - len(near),
         "passed": moments[-1].x > moments[-1].target_x}
+
+
+def worst(runs: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Return the worst of several runs' ball figures, each by itself; NaN where there was no run."""
+    return {"in_view": min((r["in_view"] for r in runs), default=math.nan),
+            "found": min((r["found"] for r in runs), default=math.nan),
+            "distance_error": max((r["distance_error"] for r in runs), default=math.nan)}
+
+
+def mean(runs: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Return the same figures' means."""
+    return {name: _mean([r[name] for r in runs]) for name in worst(runs)}
 
 
 def standstills(moments: Sequence[Moment]) -> list[list[Moment]]:

@@ -1,10 +1,10 @@
-"""ROS 2 bags, MCAP or sqlite3: images come out, detections go in. Needs no ROS, only rosbags."""
+"""ROS 2 bags, MCAP or sqlite3: images and odometry come out, detections go in. Needs only rosbags."""
 
 from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import numpy as np
 from pvm_perception.errors import PvmError, warn
 from pvm_perception.streams.messages import DEFINITIONS
 from pvm_perception.types import Frame, Header, Track
+from pvm_perception.vision.ego_motion import EgoMotion
 from pvm_perception.vision.image_codec import decode_compressed, decode_image
 
 SUFFIXES = (".mcap", ".db3")
@@ -20,6 +21,7 @@ DECODERS: dict[str, Callable[[Any], np.ndarray]] = {
     "sensor_msgs/msg/Image": decode_image,
     "sensor_msgs/msg/CompressedImage": decode_compressed,
 }
+ODOMETRY, CAMERA_INFO = "nav_msgs/msg/Odometry", "sensor_msgs/msg/CameraInfo"
 DETECTIONS = "vision_msgs/msg/Detection2DArray"
 
 
@@ -61,20 +63,27 @@ def _why(error: Exception) -> str:
 class BagStream:
     """The images of one topic of a bag, in the order they were recorded.
 
+    Where the bag holds odometry, each frame also tells the camera's own motion: as the node works it
+    out, from what was recorded before that frame. The focal length is that of the `camera_info` beside
+    the images (/camera/camera_info beside /camera/image_raw), if there is one.
+
     Parameters
     ----------
     path
         A `.mcap` or `.db3` file, or a rosbag2 folder.
     topic
         Which images; may be None where there is one topic of them.
+    odom_topic
+        Which nav_msgs/Odometry; None takes the only one, and warns where there are several; "" takes
+        none.
 
     Raises
     ------
     PvmError
-        Not a bag, no images, or several topics of them and no choice.
+        Not a bag, no images, several topics of them and no choice, or a topic that is not there.
     """
 
-    def __init__(self, path: Path, topic: str | None = None) -> None:
+    def __init__(self, path: Path, topic: str | None = None, odom_topic: str | None = "") -> None:
         self.types = _typestore()
         from rosbags.rosbag2 import Reader
 
@@ -83,62 +92,110 @@ class BagStream:
         try:
             self.reader = Reader(source)
             with self.reader:
-                images = [c for c in self.reader.connections if c.msgtype in DECODERS]
+                connections = list(self.reader.connections)
                 seconds = self.reader.duration * 1e-9
         except Exception as error:  # the library raises whatever a damaged byte makes of it
             hint = ("; if the recording was cut short, `mcap recover` mends it"
                     if source.suffix == ".mcap" else "")
             raise PvmError(f"{path} cannot be read as a bag: {_why(error)}{hint}") from error
-        self.topic = _choose(path, images, topic)
-        self.length = sum(c.msgcount for c in images if c.topic == self.topic)
+        self.topic = _choose(path, connections, topic)
+        self.odom_topic = _choose_odometry(path, connections, odom_topic)
+        self._wanted = {(self.topic, kind) for kind in DECODERS}
+        if self.odom_topic:
+            camera = self.topic.removesuffix("/compressed").rpartition("/")[0]
+            self._wanted |= {(self.odom_topic, ODOMETRY), (f"{camera}/camera_info", CAMERA_INFO)}
+        self.length = sum(c.msgcount for c in connections if self._shows(c))
         rate = (self.length - 1) / seconds if seconds > 0 else 0.0
         self.fps = rate if 1 <= rate <= 1000 else 30.0
         self.unreadable = 0
 
     def __iter__(self) -> Iterator[Frame]:
         """Yield frames named by their index in the topic; a malformed one keeps its index."""
-        self.unreadable, index = 0, -1
-        for index, (kind, logged, data) in enumerate(self._messages()):
+        self.unreadable, index, seen, robot = 0, -1, 0.0, EgoMotion()
+        for connection, logged, data in self._messages():
+            shows = self._shows(connection)
+            index += shows
             try:
-                message = self.types.deserialize_cdr(data, kind)
-                image = DECODERS[kind](message)
+                message = self.types.deserialize_cdr(data, connection.msgtype)
+                time = message.header.stamp
+                stamp = time.sec + time.nanosec * 1e-9
+                image = self._taken(connection.msgtype, message, stamp, robot)
             except Exception as error:  # as above
-                self.unreadable += 1
-                warn(f"{self.path}: image {index} of {self.topic} left out: {_why(error)}")
+                self.unreadable += shows
+                what = f"image {index}" if shows else "a message"
+                warn(f"{self.path}: {what} of {connection.topic} left out: {_why(error)}")
                 continue
-            time = message.header.stamp
-            header = Header(time.sec, time.nanosec, message.header.frame_id, logged)
-            stamp = time.sec + time.nanosec * 1e-9
-            yield Frame(image, str(index), stamp if stamp > 0 else None, header=header)
+            if image is not None:
+                header = Header(time.sec, time.nanosec, message.header.frame_id, logged)
+                motion = robot.between(seen, stamp, image.shape[:2])
+                seen = stamp
+                yield Frame(image, str(index), stamp if stamp > 0 else None, header=header, motion=motion)
 
-    def _messages(self) -> Iterator[tuple[str, int, bytes]]:
-        """Yield type, time of recording in nanoseconds and data; warn where the bag breaks off."""
+    def _shows(self, connection: Any) -> bool:
+        """Tell whether a connection carries the images."""
+        return connection.topic == self.topic and connection.msgtype in DECODERS
+
+    @staticmethod
+    def _taken(kind: str, message: Any, stamp: float, robot: EgoMotion) -> np.ndarray | None:
+        """Return the image in a message; what else it may be, the robot's motion learns of."""
+        if kind in DECODERS:
+            return DECODERS[kind](message)
+        if kind == ODOMETRY:
+            robot.moved(stamp, message.twist.twist)
+        else:
+            robot.calibrated(message)
+        return None
+
+    def _messages(self) -> Iterator[tuple[Any, int, bytes]]:
+        """Yield connection, time of recording in nanoseconds, data; warn where the bag breaks off."""
         count = 0
         try:
             with self.reader:
-                wanted = [c for c in self.reader.connections
-                          if c.topic == self.topic and c.msgtype in DECODERS]
+                wanted = [c for c in self.reader.connections if (c.topic, c.msgtype) in self._wanted]
                 for connection, logged, data in self.reader.messages(wanted):
-                    yield connection.msgtype, logged, data
-                    count += 1
+                    yield connection, logged, data
+                    count += self._shows(connection)
         except Exception as error:
             if not count:
                 raise PvmError(f"{self.path} cannot be read: {_why(error)}") from error
             warn(f"{self.path} breaks off after {count} images: {_why(error)}")
 
 
-def _choose(path: Path, images: list, topic: str | None) -> str:
-    filled = sorted({c.topic for c in images if c.msgcount})
+def _choose(path: Path, connections: list, topic: str | None) -> str:
+    """Return the topic of the images."""
+    filled = _filled(connections, DECODERS)
     if not filled:
         raise PvmError(f"{path} holds no images ({' or '.join(DECODERS)})")
     if topic is None and len(filled) == 1:
         return filled[0]
     if topic is None:
         raise PvmError(f"{path} holds images on {', '.join(filled)}; choose with --topic")
+    return _named(path, "images", topic, filled)
+
+
+def _choose_odometry(path: Path, connections: list, topic: str | None) -> str:
+    """Return the topic of the robot's odometry; empty where there is none to go by."""
+    filled = _filled(connections, (ODOMETRY,))
+    if topic:
+        return _named(path, "odometry", topic, filled)
+    if topic is None and len(filled) > 1:
+        warn(f"{path} holds odometry on {', '.join(filled)}; going on without the robot's own motion, "
+             "choose with --odom-topic")
+    return filled[0] if topic is None and len(filled) == 1 else ""
+
+
+def _filled(connections: list, kinds: Container[str]) -> list[str]:
+    """Return the topics that hold messages of these types, by name."""
+    return sorted({c.topic for c in connections if c.msgtype in kinds and c.msgcount})
+
+
+def _named(path: Path, what: str, topic: str, filled: list[str]) -> str:
+    """Return the topic that was asked for, with or without the first slash."""
     for name in (topic, "/" + topic):
         if name in filled:
             return name
-    raise PvmError(f"{path} holds no images on {topic}; it does on {', '.join(filled)}")
+    raise PvmError(f"{path} holds no {what} on {topic}; " + (
+        f"it does on {', '.join(filled)}" if filled else "there is none in it"))
 
 
 class DetectionBag:

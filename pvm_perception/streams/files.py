@@ -100,7 +100,8 @@ class VideoStream:
             warn(f"{self.path}: {index} of {self.length} frames could be decoded")
 
 
-def open_stream(path: str | Path, topic: str | None = None) -> FolderStream | VideoStream | BagStream:
+def open_stream(path: str | Path, topic: str | None = None, odom_topic: str | None = ""
+                ) -> FolderStream | VideoStream | BagStream:
     """Open whatever `path` is: a folder of images, a video, a camera, a bag.
 
     Parameters
@@ -109,6 +110,8 @@ def open_stream(path: str | Path, topic: str | None = None) -> FolderStream | Vi
         Of a file, folder or device.
     topic
         Of the images, for a bag that has several.
+    odom_topic
+        Of the robot's odometry, for a bag, as `BagStream` takes it.
 
     Raises
     ------
@@ -121,7 +124,7 @@ def open_stream(path: str | Path, topic: str | None = None) -> FolderStream | Vi
     if path.is_file() and path.stat().st_size == 0:
         raise PvmError(f"{path} is empty")
     if is_bag(path):
-        return BagStream(path, topic)
-    if topic is not None:
-        raise PvmError(f"--topic is for bags; {path} is none")
+        return BagStream(path, topic, odom_topic)
+    if topic is not None or odom_topic:
+        raise PvmError(f"--topic and --odom-topic are for bags; {path} is none")
     return FolderStream(path) if path.is_dir() else VideoStream(text)

@@ -15,6 +15,8 @@ SPEED_GAIN = (0.1, 0.8)  # share of a little, and of a large, surprise in place 
 TURN = 0.3  # surprise in place, in sides of the box, that is a large one
 GROWTH_GAIN = 0.05  # share of a surprise in log size that is taken for growth
 SPEED_KEPT = 0.95  # per frame: what moved will slow down
+LONGEST_STEP = 3.0  # frames that a box is moved on to meet the next one; after a gap its speed says little
+
 
 @dataclass(frozen=True)
 class TrackerSettings:
@@ -93,7 +95,7 @@ class TrackManager:
         dt = min(max(dt, 0.0), 100.0)
         s = self.settings
         for m in self._memory:
-            m.box = m.ahead(min(dt, 3.0))
+            m.box = m.ahead(min(dt, LONGEST_STEP))
         left = sorted(detections or (), key=lambda d: -d.score)
         left = [d for d in left if d.score >= s.keep_score / 4]
         free = list(self._memory)

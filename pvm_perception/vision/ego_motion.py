@@ -18,6 +18,7 @@ from pvm_perception.errors import PvmError
 from pvm_perception.vision.geometry import PinholeCamera, RangingSettings, camera_from_info
 from pvm_perception.vision.motion import DEPTH
 
+USUAL_FOV = 60.0  # degrees across, of a camera that nobody calibrated
 KEPT = 1.5  # s of twists; after a longer gap the tracker begins anew anyhow
 STALE = 0.25  # s: a twist says nothing about a moment further away
 
@@ -56,8 +57,8 @@ class EgoMotion:
             while self._twists[0][0] < stamp - KEPT:
                 self._twists.popleft()
 
-    def between(self, since: float, until: float, size: tuple[int, int], fov: float
-                ) -> np.ndarray | None:
+    def between(self, since: float, until: float, size: tuple[int, int],
+                fov: float = USUAL_FOV) -> np.ndarray | None:
         """Return what the motion from one frame to the next did to the picture.
 
         Parameters

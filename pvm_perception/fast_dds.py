@@ -1,0 +1,17 @@
+"""How Fast DDS is told of our profile. Imports nothing of this package: launch files run it by its path."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+# releases whose Fast DDS takes its profile from the variable's older name
+OLDER = ("humble", "iron", "jazzy")
+
+
+def variables(env: Mapping[str, str], profile: str) -> dict[str, str]:
+    """Return the variable that makes a profile the default.
+
+    Empty where `env` already says how Fast DDS is to travel: somebody's own choice is left alone.
+    """
+    name = ("FASTRTPS" if env.get("ROS_DISTRO") in OLDER else "FASTDDS") + "_DEFAULT_PROFILES_FILE"
+    return {} if name in env or "FASTDDS_BUILTIN_TRANSPORTS" in env else {name: profile}
