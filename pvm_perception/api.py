@@ -264,6 +264,7 @@ class Tracker:
             self._reset_state(self._near)  # so the window's own jump is not heard as motion either
         out = self._step(self._near, image, view, motion)
         near = self._decode(self._near, out, view)
+        self._fovea.saw(near)
         self.detections = merge(self.detections, near, view, self._view)
 
     def look(self, image: np.ndarray, steps: int = 3) -> list[Track]:

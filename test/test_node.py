@@ -198,7 +198,8 @@ def test_a_frame_that_comes_too_late_is_left_out_and_counted(robot, start, image
     robot.listen(Detection2DArray, topic)
     robot.listen(DiagnosticArray, "/diagnostics")
     publisher = robot.node.create_publisher(Image, "/aged/camera", 5)
-    process = start("-p", "max_age:=3.0", "-p", "diagnostics_period:=0.2", name="aged")
+    process = start("-p", "max_age:=3.0", "-p", "diagnostics_period:=0.2", "-p", "device:=cpu",
+                    name="aged")
     answers = robot.heard[topic]
 
     def said(key):

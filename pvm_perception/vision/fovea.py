@@ -41,6 +41,11 @@ class Fovea:
         self._place = self._turn = self._stay = 0
         self._attended: int | None = None
         self._visited: list[tuple[float, float]] = []
+        self._glimpses: list[Detection] = []  # of the windows since it last followed a hint
+
+    def saw(self, near: Sequence[Detection]) -> None:
+        """Take what the window showed, source px: a hint for the windows to come."""
+        self._glimpses += near
 
     def look(self, whole: View, tracks: Sequence[Track], hints: Sequence[Detection]) -> View | None:
         """Choose the window for the next frame.
@@ -52,16 +57,17 @@ class Fovea:
         tracks
             What is believed present, as expected at that frame; source px.
         hints
-            Sights of this frame, best first; source px.
+            Sights of this frame; source px.
         """
         before = self.view
         small = [t for t in tracks if _worth(whole, max(t.w, t.h))]
-        hints = [h for h in hints if not any(_touch(h, t) for t in tracks)]
+        hints = [h for h in (*hints, *self._glimpses) if not any(_touch(h, t) for t in tracks)]
         if small:
+            self._glimpses = []
             self.view = self._follow(whole, small)
         else:
             self._attended = None
-            self.view = self._search(whole, hints)
+            self.view = self._search(whole, sorted(hints, key=lambda h: -h.score))
         self.moved = self.view is not None and self.view != before
         return self.view
 
@@ -87,12 +93,13 @@ class Fovea:
         return View.window(_size(whole), whole.network, (x, y), _scale(side))
 
     def _search(self, whole: View, hints: Sequence[Detection]) -> View | None:
-        """Return the next window of the search: hints and the tiles of the frame in turn."""
+        """Return the next window of the search: hints, best first, and the frame's tiles in turn."""
         scale = min(SEARCH * whole.scale, MOST)
         if scale < GAIN * whole.scale:
             return None
         self._turn += 1
         if self._turn % 2:
+            self._glimpses = []
             for hint in hints:
                 x, y, side = hint.x + hint.w / 2, hint.y + hint.h / 2, max(hint.w, hint.h)
                 fresh = all(abs(x - a) + abs(y - b) > side for a, b in self._visited)
