@@ -19,11 +19,14 @@ from pvm_perception.errors import PvmError
 
 Array = Any
 LAUNCHED = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "PMIX_RANK")  # set by mpirun and srun, one of them
-POLL = 0.001  # seconds between two looks for ranks that are late; MPI itself would spin on a core
+POLL = 1e-4  # seconds between two looks for ranks that are late; MPI itself would spin on a core
 
 
 class Reducer(Protocol):
     """What training asks of ranks. Every rank makes the same calls in the same order.
+
+    `meanwhile` is called again and again while others are late, so that a signal is answered also when
+    they never come. Nothing has changed yet then.
 
     Attributes
     ----------
@@ -35,12 +38,9 @@ class Reducer(Protocol):
     size: int
 
     def gather(self, values: Sequence[float], meanwhile: Callable[[], None]) -> np.ndarray:
-        """Wait for all ranks; return the few numbers that each brought, (size, n) float64.
+        """Wait for all ranks; return the few numbers that each brought, (size, n) float64."""
 
-        `meanwhile` is called again and again, so that a signal is answered while others are late.
-        """
-
-    def mean(self, arrays: Sequence[Array]) -> None:
+    def mean(self, arrays: Sequence[Array], meanwhile: Callable[[], None]) -> None:
         """Replace float32 arrays by their mean over all ranks; the same bits on each of them."""
 
     def close(self) -> None:
@@ -55,7 +55,7 @@ class Alone:
     def gather(self, values: Sequence[float], _meanwhile: Callable[[], None]) -> np.ndarray:
         return np.array([values], np.float64)
 
-    def mean(self, _arrays: Sequence[Array]) -> None:
+    def mean(self, _arrays: Sequence[Array], _meanwhile: Callable[[], None]) -> None:
         """Leave the arrays as they are: the mean of one."""
 
     def close(self) -> None:
@@ -72,24 +72,27 @@ class MpiReducer:
     def gather(self, values: Sequence[float], meanwhile: Callable[[], None]) -> np.ndarray:
         mine = np.array(values, np.float64)
         found = np.empty((self.size, len(mine)))
-        request = self.comm.Iallgather(mine, found)
-        while not request.Test():
-            meanwhile()
-            time.sleep(POLL)
+        self._wait(self.comm.Iallgather(mine, found), meanwhile)
         return found
 
-    def mean(self, arrays: Sequence[Array]) -> None:
+    def mean(self, arrays: Sequence[Array], meanwhile: Callable[[], None]) -> None:
         total = self.xp.concatenate([a.ravel() for a in arrays])  # one message: dozens are latency
-        self._sum(total)
+        self._sum(total, meanwhile)
         total /= np.float32(self.size)
         place = 0
         for a in arrays:
             a[...] = total[place:place + a.size].reshape(a.shape)
             place += a.size
 
-    def _sum(self, total: Array) -> None:
+    def _sum(self, total: Array, meanwhile: Callable[[], None]) -> None:
         """Replace a flat array by its sum over all ranks."""
-        self.comm.Allreduce(self.mpi.IN_PLACE, total)
+        self._wait(self.comm.Iallreduce(self.mpi.IN_PLACE, total), meanwhile)
+
+    @staticmethod
+    def _wait(request: Any, meanwhile: Callable[[], None]) -> None:
+        while not request.Test():
+            meanwhile()
+            time.sleep(POLL)
 
     def close(self) -> None:
         self.mpi.Finalize()
@@ -113,7 +116,7 @@ class NcclReducer(MpiReducer):
 
         self.group = init_process_group(self.size, self.rank, use_mpi=True)
 
-    def _sum(self, total: Array) -> None:
+    def _sum(self, total: Array, _meanwhile: Callable[[], None]) -> None:
         self.group.all_reduce(total, total)
 
 

@@ -203,7 +203,7 @@ class Trainer:
         self.history["clips"] = int(told[:, 2].max())
         optimizer = self.network.optimizer
         self.ranks.mean([*self.network.weights.values(), *optimizer.moments(),
-                         *(optimizer.averages() if check else ())])
+                         *(optimizer.averages() if check else ())], self._rescue)
         return done, check
 
     @cached_property
