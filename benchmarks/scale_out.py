@@ -66,7 +66,7 @@ def measure(team: Reducer, seconds: float) -> dict:
     streams = Streams(clips, STREAMS, np.random.default_rng(team.rank))
     shared = [*network.weights.values(), *network.optimizer.moments()]
     steps, waits, means = Clock(), Clock(), Clock()
-    team.gather((), lambda: None)
+    team.gather((0,), lambda: None)
     begin, goes_on = time.monotonic(), True
     while goes_on:
         for _ in range(EVERY):

@@ -161,7 +161,7 @@ class Trainer:
                 signal.signal(s, handler)
         if self.ranks.rank == 0:
             self._calibrate()
-        self.ranks.gather((), self._rescue)  # who leaves early would spin until the last one comes
+        self.ranks.gather((0,), self._rescue)  # who leaves early would spin until the last one comes
         self.ranks.close()
         return validation
 
@@ -250,7 +250,7 @@ class Trainer:
         if self.ranks.rank == 0:
             _ = self.exam  # rendered before the clock starts
         streams = Streams(pool, o.streams, np.random.default_rng((o.seed, self.ranks.rank)), o.replay)
-        self.ranks.gather((), self._rescue)
+        self.ranks.gather((0,), self._rescue)
         begin = last = time.monotonic()
         spent, step, losses = self.history["seconds"], 0, []
         frames_before = self.history["frames"]
