@@ -2,9 +2,10 @@
 
 Each part runs for some seconds in processes of its own making. `frames_per_cpu_second` is what one core
 gives, whatever else the machine does; `frames_per_second` is what came out beside that. `of_slower`
-compares both together with the slower part alone, by the wall clock; `cpu_over_alone`, by processor time,
-the learner and its worker with what the two cost alone: what the ring and the neighbour cost.
-Usage: .venv/bin/python benchmarks/training.py [--seconds N] [--photos DIR] [--output FILE]
+compares both together with the slower part alone, by the wall clock; `cpu_over_alone` the learner's
+processor time with what it needs alone: what the ring and a neighbour cost it. `ring_cpu` is the share of it
+that goes into taking clips out, `waiting` that of the wall clock.
+Usage: .venv/bin/python benchmarks/training.py [--seconds N] [--runs N] [--photos DIR] [--output FILE]
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ from __future__ import annotations
 import argparse
 import itertools
 import os
-import resource
 import sys
 import time
 from pathlib import Path
@@ -94,45 +94,51 @@ def row(frames: int, wall: float, own: float) -> dict:
             "frames_per_cpu_second": round(frames / own, 1)}
 
 
-def main() -> None:
-    """Measure the parts; print the table and write it."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=60.0, help="for each part")
-    parser.add_argument("--photos", type=Path, help="folder of photographs for backgrounds")
-    parser.add_argument("--output", type=Path, default=Path("build/training.csv"))
-    args = parser.parse_args()
+def measure(seconds: float, photos: Path | None) -> list[dict]:
+    """Return a row for each part of one run."""
     size = (preset("robot").height, preset("robot").width)
-    photos = load_photos(args.photos) if args.photos else None
-    common = {"photos": str(args.photos) if args.photos else None, "seed": 1}
+    common = {"photos": str(photos) if photos else None, "seed": 1}
     drawn = ClipRecipe(size, SHORTEST, LONGEST, **common)
+    pictures = load_photos(photos) if photos else None
     rows = []
     for length in tqdm(LENGTHS, desc="generator", disable=None):
         recipe = ClipRecipe(size, length, length, **common)
         rows.append({"part": "generator", "clip_frames": length}
-                    | generate(recipe, args.seconds / len(LENGTHS), photos))
-    alone = generate(drawn, args.seconds, photos)
+                    | generate(recipe, seconds / len(LENGTHS), pictures))
+    alone = generate(drawn, seconds, pictures)
     rows.append({"part": "generator", "clip_frames": f"{SHORTEST}..{LONGEST}"} | alone)
-    clips = [render(drawn, n, photos) for n in tqdm(range(KEPT), desc="clips", disable=None)]
-    learner = learn(Memory(clips), args.seconds)
+    clips = [render(drawn, n, pictures) for n in tqdm(range(KEPT), desc="clips", disable=None)]
+    learner = learn(Memory(clips), seconds)
     rows.append({"part": "learner", "clip_frames": f"{SHORTEST}..{LONGEST}"} | learner)
     pool = ClipPool(drawn, 1)
     for _ in range(20):  # the worker has started and is ahead
         pool.clip()
     timed = Timed(pool)
-    both = learn(timed, args.seconds)
-    clips_seen = pool.clips
+    both = learn(timed, seconds)
     pool.close()
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
     slower = min(alone["frames_per_second"], learner["frames_per_second"])
     rows.append({"part": "both", "clip_frames": f"{SHORTEST}..{LONGEST}"} | both | {
         "of_slower": round(both["frames_per_second"] / slower, 3),
         "cpu_over_alone": round(learner["frames_per_cpu_second"] / both["frames_per_cpu_second"], 3),
         "waiting": round(timed.waited / both["seconds"], 3),
-        "ring_cpu": round(timed.worked / both["cpu_seconds"], 4),
-        "worker_cpu_seconds": round(used.ru_utime + used.ru_stime, 1), "clips": clips_seen})
-    for one in rows:
-        one |= {"cores": os.cpu_count(), "load": round(os.getloadavg()[0], 1)}
-        print(" ".join(f"{k}={v}" for k, v in one.items()), file=sys.stderr)
+        "ring_cpu": round(timed.worked / both["cpu_seconds"], 4)})
+    return rows
+
+
+def main() -> None:
+    """Measure the parts, some times over; print the table and write it."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=60.0, help="for each part")
+    parser.add_argument("--runs", type=int, default=2)
+    parser.add_argument("--photos", type=Path, help="folder of photographs for backgrounds")
+    parser.add_argument("--output", type=Path, default=Path("build/training.csv"))
+    args = parser.parse_args()
+    rows = []
+    for run in range(args.runs):
+        for one in measure(args.seconds, args.photos):
+            rows.append({"run": run} | one
+                        | {"cores": os.cpu_count(), "load": round(os.getloadavg()[0], 1)})
+            print(" ".join(f"{k}={v}" for k, v in rows[-1].items()), file=sys.stderr)
     args.output.parent.mkdir(parents=True, exist_ok=True)
     names = list(dict.fromkeys(name for one in rows for name in one))
     write_csv(args.output, [{name: one.get(name, "") for name in names} for one in rows])
