@@ -1,4 +1,5 @@
-.PHONY: setup demo watch sim test test-gpu evaluate peers train train-data bench bench-gpu latency lint clean
+.PHONY: setup demo watch sim test test-gpu evaluate peers train train-data bench bench-gpu latency scale-out \
+	lint clean
 PYTHON ?= python3
 RUN = .venv/bin/python -m pvm_perception
 DATA ?= data
@@ -58,6 +59,12 @@ bench-gpu: setup  ## on an NVIDIA GPU: a frame, each kernel, the tracker; build/
 
 latency: setup  ## from the camera's stamp to detections received, stage by stage, for 10 minutes
 	.venv/bin/python benchmarks/latency.py --seconds 600
+
+scale-out: setup  ## training by several ranks: its tests, what it costs, what to expect of more (needs openmpi-bin)
+	.venv/bin/python -m pip install -q --disable-pip-version-check -r requirements/scale-out.txt
+	.venv/bin/python -m pytest test/test_scale_out.py
+	.venv/bin/python benchmarks/training.py --output build/training.csv
+	.venv/bin/python benchmarks/scale_out.py --output build/scale_out.csv
 
 lint: setup
 	.venv/bin/ruff check .

@@ -1,11 +1,18 @@
 """Streams and labels: what is there comes out, what is broken is named."""
 
+import subprocess
+import sys
+import time
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
+from conftest import ROOT
 
 from pvm_perception.errors import PvmError
-from pvm_perception.learning.pool import ClipPool, ClipRecipe, draw_length
+from pvm_perception.learning import pool
+from pvm_perception.learning.pool import ClipPool, ClipRecipe, draw_length, render
 from pvm_perception.streams.files import open_stream
 from pvm_perception.streams.groundtruth import read_groundtruth, write_groundtruth
 from pvm_perception.streams.scenes.distractors import cutout
@@ -91,27 +98,44 @@ def test_a_simulated_box_lies_on_its_target():
     assert hits > 0.8 * total
 
 
-def test_workers_render_the_same_clips_in_order_of_their_numbers():
-    recipe = ClipRecipe((72, 96), 3, 5, seed=9)
-    pool = ClipPool(recipe, workers=1)
+@pytest.mark.parametrize(("workers", "part"), [(1, (0, 1)), (2, (0, 1)), (2, (1, 3))])
+def test_workers_render_the_same_clips_in_order_of_their_numbers(monkeypatch, workers, part):
+    """Round a ring so small that it is full after two or three clips."""
+    monkeypatch.setattr(pool, "FRAMES", 12)
+    recipe, (rank, ranks) = ClipRecipe((24, 32), 3, 6, seed=9), part
+    clips = ClipPool(recipe, workers, first=5, part=part)
     try:
-        first = [pool.clip() for _ in range(3)]
+        for number in range(5 + rank, 5 + rank + 14 * ranks, ranks):
+            clip, right = clips.clip(), render(recipe, number)
+            np.testing.assert_array_equal(clip.images, right.images)
+            np.testing.assert_array_equal(clip.truth[:, :right.truth.shape[1]], right.truth)
+            np.testing.assert_array_equal(clip.motion, right.motion)
+        assert clips.clips == 5 + 14 * ranks  # where a resumed training goes on, whatever its ranks
     finally:
-        pool.close()
-    again = ClipPool(recipe, workers=1)
-    try:
-        for clip in first:
-            other = again.clip()
-            np.testing.assert_array_equal(clip.images, other.images)
-            np.testing.assert_array_equal(clip.truth, other.truth)
-            np.testing.assert_array_equal(clip.motion, other.motion)
-    finally:
-        again.close()
-    rng = np.random.default_rng((9, 0))
-    assert draw_length(rng, 3, 5) == len(first[0].images)
-    np.testing.assert_array_equal(first[0].motion,
-                                  make_clip(int(rng.integers(2**62)), len(first[0].images),
-                                            (72, 96)).motion)
+        clips.close()
+
+
+def test_a_worker_ends_with_a_learner_that_was_killed():
+    """Nobody is left to tell it to."""
+    code = """
+import os
+from pvm_perception.learning.pool import ClipPool, ClipRecipe
+if __name__ == "__main__":
+    pool = ClipPool(ClipRecipe((24, 32), 3, 6))
+    pool.clip()
+    print(pool._workers[0][0].pid, flush=True)
+    os.kill(os.getpid(), 9)
+"""
+    process = subprocess.run([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True,
+                             check=False)  # returns when the worker, too, has closed its output
+    assert process.returncode == -9
+    worker = int(process.stdout)
+    for _ in range(100):
+        if not Path(f"/proc/{worker}").exists():
+            break
+        time.sleep(0.1)
+    else:
+        raise AssertionError("the worker goes on")
 
 
 def test_each_octave_of_lengths_gives_as_many_frames():

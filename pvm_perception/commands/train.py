@@ -35,6 +35,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--shortest", type=int, default=2, help="frames in the shortest clip")
     parser.add_argument("--longest", type=int, default=64, help="frames in the longest clip; "
                         "few are so long")
+    parser.add_argument("--average-every", type=int, default=50, metavar="STEPS",
+                        help="under mpirun: steps after which the ranks average their networks")
     parser.add_argument("--device", choices=DEVICES, default="cpu")
     parser.add_argument("--validate-every", type=float, default=600.0, metavar="SECONDS")
     parser.add_argument("--validation-clips", type=int, default=160)
@@ -44,17 +46,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Train; the model, its checkpoint and the learning curve land in the output folder."""
+    from pvm_perception.learning.reducer import join
     from pvm_perception.learning.train import Trainer, TrainOptions
 
     options = TrainOptions(**{name: value for name, value in vars(args).items()
                               if name in TrainOptions.__dataclass_fields__})
-    for name in ("hours", "streams", "workers", "validation_clips", "shortest"):
+    for name in ("hours", "streams", "workers", "validation_clips", "shortest",
+                 "average_every"):
         if getattr(options, name) <= 0:
             raise PvmError(f"--{name.replace('_', '-')} must be above 0")
     if not 0 <= options.replay < 1:
         raise PvmError("--replay must be from 0 to below 1")
     if options.longest < options.shortest or options.longest < 3:
         raise PvmError("--longest must be at least 3 and no less than --shortest")
-    validation = Trainer(options).run()
-    print(" ".join(f"{k}={v:.4f}" for k, v in validation.row().items()))
+    validation = Trainer(options, join(options.device, 1 + options.workers)).run()
+    if validation is not None:
+        print(" ".join(f"{k}={v:.4f}" for k, v in validation.row().items()))
     return 0

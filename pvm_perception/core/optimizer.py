@@ -156,3 +156,15 @@ class Optimizer:
     def averaged(self, weights: dict[str, Array]) -> dict[str, Array]:
         """Return the averaged weights (the weights themselves when no average is kept)."""
         return {name: self.state.get(f"average.{name}", w) for name, w in weights.items()}
+
+    def moments(self) -> list[Array]:
+        """Return the moments that may be averaged over copies of a network.
+
+        A momentum kept as factors is left out: the product of two means is not the mean of the
+        products. It forgets within a few steps anyway.
+        """
+        return [v for name, v in self.state.items() if name.startswith(("m.", "v."))]
+
+    def averages(self) -> list[Array]:
+        """Return the averaged weights where they are kept."""
+        return [v for name, v in self.state.items() if name.startswith("average.")]

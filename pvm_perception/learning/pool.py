@@ -1,18 +1,21 @@
 """Worker processes that render training clips without end into shared memory.
 
-Each worker owns one shared block of clip slots. It fills a slot, names it on a queue, and gets it
-back when the learner has copied the clip out, so that no more is ever rendered ahead than fits.
+Each worker owns one shared ring of frames. It writes a clip, names its place on a queue, and gets the
+place back when the learner has copied the clip out, so that no more is ever rendered ahead than fits.
 """
 
 from __future__ import annotations
 
+import itertools
+import math
 import multiprocessing as mp
 import os
 import queue
 import signal
+from collections.abc import Sequence
 from dataclasses import dataclass
-from multiprocessing import shared_memory
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -20,9 +23,11 @@ import numpy as np
 from pvm_perception.core.config import MOTION_VALUES
 from pvm_perception.errors import PvmError
 from pvm_perception.streams.simulated import Clip, make_clip
-from pvm_perception.streams.stills import load_stills, still_clip
+from pvm_perception.streams.stills import Still, load_stills, still_clip
 
 MAX_TRUTH = 4  # boxes per frame that a clip can hold
+FRAMES = 512  # that a worker may render ahead: 31 MB at 160 x 128
+LOOK = 5.0  # seconds of waiting after which learner and worker see whether the other still lives
 
 
 @dataclass(frozen=True)
@@ -56,22 +61,58 @@ def draw_length(rng: np.random.Generator, shortest: int, longest: int) -> int:
     return int(1 / rng.uniform(1 / (longest + 1), 1 / shortest))
 
 
-def _slot_arrays(memory: shared_memory.SharedMemory, recipe: ClipRecipe, slots: int
-                 ) -> Clip:
-    """View a block as the images, truth and motion of many clips, (slots, T, ...) each."""
-    shape = (slots, recipe.longest, *recipe.size, 3)
-    images = np.ndarray(shape, np.uint8, memory.buf)
-    truth = np.ndarray((slots, recipe.longest, MAX_TRUTH, 6), np.float32, memory.buf,
-                       offset=images.nbytes)
-    motion = np.ndarray((slots, recipe.longest, MOTION_VALUES), np.float32, memory.buf,
-                        offset=images.nbytes + truth.nbytes)
-    return Clip(images, truth, motion)
+def render(recipe: ClipRecipe, number: int, photos: Sequence[np.ndarray] | None = None,
+           stills: Sequence[Still] = ()) -> Clip:
+    """Render clip `number` of a recipe, with the recipe's photographs and stills as loaded."""
+    rng = np.random.default_rng((recipe.seed, number))
+    length = draw_length(rng, recipe.shortest, recipe.longest)
+    if stills and number % 3 == 0:
+        return still_clip(rng, length, recipe.size, stills)
+    return make_clip(int(rng.integers(2**62)), length, recipe.size, photos=photos)
 
 
-def _render(name: str, recipe: ClipRecipe, slots: int, first: int, stride: int,
-            free: mp.Queue, ready: mp.Queue) -> None:
+class _Ring:
+    """Memory for frames, one after the other, in which each clip lies in one piece."""
+
+    def __init__(self, memory: Any, recipe: ClipRecipe, frames: int) -> None:
+        shapes = (((frames, *recipe.size, 3), np.uint8), ((frames, MAX_TRUTH, 6), np.float32),
+                  ((frames, MOTION_VALUES), np.float32))
+        self.frames, self.next, place, parts = frames, 0, 0, []
+        for shape, kind in shapes:
+            size = math.prod(shape)
+            parts.append(np.frombuffer(memory, kind, size, place).reshape(shape))
+            place += parts[-1].nbytes
+        self.images, self.truth, self.motion = parts
+
+    @staticmethod
+    def bytes(recipe: ClipRecipe, frames: int) -> int:
+        """Return how much memory so many frames take."""
+        return frames * (math.prod(recipe.size) * 3 + MAX_TRUTH * 24 + MOTION_VALUES * 4)
+
+    def place(self, length: int) -> tuple[int, int]:
+        """Return where the next clip begins, and the frames that it takes with what it skips."""
+        skipped = self.frames - self.next if self.next + length > self.frames else 0
+        begin = (self.next + skipped) % self.frames
+        self.next = begin + length
+        return begin, length + skipped
+
+    def write(self, begin: int, clip: Clip) -> None:
+        some = slice(begin, begin + len(clip.images))
+        self.images[some], self.motion[some] = clip.images, clip.motion
+        self.truth[some] = -1
+        rows = min(MAX_TRUTH, clip.truth.shape[1])
+        self.truth[some, :rows] = clip.truth[:, :rows]
+
+    def read(self, begin: int, length: int) -> Clip:
+        some = slice(begin, begin + length)
+        return Clip(self.images[some].copy(), self.truth[some].copy(), self.motion[some].copy())
+
+
+def _work(memory: Any, recipe: ClipRecipe, frames: int, first: int, stride: int,
+          free: mp.Queue, ready: mp.Queue) -> None:
     """Worker: render clips `first`, `first + stride`, ... until told to stop (None)."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for each in (signal.SIGINT, signal.SIGTERM):  # sent to all: the learner ends in good order first
+        signal.signal(each, signal.SIG_IGN)
     os.nice(5)
     cv2.setNumThreads(1)
     photos = None
@@ -80,25 +121,28 @@ def _render(name: str, recipe: ClipRecipe, slots: int, first: int, stride: int,
 
         photos = load_photos(recipe.photos)
     stills = [s for folder in recipe.stills for s in load_stills(folder, recipe.stills_part)]
-    memory = shared_memory.SharedMemory(name)
-    block = _slot_arrays(memory, recipe, slots)
-    number = first
-    while (slot := free.get()) is not None:
-        rng = np.random.default_rng((recipe.seed, number))
-        length = draw_length(rng, recipe.shortest, recipe.longest)
-        if stills and number % 3 == 0:
-            clip = still_clip(rng, length, recipe.size, stills)
-        else:
-            clip = make_clip(int(rng.integers(2**62)), length, recipe.size, photos=photos)
-        block.images[slot, :length] = clip.images
-        block.truth[slot, :length] = -1
-        rows = min(MAX_TRUTH, clip.truth.shape[1])
-        block.truth[slot, :length, :rows] = clip.truth[:, :rows]
-        block.motion[slot, :length] = clip.motion
-        ready.put((slot, length))
-        number += stride
-    del block
-    memory.close()
+    ring, room = _Ring(memory, recipe, frames), frames
+    for number in itertools.count(first, stride):
+        clip = render(recipe, number, photos, stills)
+        begin, taken = ring.place(len(clip.images))
+        while room < taken or not free.empty():
+            given = _told(free)
+            if given is None:
+                return
+            room += given
+        ring.write(begin, clip)
+        room -= taken
+        ready.put((begin, len(clip.images), taken))
+
+
+def _told(free: mp.Queue) -> int | None:
+    """Return how many frames the learner gives back, or None when it wants no more, or was killed."""
+    while True:
+        try:
+            return free.get(timeout=LOOK)
+        except queue.Empty:
+            if not mp.parent_process().is_alive():
+                return None
 
 
 class ClipPool:
@@ -112,30 +156,34 @@ class ClipPool:
         Number of processes.
     first
         Number of the first clip, so that a resumed training goes on with new scenes.
+    part
+        (rank, ranks): of all clips from `first` on, dealt out in turn, render those of one rank.
+
+    Attributes
+    ----------
+    clips : number of the next clip, less the rank
     """
 
     def __init__(self, recipe: ClipRecipe, workers: int = 1, first: int = 0,
-                 slots: int = 48) -> None:
+                 part: tuple[int, int] = (0, 1)) -> None:
         if recipe.photos and not Path(recipe.photos).is_dir():
             raise PvmError(f"no folder of photographs at {recipe.photos}; run `make train-data` "
                            "or leave --photos out")
         context = mp.get_context("spawn")
-        size = slots * recipe.longest * (int(np.prod(recipe.size)) * 3 + MAX_TRUTH * 24
-                                         + MOTION_VALUES * 4)
+        frames = max(FRAMES, 2 * recipe.longest)  # what a clip skips at the end is less than a clip
+        rank, self.ranks = part
         self.clips = first
         self._workers = []
         for k in range(workers):
-            memory = shared_memory.SharedMemory(create=True, size=size)
-            free = context.Queue()
-            for slot in range(slots):
-                free.put(slot)
-            ready = context.Queue()
+            # a file without a name: it goes with the last process, however that one ends
+            memory = context.RawArray("B", _Ring.bytes(recipe, frames))
+            free, ready = context.Queue(), context.Queue()
             process = context.Process(
-                target=_render, daemon=True,
-                args=(memory.name, recipe, slots, first + k, workers, free, ready))
+                target=_work, daemon=True,
+                args=(memory, recipe, frames, first + rank + k * self.ranks, workers * self.ranks,
+                      free, ready))
             process.start()
-            self._workers.append((process, memory, free, ready,
-                                  _slot_arrays(memory, recipe, slots)))
+            self._workers.append((process, free, ready, _Ring(memory, recipe, frames)))
         self._turn = 0
 
     def clip(self) -> Clip:
@@ -143,29 +191,26 @@ class ClipPool:
 
         Workers take turns, so the order of clips does not depend on their speed.
         """
-        process, _, free, ready, block = self._workers[self._turn]
+        process, free, ready, ring = self._workers[self._turn]
         self._turn = (self._turn + 1) % len(self._workers)
         while True:
             try:
-                slot, length = ready.get(timeout=5)
+                begin, length, taken = ready.get(timeout=LOOK)
                 break
             except queue.Empty:
                 if not process.is_alive():
                     raise PvmError("a scene worker stopped; its error is above") from None
-        clip = Clip(*(part[slot, :length].copy()
-                      for part in (block.images, block.truth, block.motion)))
-        free.put(slot)
-        self.clips += 1
+        clip = ring.read(begin, length)
+        free.put(taken)
+        self.clips += self.ranks
         return clip
 
     def close(self) -> None:
         """Stop the workers and give the memory back."""
-        for process, memory, free, _, arrays in self._workers:
+        for process, free, _, _ in self._workers:
             free.put(None)
-            process.join(timeout=5)
+            process.join(timeout=LOOK)
             if process.is_alive():
-                process.terminate()
+                process.kill()
                 process.join()
-            del arrays
-            memory.unlink()
         self._workers = []

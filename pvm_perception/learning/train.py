@@ -2,6 +2,9 @@
 
 The rate follows a half cosine over the time given. A run that is stopped leaves a checkpoint and
 goes on from it; a run that starts from a shipped model begins a new half cosine with its weights.
+
+Several ranks (`reducer`) train copies of the network, each on streams of its own, and take the mean of
+them every few steps. All counts are of all ranks; rank 0 validates and writes.
 """
 
 from __future__ import annotations
@@ -27,6 +30,7 @@ from pvm_perception.core.model_file import OPTIMIZER, load_model, save_model, wi
 from pvm_perception.core.optimizer import Optimizer
 from pvm_perception.learning.calibrate import calibrate
 from pvm_perception.learning.pool import ClipPool, ClipRecipe
+from pvm_perception.learning.reducer import Alone, Reducer
 from pvm_perception.learning.replay import Replay
 from pvm_perception.learning.validate import Validation, validate
 from pvm_perception.streams.scenes.photos import load_photos
@@ -64,6 +68,7 @@ class TrainOptions:
     validation_clips: int = 160
     calibration_scenes: int = 64
     frames: int | None = None  # stop after so many frames, whatever the time
+    average_every: int = 50  # steps after which ranks take the mean of their networks
 
 
 class Streams:
@@ -108,8 +113,8 @@ class Streams:
 class Trainer:
     """One training run; `run` returns when the time or the frames are used up, or on a signal."""
 
-    def __init__(self, options: TrainOptions) -> None:
-        self.options = options
+    def __init__(self, options: TrainOptions, ranks: Reducer | None = None) -> None:
+        self.options, self.ranks = options, ranks or Alone()
         self.history: dict[str, Any] = {"steps": 0, "frames": 0, "seconds": 0.0, "clips": 0}
         weights, self.config = None, preset(options.network)
         if options.start is not None:
@@ -126,7 +131,8 @@ class Trainer:
                                  options.longest, str(options.photos) if options.photos else None,
                                  options.seed, tuple(map(str, options.stills)), options.stills_part)
         self.curve = options.output / "curve.csv"
-        self.stopped = False
+        self.checkpoint = options.output / "checkpoint.safetensors"
+        self.stopped = self.rescued = False
 
     def _resume_optimizer(self, weights: dict[str, np.ndarray]) -> None:
         optimizer = self.network.optimizer
@@ -138,13 +144,14 @@ class Trainer:
                 optimizer.state[key][...] = self.network.xp.asarray(value)
                 optimizer.steps = self.history["steps"]
 
-    def run(self) -> Validation:
-        """Train; return the last validation."""
+    def run(self) -> Validation | None:
+        """Train; return the last validation, on rank 0."""
         o = self.options
         o.output.mkdir(parents=True, exist_ok=True)
         for folder in o.stills:
             load_stills(folder, o.stills_part)  # bad ones are told here, not by a worker
-        pool = ClipPool(self.recipe, o.workers, self.history["clips"])
+        pool = ClipPool(self.recipe, o.workers, self.history["clips"],
+                        part=(self.ranks.rank, self.ranks.size))
         previous = {s: signal.signal(s, self._stop) for s in (signal.SIGINT, signal.SIGTERM)}
         try:
             validation = self._loop(pool)
@@ -152,7 +159,10 @@ class Trainer:
             pool.close()
             for s, handler in previous.items():
                 signal.signal(s, handler)
-        self._calibrate()
+        if self.ranks.rank == 0:
+            self._calibrate()
+        self.ranks.gather((0,), self._rescue)  # who leaves early would spin until the last one comes
+        self.ranks.close()
         return validation
 
     def _calibrate(self) -> None:
@@ -167,6 +177,34 @@ class Trainer:
 
     def _stop(self, *_: Any) -> None:
         self.stopped = True
+
+    def _rescue(self) -> None:
+        """Write a checkpoint at once when ranks are told to stop: mpirun kills them a second later."""
+        if self.stopped and not self.rescued and self.ranks.rank == 0:
+            self.rescued = True
+            self._save_checkpoint(self.history)
+            tqdm.write(f"told to stop, or a rank ended: {self.checkpoint} is written; --from goes on "
+                       "with it", file=sys.stderr)
+
+    def _meet(self, due: bool, done: bool, check: bool) -> tuple[bool, bool]:
+        """Average with the other ranks if it is time; return what all agree to do now.
+
+        The averaged weights follow the weights linearly: their mean is the same whether taken at
+        each meeting or, as here, before they are used. The moments are averaged, too: those that
+        belong to another place would turn the next steps away from the common one.
+        """
+        if self.ranks.size == 1:
+            return done, check
+        self._rescue()
+        if not due:
+            return False, False
+        told = self.ranks.gather((done, check, self.history["clips"]), self._rescue)
+        done, check = map(bool, told[:, :2].any(axis=0))
+        self.history["clips"] = int(told[:, 2].max())
+        optimizer = self.network.optimizer
+        self.ranks.mean([*self.network.weights.values(), *optimizer.moments(),
+                         *(optimizer.averages() if check else ())], self._rescue)
+        return done, check
 
     @cached_property
     def exam(self) -> list[Clip]:
@@ -209,8 +247,10 @@ class Trainer:
 
     def _loop(self, pool: ClipPool) -> Validation:
         o, network = self.options, self.network
-        _ = self.exam  # rendered before the clock starts
-        streams = Streams(pool, o.streams, np.random.default_rng(o.seed), o.replay)
+        if self.ranks.rank == 0:
+            _ = self.exam  # rendered before the clock starts
+        streams = Streams(pool, o.streams, np.random.default_rng((o.seed, self.ranks.rank)), o.replay)
+        self.ranks.gather((0,), self._rescue)
         begin = last = time.monotonic()
         spent, step, losses = self.history["seconds"], 0, []
         frames_before = self.history["frames"]
@@ -218,7 +258,7 @@ class Trainer:
                    bar_format="{l_bar}{bar}| {elapsed}<{remaining} {postfix}")
         peak = self.config.learning.rate if o.rate is None else o.rate
         final = min(self.config.learning.final_rate, peak)
-        done = False
+        done, validation = False, None
         while not done:
             now = time.monotonic()
             share = min((now - begin) / (o.hours * 3600), 1.0)
@@ -233,23 +273,26 @@ class Trainer:
             losses.append(network.learn(boxes, rate))
             streams.learnt(to_numpy(network.readout.trouble))
             step += 1
-            self.history["frames"] += o.streams
+            self.history["frames"] += o.streams * self.ranks.size
             self.history["steps"] = network.step_count
             self.history["seconds"] = spent + now - begin
             self.history["clips"] = pool.clips
             enough = o.frames is not None and self.history["frames"] - frames_before >= o.frames
             done = self.stopped or share >= 1.0 or enough
-            if done or now - last > o.validate_every or step in (500,):
+            check = done or now - last > o.validate_every or (step >= 500 and last == begin)
+            done, check = self._meet(enough or step % o.average_every == 0, done, check)
+            if check:
                 bar.update(round(now - begin) - bar.n)
-                validation = self.check(losses, rate,
-                                        (self.history["frames"] - frames_before) / (now - begin),
-                                        o.hours * 3600 - (now - begin))
+                if self.ranks.rank == 0:
+                    validation = self.check(losses, rate,
+                                            (self.history["frames"] - frames_before) / (now - begin),
+                                            o.hours * 3600 - (now - begin))
                 losses, last = [], time.monotonic()
             elif step % 20 == 0:
                 bar.update(round(now - begin) - bar.n)
                 recent = losses[-20:]
                 bar.set_postfix_str(
-                    f"{step * o.streams / (now - begin):.0f} frames/s "
+                    f"{step * o.streams * self.ranks.size / (now - begin):.0f} frames/s "
                     f"presence {np.mean([x.presence for x in recent]):.2f} "
                     f"box {np.mean([x.box for x in recent]):.3f}")
         bar.close()
@@ -257,7 +300,8 @@ class Trainer:
 
     def check(self, losses: list[Losses], rate: float, speed: float, left: float) -> Validation:
         """Validate the averaged weights, write model, checkpoint and learning curve."""
-        o, network = self.options, self.network
+        o = self.options
+        self._save_checkpoint(self.history)  # validating takes long enough to be killed in
         validation = self.validate()
         scores = validation.row() | self._other_scores()
         mean = {k: float(np.mean([asdict(x)[k] for x in losses])) for k in asdict(losses[0])}
@@ -272,9 +316,7 @@ class Trainer:
             writer.writeheader()
             writer.writerows(rows)
         history = self.history | {"validation": scores}
-        state = {k: to_numpy(v) for k, v in network.optimizer.state.items()}
-        raw = {k: to_numpy(v) for k, v in network.weights.items()}
-        save_model(o.output / "checkpoint.safetensors", self.config, raw, history, state)
+        self._save_checkpoint(history)
         save_model(o.output / "model.safetensors", self.config, self._averaged(), history)
         with contextlib.suppress(ImportError):  # a robot may have no matplotlib; the table says it all
             draw_curve(self.curve, self.curve.with_suffix(".png"))
@@ -284,6 +326,12 @@ class Trainer:
                    f"box {mean['box']:.4f} prediction {mean['prediction']:.4f} "
                    f"(copy {mean['copy']:.4f}) | {told}", file=sys.stderr)
         return validation
+
+    def _save_checkpoint(self, history: dict[str, Any]) -> None:
+        network = self.network
+        state = {k: to_numpy(v) for k, v in network.optimizer.state.items()}
+        raw = {k: to_numpy(v) for k, v in network.weights.items()}
+        save_model(self.checkpoint, self.config, raw, history, state)
 
 
 def read_curve(table: Path) -> list[dict[str, str]]:
