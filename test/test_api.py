@@ -13,7 +13,7 @@ from pvm_perception.streams.simulated import SimulatedStream
 
 @pytest.fixture(scope="module")
 def frames():
-    return [f.image for f in SimulatedStream(3, (240, 320), 30.0, 12)]
+    return [f.image for f in SimulatedStream(2, (240, 320), 30.0, 12)]
 
 
 def test_a_stream_of_frames(frames):
