@@ -72,6 +72,7 @@ def hearing(tmp_path_factory):
     for layer in config.layers:
         weights[f"{layer.name}.w1"][-4:] = 0.3
     path = tmp_path_factory.mktemp("hearing") / "model.safetensors"
+    history.pop("validation")  # heard so loud, it forecasts badly: that is not a state to begin anew
     save_model(path, config, weights, history)
     return path
 
@@ -106,8 +107,6 @@ def test_motion_that_is_none_is_refused_before_anything_changes(frames):
             tracker.update(frames[0], 0.0, bad)
         assert "\n" not in str(error.value)
     assert tracker.update(frames[0], 1.0) == other.update(frames[0], 1.0)
-    # a model that does not hear motion takes it all the same
-    assert tracker.update(frames[1], 1.1, [0.1] * 4) == other.update(frames[1], 1.1)
 
 
 def test_learning_changes_the_prediction_and_can_be_saved(frames, tmp_path):

@@ -96,7 +96,7 @@ def turning(frames, odometry, camera_info):
 
 @pytest.fixture(scope="module")
 def images():
-    return [f.image for f in SimulatedStream(0, (240, 320), 30.0, 12)]
+    return [f.image for f in SimulatedStream(2, (240, 320), 30.0, 12)]
 
 
 @pytest.mark.parametrize("storage", ["MCAP", "SQLITE3"])
