@@ -10,7 +10,6 @@ Usage: .venv/bin/python benchmarks/ablation.py [--seeds N] [--frames N] [--photo
 from __future__ import annotations
 
 import argparse
-import csv
 import dataclasses
 import math
 import os
@@ -24,7 +23,7 @@ from tqdm import tqdm
 from pvm_perception.commands.evaluate import write_csv
 from pvm_perception.core.config import HierarchyConfig, Link, preset
 from pvm_perception.core.hierarchy import Hierarchy
-from pvm_perception.learning.train import Streams
+from pvm_perception.learning.train import Streams, read_curve
 from pvm_perception.learning.validate import validate
 from pvm_perception.streams.scenes.photos import load_photos
 from pvm_perception.streams.simulated import Clip, make_clip
@@ -135,8 +134,7 @@ def scored(config: HierarchyConfig, weights: dict[str, np.ndarray], exam: list[C
 
 def table(path: Path) -> None:
     """Print each variant's mean and standard deviation over seeds."""
-    with path.open(newline="") as file:
-        rows = list(csv.DictReader(file))
+    rows = read_curve(path)
     print(f"| variant | seeds | {' | '.join(n.replace('_', ' ') for n in SCORES)} |")
     print("|---" * (2 + len(SCORES)) + "|")
     for name in dict.fromkeys(row["variant"] for row in rows):
@@ -163,10 +161,7 @@ def main() -> None:
     size = (preset("robot").height, preset("robot").width)
     clips, exam = ([make_clip(first + n, FRAMES, size, photos) for n in tqdm(range(count), desc="clips")]
                    for first, count in ((SEED, CLIPS), (EXAM_SEED, EXAM)))
-    rows: list[dict[str, str]] = []
-    if args.output.exists():
-        with args.output.open(newline="") as file:
-            rows = list(csv.DictReader(file))
+    rows = read_curve(args.output) if args.output.exists() else []
     args.output.parent.mkdir(parents=True, exist_ok=True)
     for name, change in VARIANTS.items():
         for seed in range(1, args.seeds + 1):

@@ -140,8 +140,7 @@ def main() -> None:
                         | {"cores": os.cpu_count(), "load": round(os.getloadavg()[0], 1)})
             print(" ".join(f"{k}={v}" for k, v in rows[-1].items()), file=sys.stderr)
     args.output.parent.mkdir(parents=True, exist_ok=True)
-    names = list(dict.fromkeys(name for one in rows for name in one))
-    write_csv(args.output, [{name: one.get(name, "") for name in names} for one in rows])
+    write_csv(args.output, rows)
 
 
 if __name__ == "__main__":

@@ -103,14 +103,20 @@ def test_warming_up_changes_nothing(gpu, images):
             assert warm.update(image, k / 30) == cold.update(image, k / 30)
 
 
-def test_a_state_that_lost_itself_is_begun_anew(gpu, images):
+def lost_beside(images):
+    """Return trackers on CPU and GPU that saw the same images and whose states then lost themselves."""
     host, device = Tracker(), Tracker(device="cuda")
-    for image in images[:6]:
+    for image in images:
         host.update(image), device.update(image)
     for encoder in host._network.encoders:
         encoder.prediction[...] = np.nan
     for prediction in device._network._predictions:
         prediction[...] = np.nan
+    return host, device
+
+
+def test_a_state_that_lost_itself_is_begun_anew(gpu, images):
+    host, device = lost_beside(images[:6])
     for image in images[6:9]:
         assert_same_tracks(host.update(image), device.update(image))
         assert_same(host, device)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from host_kernels import compare
 from test_cupy import CONFIGS, learn_beside
-from test_engine import assert_same_tracks, track_beside
+from test_engine import assert_same_tracks, lost_beside, track_beside
 from test_kernels import small
 
 from pvm_perception import Tracker
@@ -52,13 +52,7 @@ def test_the_tracker_answers_as_on_the_cpu(cupy, images, fovea):
 
 
 def test_a_state_that_lost_itself_is_begun_anew(cupy, images):
-    host, device = Tracker(), Tracker(device="cuda")
-    for image in images[:6]:
-        host.update(image), device.update(image)
-    for encoder in host._network.encoders:
-        encoder.prediction[...] = np.nan
-    for prediction in device._network._predictions:
-        prediction[...] = np.nan
+    host, device = lost_beside(images[:6])
     cupy.cuda.get_current_stream().synchronize()
     for image in images[6:9]:
         assert_same_tracks(host.update(image), device.update(image))

@@ -164,9 +164,10 @@ def _print_peers(methods: dict[str, list[Result]], means: dict[str, dict[str, di
 
 
 def write_csv(path: Path, rows: list[dict]) -> None:
-    """Write the rows with four digits; a measure that is not defined stays blank."""
+    """Write the rows with four digits; what a row does not define or does not have stays blank."""
+    columns = dict.fromkeys(name for row in rows for name in row)
     with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        writer = csv.DictWriter(file, list(columns), lineterminator="\n")
         writer.writeheader()
         for row in rows:
             writer.writerow({k: ("" if v != v else f"{v:.4f}") if isinstance(v, float) else v

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pvm_perception.commands.evaluate import write_csv
 from pvm_perception.errors import PvmError
 from pvm_perception.processes import run_together
 from pvm_perception.sim import score
@@ -120,13 +120,7 @@ def _follows(name: str) -> bool:
 def _write(folder: Path, figures: Mapping[str, Mapping[str, Any]]) -> None:
     """Write all figures as JSON, and as a table with a row for each run."""
     (folder / "figures.json").write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
-    with (folder / "figures.csv").open("w", newline="", encoding="utf-8") as file:
-        columns = dict.fromkeys(name for values in figures.values() for name in values)
-        table = csv.DictWriter(file, ["run", *columns], lineterminator="\n")
-        table.writeheader()
-        for name, values in figures.items():
-            table.writerow({"run": name} | {
-                k: round(v, 4) if isinstance(v, float) else v for k, v in values.items()})
+    write_csv(folder / "figures.csv", [{"run": name} | dict(values) for name, values in figures.items()])
 
 
 def _plot(path: Path, runs: dict[str, Sequence[Moment]]) -> None:

@@ -76,7 +76,6 @@ class Hierarchy:
         self.sources = {INPUT: self._source(INPUT, batch)}
         for layer in config.layers:
             self.sources[layer.name] = self._source(layer.name, batch)
-        self.spare = algebra.Spare(self.sources[INPUT].now.size, xp)
         self.motion = xp.zeros((batch, 2, MOTION_VALUES), np.float32)  # one source unit, one outside
         self._integrates = any("integral" in layer.terms for layer in config.layers)
         # both on the host: that a GPU should tell what to do next would stop it at every layer
@@ -122,7 +121,7 @@ class Hierarchy:
         rows, cols = c.grid(INPUT)
         check_images(c, self.batch, images)
         x = self.xp.asarray(images).reshape(self.batch, rows, c.block, cols, c.block, 3)
-        blocks = self.spare(self.batch, rows, cols, c.block, c.block, 3)
+        blocks = self.sources[INPUT].spare(self.batch, rows, cols, c.block, c.block, 3)
         blocks[...] = x.transpose(0, 1, 3, 2, 4, 5)
         blocks *= np.float32((c.high - c.low) / 255)
         blocks += np.float32(c.low)

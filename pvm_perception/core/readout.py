@@ -62,16 +62,15 @@ class BoxReadout:
                                       np.float32))
             self.rise.append(tuple(xp.asarray(wiring.resize_matrix(s, t)) for s, t in
                                    zip(grid, (self.rows, self.cols), strict=True)))
-        cell_grid, width = (self.rows, self.cols), 5 * self.targets
+        cell_grid, width = (self.rows, self.cols), self.answers * self.targets
         self.near = xp.asarray(wiring.neighbour_index(cell_grid, cell_grid, config.readout.memory,
                                                       "square"))
         self.said = xp.zeros((batch, self.rows * self.cols + 1, width), np.float32)
         self.recalled = xp.zeros((batch, *self.near.shape[:1], self.near.shape[1] * width),
                                  np.float32)
-        self.shape = (batch, self.rows, self.cols, self.hidden)
-        cells_all = batch * self.rows * self.cols
-        self.active = xp.zeros((cells_all, self.hidden), np.float32)
-        self.mixed = xp.zeros((cells_all, self.mixing), np.float32)
+        everywhere = batch * self.rows * self.cols
+        self.active = xp.zeros((everywhere, self.hidden), np.float32)
+        self.mixed = xp.zeros((everywhere, self.mixing), np.float32)
         self.spare, self.raised = (algebra.Spare(self.active.size, xp) for _ in range(2))
         self.cell = xp.asarray(self.stride[::-1], np.float32)  # a cell's width and height, px
         rows, cols = (np.arange(n, dtype=np.float32) + 0.5 for n in (self.rows, self.cols))
@@ -97,7 +96,7 @@ class BoxReadout:
             p["mix"] = gauss(last, self.mixing, scale=(last / 2) ** -0.5)
             p["b_mix"] = np.zeros(self.mixing, np.float32)
             last = self.mixing
-        p["w2"] = gauss(last, 5 * self.targets, scale=0.1 * last**-0.5)
+        p["w2"] = gauss(last, self.answers * self.targets, scale=0.1 * last**-0.5)
         p["b2"] = np.tile(np.array([-4, 0, 0, 0, 0], np.float32), self.targets)
         return p
 
@@ -108,11 +107,12 @@ class BoxReadout:
         heard = sum(x.shape[1] * x.shape[2] for x in seen) * self.hidden
         last = self.mixing or self.hidden
         return heard + self.rows * self.cols * (self.hidden * self.mixing
-                                                + last * 5 * self.targets)
+                                                + last * self.answers * self.targets)
 
     def forward(self, p: dict[str, Array], codes: list[Array]) -> Array:
         """Return the head's raw answers (B, R, C, targets, 5) for codes of (B, U + 1, N) each."""
-        xp, z, batch = self.xp, self.active.reshape(self.shape), self.batch
+        xp, batch = self.xp, self.batch
+        z = self.active.reshape(batch, self.rows, self.cols, self.hidden)
         z[...] = p["b1"]
         for i, x in enumerate(self.seen):
             algebra.gather(codes[i], self.neighbours[i], x)  # (B, U, K*N)
@@ -130,7 +130,7 @@ class BoxReadout:
             last += p["b_mix"]
             xp.maximum(last, 0, out=last)
         out = last @ p["w2"] + p["b2"]
-        out = out.reshape(batch, self.rows, self.cols, self.targets, 5)
+        out = out.reshape(batch, self.rows, self.cols, self.targets, self.answers)
         if self.config.readout.memory:
             self._remember(out)
         return out
@@ -138,8 +138,8 @@ class BoxReadout:
     def _remember(self, out: Array) -> None:
         """Keep what was said, for the next frame: presence, and the box as far as believed."""
         xp = self.xp
-        flat = out.reshape(out.shape[0], -1, self.targets, 5)
-        kept = self.said.reshape(out.shape[0], -1, self.targets, 5)[:, :-1]  # a view
+        flat = out.reshape(out.shape[0], -1, self.targets, self.answers)
+        kept = self.said.reshape(out.shape[0], -1, self.targets, self.answers)[:, :-1]  # a view
         kept[..., :1] = 1 / (1 + xp.exp(-xp.clip(flat[..., :1], -20, 20)))
         kept[..., 1:] = xp.clip(flat[..., 1:], -3, 3) * kept[..., :1]
 
@@ -249,7 +249,7 @@ class BoxReadout:
         d_out = xp.empty_like(out)
         d_out[..., 0] = d_logit * (learning.presence_weight / count)
         d_out[..., 1:] = d_box * learning.box_weight
-        gradients, errors = self._descend(p, d_out.reshape(-1, 5 * self.targets))
+        gradients, errors = self._descend(p, d_out.reshape(-1, self.answers * self.targets))
         return gradients, errors, losses
 
     def _descend(self, p: dict[str, Array], d_out: Array

@@ -44,8 +44,8 @@ class ClipRecipe:
     """
 
     size: tuple[int, int]
-    shortest: int = 6
-    longest: int = 12
+    shortest: int
+    longest: int
     photos: str | None = None
     seed: int = 0
     stills: tuple[str, ...] = ()

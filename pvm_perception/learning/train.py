@@ -213,7 +213,9 @@ class Trainer:
 
     @cached_property
     def long_exam(self) -> list[Clip]:
-        """A few validation clips as long as the longest trained on."""
+        """A few validation clips as long as the longest trained on; none where the others are."""
+        if self.options.longest <= EXAM_FRAMES:
+            return []
         return self._exam(self.options.longest, math.ceil(LONG * self.options.validation_clips))
 
     def _exam(self, frames: int, clips: int) -> list[Clip]:
@@ -235,7 +237,7 @@ class Trainer:
         if self.config.hears_motion:
             told = validate(self.config, weights, self.exam, xp, motion=True).row()
             scores |= {f"{k}_with_motion": v for k, v in told.items()}
-        if self.options.longest > EXAM_FRAMES:
+        if self.long_exam:
             late = validate(self.config, weights, self.long_exam, xp,
                             run_up=self.options.longest // 2).row()
             scores |= {f"{k}_late": v for k, v in late.items()}
@@ -245,10 +247,10 @@ class Trainer:
         average = self.network.optimizer.averaged(self.network.weights)
         return {k: to_numpy(v) for k, v in average.items()}
 
-    def _loop(self, pool: ClipPool) -> Validation:
+    def _loop(self, pool: ClipPool) -> Validation | None:
         o, network = self.options, self.network
         if self.ranks.rank == 0:
-            _ = self.exam  # rendered before the clock starts
+            _ = self.exam, self.long_exam  # rendered before the clock starts
         streams = Streams(pool, o.streams, np.random.default_rng((o.seed, self.ranks.rank)), o.replay)
         self.ranks.gather((0,), self._rescue)
         begin = last = time.monotonic()
@@ -335,7 +337,7 @@ class Trainer:
 
 
 def read_curve(table: Path) -> list[dict[str, str]]:
-    """Return the rows of a learning curve."""
+    """Return the rows of a table, such as a learning curve."""
     with table.open(newline="") as file:
         return list(csv.DictReader(file))
 

@@ -61,13 +61,13 @@ class Fovea:
         """
         before = self.view
         small = [t for t in tracks if _worth(whole, max(t.w, t.h))]
-        hints = [h for h in (*hints, *self._glimpses) if not any(_touch(h, t) for t in tracks)]
         if small:
             self._glimpses = []
             self.view = self._follow(whole, small)
         else:
             self._attended = None
-            self.view = self._search(whole, sorted(hints, key=lambda h: -h.score))
+            new = [h for h in (*hints, *self._glimpses) if not any(_touch(h, t) for t in tracks)]
+            self.view = self._search(whole, sorted(new, key=lambda h: -h.score))
         self.moved = self.view is not None and self.view != before
         return self.view
 

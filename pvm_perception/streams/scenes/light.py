@@ -11,6 +11,7 @@ import numpy as np
 
 from pvm_perception.streams.scenes.paint import Rng, blob, hsv, noise
 
+COARSE = 0.3  # share of the cameras that have fewer pixels than the picture
 GREY = 0.45  # mean level that automatic exposure seeks
 EXPOSURES = (0.5, 2.5)  # what it can do
 TIDE = 12.0  # frames in which light that drifts turns back, over pi
@@ -102,7 +103,7 @@ class Camera:
     window enlarged from a frame.
     """
 
-    def __init__(self, rng: Rng, hard: float, coarse: float = 0.3) -> None:
+    def __init__(self, rng: Rng, hard: float, coarse: float = COARSE) -> None:
         self.rng = rng
         self.gamma = rng.uniform(0.7, 1.4)
         self.contrast = rng.uniform(0.75, 1.25)

@@ -14,7 +14,7 @@ import numpy as np
 
 from pvm_perception.streams.scenes import balls, distractors, signs
 from pvm_perception.streams.scenes.backgrounds import background
-from pvm_perception.streams.scenes.light import Camera, Light, line_kernel, linear
+from pvm_perception.streams.scenes.light import COARSE, Camera, Light, line_kernel, linear
 from pvm_perception.streams.scenes.paint import Rng, any_colour
 from pvm_perception.types import TARGETS
 from pvm_perception.vision.motion import unknown_depth, view_motion
@@ -24,7 +24,7 @@ SIZES = (  # a target's height as a share of the frame's, least and largest, and
     ((0.1, 0.6), 0.4),  # as the fovea brings it
     ((0.047, 0.15), 0.35),  # as the whole frame shows what is far away: the fovea has to hear of it
     ((0.045, 0.85), 0.25))
-COARSE = ((0.13, 0.1), (0.28, 0.55), (np.inf, 0.3))  # how often seen enlarged, up to which size:
+ENLARGED = ((0.13, 0.1), (0.28, 0.55), (np.inf, COARSE))  # how often seen enlarged, up to which size:
 # a small target that is sharp, and one that a fovea or a cheap camera enlarged, look different
 CAST = ((("green_ball",), 0.4), (("stop_sign",), 0.38), (("green_ball", "stop_sign"), 0.08),
         ((), 0.14))
@@ -104,7 +104,7 @@ class Scene:
         self._populate(cast)
         self.light = Light(rng, *size, self.hard)
         smallest = min((t.size for t in self.things if t.target >= 0), default=1.0)
-        self.camera = Camera(rng, self.hard, next(p for size, p in COARSE if smallest < size))
+        self.camera = Camera(rng, self.hard, next(p for size, p in ENLARGED if smallest < size))
         self.shutter = rng.choice([0.0, rng.uniform(0.1, 0.9)])
 
     def _populate(self, cast: tuple[str, ...] | None) -> None:
