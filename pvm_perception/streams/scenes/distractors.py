@@ -200,14 +200,44 @@ def car(rng: Rng, size: int) -> np.ndarray:
 
 
 def lamp(rng: Rng, size: int) -> np.ndarray:
-    """Return a traffic light or another lamp: a dark case with bright discs."""
+    """Return a traffic light, signal or lamp: one to three round lenses in a case, some on a post."""
+    lenses = int(rng.choice([1, 2, 3], p=[0.25, 0.2, 0.55]))
+    pitch = size // lenses  # from lens to lens; the case is as wide
+    case = hsv(rng.uniform(30, 160), rng.uniform(0, 0.7), rng.uniform(0.02, 0.3))
+    if rng.random() < 0.2:
+        case = any_colour(rng)
+    wide, radius = int(pitch * rng.uniform(0.8, 1.0)), pitch * rng.uniform(0.28, 0.4)
     sprite = np.zeros((size, size, 4), np.float32)
-    sprite[:, int(size * 0.32):int(size * 0.68)] = [0.06, 0.06, 0.06, 1]
-    lit = int(rng.integers(3))
-    for k, hue in enumerate((0, 45, 140)):
-        colour = hsv(hue, 0.9, 1.0 if k == lit else 0.2)
-        cv2.circle(sprite, (size // 2, int(size * (0.2 + 0.3 * k))), int(size * 0.13),
-                   [*map(float, colour), 1.0], -1, cv2.LINE_AA)
+    left = (size - wide) // 2
+    sprite[:pitch * lenses, left:left + wide] = [*case, 1]
+    lit = int(rng.choice(3, p=[0.35, 0.15, 0.5]))
+    y, x = np.mgrid[:size, :size].astype(np.float32) + 0.5
+    first = int(rng.integers(4 - lenses))  # of red, amber, green
+    for k in range(lenses):
+        on = first + k == lit
+        hue = (rng.uniform(-10, 12), rng.uniform(30, 52), rng.uniform(110, 172))[first + k]
+        bright = rng.uniform(0.6, 1.0) if on else rng.uniform(0.08, 0.35)
+        colour = hsv(hue, rng.uniform(0.5, 1.0), bright)
+        far = np.hypot(x - size / 2, y - (k + 0.5) * pitch) / radius
+        glass = np.clip((1 - far) * radius / 1.5 + 0.5, 0, 1)[..., None]
+        glow = rng.uniform(0, 0.6) * on * np.exp(-((far / rng.uniform(0.4, 0.9)) ** 2))
+        light = colour * np.float32(1 - rng.uniform(0, 0.4) * far.clip(0, 1)[..., None])
+        if rng.random() < 0.3:  # of many small lights, or behind a patterned glass
+            step = max(2.0, radius / rng.uniform(2, 5))
+            grid = np.sin(x * 2 * np.pi / step) * np.sin(y * 2 * np.pi / step)
+            light = light * (1 + 0.35 * grid[..., None])
+        sprite[..., :3] = sprite[..., :3] * (1 - glass) + glass * (light + glow[..., None])
+        if rng.random() < 0.4:  # a visor throws its shade on the glass
+            top = glass[..., 0] * np.clip((-y + (k + 0.5) * pitch) / radius - rng.uniform(0, 0.7), 0, 1)
+            sprite[..., :3] *= 1 - 0.8 * top[..., None]
+    sprite = opaque(sprite[..., :3], sprite[..., 3])
+    if rng.random() < 0.3:
+        sprite = np.ascontiguousarray(sprite.transpose(1, 0, 2))  # lies
+    elif rng.random() < 0.5:
+        half, high = max(1, size // 24), int(size * rng.uniform(0.3, 1.0))
+        stem = np.zeros((high, size, 4), np.float32)
+        stem[:, size // 2 - half:size // 2 + half] = [*(case * 0.8), 1]
+        sprite = np.concatenate([sprite, stem])
     return trim(sprite)
 
 
@@ -278,7 +308,7 @@ def cutout(rng: Rng, picture: np.ndarray, size: int) -> np.ndarray:
     bgr = bgr * rng.uniform(0.6, 1.2)
     aspect = max(alpha.shape) / min(alpha.shape)
     is_round = aspect < 1.3 and 0.68 < (alpha > 0.5).mean() < 0.88
-    if not is_round and rng.random() < 0.2:
+    if not is_round and rng.random() < 0.3:
         grey = bgr.mean(axis=2, keepdims=True)
         usual = float((grey[..., 0] * alpha).sum() / max(alpha.sum(), 1e-6))
         bgr = grey * _like_target(rng) / max(usual, 0.1)
@@ -288,7 +318,7 @@ def cutout(rng: Rng, picture: np.ndarray, size: int) -> np.ndarray:
 # (painter, how often): a new look-alike is one function and one entry here
 LOOK_ALIKES = (
     (box, 2.5), (cylinder, 3.0), (plant, 2.5), (crown, 3.0), (rag, 3.0),
-    (barrier, 2.0), (fence, 1.5), (car, 1.5), (lamp, 0.7), (beacon, 1.2), (skin, 0.5), (post, 1.0),
+    (barrier, 2.0), (fence, 1.5), (car, 1.5), (lamp, 2.5), (beacon, 2.2), (skin, 0.5), (post, 1.0),
 )
 OCCLUDERS = ((post, 4.0), (plant, 2.0), (skin, 2.0), (box, 2.0), (rag, 1.0), (barrier, 1.0))
 

@@ -176,9 +176,9 @@ class Scene:
         rng = self.rng
         size = float(np.exp(rng.uniform(np.log(0.04), np.log(0.7))))
         pixels, kind = int(rng.choice([48, 64, 96])), rng.random()
-        if kind < 0.2:
+        if kind < 0.26:
             return self._sign(signs.other_sign(rng, pixels), size, pixels, -1)
-        if kind < 0.36:
+        if kind < 0.44:
             return self._ball(distractors.other_ball(rng, pixels), size, -1)
         thing = self._thing(self._stranger(distractors.LOOK_ALIKES, pixels), size)
         return self._grounded(thing, size) if rng.random() < 0.3 else [thing]
@@ -202,7 +202,8 @@ class Scene:
         thing.roll, thing.spin = float(rng.uniform(0, 6.3)), 0.0
         way = rng.random()
         if way < 0.4:  # thrown, kicked, rolled
-            thing.velocity = rng.normal(0, 0.045, 2) * [1, 0.5] * self.calm
+            speed = 0.045 if rng.random() < 0.75 else 0.1  # or hard
+            thing.velocity = rng.normal(0, speed, 2) * [1, 0.5] * self.calm
         if way < 0.15:
             thing.fall = float(rng.uniform(0.002, 0.012)) * self.calm
             thing.floor = float(thing.place[1] + rng.uniform(0.05, 0.4))
