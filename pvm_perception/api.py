@@ -316,12 +316,12 @@ class Tracker:
         for target, rows in zip(self.config.targets, found, strict=True):
             if target not in self.targets:
                 continue
-            for box, score in zip(view.to_source(rows[:, :4]), rows[:, 4], strict=True):
-                x, y = max(box[0], 0.0), max(box[1], 0.0)
-                w, h = min(box[0] + box[2], width) - x, min(box[1] + box[3], height) - y
+            boxes = view.to_source(rows[:, :4]).tolist()
+            for (left, top, w, h), score in zip(boxes, rows[:, 4].tolist(), strict=True):
+                x, y = max(left, 0.0), max(top, 0.0)
+                w, h = min(left + w, width) - x, min(top + h, height) - y
                 if w > 0 and h > 0:
-                    detections.append(Detection(target, float(x), float(y), float(w), float(h),
-                                                float(score)))
+                    detections.append(Detection(target, x, y, w, h, score))
         return sorted(detections, key=lambda d: -d.score)
 
     def heatmap(self, target: str) -> np.ndarray:
