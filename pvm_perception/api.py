@@ -85,6 +85,7 @@ class Tracker:
             raise PvmError(f"{what}; this model knows {', '.join(config.targets)}")
         self.targets = tuple(targets)
         self._one_thread = OneThread()
+        self._picture = np.empty((1, config.height, config.width, 3), np.uint8)  # what a look shows
         self.config = config
         self._network, self.notice = place(config, weights, device, learn, self._history.get("steps", 0))
         # the paper's readout draws one contour a frame: a second look has nothing to add to it
@@ -238,13 +239,13 @@ class Tracker:
         A network that has lost itself forgets its past, and looks again.
         """
         moved = None if motion is None else seen_through(view, motion, self._size)[None]
-        picture = network_input(image, view)[None]
-        out = network.step(picture, moved)
+        network_input(image, view, self._picture[0])
+        out = network.step(self._picture, moved)
         if (self._forecasts_well
                 and self._composure(network).lost(*self._forecast_errors(network))):
             self.times_lost += 1
             network.reset()
-            out = network.step(picture)
+            out = network.step(self._picture)
         return to_numpy(out)
 
     def _composure(self, network: Network) -> Composure:

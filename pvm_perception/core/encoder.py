@@ -153,6 +153,7 @@ class Encoder:
         block = wiring.block_index(below, grid, layer.children)
         self.block = xp.asarray(block)  # (U, children)
         self.window = xp.asarray(wiring.block_index(below, grid, layer.children, forward.radius))
+        self.one_to_one = layer.children == (1, 1) and below == grid
         self.signal_size = block.shape[1] * width  # S
         self.terms = tuple(t for t in layer.terms if t not in ("signal", "error"))
         self.hears_error = "error" in layer.terms
@@ -276,7 +277,10 @@ class Encoder:
         if self.normalise:
             self.sums, self.sums_before = self.sums_before, self.sums
             self.sizes, self.sizes_before = self.sizes_before, self.sizes
-        algebra.gather(source.now, self.block, self.signal)  # (B, U, S)
+        if self.one_to_one:
+            self.signal = source.now[:, :-1]  # (B, U, S)
+        else:
+            algebra.gather(source.now, self.block, self.signal)
         self.xp.subtract(self.signal, self.prediction, out=self.error)
         if fresh is not None:
             self.error[fresh] = 0

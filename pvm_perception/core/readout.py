@@ -148,8 +148,16 @@ class BoxReadout:
         xp = self.xp
         flat = out.reshape(out.shape[0], -1, self.targets, self.answers)
         kept = self.said.reshape(out.shape[0], -1, self.targets, self.answers)[:, :-1]  # a view
-        kept[..., :1] = 1 / (1 + xp.exp(-xp.clip(flat[..., :1], -20, 20)))
-        kept[..., 1:] = xp.clip(flat[..., 1:], -3, 3) * kept[..., :1]
+        presence, box = kept[..., :1], kept[..., 1:]
+        xp.maximum(flat[..., :1], np.float32(-20), out=presence)
+        xp.minimum(presence, np.float32(20), out=presence)
+        xp.negative(presence, out=presence)
+        xp.exp(presence, out=presence)
+        presence += np.float32(1)
+        xp.reciprocal(presence, out=presence)
+        xp.maximum(flat[..., 1:], np.float32(-3), out=box)
+        xp.minimum(box, np.float32(3), out=box)
+        box *= presence
 
     def forget(self, streams: Array | slice) -> None:
         """Zero the memory of the streams with these indices."""
