@@ -226,7 +226,7 @@ class Tracker:
         self.detections = self._decode(self._network, self._out, self._view)
         if self._fovea:
             self._look_closer(image, dt, motion)
-        self.detections = [dataclasses.replace(d, score=self._calibration.probability(d.score))
+        self.detections = [Detection(d.target, d.x, d.y, d.w, d.h, self._calibration.probability(d.score))
                            for d in self.detections]
         if self.learning:
             self._network.learn()
