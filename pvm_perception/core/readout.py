@@ -307,25 +307,23 @@ class BoxReadout:
         """
         out = to_numpy(out)
         self.present[:, :-1] = self.heat(out).reshape(len(out), -1, self.targets)
-        stream, cell, target = np.nonzero(self.present >= least)
-        around = self.present[stream[:, None], self.around[cell], target[:, None]]  # (n, 9)
-        peaks = np.flatnonzero(around[:, MIDDLE] >= around.max(axis=1))
-        peaks = peaks[np.argsort(-around[peaks, MIDDLE], kind="stable")]  # the strongest first
+        here = self.present[:, :-1]  # (B, R * C, T)
+        highest = self.present.take(self.around.T, axis=1).max(axis=1)  # of a cell and its neighbours
+        stream, cell, target = np.nonzero((here >= highest) & (here >= least))
+        peaks = np.argsort(-here[stream, cell, target], kind="stable")  # the strongest first
         groups = [peaks[(stream[peaks] == b) & (target[peaks] == t)][:most]
                   for b in range(len(out)) for t in range(self.targets)]
         kept = np.concatenate(groups)
-        rows = self._boxes(around[kept], out, stream[kept], cell[kept], target[kept])
+        rows = self._boxes(out, stream[kept], cell[kept], target[kept])
         ends = list(itertools.accumulate(map(len, groups)))
         parts = [rows[end - len(group):end] for group, end in zip(groups, ends, strict=True)]
         return [parts[k:k + self.targets] for k in range(0, len(parts), self.targets)]
 
-    def _boxes(self, heat: np.ndarray, out: np.ndarray, stream: np.ndarray, cell: np.ndarray,
+    def _boxes(self, out: np.ndarray, stream: np.ndarray, cell: np.ndarray,
                target: np.ndarray) -> np.ndarray:
-        """Return (n, 5) x, y, w, h, score of peaks, whose indices are (n,) each.
-
-        `heat` (n, 9) is the presence at the peaks' cells and their neighbours.
-        """
+        """Return (n, 5) x, y, w, h, score of peaks, whose indices are (n,) each."""
         near = self.around[cell]  # (n, 9)
+        heat = self.present[stream[:, None], near, target[:, None]]
         inside = near < self.rows * self.cols
         near = np.where(inside, near, cell[:, None])
         flat = out.reshape(len(out), -1, self.targets, self.answers)
