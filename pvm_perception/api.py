@@ -85,6 +85,7 @@ class Tracker:
             raise PvmError(f"{what}; this model knows {', '.join(config.targets)}")
         self.targets = tuple(targets)
         self._one_thread = OneThread()
+        self._picture = np.empty((1, config.height, config.width, 3), np.uint8)  # what a look shows
         self.config = config
         self._network, self.notice = place(config, weights, device, learn, self._history.get("steps", 0))
         # the paper's readout draws one contour a frame: a second look has nothing to add to it
@@ -225,7 +226,7 @@ class Tracker:
         self.detections = self._decode(self._network, self._out, self._view)
         if self._fovea:
             self._look_closer(image, dt, motion)
-        self.detections = [dataclasses.replace(d, score=self._calibration.probability(d.score))
+        self.detections = [Detection(d.target, d.x, d.y, d.w, d.h, self._calibration.probability(d.score))
                            for d in self.detections]
         if self.learning:
             self._network.learn()
@@ -238,13 +239,13 @@ class Tracker:
         A network that has lost itself forgets its past, and looks again.
         """
         moved = None if motion is None else seen_through(view, motion, self._size)[None]
-        picture = network_input(image, view)[None]
-        out = network.step(picture, moved)
+        network_input(image, view, self._picture[0])
+        out = network.step(self._picture, moved)
         if (self._forecasts_well
                 and self._composure(network).lost(*self._forecast_errors(network))):
             self.times_lost += 1
             network.reset()
-            out = network.step(picture)
+            out = network.step(self._picture)
         return to_numpy(out)
 
     def _composure(self, network: Network) -> Composure:
@@ -316,12 +317,12 @@ class Tracker:
         for target, rows in zip(self.config.targets, found, strict=True):
             if target not in self.targets:
                 continue
-            for box, score in zip(view.to_source(rows[:, :4]), rows[:, 4], strict=True):
-                x, y = max(box[0], 0.0), max(box[1], 0.0)
-                w, h = min(box[0] + box[2], width) - x, min(box[1] + box[3], height) - y
+            boxes = view.to_source(rows[:, :4]).tolist()
+            for (left, top, w, h), score in zip(boxes, rows[:, 4].tolist(), strict=True):
+                x, y = max(left, 0.0), max(top, 0.0)
+                w, h = min(left + w, width) - x, min(top + h, height) - y
                 if w > 0 and h > 0:
-                    detections.append(Detection(target, float(x), float(y), float(w), float(h),
-                                                float(score)))
+                    detections.append(Detection(target, x, y, w, h, score))
         return sorted(detections, key=lambda d: -d.score)
 
     def heatmap(self, target: str) -> np.ndarray:

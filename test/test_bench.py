@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from conftest import tiny
 
+from pvm_perception import Tracker
 from pvm_perception.core.backend import array_module
 from pvm_perception.core.config import preset
 from pvm_perception.core.hierarchy import Hierarchy, weight_shapes
@@ -97,3 +98,17 @@ def test_allocations_tell_what_stays_from_what_passes():
     assert abs(passing["retained_kb"]) < 10
     staying = allocations(lambda _k: kept.append(np.ones(25_000, np.float32)), 20)
     assert staying["retained_kb"] == pytest.approx(2000, rel=0.1)
+
+
+def test_a_look_allocates_answers_and_boxes_alone():
+    images = np.random.default_rng(0).integers(0, 256, (8, 120, 160, 3), np.uint8)
+    tracker = Tracker()
+
+    def step(k):
+        tracker.update(images[k % 8])
+
+    for k in range(8):
+        step(k)
+    found = allocations(step, 8)
+    assert found["temporary_kb"] < 80
+    assert found["retained_kb"] < 16

@@ -283,11 +283,12 @@ def test_a_gradient_that_is_not_finite_changes_nothing():
         np.testing.assert_array_equal(network.weights[name], value)
 
 
+@pytest.mark.parametrize("learns", [False, True])
 @pytest.mark.parametrize("name", sorted(PRESETS))
-def test_a_frame_takes_no_new_memory_that_matters(name):
+def test_a_frame_takes_no_new_memory_that_matters(name, learns):
     """All large arrays are there from the beginning; what comes anew is answers and masks."""
     config = preset(name)
-    network = Hierarchy(config, 1)
+    network = Hierarchy(config, 1, learns=learns)
     image = np.zeros((1, config.height, config.width, 3), np.uint8)
     largest = max(max(e.h.nbytes, e.signal.nbytes, e.ears[0].now.nbytes) for e in network.encoders)
     for _ in range(3):
@@ -305,3 +306,21 @@ def test_a_frame_takes_no_new_memory_that_matters(name):
         tracemalloc.stop()
     assert peak - level < 64_000 < largest
     assert now - level < 16_000
+
+
+def test_what_learns_and_what_does_not_compute_the_same():
+    """Without learning all ears share memory; told to learn later, a network goes on from there."""
+    config = preset("robot")
+    keeps = Hierarchy(config, 2, seed=1)
+    shares = Hierarchy(config, 2, weights=keeps.weights, learns=False)
+    images = np.random.default_rng(0).integers(0, 256, (5, 2, config.height, config.width, 3), np.uint8)
+    for image in images[:3]:
+        np.testing.assert_array_equal(shares.step(image), keeps.step(image))
+    assert len({e.now.ctypes.data for e in shares.encoders[0].ears}) == 1
+    assert shares.learner() is shares
+    for image in images[3:]:
+        np.testing.assert_array_equal(shares.step(image), keeps.step(image))
+    for ear, other in zip(shares.encoders[0].ears, keeps.encoders[0].ears, strict=True):
+        np.testing.assert_array_equal(ear.before, other.before)
+    assert shares.learn().gradient == pytest.approx(keeps.learn().gradient)
+

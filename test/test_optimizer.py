@@ -1,5 +1,7 @@
 """Update rules: what a step looks like, and that it goes downhill."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -72,3 +74,19 @@ def test_decay_shrinks_what_muon_moves_and_nothing_else():
     optimizer.update(weights, {k: np.zeros_like(w) for k, w in weights.items()}, 0.1)
     np.testing.assert_allclose(weights["L1.w1"], 0.95, rtol=1e-6)
     np.testing.assert_allclose(weights["L1.b1"], 1.0)
+
+
+@pytest.mark.parametrize("rule", ["muon", "adam"])
+def test_an_update_works_in_memory_that_is_there(rule):
+    """Beside the small Gram matrix's polynomial it takes no new memory."""
+    weights = {"w1": np.ones((2000, 96), np.float32)}
+    optimizer = Optimizer(weights, Learning(rule, clip=1e-3, decay=0.1), np)
+    g = np.random.default_rng(0).standard_normal((2000, 96), np.float32)
+    tracemalloc.start()
+    try:
+        optimizer.update(weights, {"w1": g}, 1e-3)
+        level, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert level < 16_000
+    assert peak < 12 * 96 * 96 * 4 < g.nbytes

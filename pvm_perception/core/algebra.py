@@ -131,22 +131,22 @@ def picked(marked: np.ndarray, xp: ModuleType) -> Array | slice | None:
 def activation(name: str, xp: ModuleType) -> tuple[Callable, Callable]:
     """Return (function, derivative in terms of the function's value).
 
-    The function takes an array, which becomes its value, and memory of the same shape to work in.
+    The function takes an array and other memory of the same shape, into which it writes its value.
     "polynomial" is the paper's sigmoid x / (2 (|x| + 1)) + 1/2 (arXiv 1607.06854, section 3).
     """
-    def tanh(x: Array, _spare: Array) -> None:
-        xp.tanh(x, out=x)
+    def tanh(x: Array, out: Array) -> None:
+        xp.tanh(x, out=out)
 
-    def leaky(x: Array, spare: Array) -> None:
-        xp.multiply(x, LEAK, out=spare)
-        xp.maximum(x, spare, out=x)
+    def leaky(x: Array, out: Array) -> None:
+        xp.multiply(x, LEAK, out=out)
+        xp.maximum(x, out, out=out)
 
-    def polynomial(x: Array, spare: Array) -> None:
-        xp.absolute(x, out=spare)
-        spare += np.float32(1)
-        spare *= np.float32(2)
-        x /= spare
-        x += np.float32(0.5)
+    def polynomial(x: Array, out: Array) -> None:
+        xp.absolute(x, out=out)
+        out += np.float32(1)
+        out *= np.float32(2)
+        xp.divide(x, out, out=out)
+        out += np.float32(0.5)
 
     one = np.float32(1)
     return {"tanh": (tanh, lambda y: 1 - y * y),

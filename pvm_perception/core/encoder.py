@@ -24,13 +24,12 @@ class Source:
     Each array is (B, U + 1, N); the last row stays zero and stands for what lies outside.
     """
 
-    def __init__(self, batch: int, units: int, width: int, decay: float, xp: ModuleType) -> None:
+    def __init__(self, batch: int, units: int, width: int, decay: float | None, xp: ModuleType) -> None:
         self.xp = xp
-        self.decay = decay
+        self.decay = decay  # of the running mean; None: nobody asks for it
         shape = (batch, units + 1, width)
-        self.now = xp.zeros(shape, np.float32)
-        self.before = xp.zeros(shape, np.float32)
-        self.mean = xp.zeros(shape, np.float32)
+        self.now, self.before = xp.zeros(shape, np.float32), xp.zeros(shape, np.float32)
+        self.mean = None if decay is None else xp.zeros(shape, np.float32)
         self.spare = algebra.Spare(self.now.size, xp)
 
     def advance(self, codes: Array, fresh: Array | slice | None) -> None:
@@ -38,18 +37,23 @@ class Source:
         self.before, self.now = self.now, self.before
         self.now[:, :-1] = codes
         if fresh is not None:
-            self.before[fresh] = self.now[fresh]
-            self.mean[fresh] = self.now[fresh]
+            for past in self._past():
+                past[fresh] = self.now[fresh]
+
+    def _past(self) -> list[Array]:
+        return [self.before] if self.mean is None else [self.before, self.mean]
 
     def settle(self) -> None:
         """Let the running mean follow, after the frame's terms were read."""
+        if self.mean is None:
+            return
         self.mean *= self.decay
         part = self.spare(*self.now.shape)
         self.mean += self.xp.multiply(self.now, np.float32(1 - self.decay), out=part)
 
     def forget(self, streams: Array | slice) -> None:
         """Zero the state of the streams with these indices."""
-        for array in (self.now, self.before, self.mean):
+        for array in (self.now, *self._past()):
             array[streams] = 0
 
     def term(self, name: str) -> Array:
@@ -63,63 +67,74 @@ class Source:
 class Ear:
     """One part of what a layer's units hear, and the rows of the weights that belong to it.
 
-    Parts are kept apart, for this frame and for the one before: putting them side by side in
-    one array would move every value once more. Where each unit hears one unit of a coarser grid
-    (a parent, the top), the product is made once per source unit and spread over its listeners.
+    Parts are kept apart: putting them side by side in one array would move every value once more.
+    Where each unit hears one unit of a coarser grid (a parent, the top), the product is made once
+    per source unit and spread over its listeners.
 
     Parameters
     ----------
+    hears
+        A view of the signal (one of the layer's terms), or the link whose codes come.
     rows
         The part's rows of the weights.
+    batch
+        Number of streams.
+    grid
+        (rows, cols) of those that each hear something else: the layer's, or a coarser one.
     index
-        (U, K) source units that each unit hears; None for an array that comes as it is.
-    spread
-        (r, kr, c, kc) where r x c source units each serve kr x kc units, else None.
+        (U, K) source units that each unit of the grid hears; None for an array that comes as it is.
+
+    Attributes
+    ----------
+    now, before : (B, r * c, D), what is heard at this frame and was at the one before
+    keeps : whether it stays there, for learning; else other ears use the same memory
     """
 
-    def __init__(self, rows: slice, batch: int, units: int, xp: ModuleType,
-                 index: Array = None, spread: tuple[int, int, int, int] | None = None) -> None:
-        self.rows, self.index, self.xp, self.spread = rows, index, xp, spread
-        self.heard_by = units if spread is None else spread[0] * spread[2]
-        shape = (batch, self.heard_by, rows.stop - rows.start)
-        self.now, self.before = xp.zeros(shape, np.float32), xp.zeros(shape, np.float32)
+    def __init__(self, hears: str | Link, rows: slice, batch: int, grid: tuple[int, int],
+                 index: Array = None) -> None:
+        self.hears, self.rows, self.grid, self.index = hears, rows, grid, index
+        self.heard_by = grid[0] * grid[1]
+        self.shape = (batch, self.heard_by, rows.stop - rows.start)
+        self.keeps = False
+        self.now: Array = None
+        self.before: Array = None
 
-    def advance(self) -> None:
-        """Begin a frame: what was heard becomes what was heard before."""
+    def listen(self, source: Array, gain: float) -> Array:
+        """Return what is heard of `source`, (B, Us + 1, N), times a gain: (B, U, D); 0 is silence."""
         self.now, self.before = self.before, self.now
-
-    def listen(self, source: Array, gain: float) -> None:
-        """Take this frame's values from `source`, (B, Us + 1, N), times a gain; 0 is silence."""
         if gain == 0:
             self.now[...] = 0
-            return
-        if self.spread is not None:
-            self.now[...] = source[:, :-1]
-        elif self.index is None:
+            return self.now
+        if self.index is not None:
+            algebra.gather(source, self.index, self.now)
+        elif self.keeps or gain != 1:
             self.now[...] = source
         else:
-            algebra.gather(source, self.index, self.now)
+            return source
         if gain != 1:
             self.now *= np.float32(gain)
+        return self.now
 
-    def add_to(self, z: Array, w: Array, spare: algebra.Spare) -> None:
-        """Add this part's share, (B, U, N), to the sum before the non-linearity."""
-        y = spare(z.shape[0], self.heard_by, z.shape[2])
-        algebra.product_into(y, self.now, w[..., self.rows, :], self.xp)
-        if self.spread is None:
-            z += y
-        else:
-            r, kr, c, kc = self.spread
-            wide = z.reshape(z.shape[0], r, kr, c, kc, z.shape[2])
-            wide += y.reshape(z.shape[0], r, 1, c, 1, z.shape[2])
+    def weight_grad(self, dz: Array, units: tuple[int, int], out: Array, before: bool = True) -> None:
+        """Write the gradient of shared weights' rows of this part.
 
-    def weight_grad(self, dz: Array, out: Array, before: bool = True) -> None:
-        """Write the gradient of shared weights' rows of this part, for the error dz (B, U, N)."""
-        if self.spread is not None:
-            r, kr, c, kc = self.spread
+        dz (B, U, N) is the error of the layer's `units`, (rows, cols).
+        """
+        if self.grid != units:
+            r, kr, c, kc = wiring.even_spread(self.grid, units)
             dz = dz.reshape(dz.shape[0], r, kr, c, kc, -1).sum(axis=(2, 4))
             dz = dz.reshape(dz.shape[0], r * c, -1)
         out[self.rows] = algebra.weight_grad(self.before if before else self.now, dz)
+
+
+def add_spread(y: Array, grid: tuple[int, int], total: Array, coarse: tuple[int, int]) -> None:
+    """Add `total`, (B, r * c, N) on a coarse grid, to each unit of y (B, U, N) that lies under it."""
+    if grid == coarse:
+        y += total
+        return
+    r, kr, c, kc = wiring.even_spread(coarse, grid)
+    wide = y.reshape(y.shape[0], r, kr, c, kc, y.shape[2])
+    wide += total.reshape(y.shape[0], r, 1, c, 1, y.shape[2])
 
 
 class Encoder:
@@ -131,54 +146,71 @@ class Encoder:
         forward = next(k for k in config.links
                        if k.target == layer.name and k.kind == "feedforward")
         grid, below = (layer.rows, layer.cols), config.grid(forward.source)
+        self.grid = grid
         self.below = forward.source
         self.units = layer.rows * layer.cols
         width = config.code_width(forward.source)
         block = wiring.block_index(below, grid, layer.children)
         self.block = xp.asarray(block)  # (U, children)
         self.window = xp.asarray(wiring.block_index(below, grid, layer.children, forward.radius))
+        self.one_to_one = layer.children == (1, 1) and below == grid
         self.signal_size = block.shape[1] * width  # S
         self.terms = tuple(t for t in layer.terms if t not in ("signal", "error"))
         self.hears_error = "error" in layer.terms
         self.gain = forward.gain
         self.inputs = 0  # D
 
-        def ear(size: int, index: Array = None, spread: tuple | None = None) -> Ear:
+        def ear(hears: str | Link, size: int, index: Array = None, at: tuple[int, int] = grid) -> Ear:
             rows = slice(self.inputs, self.inputs + size)
             self.inputs = rows.stop
-            return Ear(rows, batch, self.units, xp, index, spread)
+            return Ear(hears, rows, batch, at, index)
 
         # views of the signal: seen, (changed, unusual), surprising
-        self.views = [ear(self.window.shape[1] * width, self.window)]
-        self.views += [ear(self.signal_size, self.block) for _ in self.terms]
+        self.views = [ear("signal", self.window.shape[1] * width, self.window)]
+        self.views += [ear(term, self.signal_size, self.block) for term in self.terms]
         if self.hears_error:
-            self.views.append(ear(self.signal_size))
+            self.views.append(ear("error", self.signal_size))
         self.context: list[tuple[Link, Ear]] = []
         for link in config.links:
             if link.target == layer.name and link.kind != "feedforward":
                 source, n = config.grid(link.source), config.code_width(link.source)
-                index = wiring.neighbour_index(source, grid, link.radius, link.shape)
-                spread = wiring.even_spread(source, grid)
-                if self.own or link.radius or spread == (grid[0], 1, grid[1], 1):
-                    spread = None
-                self.context.append((link, ear(index.shape[1] * n, xp.asarray(index), spread)))
+                # one product for all units under a source unit, if all such grids lie in each other
+                alike = not (self.own or link.radius) and all(
+                    wiring.even_spread(*sorted((source, g))) for g in (grid, *(
+                        e.grid for _, e in self.context)))
+                at = source if alike and source < grid else grid
+                index = wiring.neighbour_index(source, at, link.radius, link.shape)
+                self.context.append((link, ear(link, index.shape[1] * n, xp.asarray(index), at)))
         self.ears = self.views + [e for _, e in self.context]
+        self.order = sorted(self.ears, key=lambda e: (e.heard_by, -e.rows.start))
+        hearing = algebra.Spare(max(math.prod(e.shape) for e in self.ears), xp)
+        for e in self.ears:
+            e.now = e.before = hearing(*e.shape)
         self.phi, self.dphi = algebra.activation(config.activation, xp)
         self.squash_output = config.output == "activation"
         self.from_signal = config.output == "change"
         shape = (batch, self.units)
         self.h = xp.zeros((*shape, layer.code), np.float32)
         self.h_before = xp.zeros_like(self.h)
+        self.sums = xp.zeros_like(self.h)  # before the non-linearity
         self.normalise = config.normalise
-        if self.normalise:  # the normalised sums and their root mean squares, now and before
-            self.sums, self.sums_before = xp.zeros_like(self.h), xp.zeros_like(self.h)
+        if self.normalise:  # of the sums, normalised, learning asks; and of their root mean squares
+            self.sums_before = xp.zeros_like(self.h)
             self.sizes = xp.ones((*shape, 1), np.float32)
             self.sizes_before = xp.ones_like(self.sizes)
         self.signal = xp.zeros((*shape, self.signal_size), np.float32)
         self.prediction = xp.zeros_like(self.signal)
         self.error = xp.zeros_like(self.signal)
-        self.spare = algebra.Spare(batch * self.units * max(layer.code, self.signal_size), xp)
+        self.spares = [algebra.Spare(batch * self.units * max(layer.code, self.signal_size), xp)
+                       for _ in range(2)]
         self.w1_grad: Array = None
+
+    def keep(self) -> None:
+        """Keep what is heard from now on, as learning needs it: in some times as much memory."""
+        for e in self.ears:
+            if not e.keeps:
+                e.now, e.before = (self.xp.zeros(e.shape, np.float32) for _ in range(2))
+                e.keeps = True
 
     def parameters(self, rng: np.random.Generator) -> dict[str, np.ndarray]:
         """Return new weights: Gaussian, scaled by the number of inputs; predictions start small."""
@@ -241,41 +273,54 @@ class Encoder:
             The codes; `prediction` then holds the forecast of the next frame's signal and
             `error` the surprise of this one.
         """
-        for ear in self.ears:
-            ear.advance()
         self.h, self.h_before = self.h_before, self.h
         if self.normalise:
             self.sums, self.sums_before = self.sums_before, self.sums
             self.sizes, self.sizes_before = self.sizes_before, self.sizes
-        algebra.gather(source.now, self.block, self.signal)  # (B, U, S)
+        if self.one_to_one:
+            self.signal = source.now[:, :-1]  # (B, U, S)
+        else:
+            algebra.gather(source.now, self.block, self.signal)
         self.xp.subtract(self.signal, self.prediction, out=self.error)
         if fresh is not None:
             self.error[fresh] = 0
-        views = iter(self.views)
-        next(views).listen(source.now, self.gain)
-        for term in self.terms:
-            next(views).listen(source.term(term), self.gain)
-        if self.hears_error:
-            next(views).listen(self.error, self.gain)
-        for link, ear in self.context:
-            ear.listen(codes[link.source], link.gain if step >= link.start else 0.0)
-        h, prediction = self.h, self.prediction  # both become what they are called below
-        h[...] = p["b1"]
-        for ear in self.ears:
-            ear.add_to(h, p["w1"], self.spare)
+        z, h = self._sum(p, source, codes, step), self.h
         if self.normalise:
-            square = self.xp.einsum("bun,bun->bu", h, h)[..., None]
-            self.sizes = self.xp.sqrt(square / np.float32(h.shape[2]) + QUIET)
-            h /= self.sizes
-            self.sums[...] = h
-        self.phi(h, self.spare(*h.shape))
-        algebra.product_into(prediction, h, p["w2"], self.xp)
-        prediction += p["b2"]
+            self.sizes[..., 0] = self.xp.einsum("bun,bun->bu", z, z)
+            self.sizes /= np.float32(h.shape[2])
+            self.sizes += QUIET
+            self.xp.sqrt(self.sizes, out=self.sizes)
+            z /= self.sizes
+        self.phi(z, h)
+        y = self.spares[0](*self.prediction.shape) if self.squash_output else self.prediction
+        algebra.product_into(y, h, p["w2"], self.xp)
+        y += p["b2"]
         if self.squash_output:
-            self.phi(prediction, self.spare(*prediction.shape))
+            self.phi(y, self.prediction)
         elif self.from_signal:
-            prediction += self.signal
+            y += self.signal
         return h
+
+    def _sum(self, p: dict[str, Array], source: Source, codes: dict[str, Array], step: int) -> Array:
+        """Return what all that is heard comes to, with its bias, (B, U, N): in `sums`.
+
+        It is summed up from the coarsest grid to the units', so that little is done at each unit.
+        """
+        total, at = p["b1"], None  # on a grid, (B, r * c, N); at first for all
+        for k, ear in enumerate(self.order):
+            whole = ear is self.views[0]  # the last one
+            y = self.sums if whole else self.spares[k % 2](self.batch, ear.heard_by, self.layer.code)
+            heard = ear.listen(*self._told(ear, source, codes, step))  # (B, r * c, D)
+            algebra.product_into(y, heard, p["w1"][..., ear.rows, :], self.xp)
+            add_spread(y, ear.grid, total, at or ear.grid)
+            total, at = y, ear.grid
+        return total
+
+    def _told(self, ear: Ear, source: Source, codes: dict[str, Array], step: int) -> tuple[Array, float]:
+        """Return what an ear listens to, (B, Us + 1, N), and its gain."""
+        if isinstance(ear.hears, Link):
+            return codes[ear.hears.source], ear.hears.gain if step >= ear.hears.start else 0.0
+        return self.error if ear.hears == "error" else source.term(ear.hears), self.gain
 
     def before_code(self, d: Array, before: bool = False) -> Array:
         """Return the error of the sums before the non-linearity, from that of the codes.
@@ -354,7 +399,7 @@ class Encoder:
         if self.w1_grad is None:
             self.w1_grad = self.xp.empty((self.inputs, self.layer.code), np.float32)
         for ear in self.ears:
-            ear.weight_grad(dz, self.w1_grad, before)
+            ear.weight_grad(dz, self.grid, self.w1_grad, before)
         return self.w1_grad
 
     def forget(self, streams: Array | slice) -> None:

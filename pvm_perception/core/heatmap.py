@@ -72,9 +72,9 @@ class HeatmapReadout:
             x = codes[i][:, :-1]  # (B, U, N)
             hidden, part = self.inner[i]
             for j, below, here in ((1, x, hidden), (2, hidden, part)):
-                algebra.product_into(here, below, p[f"w{j}.{i + 1}"], xp)
-                here += p[f"b{j}.{i + 1}"]
-                self.phi(here, self.spare(*here.shape))
+                z = algebra.product_into(self.spare(*here.shape), below, p[f"w{j}.{i + 1}"], xp)
+                z += p[f"b{j}.{i + 1}"]
+                self.phi(z, here)
             self.seen.append((x, hidden, part))
             laid = xp.zeros((batch, self.blocks[i].size + 1, self.targets), np.float32)
             laid[:, :-1] = part.reshape(batch, -1, self.targets)

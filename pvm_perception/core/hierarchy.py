@@ -53,13 +53,17 @@ class Hierarchy:
         Flat dictionary as from a model file; None draws new ones from `seed`.
     step
         Learning steps already behind these weights; opens staged links and layers.
+    learns
+        Whether it will `learn`, for which it keeps what its units hear.
     """
 
     def __init__(self, config: HierarchyConfig, batch: int = 1, xp: ModuleType = np,
                  weights: dict[str, np.ndarray] | None = None, seed: int = 0,
-                 step: int = 0) -> None:
+                 step: int = 0, learns: bool = True) -> None:
         self.config, self.batch, self.xp, self.step_count = config, batch, xp, step
         self.encoders = [Encoder(config, layer, batch, xp) for layer in config.layers]
+        if learns:
+            self.learner()
         self.readout = READOUTS[config.readout.kind](config, batch, xp)
         shapes = weight_shapes(config)
         if weights is None:
@@ -73,11 +77,11 @@ class Hierarchy:
             part, key = name.split(".", 1)
             self._names.setdefault(part, {})[key] = name
         self.optimizer: Optimizer | None = None
+        self._integrates = any("integral" in layer.terms for layer in config.layers)
         self.sources = {INPUT: self._source(INPUT, batch)}
         for layer in config.layers:
             self.sources[layer.name] = self._source(layer.name, batch)
         self.motion = xp.zeros((batch, 2, MOTION_VALUES), np.float32)  # one source unit, one outside
-        self._integrates = any("integral" in layer.terms for layer in config.layers)
         # both on the host: that a GPU should tell what to do next would stop it at every layer
         self.fresh = np.ones(batch, bool)  # streams whose next frame is their first
         self.known = np.zeros(batch, bool)  # streams whose last frame had one before
@@ -90,19 +94,22 @@ class Hierarchy:
         return "cpu (NumPy)" if self.xp is np else "cuda arrays"
 
     def learner(self) -> Hierarchy:
-        """Return the network that can `learn`: this one."""
+        """Return the network that can `learn`: this one; what it hears teaches it from now on."""
+        for encoder in self.encoders:
+            encoder.keep()
         return self
 
     def twin(self) -> Hierarchy:
         """Return a hierarchy with a state of its own that shares these very weights."""
-        other = Hierarchy(self.config, self.batch, self.xp, self.weights, step=self.step_count)
+        other = Hierarchy(self.config, self.batch, self.xp, self.weights, step=self.step_count,
+                          learns=False)
         other.weights = self.weights
         return other
 
     def _source(self, name: str, batch: int) -> Source:
         rows, cols = self.config.grid(name)
         return Source(batch, rows * cols, self.config.code_width(name),
-                      self.config.integral_decay, self.xp)
+                      self.config.integral_decay if self._integrates else None, self.xp)
 
     def _new_weights(self, rng: np.random.Generator) -> dict[str, np.ndarray]:
         parts = [(e.layer.name, e.parameters(rng)) for e in self.encoders]
@@ -180,9 +187,8 @@ class Hierarchy:
             codes = encoder.forward(self._part(encoder.layer.name), source, past, fresh,
                                     self.step_count)
             self.sources[encoder.layer.name].advance(codes, fresh)
-        if self._integrates:
-            for source in self.sources.values():
-                source.settle()
+        for source in self.sources.values():
+            source.settle()
         self.fresh = np.zeros(self.batch, bool)
         codes = [self.sources[layer.name].now for layer in self.config.layers]
         self.out = self.readout.forward(self._part("readout"), codes)
@@ -198,6 +204,7 @@ class Hierarchy:
         rate
             Learning rate; None takes the configuration's final rate.
         """
+        self.learner()
         if self.optimizer is None:
             self.optimizer = Optimizer(self.weights, self.config.learning, self.xp,
                                        self.batch)

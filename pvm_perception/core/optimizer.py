@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from pvm_perception.core.algebra import Outer
+from pvm_perception.core.algebra import Outer, Spare
 from pvm_perception.core.config import Learning
 
 Array = Any
@@ -21,8 +21,8 @@ MOST_FACTORS = 26  # of a momentum kept as factors: with more, multiplying them 
 MUON_SCALE = 0.2  # makes a step as large, root mean square, as one of Adam's usually is
 
 
-def orthogonalised(g: Array, xp: ModuleType, steps: int = 5) -> Array:
-    """Return g (D, N) with its singular values brought close to 1.
+def orthogonalised(g: Array, xp: ModuleType, steps: int = 5, out: Array | None = None) -> Array:
+    """Return g (D, N) with its singular values brought close to 1, in `out` or in new memory.
 
     Newton-Schulz as in Muon (Jordan et al. 2024), worked out on the small Gram matrix alone:
     the iterates stay products of g with a polynomial of it.
@@ -37,8 +37,8 @@ def orthogonalised(g: Array, xp: ModuleType, steps: int = 5) -> Array:
     for _ in range(steps):
         now = total @ gram @ total  # this iterate's Gram matrix; all factors commute
         total = total @ (a * eye + b * now + c * (now @ now))
-    result = tall @ (total / size)
-    return result if tall is g else result.T
+    total /= size  # symmetric: it may stand on either side
+    return xp.matmul(g, total, out=out) if tall is g else xp.matmul(total, g, out=out)
 
 
 class Optimizer:
@@ -78,6 +78,7 @@ class Optimizer:
                            if name not in self.by_muon}
         if learning.average:
             self.state |= {f"average.{name}": w.copy() for name, w in weights.items()}
+        self._spare = Spare(max(w.size for w in weights.values()), xp)
 
     def update(self, weights: dict[str, Array], gradients: dict[str, Array], rate: float) -> float:
         """Change `weights` in place along `gradients`; return the gradient's norm before the clip.
@@ -96,13 +97,15 @@ class Optimizer:
         self.steps += 1
         for name, g in gradients.items():
             if clip != 1.0:
-                g = g * np.float32(clip)
+                g *= np.float32(clip)
             self._move(name, weights[name], g, rate)
         if o.average:
             decay = np.float32(min(o.average, (1 + self.steps) / (10 + self.steps)))
             for name, w in weights.items():
                 average = self.state[f"average.{name}"]
-                average += (1 - decay) * (w - average)
+                part = self.xp.subtract(w, average, out=self._spare(*w.shape))
+                part *= 1 - decay
+                average += part
         return norm
 
     def _move(self, name: str, w: Array, g: Array, rate: float) -> None:
@@ -116,9 +119,10 @@ class Optimizer:
         if name in self.by_muon:
             m *= np.float32(0.95)
             m += g
-            ahead = g + np.float32(0.95) * m  # Nesterov's look ahead
-            scale = rate * MUON_SCALE * max(g.shape) ** 0.5
-            step = np.float32(scale) * orthogonalised(ahead, xp)
+            step = xp.multiply(m, np.float32(0.95), out=self._spare(*w.shape))
+            g += step  # Nesterov's look ahead
+            orthogonalised(g, xp, out=step)
+            step *= np.float32(rate * MUON_SCALE * max(g.shape) ** 0.5)
             if self.learning.decay:  # its steps have one size: nothing else bounds the weights
                 w *= np.float32(1 - rate * self.learning.decay)
             w -= step
@@ -131,11 +135,20 @@ class Optimizer:
                 xp.multiply(part, np.float32(rate), out=step)
                 w[some] -= step
         else:
-            v = self.state[f"v.{name}"]
-            m += np.float32(0.1) * (g - m)
-            v += np.float32(0.002) * (g * g - v)
+            v, part = self.state[f"v.{name}"], self._spare(*w.shape)
+            xp.subtract(g, m, out=part)
+            part *= np.float32(0.1)
+            m += part
+            g *= g
+            g -= v
+            g *= np.float32(0.002)
+            v += g
             fix = (1 - 0.998**self.steps) ** 0.5 / (1 - 0.9**self.steps)
-            w -= np.float32(rate * fix) * m / (xp.sqrt(v) + np.float32(1e-8))
+            xp.sqrt(v, out=g)
+            g += np.float32(1e-8)
+            xp.divide(m, g, out=part)
+            part *= np.float32(rate * fix)
+            w -= part
 
     def _parts(self, w: Array) -> list[slice]:
         """Cut an array along its first axis into parts that the cache holds; a GPU takes it whole."""

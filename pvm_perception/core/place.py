@@ -94,10 +94,10 @@ def place(config: HierarchyConfig, weights: dict[str, np.ndarray], device: str, 
         from pvm_perception.core.gpu.engine import Engine
 
         try:
-            return Engine(Hierarchy(config, 1, np, weights, step=step), CudaRunner()), ""
+            return Engine(Hierarchy(config, 1, np, weights, step=step, learns=False), CudaRunner()), ""
         except PvmError as error:
             notice = str(error)
         except Exception as error:  # compiler, driver and runtime raise types of their own
             reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
             notice = f"the CUDA kernels cannot be loaded ({reason}); CuPy arrays do their work, slower"
-    return Hierarchy(config, 1, xp, weights, step=step), notice
+    return Hierarchy(config, 1, xp, weights, step=step, learns=learn), notice

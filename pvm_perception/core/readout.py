@@ -6,6 +6,7 @@ and one entry in `READOUTS`.
 
 from __future__ import annotations
 
+import itertools
 from types import ModuleType
 from typing import Any
 
@@ -19,6 +20,7 @@ Array = Any
 UNIT_BOX = 24.0  # px: a box head that answers 0 means a box of this side
 MIN_SIDE = 6  # px: a target smaller than this is neither taught nor punished
 BEND = 0.1  # error of a box answer from which its loss grows in proportion, no longer squared
+MIDDLE = 4  # of the nine cells around one, itself among them
 MIN_VISIBLE = 0.35  # a target hidden further than this is neither taught nor punished
 
 
@@ -76,6 +78,12 @@ class BoxReadout:
         rows, cols = (np.arange(n, dtype=np.float32) + 0.5 for n in (self.rows, self.cols))
         self.cell_y = rows * self.stride[0]  # (R,) px
         self.cell_x = cols * self.stride[1]  # (C,) px
+        # on the host, where answers become boxes: the nine cells around each, presence with a row of
+        # zeros for what lies outside, cells' middles and their distance, x before y, px
+        self.around = wiring.neighbour_index(cell_grid, cell_grid, 1, "square")
+        self.present = np.zeros((batch, self.rows * self.cols + 1, self.targets), np.float32)
+        self.pitch = np.array(self.stride[::-1], np.float32)
+        self.places = np.stack([np.tile(self.cell_x, self.rows), np.repeat(self.cell_y, self.cols)], 1)
 
     def parameters(self, rng: np.random.Generator) -> dict[str, np.ndarray]:
         """Return new weights; presence starts rare, so that the first frames do not shout."""
@@ -140,8 +148,16 @@ class BoxReadout:
         xp = self.xp
         flat = out.reshape(out.shape[0], -1, self.targets, self.answers)
         kept = self.said.reshape(out.shape[0], -1, self.targets, self.answers)[:, :-1]  # a view
-        kept[..., :1] = 1 / (1 + xp.exp(-xp.clip(flat[..., :1], -20, 20)))
-        kept[..., 1:] = xp.clip(flat[..., 1:], -3, 3) * kept[..., :1]
+        presence, box = kept[..., :1], kept[..., 1:]
+        xp.maximum(flat[..., :1], np.float32(-20), out=presence)
+        xp.minimum(presence, np.float32(20), out=presence)
+        xp.negative(presence, out=presence)
+        xp.exp(presence, out=presence)
+        presence += np.float32(1)
+        xp.reciprocal(presence, out=presence)
+        xp.maximum(flat[..., 1:], np.float32(-3), out=box)
+        xp.minimum(box, np.float32(3), out=box)
+        box *= presence
 
     def forget(self, streams: Array | slice) -> None:
         """Zero the memory of the streams with these indices."""
@@ -290,56 +306,43 @@ class BoxReadout:
         look-alike each its own. Network pixels.
         """
         out = to_numpy(out)
-        heat = self.heat(out)  # (B, R, C, T)
-        padded = np.pad(heat, ((0, 0), (1, 1), (1, 1), (0, 0)))
-        rows = np.maximum(np.maximum(padded[:, :-2], padded[:, 1:-1]), padded[:, 2:])
-        around = np.maximum(np.maximum(rows[:, :, :-2], rows[:, :, 1:-1]), rows[:, :, 2:])
-        peaks = (heat >= around) & (heat >= least)
-        b, r, c, t = np.nonzero(peaks)
-        groups, strength = b * self.targets + t, heat[peaks]
-        order = np.lexsort((-strength, groups))  # by stream and target, the strongest first
-        groups = groups[order]
-        first = np.searchsorted(groups, np.arange(len(out) * self.targets))
-        kept = np.arange(len(order)) - first[groups] < most
-        rows = self._boxes(heat, out, *(i[order[kept]] for i in (b, r, c, t)))
-        ends = np.cumsum(np.bincount(groups[kept], minlength=len(first)))
-        parts = np.split(rows, ends[:-1])
+        self.present[:, :-1] = self.heat(out).reshape(len(out), -1, self.targets)
+        here = self.present[:, :-1]  # (B, R * C, T)
+        highest = self.present.take(self.around.T, axis=1).max(axis=1)  # of a cell and its neighbours
+        stream, cell, target = np.nonzero((here >= highest) & (here >= least))
+        peaks = np.argsort(-here[stream, cell, target], kind="stable")  # the strongest first
+        groups = [peaks[(stream[peaks] == b) & (target[peaks] == t)][:most]
+                  for b in range(len(out)) for t in range(self.targets)]
+        kept = np.concatenate(groups)
+        rows = self._boxes(out, stream[kept], cell[kept], target[kept])
+        ends = list(itertools.accumulate(map(len, groups)))
+        parts = [rows[end - len(group):end] for group, end in zip(groups, ends, strict=True)]
         return [parts[k:k + self.targets] for k in range(0, len(parts), self.targets)]
 
-    def _boxes(self, heat: np.ndarray, out: np.ndarray, stream: np.ndarray, row: np.ndarray,
-               col: np.ndarray, target: np.ndarray) -> np.ndarray:
+    def _boxes(self, out: np.ndarray, stream: np.ndarray, cell: np.ndarray,
+               target: np.ndarray) -> np.ndarray:
         """Return (n, 5) x, y, w, h, score of peaks, whose indices are (n,) each."""
-        near = np.arange(-1, 2)
-        r, c = row[:, None, None] + near[:, None], col[:, None, None] + near  # (n, 3, 1), (n, 1, 3)
-        inside = (r >= 0) & (r < self.rows) & (c >= 0) & (c < self.cols)  # (n, 3, 3)
-        r, c = np.clip(r, 0, self.rows - 1), np.clip(c, 0, self.cols - 1)
-        around = stream[:, None, None], r, c, target[:, None, None]
-        a, sy, sx = out[around], *self.stride  # (n, 3, 3, 5)
-        x = self.cell_x[c] + a[..., 1] * sx
-        y = self.cell_y[r] + a[..., 2] * sy
-        size = np.clip(a[..., 3:], -3, 3)
-        side = UNIT_BOX * np.exp(size)  # (n, 3, 3, 2)
-        x0, y0, side0 = x[:, 1:2, 1:2], y[:, 1:2, 1:2], side[:, 1:2, 1:2]
-        agree = ((np.abs(x - x0) < side0[..., 0] / 4) & (np.abs(y - y0) < side0[..., 1] / 4) & inside)
-        k = heat[around] ** 2 * agree
-        k /= np.maximum(k.sum(axis=(1, 2), keepdims=True), 1e-12)
-        w, h = (UNIT_BOX * np.exp((k[..., None] * size).sum(axis=(1, 2)))).T
-        cx, cy = (k * x).sum(axis=(1, 2)), (k * y).sum(axis=(1, 2))
-        overlap = self._overlap(x - x0, y - y0, side, side0) * inside
+        near = self.around[cell]  # (n, 9)
+        heat = self.present[stream[:, None], near, target[:, None]]
+        inside = near < self.rows * self.cols
+        near = np.where(inside, near, cell[:, None])
+        flat = out.reshape(len(out), -1, self.targets, self.answers)
+        a = flat[stream[:, None], near, target[:, None]]  # (n, 9, 5)
+        place = self.places[near] + a[..., 1:3] * self.pitch  # (n, 9, 2) x, y of the boxes' middles
+        size = np.minimum(np.maximum(a[..., 3:], -3), 3)
+        side = UNIT_BOX * np.exp(size)  # (n, 9, 2)
+        away, side0 = place - place[:, MIDDLE, None], side[:, MIDDLE, None]
+        agree = (np.abs(away) < side0 / 4).all(axis=2) & inside
+        k = heat**2 * agree
+        k /= np.maximum(k.sum(axis=1, keepdims=True), 1e-12)
+        k = k[:, None]  # (n, 1, 9)
+        sides = UNIT_BOX * np.exp(k @ size)[:, 0]  # (n, 2)
+        corner = (k @ place)[:, 0] - sides / 2
+        # how much of the two boxes together is both's
+        both = np.minimum(away + side / 2, side0 / 2) - np.maximum(away - side / 2, -side0 / 2)
+        both = np.maximum(both, 0).prod(axis=2)  # (n, 9)
+        overlap = both / (side.prod(axis=2) + side0.prod(axis=2) - both) * inside
         # without the peak itself, whose overlap is 1 but for rounding
-        agreement = np.maximum(overlap.sum(axis=(1, 2)) - 1, 0) / np.maximum(
-            inside.sum(axis=(1, 2)) - 1, 1)
-        score = heat[stream, row, col, target] * agreement**0.5
-        return np.stack([cx - w / 2, cy - h / 2, w, h, score], 1).astype(np.float32)
-
-    @staticmethod
-    def _overlap(dx: np.ndarray, dy: np.ndarray, side: np.ndarray, side0: np.ndarray) -> np.ndarray:
-        """Return the overlap (intersection over union) of boxes `side` whose centres lie (dx, dy)
-        from those of boxes `side0`.
-        """
-        both = np.ones_like(dx)
-        for away, axis in ((dx, 0), (dy, 1)):
-            w, w0 = side[..., axis], side0[..., axis]
-            both = both * np.clip(np.minimum(away + w / 2, w0 / 2)
-                                  - np.maximum(away - w / 2, -w0 / 2), 0, None)
-        return both / (side.prod(axis=-1) + side0.prod(axis=-1) - both)
+        agreement = np.maximum(overlap.sum(axis=1) - 1, 0) / np.maximum(inside.sum(axis=1) - 1, 1)
+        score = heat[:, MIDDLE] * agreement**0.5
+        return np.concatenate([corner, sides, score[:, None]], axis=1, dtype=np.float32)

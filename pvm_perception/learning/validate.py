@@ -42,7 +42,7 @@ def validate(config: HierarchyConfig, weights: dict[str, np.ndarray],
     what history is worth. With `motion` the network is told the camera's motion.
     """
     batch = min(batch, len(clips))
-    network = Hierarchy(config, batch, xp, weights)
+    network = Hierarchy(config, batch, xp, weights, learns=False)
     ious: dict[int, list[float]] = {t: [] for t in range(len(config.targets))}
     scores: dict[int, list[tuple[float, bool]]] = {t: [] for t in range(len(config.targets))}
     errors, copies = 0.0, 0.0

@@ -72,7 +72,7 @@ def _shown(width: int, height: int, scale: float, network: tuple[int, int]) -> t
             min(network[1], max(1, round(width * scale))))
 
 
-def network_input(image: np.ndarray, view: View) -> np.ndarray:
+def network_input(image: np.ndarray, view: View, out: np.ndarray | None = None) -> np.ndarray:
     """Return the network's input for a BGR image: cut, resized by area, grey bars beside it.
 
     Parameters
@@ -81,6 +81,8 @@ def network_input(image: np.ndarray, view: View) -> np.ndarray:
         (H, W, 3) uint8 of the size that `view` was made for.
     view
         From `View.fit` or `View.window`.
+    out
+        Memory for the answer; None takes new.
 
     Returns
     -------
@@ -89,10 +91,9 @@ def network_input(image: np.ndarray, view: View) -> np.ndarray:
     rows, cols = view.shown
     cut = image[view.y:view.y + view.height, view.x:view.x + view.width]
     shrinks = view.scale < 1
-    small = cv2.resize(cut, (cols, rows),
-                       interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
-    if (rows, cols) == view.network:
-        return small
-    canvas = np.full((*view.network, 3), BAR, np.uint8)
-    canvas[view.top:view.top + rows, view.left:view.left + cols] = small
+    canvas = np.empty((*view.network, 3), np.uint8) if out is None else out
+    if (rows, cols) != view.network:
+        canvas[...] = BAR
+    cv2.resize(cut, (cols, rows), canvas[view.top:view.top + rows, view.left:view.left + cols],
+               interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
     return canvas

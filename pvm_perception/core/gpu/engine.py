@@ -261,8 +261,9 @@ class Engine:
         table = np.zeros(1, plan.LAYER)
         row = table[0]
         ears = [self._ear(encoder.below, encoder.window, encoder.views[0].rows.start, encoder.gain)]
-        ears += [self._ear(link.source, ear.index, ear.rows.start, link.gain, past=True)
-                 for link, ear in encoder.context]
+        ears += [self._ear(link.source, wiring.neighbour_index(
+                    self.config.grid(link.source), encoder.grid, link.radius, link.shape),
+                    ear.rows.start, link.gain, past=True) for link, ear in encoder.context]
         for k, ear in enumerate(ears):
             row["ears"][k] = ear
         row["signal"] = self._ear(encoder.below, encoder.block)
