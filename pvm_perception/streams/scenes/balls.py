@@ -33,8 +33,8 @@ def not_green(rng: Rng) -> np.ndarray:
         return hsv(rng.uniform(-12, 8), rng.uniform(0.6, 1.0), rng.uniform(0.3, 1.0))
     if kind < 0.75:
         return hsv(rng.uniform(190, 250), rng.uniform(0.4, 1.0), rng.uniform(0.3, 1.0))
-    if kind < 0.9:
-        return np.repeat(np.float32(rng.uniform(0.2, 1.0)), 3)
+    if kind < 0.92:  # from black, which a dark green ball resembles in the shade
+        return np.repeat(np.float32(rng.uniform(0.02, 1.0)), 3)
     return hsv(rng.uniform(260, 340), rng.uniform(0.3, 1.0), rng.uniform(0.3, 1.0))
 
 

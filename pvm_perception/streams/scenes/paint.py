@@ -67,14 +67,15 @@ def put_text(canvas: np.ndarray, text: str, at: tuple[int, int], font: int, scal
 
 def put_heavy_text(canvas: np.ndarray, text: str, box: tuple[float, float, float, float],
                    weight: int, colour: np.ndarray) -> None:
-    """Fill a box x, y, w, h of pixels with words in OpenCV's own typeface, `weight` 400 to 900."""
-    face = cv2.FontFace("sans")
-    big = np.zeros((110, 90 * len(text), 3), np.uint8)
-    (end, _), _ = cv2.putText(big, text, (8, 100), (255, 255, 255), face, 100, weight)
-    mask = big[..., 0]
-    rows = np.flatnonzero(mask.any(1))
-    mask = mask[rows[0]:rows[-1] + 1, 8:end]
-    x, y, w, h = (round(v) for v in box)
+    """Fill a box x, y, w, h of pixels with words in a heavy type, `weight` 300 to 900."""
+    big = np.zeros((130, 110 * len(text) + 20, 3), np.uint8)
+    if hasattr(cv2, "FontFace"):  # OpenCV 5 has a typeface of its own
+        cv2.putText(big, text, (8, 100), (255, 255, 255), cv2.FontFace("sans"), 100, weight)
+    else:
+        cv2.putText(big, text, (20, 100), cv2.FONT_HERSHEY_SIMPLEX, 3.5, (255,) * 3, weight // 30,
+                    cv2.LINE_AA)
+    mask = trim(np.repeat(big[..., :1], 4, axis=2))[..., 0]
+    x, y, w, h = (max(1, round(v)) for v in box)
     alpha = cv2.resize(mask, (w, h), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
     part = canvas[y:y + h, x:x + w]
     part += alpha[..., None] * (np.asarray(colour, np.float32) - part)

@@ -95,7 +95,7 @@ def stop_sign(rng: Rng, size: int) -> np.ndarray:
     width = rng.uniform(0.62, 0.8)
     x, y = (1 - width) / 2, 0.5 - height / 2 + rng.uniform(-0.02, 0.02)
     lettering = rng.random()
-    if lettering < 0.4 and hasattr(cv2, "FontFace"):  # OpenCV 5
+    if lettering < 0.4:
         put_heavy_text(canvas, text, (x * big, y * big, width * big, height * big),
                        int(rng.integers(400, 900)), white)
     elif lettering < 0.85:
@@ -158,7 +158,7 @@ def other_sign(rng: Rng, size: int) -> np.ndarray:
     square = np.zeros((big, big), np.float32)
     h = rng.uniform(0.4, 1.0)
     square[int(big * (0.5 - h / 2)):int(big * (0.5 + h / 2)), :] = 1
-    kind = rng.integers(11) % 9  # the first two twice as often
+    kind = rng.integers(12) % 10  # the first two twice as often
     canvas[:] = white
     if kind in (0, 1):  # no entry: a stop sign's nearest kin
         disc(white if rng.random() < 0.5 else red, r)
@@ -194,14 +194,18 @@ def other_sign(rng: Rng, size: int) -> np.ndarray:
         cv2.arrowedLine(canvas, tuple((big - tip).astype(int).tolist()),
                         tuple(tip.astype(int).tolist()), [float(c) for c in white],
                         max(1, int(0.09 * big)), cv2.LINE_AA, 0, 0.4)
-    elif kind == 6:  # red or blue board with writing
-        mask = square
-        canvas[:] = red if rng.random() < 0.65 else blue
-        for k in range(int(rng.integers(1, 4))):
+    elif kind in (6, 9):  # board or badge with writing, or with none
+        mask = square if rng.random() < 0.6 else mask
+        green = hsv(rng.uniform(75, 170), rng.uniform(0.4, 1), rng.uniform(0.2, 0.9))
+        paints = [(red, white), (white, red), (blue, white), (green, white), (green, green * 0.2)]
+        ground, ink = paints[int(rng.choice(5, p=[0.4, 0.15, 0.1, 0.25, 0.1]))]
+        canvas[:] = ground
+        lines = int(rng.integers(4))
+        for k in range(lines):
             word = "".join(rng.choice(list("ABEHKLMNORSTUX"), int(rng.integers(2, 7))))
-            put_text(canvas, word, (int(big * 0.08), int(big * (0.5 + 0.22 * (k - 0.6)))), 0,
-                        big * rng.uniform(0.005, 0.009), white,
-                        max(1, int(0.03 * big)))
+            y, high = 0.5 + (k - lines / 2) * 0.7 / lines, rng.uniform(0.3, 0.6) / lines
+            put_heavy_text(canvas, word, (big * 0.12, big * y, big * rng.uniform(0.5, 0.76), big * high),
+                           int(rng.integers(300, 900)), ink)
     elif kind == 7:  # orange or yellow diamond
         mask = polygon_mask((big, big), np.array([[.5, 0], [1, .5], [.5, 1], [0, .5]]) * big)
         canvas[:] = hsv(rng.uniform(18, 50), rng.uniform(0.7, 1), rng.uniform(0.6, 1))
