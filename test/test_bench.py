@@ -12,7 +12,8 @@ from pvm_perception.core.backend import array_module
 from pvm_perception.core.config import preset
 from pvm_perception.core.hierarchy import Hierarchy, weight_shapes
 from pvm_perception.errors import PvmError
-from pvm_perception.learning.bench import COLUMNS, Load, allocations, grown
+from pvm_perception.learning.bench import COLUMNS, Load, grown
+from pvm_perception.learning.machine import allocations
 
 
 def has_gpu():
@@ -42,6 +43,8 @@ def test_quick_run_leaves_table_and_picture(command_line, tmp_path):
             assert per_frame == pytest.approx(float(row["gflop_per_frame"]), rel=0.02, abs=1e-4)
             assert float(row["flop_over_peak"]) == pytest.approx(
                 float(row["gflops"]) / float(row["gflops_peak"]), rel=0.02, abs=1e-4)
+            assert float(row["flop_over_products"]) == pytest.approx(
+                float(row["gflops"]) / float(row["gflops_products"]), rel=0.02, abs=1e-4)
     for part in {r["part"] for r in rows}:
         assert float(next(r for r in rows if r["part"] == part)["ratio"]) == 1
     for row in rows:
@@ -74,12 +77,35 @@ def test_work_is_one_multiplication_for_each_weight_where_units_own_theirs():
             assert encoder.learning_multiply_adds == sum(own) + own[1]
 
 
+def test_products_are_all_the_work_that_is_told_of():
+    """Against the matrix products that a look really asks NumPy for."""
+    network, asked = Hierarchy(preset("robot"), 1), []
+
+    class Counting:
+        """NumPy, whose `matmul` tells its shapes."""
+
+        def __getattr__(self, name):
+            return getattr(np, name)
+
+        @staticmethod
+        def matmul(a, b, out=None):
+            asked.append((a.size // a.shape[-1], a.shape[-1], b.shape[-1]))
+            return np.matmul(a, b, out=out)
+
+    network.xp = Counting()
+    for part in (*network.encoders, network.readout):
+        part.xp = network.xp
+    network.step(np.zeros((1, 128, 160, 3), np.uint8))
+    told = [shape for part in (*network.encoders, network.readout) for shape in part.products]
+    assert set(told) - {told[-1]} <= set(asked)  # the last one, the head, is no call of `matmul`
+
+
 def test_streams_share_the_traffic_of_weights():
     one, many = (Load.of(Hierarchy(tiny(), b), learn=False) for b in (1, 16))
     assert one.flop == many.flop
     assert one.weights == many.weights
     assert one.traffic - many.traffic == pytest.approx(4 * one.weights * 15 / 16)
-    assert many.shape == (16 * one.shape[0], *one.shape[1:])
+    assert many.products == tuple((16 * rows, d, n) for rows, d, n in one.products)
 
 
 def test_grown_networks_run():

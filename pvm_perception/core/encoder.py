@@ -232,7 +232,7 @@ class Encoder:
     @property
     def multiply_adds(self) -> int:
         """Return the multiply-adds of one stream's frame."""
-        return self.layer.code * (self.heard + self.units * self.signal_size)
+        return sum(map(math.prod, self.products))
 
     @property
     def learning_multiply_adds(self) -> int:
@@ -245,10 +245,10 @@ class Encoder:
         return self.heard + self.units * (self.layer.code + self.signal_size)
 
     @property
-    def largest_product(self) -> tuple[int, int, int]:
-        """Return (rows, D, N) of the layer's largest product for one stream's frame."""
+    def products(self) -> list[tuple[int, int, int]]:
+        """Return (rows, D, N) of the layer's products for one stream's frame."""
         shapes = [(e.heard_by, e.rows.stop - e.rows.start, self.layer.code) for e in self.ears]
-        return max([*shapes, (self.units, self.layer.code, self.signal_size)], key=math.prod)
+        return [*shapes, (self.units, self.layer.code, self.signal_size)]
 
     def forward(self, p: dict[str, Array], source: Source, codes: dict[str, Array],
                 fresh: Array | slice | None, step: int) -> Array:

@@ -58,10 +58,12 @@ class HeatmapReadout:
         return p
 
     @property
-    def multiply_adds(self) -> int:
-        """Return the multiply-adds of one stream's frame."""
-        return sum(block.shape[0] * self.hidden * (layer.code + block.shape[1] * self.targets)
-                   for layer, block in zip(self.config.layers, self.blocks, strict=True))
+    def products(self) -> list[tuple[int, int, int]]:
+        """Return (rows, D, N) of the products for one stream's frame."""
+        return [shape for layer, (units, cells) in zip(
+                    self.config.layers, (block.shape for block in self.blocks), strict=True)
+                for shape in ((units, layer.code, self.hidden),
+                              (units, self.hidden, cells * self.targets))]
 
     def forward(self, p: dict[str, Array], codes: list[Array]) -> Array:
         """Return the averaged maps (B, R, C, targets) for codes of (B, U + 1, N) each."""

@@ -109,13 +109,14 @@ class BoxReadout:
         return p
 
     @property
-    def multiply_adds(self) -> int:
-        """Return the multiply-adds of one stream's frame."""
+    def products(self) -> list[tuple[int, int, int]]:
+        """Return (rows, D, N) of the products for one stream's frame."""
         seen = [*self.seen, self.recalled] if self.config.readout.memory else self.seen
-        heard = sum(x.shape[1] * x.shape[2] for x in seen) * self.hidden
-        last = self.mixing or self.hidden
-        return heard + self.rows * self.cols * (self.hidden * self.mixing
-                                                + last * self.answers * self.targets)
+        shapes = [(*x.shape[1:], self.hidden) for x in seen]
+        cells = self.rows * self.cols
+        if self.mixing:
+            shapes.append((cells, self.hidden, self.mixing))
+        return [*shapes, (cells, self.mixing or self.hidden, self.answers * self.targets)]
 
     def forward(self, p: dict[str, Array], codes: list[Array]) -> Array:
         """Return the head's raw answers (B, R, C, targets, 5) for codes of (B, U + 1, N) each."""

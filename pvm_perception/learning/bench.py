@@ -12,18 +12,11 @@ the optimizer's state. Shares of a peak compare these with the time that the dev
 from __future__ import annotations
 
 import dataclasses
-import gc
-import os
-import statistics
-import subprocess
-import sys
+import math
 import time
-import tracemalloc
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
-from typing import Any
 
 import numpy as np
 
@@ -32,35 +25,17 @@ from pvm_perception.core.backend import OneThread, array_module, device_name, to
 from pvm_perception.core.config import HierarchyConfig, preset
 from pvm_perception.core.hierarchy import Hierarchy
 from pvm_perception.core.model_file import load_model, read_header, save_model
+from pvm_perception.learning.machine import CAMERA, Machine, Row, allocations, cold_start
 from pvm_perception.learning.peers import PEERS
 from pvm_perception.streams.simulated import SimulatedStream
 from pvm_perception.types import Frame
 
-CAMERA = (480, 640)  # rows and columns of the images that trackers are shown
 COMPARED = ("HSV + Kalman", "KCF", "CSRT", "NanoDet", "CenterNet")
 COLUMNS = ("part", "what", "device", "machine", "runs_on", "batch", "learn", "looks", "input", "frames",
            "ms_median", "ms_p99", "ms_busy", "frames_per_second", "ratio", "weights", "weights_per_second",
-           "gflop_per_frame", "gflops", "gflops_peak", "flop_over_peak", "gbytes_per_second",
-           "gbytes_per_second_peak", "bytes_over_peak", "cold_start_s", "peak_mb", "temporary_kb",
-           "retained_kb")
-QUEUED = 50  # actions given to a GPU at once, where its best is measured
-FIRST_ANSWER = """
-import sys
-import numpy as np
-from pvm_perception import Tracker
-_, model, device, learn, fovea, rows, cols, frames = sys.argv
-tracker = Tracker(model=model, device=device, learn=learn == "True", fovea=fovea == "True")
-image = np.zeros((int(rows), int(cols), 3), np.uint8)
-tracker.update(image)
-print("answered", flush=True)
-for _ in range(int(frames)):
-    tracker.update(image)
-for line in open("/proc/self/status"):
-    if line.startswith("VmHWM:"):
-        print(line.split()[1])
-"""
-
-Row = dict[str, Any]
+           "gflop_per_frame", "gflops", "gflops_peak", "flop_over_peak", "gflops_products",
+           "flop_over_products", "gbytes_per_second", "gbytes_per_second_peak", "bytes_over_peak",
+           "cold_start_s", "peak_mb", "temporary_kb", "retained_kb")
 
 
 @dataclass(frozen=True)
@@ -86,53 +61,6 @@ class BenchOptions:
     codes: tuple[float, ...] = (0.5, 1, 2)
 
 
-class Machine:
-    """What one device can do at best, now."""
-
-    def __init__(self, xp: ModuleType) -> None:
-        self.xp = xp
-        self._from = xp.ones(1 << 24, np.float32)  # 64 MiB, beyond any cache
-        self._to = xp.empty_like(self._from)
-
-    def wait(self) -> None:
-        """Return when all that was asked of the device is done."""
-        if self.xp is not np:
-            self.xp.cuda.get_current_stream().synchronize()
-
-    def clock(self) -> float:
-        """Return seconds: the processor's own time on the CPU, so that other work does not count."""
-        return time.process_time() if self.xp is np else time.perf_counter()
-
-    def _best(self, action: Callable[[], object], rounds: int) -> float:
-        """Return the shortest time that the device worked on an action, seconds.
-
-        A GPU is asked many times before it is waited for: asking for one small product takes longer
-        than the product.
-        """
-        times, asked = [], 1 if self.xp is np else QUEUED
-        for _ in range(rounds):
-            begin = self.clock()
-            for _ in range(asked):
-                action()
-            self.wait()
-            times.append((self.clock() - begin) / asked)
-        return min(times)
-
-    def flops(self, shape: tuple[int, int, int]) -> float:
-        """Return the throughput of a (rows, D) (D, N) float32 product, FLOP/s."""
-        rows, d, n = shape
-        a, b = self.xp.ones((rows, d), np.float32), self.xp.ones((d, n), np.float32)
-        out = self.xp.empty((rows, n), np.float32)
-        return 2.0 * rows * d * n / self._best(lambda: self.xp.matmul(a, b, out=out), 20)
-
-    def bytes_per_second(self) -> float:
-        """Return the throughput of a copy, bytes read and written."""
-        def copy() -> None:
-            self._to[...] = self._from
-
-        return 2.0 * self._from.nbytes / self._best(copy, 5)
-
-
 @dataclass(frozen=True)
 class Load:
     """What one frame of a network asks of a machine."""
@@ -140,14 +68,15 @@ class Load:
     weights: int
     flop: float
     traffic: float  # bytes
-    shape: tuple[int, int, int]  # rows, D, N of the largest product
+    products: tuple[tuple[int, int, int], ...]  # rows, D, N of each matrix product
 
     @staticmethod
     def of(network: Hierarchy, learn: bool, looks: float = 1.0) -> Load:
         """Count for one stream's frame; weights are shared by the streams of a step."""
         encoders, b = network.encoders, network.batch
         weights = sum(int(w.size) for w in network.weights.values())
-        adds = looks * (network.readout.multiply_adds + sum(e.multiply_adds for e in encoders))
+        products = [shape for part in (*encoders, network.readout) for shape in part.products]
+        adds = looks * sum(map(math.prod, products))
         values = looks * (weights / b + 2 * sum(e.values for e in encoders))
         if learn:
             taught = sum(int(w.size) for name, w in network.weights.items()
@@ -155,8 +84,17 @@ class Load:
             state = sum(int(s.size) for s in network.optimizer.state.values())
             adds += sum(e.learning_multiply_adds for e in encoders)
             values += sum(e.values for e in encoders) + (4 * taught + 2 * state) / b
-        rows, d, n = max((e.largest_product for e in encoders), key=np.prod)
-        return Load(weights, 2.0 * adds, 4.0 * values, (b * rows, d, n))
+        return Load(weights, 2.0 * adds, 4.0 * values, tuple((b * rows, d, n) for rows, d, n in products))
+
+
+def _peaks(machine: Machine, load: Load) -> tuple[float, float, float]:
+    """Return what a machine can do at best: FLOP/s of the largest product, and of all one after the
+    other, by themselves; bytes a second of a copy.
+    """
+    work = [math.prod(shape) for shape in load.products]
+    rates = [machine.flops(shape) for shape in load.products]
+    mixed = sum(work) / sum(w / r for w, r in zip(work, rates, strict=True))
+    return rates[work.index(max(work))], mixed, machine.bytes_per_second()
 
 
 def timed_row(machine: Machine, step: Callable[[int], object], frames: int, load: Load | None,
@@ -169,7 +107,7 @@ def timed_row(machine: Machine, step: Callable[[int], object], frames: int, load
     """
     for k in range(3):
         step(k)
-    peaks = [(machine.flops(load.shape), machine.bytes_per_second())] if load else []
+    peaks = [_peaks(machine, load)] if load else []
     seconds, worked = [], []
     for k in range(frames):
         begin, begin_work = time.perf_counter(), machine.clock()
@@ -181,60 +119,18 @@ def timed_row(machine: Machine, step: Callable[[int], object], frames: int, load
            "ms_p99": 1e3 * float(np.percentile(seconds, 99)) / batch,
            "frames_per_second": 1 / median}
     if load:
-        peaks.append((machine.flops(load.shape), machine.bytes_per_second()))
-        flops, traffic = (max(p) for p in zip(*peaks, strict=True))
+        peaks.append(_peaks(machine, load))
+        flops, mixed, traffic = (max(p) for p in zip(*peaks, strict=True))
         busy = float(np.median(worked)) / batch
         row |= {"ms_busy": 1e3 * busy,
                 "weights": load.weights, "weights_per_second": load.weights / busy,
                 "gflop_per_frame": load.flop / 1e9, "gflops": load.flop / busy / 1e9,
                 "gflops_peak": flops / 1e9, "flop_over_peak": load.flop / busy / flops,
+                "gflops_products": mixed / 1e9, "flop_over_products": load.flop / busy / mixed,
                 "gbytes_per_second": load.traffic / busy / 1e9,
                 "gbytes_per_second_peak": traffic / 1e9,
                 "bytes_over_peak": load.traffic / busy / traffic}
     return row
-
-
-def allocations(step: Callable[[int], object], frames: int) -> Row:
-    """Return what the steady state allocates on the host, kB.
-
-    `temporary_kb`: the most that was in use above the level between frames; `retained_kb`: by how
-    much that level grew over all frames.
-    """
-    tracemalloc.start()
-    try:
-        for k in range(4):  # every buffer that a frame replaces was replaced once
-            step(k)
-        gc.collect()
-        level = tracemalloc.get_traced_memory()[0]
-        tracemalloc.reset_peak()
-        for k in range(frames):
-            step(k)
-        peak = tracemalloc.get_traced_memory()[1]
-        gc.collect()
-        after = tracemalloc.get_traced_memory()[0]
-    finally:
-        tracemalloc.stop()
-    return {"temporary_kb": (peak - level) / 1e3, "retained_kb": (after - level) / 1e3}
-
-
-def cold_start(model: Path, device: str, learn: bool, fovea: bool, starts: int, frames: int) -> Row:
-    """Return the time from starting Python to the first answer, and the most memory in use.
-
-    The memory is of the last process, over its first answer and `frames` more.
-    """
-    root = str(Path(__file__).resolve().parents[2])
-    env = os.environ | {"PYTHONPATH": os.pathsep.join(
-        p for p in (root, os.environ.get("PYTHONPATH")) if p)}
-    seconds = []
-    for _ in range(starts):
-        begin = time.perf_counter()
-        with subprocess.Popen([sys.executable, "-c", FIRST_ANSWER, str(model), device, str(learn),
-                               str(fovea), *map(str, (*CAMERA, frames))], stdout=subprocess.PIPE, text=True,
-                              env=env) as process:
-            process.stdout.readline()
-            seconds.append(time.perf_counter() - begin)
-            kilobytes = process.stdout.read()
-    return {"cold_start_s": statistics.median(seconds), "peak_mb": int(kilobytes) / 1e3}
 
 
 def grown(config: HierarchyConfig, size: int = 1, code: float = 1) -> HierarchyConfig:

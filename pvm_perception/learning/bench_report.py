@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pvm_perception.learning.bench import Row
+from pvm_perception.learning.machine import Row
 
 # heading, column, width, factor, digits
 SHOWN = (("B", "batch", 4, 1, 0), ("learn", "learn", 6, 1, 0), ("looks", "looks", 6, 1, 1),
@@ -12,14 +12,16 @@ SHOWN = (("B", "batch", 4, 1, 0), ("learn", "learn", 6, 1, 0), ("looks", "looks"
          ("busy", "ms_busy", 8, 1, 2),
          ("frames/s", "frames_per_second", 9, 1, 0), ("ratio", "ratio", 7, 1, 2),
          ("MW/s", "weights_per_second", 8, 1e-6, 0), ("GFLOP/s", "gflops", 8, 1, 1),
-         ("of peak", "flop_over_peak", 8, 1, 2), ("GB/s", "gbytes_per_second", 7, 1, 2),
+         ("of peak", "flop_over_peak", 8, 1, 2), ("of all", "flop_over_products", 7, 1, 2),
+         ("GB/s", "gbytes_per_second", 7, 1, 2),
          ("of peak", "bytes_over_peak", 8, 1, 2), ("start s", "cold_start_s", 8, 1, 2),
          ("RSS MB", "peak_mb", 7, 1, 0), ("temp kB", "temporary_kb", 9, 1, 0),
          ("kept kB", "retained_kb", 8, 1, 1))
 LEGEND = """ms: median and 99th percentile of a frame; busy: the processor's own time of it (cuda: the whole)
 ratio: busy, among peers ms, over that of the first row of the part; what follows is of the busy time
 MW/s: million weights a second; of peak: of a matrix product of the network's largest shape, and of a
-copy of 64 MiB, both measured beside each row; GB/s: the least that must move
+copy of 64 MiB; of all: of the network's products by themselves, each in its shape; all of these
+measured beside each row; GB/s: the least that must move
 start: fresh process to first answer; RSS: the most in use; temp: most that a frame allocates above the
 level between frames, kept: growth of that level over all frames (host memory)"""
 
