@@ -126,13 +126,18 @@ def times_us(action: Callable[[], object], rounds: int) -> np.ndarray:
 def measure(network: Hierarchy, runner: engine.Runner, gpu: str, rounds: int = 300) -> list[dict]:
     """Return the times of a frame and of each of its kernels, beside NumPy's answers.
 
-    A frame: image on the host to answers on the host, as a step of the tracker. A kernel: its share
+    A frame: image on the host to candidate boxes on the host, as a step of the tracker. A kernel: its share
     of a graph of many of its launches, so what lies between two kernels is in it.
     """
     c = network.config
     fast = engine.Engine(network, runner)
     images = np.random.default_rng(0).integers(0, 256, (8, network.batch, c.height, c.width, 3), np.uint8)
-    apart = max(float(np.abs(network.step(image) - fast.step(image)).max()) for image in images)
+
+    def answered(image: np.ndarray) -> np.ndarray:
+        fast.step(image)
+        return fast.answers()
+
+    apart = max(float(np.abs(network.step(image) - answered(image)).max()) for image in images)
     turns = itertools.cycle(images)
     frame = {"gpu": gpu, "what": "frame", "batch": network.batch, "grid": "", "threads": "",
              "largest_difference": apart}

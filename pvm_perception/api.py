@@ -111,7 +111,6 @@ class Tracker:
         self._size: tuple[int, int] | None = None
         self._stamp: float | None = None
         self._period = USUAL_PERIOD
-        self._out: np.ndarray | None = None
         self._frames = 0
         self.detections = []
 
@@ -155,7 +154,8 @@ class Tracker:
         with self._one_thread:
             for network in (self._network, self._near) if self._fovea else (self._network,):
                 for _ in range(2):  # a stream's first frame, and one that has a past
-                    network.readout.decode(network.step(nothing), LEAST_SCORE)
+                    network.step(nothing)
+                    network.candidates(LEAST_SCORE)
                 network.forecast_errors()
         self._forget()
 
@@ -220,10 +220,8 @@ class Tracker:
             self._size = image.shape[:2]
             self._view = View.fit(self._size, (self.config.height, self.config.width))
             self._forget()  # a new resolution or aspect: the old codes lie elsewhere
-        out = self._step(self._network, image, self._view, motion)
-        self._out = out
+        self.detections = self._look(self._network, image, self._view, motion)
         self._frames += 1
-        self.detections = self._decode(self._network, self._out, self._view)
         if self._fovea:
             self._look_closer(image, dt, motion)
         self.detections = [Detection(d.target, d.x, d.y, d.w, d.h, self._calibration.probability(d.score))
@@ -232,21 +230,21 @@ class Tracker:
             self._network.learn()
             self.model_version += 1
 
-    def _step(self, network: Network, image: np.ndarray, view: View,
-              motion: np.ndarray | None) -> np.ndarray:
-        """Show one look's part of a frame to its network; return the readout's raw answers.
+    def _look(self, network: Network, image: np.ndarray, view: View,
+              motion: np.ndarray | None) -> list[Detection]:
+        """Show one look's part of a frame to its network; return what it saw.
 
         A network that has lost itself forgets its past, and looks again.
         """
         moved = None if motion is None else seen_through(view, motion, self._size)[None]
         network_input(image, view, self._picture[0])
-        out = network.step(self._picture, moved)
+        network.step(self._picture, moved)
         if (self._forecasts_well
                 and self._composure(network).lost(*self._forecast_errors(network))):
             self.times_lost += 1
             network.reset()
-            out = network.step(self._picture)
-        return to_numpy(out)
+            network.step(self._picture)
+        return self._sights(network.candidates(LEAST_SCORE)[0], view)
 
     def _composure(self, network: Network) -> Composure:
         return self._composures[network is self._near]
@@ -263,8 +261,7 @@ class Tracker:
             return
         if self._fovea.moved:
             self._reset_state(self._near)  # so the window's own jump is not heard as motion either
-        out = self._step(self._near, image, view, motion)
-        near = self._decode(self._near, out, view)
+        near = self._look(self._near, image, view, motion)
         self._fovea.saw(near)
         self.detections = merge(self.detections, near, view, self._view)
 
@@ -309,9 +306,8 @@ class Tracker:
             self._period += 0.1 * (gap - self._period)
         return dt
 
-    def _decode(self, network: Network, out: np.ndarray, view: View) -> list[Detection]:
-        """Return what one look saw, best first, cut at the frame's border; source px."""
-        found = network.readout.decode(out, LEAST_SCORE)[0]
+    def _sights(self, found: list[np.ndarray], view: View) -> list[Detection]:
+        """Return a look's candidates, best first, cut at the frame's border; source px."""
         detections = []
         height, width = self._size
         for target, rows in zip(self.config.targets, found, strict=True):
@@ -333,11 +329,11 @@ class Tracker:
         if target not in self.config.targets:
             raise PvmError(f"unknown target {target!r}; this model knows "
                            f"{', '.join(self.config.targets)}")
-        if self._out is None:
+        if not self._frames:
             cells = self.config.cells
             return np.zeros((cells.rows, cells.cols), np.float32)
         index = self.config.targets.index(target)
-        return np.ascontiguousarray(self._network.readout.heat(self._out)[0, :, :, index],
+        return np.ascontiguousarray(self._network.heat()[0, :, :, index],
                                     np.float32)
 
     def prediction(self) -> np.ndarray:

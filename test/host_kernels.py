@@ -68,7 +68,8 @@ def run_beside(network, engine, frames=4, seed=0):
             network.reset(streams), engine.reset(streams)
         images = rng.integers(0, 256, (network.batch, c.height, c.width, 3), np.uint8)
         motion = rng.normal(0, 0.05, (network.batch, 4)).astype(np.float32) if k else None
-        yield network.step(images, motion), engine.step(images, motion)
+        engine.step(images, motion)
+        yield network.step(images, motion), engine.answers()
 
 
 def compare(network, engine, frames=4):
@@ -83,6 +84,11 @@ def compare(network, engine, frames=4):
                                  (engine.error(i), encoder.error)):
                 np.testing.assert_allclose(ours, theirs, atol=2e-4)
         np.testing.assert_allclose(answers, out, atol=5e-4)
+        boxes = network.readout.decode(answers, 0.001, 8)
+        assert sum(len(rows) for stream in boxes for rows in stream)
+        for ours, theirs in zip(engine.candidates(0.001), boxes, strict=True):
+            for mine, yours in zip(ours, theirs, strict=True):
+                np.testing.assert_allclose(mine, yours, rtol=1e-4, atol=1e-4)
         np.testing.assert_array_equal(engine.known, network.known)
         np.testing.assert_allclose(engine.surprise(), network.surprise(), atol=2e-4)
         np.testing.assert_allclose(engine.forecast_errors(), network.forecast_errors(), rtol=1e-3)

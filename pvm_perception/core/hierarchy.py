@@ -194,6 +194,14 @@ class Hierarchy:
         self.out = self.readout.forward(self._part("readout"), codes)
         return self.out
 
+    def candidates(self, least: float, most: int = 8) -> list[list[np.ndarray]]:
+        """Return the last frame's candidate boxes, as the readout's `decode` does."""
+        return self.readout.decode(self.out, least, most)
+
+    def heat(self) -> np.ndarray:
+        """Return the last frame's presence, (B, R, C, targets) in 0..1."""
+        return self.readout.heat(self.out)
+
     def learn(self, boxes: np.ndarray | None = None, rate: float | None = None) -> Losses:
         """Learn from the frame of the last `step`: its surprise and, where known, its boxes.
 

@@ -21,7 +21,6 @@ class Network(Protocol):
     Attributes
     ----------
     xp : array module of the device
-    readout : decodes answers, draws heat maps
     weights : by name, here or on the device
     step_count : learning steps behind these weights
     known : streams whose last frame had one before, (B,) bool
@@ -31,7 +30,6 @@ class Network(Protocol):
     config: HierarchyConfig
     batch: int
     xp: ModuleType
-    readout: Any
     weights: dict[str, Array]
     step_count: int
     known: np.ndarray
@@ -43,8 +41,14 @@ class Network(Protocol):
     def learner(self) -> Hierarchy:
         """Return the network that can `learn`: this one, or one with these weights and no past."""
 
-    def step(self, images: np.ndarray, motion: np.ndarray | None = None) -> Array:
-        """Run one frame of every stream; return the readout's answers."""
+    def step(self, images: np.ndarray, motion: np.ndarray | None = None) -> object:
+        """Run one frame of every stream."""
+
+    def candidates(self, least: float, most: int = 8) -> list[list[np.ndarray]]:
+        """Return the last frame's candidate boxes, by stream and target: (n, 5) x, y, w, h, score."""
+
+    def heat(self) -> np.ndarray:
+        """Return the last frame's presence, (B, R, C, targets) in 0..1."""
 
     def reset(self, streams: np.ndarray | None = None) -> None:
         """Forget the past of some streams, or of all."""

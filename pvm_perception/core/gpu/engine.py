@@ -19,9 +19,12 @@ from pvm_perception.core.config import INPUT, MOTION, MOTION_VALUES
 from pvm_perception.core.encoder import QUIET, Encoder
 from pvm_perception.core.gpu import plan
 from pvm_perception.core.gpu.plan import Launch
+from pvm_perception.core.readout import UNIT_BOX
+from pvm_perception.errors import PvmError
 
 Array = Any
-INPUT_THREADS = 256
+INPUT_THREADS = DECODE_THREADS = 256
+TINY = np.float32(1e-30)  # presence of what is there at all; the kernel writes 0 where nothing is
 
 
 def source_code() -> str:
@@ -105,15 +108,17 @@ class Engine:
                        for layer in c.layers}
         self._predictions = [self._zeros(batch, e.units, e.signal_size) for e in network.encoders]
         self._errors = [self._zeros(batch, e.units, e.signal_size) for e in network.encoders]
-        # one array, so that one copy brings it: the readout's answers, layer 1's squared errors
-        self._answers = (batch * c.cells.rows * c.cells.cols
-                         * network.readout.targets * network.readout.answers)
-        self._results = self._zeros(self._answers + batch * network.encoders[0].units)
-        self._told = runner.host(self._results.nbytes).view(np.float32)
+        readout = network.readout
+        self._out = self._zeros(batch, readout.rows, readout.cols, readout.targets, readout.answers)
+        self._wrong = self._zeros(batch, network.encoders[0].units)  # layer 1's mean squared errors
+        # all that a frame brings back, in one copy: candidate boxes, each stream's mean of `_wrong`
+        self._found = self._zeros(batch * (readout.targets * plan.MOST * plan.CANDIDATE + 1))
+        self._told = runner.host(self._found.nbytes).view(np.float32)
         self._add_input()
         for i, encoder in enumerate(network.encoders):
             self._add_layer(network, encoder, i)
         self._add_readout(network)
+        self._add_decode(network)
         self._launch = runner.load(self.calls)
 
     @property
@@ -134,8 +139,8 @@ class Engine:
         """Return the network that can `learn`: these weights as the device's arrays, with no past."""
         return hierarchy.Hierarchy(self.config, self.batch, self.xp, self.weights, step=self.step_count)
 
-    def step(self, images: np.ndarray, motion: np.ndarray | None = None) -> np.ndarray:
-        """Run one frame of every stream; arguments and answers as `Hierarchy.step`'s, on the host."""
+    def step(self, images: np.ndarray, motion: np.ndarray | None = None) -> None:
+        """Run one frame of every stream; arguments as `Hierarchy.step`'s, answers stay on the device."""
         hierarchy.check_images(self.config, self.batch, images)
         if motion is not None:
             hierarchy.check_motion(self.batch, motion)
@@ -149,11 +154,21 @@ class Engine:
         self.runner.write(self._received, sent)
         self._launch()
         self._copied = self._change() * self.known  # while the device works
-        self.runner.read(self._results, self._told)
+        self.runner.read(self._found, self._told)
         self.fresh = np.zeros(self.batch, bool)
-        cells = self.config.cells
-        return self._told[:self._answers].reshape(self.batch, cells.rows, cells.cols, -1,
-                                                  self.readout.answers).copy()
+
+    def answers(self) -> np.ndarray:
+        """Return the readout's raw answers to the last frame, (B, R, C, targets, 5)."""
+        return self.runner.read(self._out)
+
+    def candidates(self, least: float, most: int = plan.MOST) -> list[list[np.ndarray]]:
+        """Return the last frame's candidate boxes, as `Hierarchy.candidates`; at most `plan.MOST`."""
+        found = self._told[:-self.batch].reshape(self.batch, -1, plan.MOST, plan.CANDIDATE)[:, :, :most]
+        return [[rows[rows[:, -1] >= max(least, TINY), :-1] for rows in targets] for targets in found]
+
+    def heat(self) -> np.ndarray:
+        """Return the last frame's presence, (B, R, C, targets) in 0..1."""
+        return self.readout.heat(self.answers())
 
     def reset(self, streams: np.ndarray | None = None) -> None:
         """Forget the past of the streams marked in `streams` (B,) bool, or of all; keep weights."""
@@ -173,7 +188,8 @@ class Engine:
 
     def forecast_errors(self) -> tuple[float, float]:
         """Return the mean squared errors at the last frame, as `Hierarchy.forecast_errors`."""
-        return float(self._square_errors().mean()), float(self._of_past(self._copied.copy()).mean())
+        wrong = self._of_past(self._told[-self.batch:].copy())
+        return float(wrong.mean()), float(self._of_past(self._copied.copy()).mean())
 
     def _change(self) -> np.ndarray:
         """Return the mean squared difference of the last two frames, (B,), in squared input units."""
@@ -186,16 +202,13 @@ class Engine:
     def surprise(self) -> np.ndarray:
         """Return the root mean square surprise of each layer-1 unit, (B, rows, cols)."""
         layer = self.config.layers[0]
-        return np.sqrt(self._square_errors()).reshape(self.batch, layer.rows, layer.cols)
+        wrong = self._of_past(self.runner.read(self._wrong))
+        return np.sqrt(wrong).reshape(self.batch, layer.rows, layer.cols)
 
     def predicted_images(self) -> np.ndarray:
         """Return the frames that layer 1 expects next, (B, H, W, 3) uint8, BGR."""
         block = self._network.encoders[0].block
         return hierarchy.as_images(self.config, block, self.prediction(), np)
-
-    def _square_errors(self) -> np.ndarray:
-        """Return the mean squared error of each layer-1 unit at the last frame, (B, U)."""
-        return self._of_past(self._told[self._answers:].reshape(self.batch, -1).copy())
 
     def _of_past(self, values: np.ndarray) -> np.ndarray:
         """Return values (B, ...) without those of streams that were told to forget since."""
@@ -273,7 +286,7 @@ class Engine:
                            ("error", self._errors[i])):
             row[key] = self.runner.address(array)
         if i == 0:
-            row["surprise"] = self.runner.address(self._results) + 4 * self._answers
+            row["surprise"] = self.runner.address(self._wrong)
         row["heard"], row["inputs"], row["code"] = len(ears), encoder.inputs, n
         row["size"], row["units"] = encoder.signal_size, encoder.units
         row["half"] = self.batch * (encoder.units + 1) * n
@@ -321,7 +334,7 @@ class Engine:
             first += -(-shape[0] // tile)
         for key in ("b1", "mix", "b_mix", "w2", "b2"):
             row[key] = self._weight(f"readout.{key}")
-        row["said"], row["out"] = self.runner.address(said), self.runner.address(self._results)
+        row["said"], row["out"] = self.runner.address(said), self.runner.address(self._out)
         row["heard"], row["hidden"], row["mixing"] = len(products), h, m
         row["answers"], row["cells"], row["each"] = a, cells, readout.answers
         heard = sum(layer.rows * layer.cols * layer.code for layer in layers) + cells * a
@@ -335,6 +348,21 @@ class Engine:
         self._add(kernel, table, blocks, threads, shared, last + tile * corners * h,
                   last + self.batch * sum(units) * h, 2 * cells * a,
                   cells * (h * (corners + m) + m * a))
+
+    def _add_decode(self, network: hierarchy.Hierarchy) -> None:
+        readout, units = network.readout, network.encoders[0].units
+        pairs = readout.rows * readout.cols * readout.targets
+        shared = 4 * (2 * pairs + DECODE_THREADS)
+        if shared > plan.SHARED_LIMIT:
+            raise PvmError(f"the CUDA kernels cannot hold {pairs} answers in a block; CuPy arrays do, slower")
+        found, out, wrong = map(self.runner.address, (self._found, self._out, self._wrong))
+        boxes = self.batch * readout.targets * plan.MOST * plan.CANDIDATE
+        table = np.zeros(1, plan.DECODE)
+        table[0] = (out, wrong, found, found + 4 * boxes, readout.rows, readout.cols, readout.targets,
+                    readout.answers, units, *readout.stride, UNIT_BOX)
+        read = pairs * readout.answers + units
+        self._add("decode", table, 1, DECODE_THREADS, shared, read, self.batch * read,
+                  self._found.size // self.batch, 9 * pairs)
 
     @staticmethod
     def _corners(grid: tuple[int, int], cells: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:

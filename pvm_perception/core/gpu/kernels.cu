@@ -1,4 +1,5 @@
-// One frame of a hierarchy (preset `robot`) as few kernels: input, one per layer, project, answer.
+// One frame of a hierarchy (preset `robot`) as few kernels: input, one per layer, project, answer,
+// decode.
 //
 // A kernel's body is written for a whole block: EACH_THREAD(t) { ... } is one phase, between two
 // barriers. On the device each thread runs the phase once; a host compiler may define the three
@@ -25,7 +26,7 @@
 #define UNROLL _Pragma("unroll 8")
 #endif
 
-constexpr int STREAMS = 4, EARS = 8, MOTION_VALUES = 4, SQUARES = 8;
+constexpr int STREAMS = 4, EARS = 8, MOTION_VALUES = 4, SQUARES = 8, MOST = 8, CANDIDATE = 6;
 
 struct Frame {  // what the host sends with every frame; the pixels follow it
     int half;                              // which half of each pair of codes is this frame's
@@ -75,6 +76,14 @@ struct Readout {
     float *said, *out;  // (B, cells + 1, answers), (B, cells, answers)
     int heard, hidden, mixing, answers, cells;
     int each;  // answers about one target, presence first
+};
+
+struct Decode {
+    const float *out, *wrong;  // (B, cells, answers); (B, U): mean squared error of layer 1's units
+    float *found;  // (B, targets, MOST, CANDIDATE): x, y, w, h, score, presence (0: none), best first
+    float *mean;   // (B,) of `wrong`
+    int rows, cols, targets, each, units;
+    float down, right, unit;  // px: a cell's height and width; side of a box that an answer of 0 means
 };
 
 struct Block { int x, y, threads; };  // its place (y: the stream) and its size
@@ -318,6 +327,97 @@ FUNCTION void answer_body(Block block, const Frame &, const Readout &readout, fl
     }
 }
 
+// One peak's box, as BoxReadout of readout.py makes it: the mean of the answers around it that agree.
+FUNCTION void write_box(const Decode &decode, const float *out, const float *heat, int cell, int target,
+                        float *found) {
+    const int T = decode.targets, A = T * decode.each, row = cell / decode.cols;
+    const int col = cell - row * decode.cols;
+    const float *peak = out + cell * A + target * decode.each;
+    const float x0 = (col + 0.5f + peak[1]) * decode.right, y0 = (row + 0.5f + peak[2]) * decode.down;
+    const float w0 = decode.unit * expf(fmaxf(-3.0f, fminf(peak[3], 3.0f)));
+    const float h0 = decode.unit * expf(fmaxf(-3.0f, fminf(peak[4], 3.0f)));
+    float total = 0.0f, x = 0.0f, y = 0.0f, wide = 0.0f, high = 0.0f, agreement = -1.0f;
+    int inside = -1;  // neither counts the peak itself
+    for (int r = row - 1; r <= row + 1; ++r)
+        for (int c = col - 1; c <= col + 1; ++c) {
+            if (r < 0 || r >= decode.rows || c < 0 || c >= decode.cols)
+                continue;
+            const int near = r * decode.cols + c;
+            const float *said = out + near * A + target * decode.each;
+            const float log_w = fmaxf(-3.0f, fminf(said[3], 3.0f));
+            const float log_h = fmaxf(-3.0f, fminf(said[4], 3.0f));
+            const float w = decode.unit * expf(log_w), h = decode.unit * expf(log_h);
+            const float at_x = (c + 0.5f + said[1]) * decode.right;
+            const float at_y = (r + 0.5f + said[2]) * decode.down;
+            const float dx = at_x - x0, dy = at_y - y0;
+            if (fabsf(dx) < w0 / 4 && fabsf(dy) < h0 / 4) {
+                const float k = heat[near * T + target] * heat[near * T + target];
+                total += k, x += k * at_x, y += k * at_y, wide += k * log_w, high += k * log_h;
+            }
+            const float both =
+                fmaxf(fminf(dx + w / 2, w0 / 2) - fmaxf(dx - w / 2, -w0 / 2), 0.0f)
+                * fmaxf(fminf(dy + h / 2, h0 / 2) - fmaxf(dy - h / 2, -h0 / 2), 0.0f);
+            agreement += both / (w * h + w0 * h0 - both);
+            ++inside;
+        }
+    const float share = 1.0f / fmaxf(total, 1e-12f), presence = heat[cell * T + target];
+    const float w = decode.unit * expf(share * wide), h = decode.unit * expf(share * high);
+    found[0] = share * x - w / 2;
+    found[1] = share * y - h / 2;
+    found[2] = w;
+    found[3] = h;
+    found[4] = presence * sqrtf(fmaxf(agreement, 0.0f) / fmaxf((float)inside, 1.0f));
+    found[5] = presence;
+}
+
+// Peaks of each target's presence, the strongest first, as boxes. One block does a whole stream.
+FUNCTION void decode_body(Block block, const Frame &, const Decode &decode, float *shared) {
+    const int T = decode.targets, C = decode.rows * decode.cols, A = T * decode.each;
+    const int stream = block.y;
+    const float *out = decode.out + stream * C * A;
+    float *found = decode.found + stream * T * MOST * CANDIDATE;
+    float *heat = shared, *peaks = heat + C * T, *sums = peaks + C * T;
+    EACH_THREAD(t) {
+        for (int i = t; i < C * T; i += block.threads)
+            heat[i] = 1.0f / (1.0f + expf(-out[i / T * A + i % T * decode.each]));
+        for (int i = t; i < T * MOST; i += block.threads)
+            found[i * CANDIDATE + CANDIDATE - 1] = 0.0f;
+        sums[t] = 0.0f;
+        for (int u = t; u < decode.units; u += block.threads)
+            sums[t] += decode.wrong[stream * decode.units + u];
+    }
+    EACH_THREAD(t) {
+        for (int i = t; i < C * T; i += block.threads) {
+            const int row = i / T / decode.cols, col = i / T % decode.cols;
+            float highest = heat[i];
+            for (int r = row - 1; r <= row + 1; ++r)
+                for (int c = col - 1; c <= col + 1; ++c)
+                    if (r >= 0 && r < decode.rows && c >= 0 && c < decode.cols)
+                        highest = fmaxf(highest, heat[(r * decode.cols + c) * T + i % T]);
+            peaks[i] = heat[i] >= highest ? heat[i] : -1.0f;
+        }
+        if (t == 0) {
+            float sum = 0.0f;
+            for (int k = 0; k < block.threads; ++k)
+                sum += sums[k];
+            decode.mean[stream] = sum / decode.units;
+        }
+    }
+    EACH_THREAD(t) {
+        for (int i = t; i < C * T; i += block.threads) {
+            const int cell = i / T, target = i % T;
+            int rank = peaks[i] < 0.0f ? MOST : 0;
+            for (int c = 0; c < C && rank < MOST; ++c) {
+                const float other = peaks[c * T + target];
+                rank += other > peaks[i] || (other == peaks[i] && c < cell);
+            }
+            if (rank < MOST)
+                write_box(decode, out, heat, cell, target,
+                          found + (target * MOST + rank) * CANDIDATE);
+        }
+    }
+}
+
 KERNEL(input_blocks, 256, Input, input_body)
 KERNEL(layer_8, 256, Layer, layer_body<8>)
 KERNEL(layer_4, 512, Layer, layer_body<4>)
@@ -331,3 +431,4 @@ KERNEL(answer_8, 256, Readout, answer_body<8>)
 KERNEL(answer_4, 512, Readout, answer_body<4>)
 KERNEL(answer_2, 1024, Readout, answer_body<2>)
 KERNEL(answer_1, 1024, Readout, answer_body<1>)
+KERNEL(decode, 256, Decode, decode_body)

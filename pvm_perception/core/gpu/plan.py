@@ -17,6 +17,7 @@ SHARED_LIMIT = 48 << 10  # bytes that a block may have without asking the driver
 MOST_THREADS = {8: 256, 4: 512, 2: 1024, 1: 1024}  # of a block, by tile; as in kernels.cu
 BALANCE = 4  # units for which arithmetic takes as long as reading the weight: see LINE and SHARE
 SQUARES = 8  # partial sums of squares, as in kernels.cu
+MOST, CANDIDATE = 8, 6  # boxes of a target that `decode` finds, and values of each, as in kernels.cu
 
 
 def _struct(**fields: object) -> np.dtype:
@@ -41,6 +42,9 @@ PART = _struct(ear=EAR, w=_POINTER, out=_POINTER, corner=_POINTER, share=_POINTE
 READOUT = _struct(parts=(PART, EARS), b1=_POINTER, mix=_POINTER, b_mix=_POINTER, w2=_POINTER,
                   b2=_POINTER, said=_POINTER, out=_POINTER, heard=np.int32, hidden=np.int32,
                   mixing=np.int32, answers=np.int32, cells=np.int32, each=np.int32)
+DECODE = _struct(out=_POINTER, wrong=_POINTER, found=_POINTER, mean=_POINTER, rows=np.int32, cols=np.int32,
+                 targets=np.int32, each=np.int32, units=np.int32, down=np.float32, right=np.float32,
+                 unit=np.float32)
 
 
 def check_supported(config: HierarchyConfig, batch: int) -> None:
