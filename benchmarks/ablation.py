@@ -3,7 +3,7 @@
 All see the same generated clips, in an order that the seed fixes, for the same number of frames, and are
 scored on the same other clips: single readouts, no tracker. A finer input needs clips rendered larger, which
 are other scenes: the row before its own sees those clips shrunk. The table grows by a row with each training;
-what is in it already is not run again, so a stopped run goes on.
+what is in it already, of the same scenes, is not run again, so a stopped run goes on.
 Usage: .venv/bin/python benchmarks/ablation.py [--seeds N] [--frames N] [--photos DIR] [--output FILE]
        .venv/bin/python benchmarks/ablation.py --table FILE   prints means and spread
 """
@@ -14,6 +14,7 @@ import argparse
 import dataclasses
 import math
 import os
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -194,6 +195,12 @@ VARIANTS = {
 }
 
 
+def mark(size: tuple[int, int], photos: list[np.ndarray] | None) -> str:
+    """Return what tells the scenes rendered now from those of an earlier program or of other photographs."""
+    clips = (make_clip(EXAM_SEED + n, FRAMES, size, photos) for n in range(8))
+    return f"{zlib.crc32(b''.join(clip.images.tobytes() for clip in clips)):08x}"
+
+
 class Shuffled:
     """Gives out the same clips again and again, in an order of its own each time."""
 
@@ -248,15 +255,16 @@ def scored(network: Hierarchy, exam: list[Clip], looks: int = 1) -> dict[str, st
 
 
 def table(path: Path) -> None:
-    """Print each variant's mean and standard deviation over seeds."""
+    """Print each variant's mean and standard deviation over seeds, apart for each kind of scenes."""
     rows = read_curve(path)
-    print(f"| variant | seeds | {' | '.join(n.replace('_', ' ') for n in SCORES)} |")
-    print("|---" * (2 + len(SCORES)) + "|")
-    for name in dict.fromkeys(row["variant"] for row in rows):
-        mine = np.array([[float(r[s]) for s in SCORES] for r in rows if r["variant"] == name])
+    print(f"| scenes | variant | seeds | {' | '.join(n.replace('_', ' ') for n in SCORES)} |")
+    print("|---" * (3 + len(SCORES)) + "|")
+    for scenes, name in dict.fromkeys((row["scenes"], row["variant"]) for row in rows):
+        mine = np.array([[float(r[s]) for s in SCORES] for r in rows
+                         if (r["scenes"], r["variant"]) == (scenes, name)])
         spread = mine.std(axis=0, ddof=1) if len(mine) > 1 else np.full(len(SCORES), np.nan)
         cells = (f"{m:.3f} ± {s:.3f}" for m, s in zip(mine.mean(axis=0), spread, strict=True))
-        print(f"| {name} | {len(mine)} | {' | '.join(cells)} |")
+        print(f"| {scenes} | {name} | {len(mine)} | {' | '.join(cells)} |")
 
 
 def main() -> None:
@@ -278,12 +286,13 @@ def main() -> None:
     def clips(first: int, count: int, size: tuple[int, int]) -> list[Clip]:
         return [make_clip(first + n, FRAMES, size, photos) for n in tqdm(range(count), desc="clips")]
 
+    marks = {size: mark(size, photos) for size in (SIZE, LARGE)}
     rows = read_curve(args.output) if args.output.exists() else []
     args.output.parent.mkdir(parents=True, exist_ok=True)
     for name, variant in VARIANTS.items():
-        config = variant.change(preset("robot"))
+        config, scenes = variant.change(preset("robot")), marks[variant.rendered]
         for seed in range(1, args.seeds + 1):
-            key = {"variant": name, "seed": str(seed), "frames": str(args.frames)}
+            key = {"variant": name, "scenes": scenes, "seed": str(seed), "frames": str(args.frames)}
             if any(key.items() <= row.items() for row in rows):
                 continue
             lesson, exam = ([fitted(clip, (config.height, config.width))

@@ -47,6 +47,24 @@ def test_every_variant_trains_and_is_scored_and_is_not_as_shipped(ablation):
     assert same == {"as shipped", "the hardest clips come again"}
 
 
+def test_the_table_keeps_scenes_apart(ablation, tmp_path, capsys):
+    scores = dict.fromkeys(ablation.SCORES, "0.5")
+    rows = [{"variant": "as shipped", "scenes": scenes, "seed": seed} | scores | {"auc_green_ball": auc}
+            for scenes, seed, auc in (("old", "1", "0.2"), ("new", "1", "0.3"), ("new", "2", "0.5"))]
+    ablation.write_csv(tmp_path / "table.csv", rows)
+    ablation.table(tmp_path / "table.csv")
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[2].startswith("| old | as shipped | 1 | 0.200 ± nan |")
+    assert lines[3].startswith("| new | as shipped | 2 | 0.400 ± 0.141 |")
+
+
+def test_a_mark_tells_scenes_apart(ablation, monkeypatch):
+    first = ablation.mark((16, 16), None)
+    assert first == ablation.mark((16, 16), None)
+    monkeypatch.setattr(ablation, "EXAM_SEED", 1)
+    assert ablation.mark((16, 16), None) != first
+
+
 def test_context_opens_half_way(ablation):
     config = ablation.VARIANTS["context opens after half of the clips"].change(preset("robot"))
     closed = {link for link in config.links if link.start}
