@@ -1,8 +1,9 @@
 """What each part of the network brings: small trainings with one thing changed, several seeds each.
 
 All see the same generated clips, in an order that the seed fixes, for the same number of frames, and are
-scored on the same other clips: single readouts, no tracker. The table grows by a row with each training;
-what is in it already is not run again, so a stopped run goes on.
+scored on the same other clips: single readouts, no tracker. A finer input needs clips rendered larger, which
+are other scenes: the row before its own sees those clips shrunk. The table grows by a row with each training;
+what is in it already, of the same scenes, is not run again, so a stopped run goes on.
 Usage: .venv/bin/python benchmarks/ablation.py [--seeds N] [--frames N] [--photos DIR] [--output FILE]
        .venv/bin/python benchmarks/ablation.py --table FILE   prints means and spread
 """
@@ -13,84 +14,192 @@ import argparse
 import dataclasses
 import math
 import os
+import zlib
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 os.environ["OPENBLAS_NUM_THREADS"] = "1"
+import cv2
 import numpy as np
 from tqdm import tqdm
 
 from pvm_perception.commands.evaluate import write_csv
-from pvm_perception.core.config import HierarchyConfig, Link, preset
-from pvm_perception.core.hierarchy import Hierarchy
+from pvm_perception.core.config import INPUT, HierarchyConfig, Layer, Readout, preset
+from pvm_perception.core.encoder import Encoder
+from pvm_perception.core.hierarchy import Hierarchy, Losses
 from pvm_perception.learning.train import Streams, read_curve
 from pvm_perception.learning.validate import validate
 from pvm_perception.streams.scenes.photos import load_photos
 from pvm_perception.streams.simulated import Clip, make_clip
 
 CLIPS, EXAM, FRAMES, STREAMS = 1600, 160, 8, 16
+CONTEXT = ("lateral", "feedback", "global")
 SEED, EXAM_SEED = 313_000_000, 717_000_000
+SIZE, LARGE = (preset("robot").height, preset("robot").width), (192, 240)
 WARM_UP = 100  # steps
 SCORES = ("auc_green_ball", "auc_stop_sign", "prediction_over_copy", "reset_green_ball",
           "reset_stop_sign")
+Change = Callable[[HierarchyConfig], HierarchyConfig]
 
 
-def silent(*kinds: str) -> Callable[[HierarchyConfig], HierarchyConfig]:
-    """Return a change that mutes all links of some kinds; shapes and first weights stay as they are."""
+def links(*kinds: str, **changes: float) -> Change:
+    """Return a change of all links of some kinds."""
     def change(config: HierarchyConfig) -> HierarchyConfig:
-        def muted(link: Link) -> Link:
-            return dataclasses.replace(link, gain=0.0) if link.kind in kinds else link
-        return dataclasses.replace(config, links=tuple(map(muted, config.links)))
+        return dataclasses.replace(config, links=tuple(
+            dataclasses.replace(link, **changes) if link.kind in kinds else link
+            for link in config.links))
     return change
 
 
-def learning(**changes: float) -> Callable[[HierarchyConfig], HierarchyConfig]:
+def silent(*kinds: str) -> Change:
+    """Return a change that mutes all links of some kinds; shapes and first weights stay as they are."""
+    return links(*kinds, gain=0.0)
+
+
+def learning(**changes: float) -> Change:
     """Return a change of learning settings."""
     return lambda c: dataclasses.replace(c, learning=dataclasses.replace(c.learning, **changes))
 
 
-def readout(**changes: int) -> Callable[[HierarchyConfig], HierarchyConfig]:
+def readout(**changes: int) -> Change:
     """Return a change of readout settings."""
     return lambda c: dataclasses.replace(c, readout=dataclasses.replace(c.readout, **changes))
 
 
-def layers(**changes: object) -> Callable[[HierarchyConfig], HierarchyConfig]:
-    """Return a change of every layer."""
+def layers(change: Callable[[Layer], dict[str, Any]]) -> Change:
+    """Return a change of every layer, told what it has now."""
     return lambda c: dataclasses.replace(
-        c, layers=tuple(dataclasses.replace(layer, **changes) for layer in c.layers))
+        c, layers=tuple(dataclasses.replace(layer, **change(layer)) for layer in c.layers))
 
 
-def narrow(config: HierarchyConfig) -> HierarchyConfig:
-    """Let each unit see no more than it predicts: its own block, without the blocks around."""
-    return dataclasses.replace(config, links=tuple(
-        dataclasses.replace(link, radius=0) if link.kind == "feedforward" else link
-        for link in config.links))
+def whole(**changes: Any) -> Change:
+    """Return a change of what belongs to no layer and no link."""
+    return lambda c: dataclasses.replace(c, **changes)
 
 
-def half(config: HierarchyConfig) -> HierarchyConfig:
-    """Halve every code."""
-    return dataclasses.replace(config, layers=tuple(
-        dataclasses.replace(layer, code=layer.code // 2) for layer in config.layers))
+def grainy(config: HierarchyConfig) -> HierarchyConfig:
+    """Take away layer 1: its parents see and predict the picture itself, in blocks of 8 px."""
+    first, second, *_ = config.layers
+    kept = tuple(dataclasses.replace(k, source=INPUT if k.source == first.name else k.source)
+                 for k in config.links
+                 if k.target != first.name and (k.source != first.name or k.kind == "feedforward"))
+    return dataclasses.replace(
+        config, block=config.block * second.children[0], links=kept,
+        layers=(dataclasses.replace(second, children=(1, 1)), *config.layers[2:]),
+        readout=dataclasses.replace(config.readout, radius=config.readout.radius[1:]))
 
 
-VARIANTS: dict[str, Callable[[HierarchyConfig], HierarchyConfig]] = {
-    "as shipped": lambda c: c,
-    "no context at all": silent("lateral", "feedback", "global"),
-    "readout's error stays in its layer": learning(credit_depth=0),
-    "sees only what it predicts": narrow,
-    "prediction weighs nothing": learning(prediction_weight=0.0),
-    "no lateral links": silent("lateral"),
-    "no feedback": silent("feedback"),
-    "no global link": silent("global"),
-    "readout's error descends one layer": learning(credit_depth=1),
-    "no error input": layers(terms=("signal",)),
-    "readout without memory": readout(memory=0),
-    "codes half as wide": half,
-    "prediction weighs 1, not 20": learning(prediction_weight=1.0),
-    "layers a frame apart, as in the paper": lambda c: dataclasses.replace(c, schedule="parallel"),
-    "the hardest clips come again": lambda c: c,
+class TwoAhead(Hierarchy):
+    """Every unit predicts its signal two frames ahead, not one; the surprise it hears is that one's.
+
+    Nobody foretold the first two frames of a stream. Copying means to repeat the frame before the last.
+    """
+
+    def __init__(self, config: HierarchyConfig, batch: int = 1, *args: Any, **kwargs: Any) -> None:
+        super().__init__(config, batch, *args, **kwargs)
+        self.encoders = [PatientEncoder(config, layer, batch, self.xp) for layer in config.layers]
+        self.second = np.zeros(batch, bool)  # streams whose next frame is their second
+        self.seen_before = self.sources[INPUT].before  # (B, U + 1, N), two frames ago
+        self.waiting = None  # the readout's error of the last frame, (B, U, N) per layer
+
+    def step(self, images: np.ndarray, motion: np.ndarray | None = None) -> np.ndarray:
+        self.seen_before = self.sources[INPUT].before.copy()
+        first = self.fresh.copy()
+        self.fresh |= self.second
+        self.second = first
+        return super().step(images, motion)
+
+    def learn(self, boxes: np.ndarray | None = None, rate: float | None = None) -> Losses:
+        losses = super().learn(boxes, rate)
+        self.dz_readout, self.waiting = self.waiting, self.dz_readout
+        return losses
+
+    def _copy_error(self) -> np.ndarray:
+        now = self.sources[INPUT].now
+        change = now - self.seen_before
+        return np.vdot(change, change) / np.float32(now[:, :-1].size)
+
+
+class PatientEncoder(Encoder):
+    """What it heard, coded and foretold waits one frame longer for its future."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.keep()
+        self.foretold = np.zeros_like(self.prediction)  # (B, U, S) for the frame after the next
+        names = ["h_before", *(["sums_before", "sizes_before"] if self.normalise else [])]
+        self.places = [*((ear, "before") for ear in self.ears), *((self, name) for name in names)]
+        self.kept = [np.zeros_like(getattr(*place)) for place in self.places]  # of two frames ago
+
+    def forward(self, *args: Any) -> np.ndarray:
+        for kept, place in zip(self.kept, self.places, strict=True):
+            kept[...] = getattr(*place)
+        self.prediction, self.foretold = self.foretold, self.prediction
+        return super().forward(*args)
+
+    def gradients(self, *args: Any) -> tuple[dict[str, np.ndarray], np.ndarray]:
+        self._exchange()
+        found = super().gradients(*args)
+        self._exchange()
+        return found
+
+    def _exchange(self) -> None:
+        """Let what was two frames ago be the frame before, or put it back."""
+        for k, (owner, name) in enumerate(self.places):
+            before = getattr(owner, name)
+            setattr(owner, name, self.kept[k])
+            self.kept[k] = before
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What is changed: the network's configuration, or what is done with it."""
+
+    change: Change = lambda config: config
+    replay: float = 0.0  # share of the clips that are the hardest so far, as `train --replay`
+    looks: int = 1  # at each frame, in training and in the exam
+    network: type[Hierarchy] = Hierarchy
+    rendered: tuple[int, int] = SIZE  # (rows, cols) of the clips, which are shrunk to the network's input
+
+
+VARIANTS = {
+    "as shipped": Variant(),
+    "no context at all": Variant(silent(*CONTEXT)),
+    "readout's error stays in its layer": Variant(learning(credit_depth=0)),
+    "sees only what it predicts": Variant(links("feedforward", radius=0)),
+    "prediction weighs nothing": Variant(learning(prediction_weight=0.0)),
+    "no lateral links": Variant(silent("lateral")),
+    "no feedback": Variant(silent("feedback")),
+    "no global link": Variant(silent("global")),
+    "readout's error descends one layer": Variant(learning(credit_depth=1)),
+    "no error input": Variant(layers(lambda layer: {"terms": ("signal",)})),
+    "readout without memory": Variant(readout(memory=0)),
+    "codes half as wide": Variant(layers(lambda layer: {"code": layer.code // 2})),
+    "prediction weighs 1, not 20": Variant(learning(prediction_weight=1.0)),
+    "layers a frame apart, as in the paper": Variant(whole(schedule="parallel")),
+    "predicts two frames ahead, not one": Variant(network=TwoAhead),
+    "steps twice on each frame": Variant(looks=2),
+    "context opens after half of the clips": Variant(
+        links(*CONTEXT, start=CLIPS * FRAMES // STREAMS // 2)),
+    "the hardest clips come again": Variant(replay=0.15),
+    "lateral links twice as far": Variant(links("lateral", radius=2)),
+    "80 x 64 px, the same units": Variant(whole(height=64, width=80, block=2)),
+    "units of 8 x 8 px, one layer less": Variant(grainy),
+    "integral input": Variant(layers(lambda layer: {"terms": (*layer.terms, "integral")})),
+    "derivative input": Variant(layers(lambda layer: {"terms": (*layer.terms, "derivative")})),
+    "the paper's heat maps": Variant(whole(readout=Readout("heatmap", hidden=98))),
+    "clips rendered at 240 x 192 px, shrunk": Variant(rendered=LARGE),
+    "240 x 192 px, the same units": Variant(whole(height=192, width=240, block=6), rendered=LARGE),
 }
-REPLAY = {"the hardest clips come again": 0.15}  # share of the clips, as `train --replay`
+
+
+def mark(size: tuple[int, int], photos: list[np.ndarray] | None) -> str:
+    """Return what tells the scenes rendered now from those of an earlier program or of other photographs."""
+    clips = (make_clip(EXAM_SEED + n, FRAMES, size, photos) for n in range(8))
+    return f"{zlib.crc32(b''.join(clip.images.tobytes() for clip in clips)):08x}"
 
 
 class Shuffled:
@@ -105,43 +214,58 @@ class Shuffled:
         return self.clips[self.left.pop()]
 
 
-def trained(config: HierarchyConfig, clips: list[Clip], seed: int, frames: int,
-            replay: float = 0.0) -> dict[str, np.ndarray]:
-    """Return the averaged weights after `frames` frames."""
+def fitted(clip: Clip, size: tuple[int, int]) -> Clip:
+    """Return a clip as a network of `size` (rows, cols) sees it, with its boxes in that network's pixels."""
+    rows, cols = size
+    share = cols / clip.images.shape[2]
+    if share == 1:
+        return clip
+    images = np.stack([cv2.resize(image, (cols, rows), interpolation=cv2.INTER_AREA)
+                       for image in clip.images])
+    scale = np.where(clip.truth[..., :1] >= 0, share, 1)  # (T, M, 1)
+    truth = np.concatenate([clip.truth[..., :1], clip.truth[..., 1:5] * scale, clip.truth[..., 5:]], -1)
+    return Clip(images, truth.astype(np.float32), clip.motion)
+
+
+def trained(variant: Variant, clips: list[Clip], seed: int, frames: int) -> Hierarchy:
+    """Return a network that saw `frames` frames, with the averaged weights."""
+    config = variant.change(preset("robot"))
     rng = np.random.default_rng(seed)
-    network = Hierarchy(config, STREAMS, seed=seed)
-    streams, steps = Streams(Shuffled(clips, rng), STREAMS, rng, replay), frames // STREAMS
+    network = variant.network(config, STREAMS, seed=seed)
+    streams, steps = Streams(Shuffled(clips, rng), STREAMS, rng, variant.replay), frames // STREAMS
     for step in range(steps):
         images, boxes, _, new = streams.next()
         if new.any():
             network.reset(new)
-        network.step(images)
         rate = config.learning.rate * min(1.0, (step + 1) / WARM_UP)
-        network.learn(boxes, max(rate * 0.5 * (1 + math.cos(math.pi * step / steps)),
-                                 config.learning.final_rate))
+        rate = max(rate * 0.5 * (1 + math.cos(math.pi * step / steps)), config.learning.final_rate)
+        for _ in range(variant.looks):
+            network.step(images)
+            network.learn(boxes, rate)
         streams.learnt(network.readout.trouble)
-    return network.optimizer.averaged(network.weights)
+    return variant.network(config, STREAMS, np, network.optimizer.averaged(network.weights),
+                           step=network.step_count)
 
 
-def scored(config: HierarchyConfig, weights: dict[str, np.ndarray], exam: list[Clip]
-           ) -> dict[str, str]:
+def scored(network: Hierarchy, exam: list[Clip], looks: int = 1) -> dict[str, str]:
     """Return `SCORES`: running on, and reset before each frame that is then looked at twice."""
-    run = validate(config, weights, exam, np, STREAMS).row()
-    reset = validate(config, weights, exam, np, STREAMS, reset_each_frame=True)
+    run = validate(network, exam, looks).row()
+    reset = validate(network, exam, 2, reset_each_frame=True)
     run |= {f"reset_{target}": value for target, value in reset.auc.items()}
     return {name: f"{run[name]:.4f}" for name in SCORES}
 
 
 def table(path: Path) -> None:
-    """Print each variant's mean and standard deviation over seeds."""
+    """Print each variant's mean and standard deviation over seeds, apart for each kind of scenes."""
     rows = read_curve(path)
-    print(f"| variant | seeds | {' | '.join(n.replace('_', ' ') for n in SCORES)} |")
-    print("|---" * (2 + len(SCORES)) + "|")
-    for name in dict.fromkeys(row["variant"] for row in rows):
-        mine = np.array([[float(r[s]) for s in SCORES] for r in rows if r["variant"] == name])
+    print(f"| scenes | variant | seeds | {' | '.join(n.replace('_', ' ') for n in SCORES)} |")
+    print("|---" * (3 + len(SCORES)) + "|")
+    for scenes, name in dict.fromkeys((row["scenes"], row["variant"]) for row in rows):
+        mine = np.array([[float(r[s]) for s in SCORES] for r in rows
+                         if (r["scenes"], r["variant"]) == (scenes, name)])
         spread = mine.std(axis=0, ddof=1) if len(mine) > 1 else np.full(len(SCORES), np.nan)
         cells = (f"{m:.3f} ± {s:.3f}" for m, s in zip(mine.mean(axis=0), spread, strict=True))
-        print(f"| {name} | {len(mine)} | {' | '.join(cells)} |")
+        print(f"| {scenes} | {name} | {len(mine)} | {' | '.join(cells)} |")
 
 
 def main() -> None:
@@ -158,19 +282,24 @@ def main() -> None:
         table(args.table)
         return
     photos = load_photos(args.photos) if args.photos else None
-    size = (preset("robot").height, preset("robot").width)
-    clips, exam = ([make_clip(first + n, FRAMES, size, photos) for n in tqdm(range(count), desc="clips")]
-                   for first, count in ((SEED, CLIPS), (EXAM_SEED, EXAM)))
+
+    @cache
+    def clips(first: int, count: int, size: tuple[int, int]) -> list[Clip]:
+        return [make_clip(first + n, FRAMES, size, photos) for n in tqdm(range(count), desc="clips")]
+
+    marks = {size: mark(size, photos) for size in (SIZE, LARGE)}
     rows = read_curve(args.output) if args.output.exists() else []
     args.output.parent.mkdir(parents=True, exist_ok=True)
-    for name, change in VARIANTS.items():
+    for name, variant in VARIANTS.items():
+        config, scenes = variant.change(preset("robot")), marks[variant.rendered]
         for seed in range(1, args.seeds + 1):
-            key = {"variant": name, "seed": str(seed), "frames": str(args.frames)}
+            key = {"variant": name, "scenes": scenes, "seed": str(seed), "frames": str(args.frames)}
             if any(key.items() <= row.items() for row in rows):
                 continue
-            config = change(preset("robot"))
-            weights = trained(config, clips, seed, args.frames, REPLAY.get(name, 0.0))
-            rows.append(key | scored(config, weights, exam))
+            lesson, exam = ([fitted(clip, (config.height, config.width))
+                             for clip in clips(first, count, variant.rendered)]
+                            for first, count in ((SEED, CLIPS), (EXAM_SEED, EXAM)))
+            rows.append(key | scored(trained(variant, lesson, seed, args.frames), exam, variant.looks))
             write_csv(args.output, rows)
             print(" ".join(f"{k}={v}" for k, v in rows[-1].items()), flush=True)
 

@@ -26,7 +26,7 @@ from pvm_perception.streams.scenes.light import Camera, Light
 from pvm_perception.streams.scenes.scene import EVERY_CAST, Scene
 from pvm_perception.streams.simulated import Clip
 
-FRAMES = 24
+FRAMES, STREAMS = 24, 16
 SEED = 424_242
 
 
@@ -89,7 +89,8 @@ def main() -> None:
     for name, (kinds, reset) in variants.items():
         row: dict[str, str] = {"variant": name}
         for light, exam in sets.items():
-            result = validate(config, cut(config, weights, kinds), exam, np, reset_each_frame=reset)
+            network = Hierarchy(config, min(STREAMS, args.scenes), np, cut(config, weights, kinds))
+            result = validate(network, exam, 1 + reset, reset_each_frame=reset)
             row |= {f"{light}_{k}": f"{v:.3f}" for k, v in result.row().items()
                     if not k.startswith("prediction")}
         rows.append(row)

@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from pvm_perception.api import default_model
 from pvm_perception.commands.evaluate import write_csv
+from pvm_perception.core.hierarchy import Hierarchy
 from pvm_perception.core.model_file import load_model
 from pvm_perception.learning.validate import validate
 from pvm_perception.streams.simulated import make_clip
@@ -41,7 +42,7 @@ def main() -> None:
              for n in tqdm(range(-(-args.clips // BATCH) * BATCH), desc="clips")]
     rows = []
     for name, motion in (("silenced", False), ("given", True)):
-        result = validate(config, weights, clips, np, BATCH, motion=motion)
+        result = validate(Hierarchy(config, BATCH, np, weights), clips, motion=motion)
         rows.append({"motion": name} | {k: f"{v:.4f}" for k, v in result.row().items()})
         print(" ".join(f"{k}={v}" for k, v in rows[-1].items()), flush=True)
     args.output.parent.mkdir(parents=True, exist_ok=True)

@@ -3,6 +3,7 @@
 import dataclasses
 
 import numpy as np
+import pytest
 
 from pvm_perception.core.config import preset
 from pvm_perception.core.hierarchy import Hierarchy, Losses
@@ -129,8 +130,36 @@ def test_validation_tells_the_motion_only_when_asked():
     rng = np.random.default_rng(1)
     clips = [Clip(rng.integers(0, 256, (4, 128, 160, 3), dtype=np.uint8),
                   np.full((4, 1, 6), -1, np.float32), np.full((4, 4), 0.05, np.float32))]
-    weights = Hierarchy(config, seed=3).weights
-    silent, told = (validate(config, weights, clips, np, batch=1, motion=m) for m in (False, True))
+    network = Hierarchy(config, seed=3)
+    silent, told = (validate(network, clips, motion=m) for m in (False, True))
     assert silent.prediction_ratio != told.prediction_ratio
     still = [dataclasses.replace(clips[0], motion=np.zeros((4, 4), np.float32))]
-    assert validate(config, weights, still, np, batch=1, motion=True) == silent
+    assert validate(network, still, motion=True) == silent
+
+
+def test_validation_takes_the_last_look_and_the_forecast_that_the_first_one_meets():
+    network = Hierarchy(preset("robot"), seed=3)
+    images = np.random.default_rng(2).integers(0, 256, (3, 128, 160, 3), dtype=np.uint8)
+    looks, errors = [], []
+    for image in images:
+        network.step(image[None])
+        errors.append(network.forecast_errors())
+        looks.append(network.step(image[None]))
+    box, = network.readout.decode(looks[-1], 0.01, most=1)[0][0]
+    truth = np.array([[[0, *box[:4], 1]]] * 3, np.float32)
+    clip = Clip(images, truth, np.zeros((3, 4), np.float32))
+    found = validate(network, [clip], looks=2)
+    assert found.auc["green_ball"] == pytest.approx(1)
+    assert found.prediction_ratio == pytest.approx(errors[2][0] / errors[2][1])
+    assert validate(network, [clip]).auc["green_ball"] < 1
+
+
+def test_links_that_opened_in_training_are_open_in_validation(tmp_path):
+    trainer = Trainer(TrainOptions(tmp_path, streams=1))
+    late = tuple(dataclasses.replace(link, start=10) for link in trainer.config.links)
+    trainer.config = dataclasses.replace(trainer.config, links=late)
+    images = np.random.default_rng(2).integers(0, 256, (4, 128, 160, 3), dtype=np.uint8)
+    trainer.exam = [Clip(images, np.full((4, 1, 6), -1, np.float32), np.zeros((4, 4), np.float32))]
+    closed = trainer.validate()
+    trainer.network.step_count = 10
+    assert trainer.validate() != closed

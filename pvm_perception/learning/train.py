@@ -42,6 +42,7 @@ WARM_UP = 300  # steps over which the rate rises, so that new Adam moments settl
 TOLD = 0.5  # share of the clips with the camera's motion; the others are a robot without odometry
 VALIDATION_SEED = 977_000_001  # scenes that no training seed reaches
 EXAM_FRAMES = 8  # of a validation clip, whatever the lengths trained on: comparable between runs
+EXAM_STREAMS = 16  # validation clips side by side
 LONG = 0.1  # share of the validation clips that are as long as the longest trained on
 
 
@@ -229,16 +230,21 @@ class Trainer:
 
     def validate(self) -> Validation:
         """Score the averaged weights on the validation clips."""
-        return validate(self.config, self._averaged(), self.exam, self.network.xp)
+        return validate(self._examined(self.exam), self.exam)
+
+    def _examined(self, exam: list[Clip]) -> Hierarchy:
+        """Return a network with the averaged weights, as far along as the one that learns."""
+        return Hierarchy(self.config, min(EXAM_STREAMS, len(exam)), self.network.xp, self._averaged(),
+                         step=self.network.step_count, learns=False)
 
     def _other_scores(self) -> dict[str, float]:
         """Score them told the camera's motion, where they hear it, and late in long clips."""
-        weights, xp, scores = self._averaged(), self.network.xp, {}
+        scores = {}
         if self.config.hears_motion:
-            told = validate(self.config, weights, self.exam, xp, motion=True).row()
+            told = validate(self._examined(self.exam), self.exam, motion=True).row()
             scores |= {f"{k}_with_motion": v for k, v in told.items()}
         if self.long_exam:
-            late = validate(self.config, weights, self.long_exam, xp,
+            late = validate(self._examined(self.long_exam), self.long_exam,
                             run_up=self.options.longest // 2).row()
             scores |= {f"{k}_late": v for k, v in late.items()}
         return scores

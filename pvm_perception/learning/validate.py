@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from types import ModuleType
 
 import numpy as np
 
-from pvm_perception.core.backend import to_numpy
-from pvm_perception.core.config import HierarchyConfig
 from pvm_perception.core.hierarchy import Hierarchy
 from pvm_perception.core.readout import MIN_VISIBLE
 from pvm_perception.learning.metrics import overlap
@@ -32,17 +29,26 @@ class Validation:
                 | {"prediction_over_copy": self.prediction_ratio})
 
 
-def validate(config: HierarchyConfig, weights: dict[str, np.ndarray],
-             clips: list[Clip], xp: ModuleType, batch: int = 16,
-             reset_each_frame: bool = False, motion: bool = False, run_up: int = 2) -> Validation:
+def validate(network: Hierarchy, clips: list[Clip], looks: int = 1, reset_each_frame: bool = False,
+             motion: bool = False, run_up: int = 2) -> Validation:
     """Run clips of one length and score the readouts.
 
-    The first `run_up` frames of each clip don't count. With `reset_each_frame` the
-    state is forgotten before each frame, which is then looked at twice: the comparison that tells
-    what history is worth. With `motion` the network is told the camera's motion.
+    Parameters
+    ----------
+    network
+        For B streams; clips that are left over when B at a time were taken don't count.
+    looks
+        How often each frame is looked at: the readout's last answer counts, and the forecast that
+        the first look meets.
+    reset_each_frame
+        Forget the state before each frame. With two looks, so that the first may serve as the
+        second's history, this tells what the frames before are worth.
+    motion
+        Tell the network the camera's motion.
+    run_up
+        Frames at the start of each clip that don't count.
     """
-    batch = min(batch, len(clips))
-    network = Hierarchy(config, batch, xp, weights, learns=False)
+    config, batch = network.config, network.batch
     ious: dict[int, list[float]] = {t: [] for t in range(len(config.targets))}
     scores: dict[int, list[tuple[float, bool]]] = {t: [] for t in range(len(config.targets))}
     errors, copies = 0.0, 0.0
@@ -54,13 +60,15 @@ def validate(config: HierarchyConfig, weights: dict[str, np.ndarray],
             moved = np.stack([clip.motion[k] for clip in group]) if motion else None
             if reset_each_frame:
                 network.reset()
+            network.step(images, moved)
+            if k >= run_up:
+                forecast, copied = network.forecast_errors()
+                errors, copies = errors + forecast, copies + copied
+            for _ in range(looks - 1):
                 network.step(images)
-            out = to_numpy(network.step(images, moved))
             if k < run_up:
                 continue
-            forecast, copied = network.forecast_errors()
-            errors, copies = errors + forecast, copies + copied
-            answers = network.readout.decode(out, 0.01, most=1)
+            answers = network.candidates(0.01, most=1)
             for b, clip in enumerate(group):
                 truth = clip.truth[k]
                 for t, found in ious.items():
