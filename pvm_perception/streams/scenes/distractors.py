@@ -308,7 +308,7 @@ def cutout(rng: Rng, picture: np.ndarray, size: int) -> np.ndarray:
     bgr = bgr * rng.uniform(0.6, 1.2)
     aspect = max(alpha.shape) / min(alpha.shape)
     is_round = aspect < 1.3 and 0.68 < (alpha > 0.5).mean() < 0.88
-    if not is_round and rng.random() < 0.3:
+    if not is_round and rng.random() < 0.2:
         grey = bgr.mean(axis=2, keepdims=True)
         usual = float((grey[..., 0] * alpha).sum() / max(alpha.sum(), 1e-6))
         bgr = grey * _like_target(rng) / max(usual, 0.1)
@@ -318,7 +318,7 @@ def cutout(rng: Rng, picture: np.ndarray, size: int) -> np.ndarray:
 # (painter, how often): a new look-alike is one function and one entry here
 LOOK_ALIKES = (
     (box, 2.5), (cylinder, 3.0), (plant, 2.5), (crown, 3.0), (rag, 3.0),
-    (barrier, 2.0), (fence, 1.5), (car, 1.5), (lamp, 2.5), (beacon, 2.2), (skin, 0.5), (post, 1.0),
+    (barrier, 2.0), (fence, 1.5), (car, 1.5), (lamp, 0.7), (beacon, 1.2), (skin, 0.5), (post, 1.0),
 )
 OCCLUDERS = ((post, 4.0), (plant, 2.0), (skin, 2.0), (box, 2.0), (rag, 1.0), (barrier, 1.0))
 

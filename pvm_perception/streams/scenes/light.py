@@ -41,8 +41,8 @@ class Light:
         if rng.random() < 0.3:
             self.base = self.base * (1 - rng.uniform(0, 0.4) * (x * x + y * y) / 2)
         self.gain = rng.uniform(0.75, 1.2)
-        if rng.random() < 0.18:
-            self.gain *= np.exp(rng.uniform(np.log(0.12), np.log(0.7)))  # deep shade, dusk, night
+        if rng.random() < 0.15:
+            self.gain *= rng.uniform(0.25, 0.7)  # dusk, deep shade
         elif rng.random() < 0.1:
             self.gain *= rng.uniform(1.2, 1.8)
         self.drift = rng.normal(0, 0.03) * hard

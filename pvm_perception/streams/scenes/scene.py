@@ -26,8 +26,8 @@ SIZES = (  # a target's height as a share of the frame's, least and largest, and
     ((0.045, 0.85), 0.25))
 ENLARGED = ((0.13, 0.1), (0.28, 0.55), (np.inf, COARSE))  # how often seen enlarged, up to which size:
 # a small target that is sharp, and one that a fovea or a cheap camera enlarged, look different
-CAST = ((("green_ball",), 0.38), (("stop_sign",), 0.36), (("green_ball", "stop_sign"), 0.08),
-        ((), 0.18))
+CAST = ((("green_ball",), 0.4), (("stop_sign",), 0.38), (("green_ball", "stop_sign"), 0.08),
+        ((), 0.14))
 SOLID = 0.25  # opacity from which a pixel of a blurred target counts as the target's
 TURNS_BACK = (10.0, 60.0)  # frames in which what moves turns back, over pi
 TURN_SPEED = (0.015, 0.09)  # of a camera on a turning robot, in view heights a frame
@@ -113,8 +113,7 @@ class Scene:
             share = np.array([p for _, p in CAST])
             cast = CAST[int(rng.choice(len(CAST), p=share / share.sum()))][0]
         behind, front = [], []
-        alone = 0.15 if cast else 0.4  # a real place as it is: much in it resembles a target
-        crowd = rng.choice([0.0, 2.2, 7.0], p=[alone, 0.8 - alone, 0.2])
+        crowd = rng.choice([0.0, 2.2, 7.0], p=[0.15, 0.65, 0.2])
         for _ in range(int(rng.poisson(crowd))):
             behind += self._decoy()
         for name in cast:
@@ -177,9 +176,9 @@ class Scene:
         rng = self.rng
         size = float(np.exp(rng.uniform(np.log(0.04), np.log(0.7))))
         pixels, kind = int(rng.choice([48, 64, 96])), rng.random()
-        if kind < 0.26:
+        if kind < 0.2:
             return self._sign(signs.other_sign(rng, pixels), size, pixels, -1)
-        if kind < 0.44:
+        if kind < 0.36:
             return self._ball(distractors.other_ball(rng, pixels), size, -1)
         thing = self._thing(self._stranger(distractors.LOOK_ALIKES, pixels), size)
         return self._grounded(thing, size) if rng.random() < 0.3 else [thing]
@@ -203,8 +202,7 @@ class Scene:
         thing.roll, thing.spin = float(rng.uniform(0, 6.3)), 0.0
         way = rng.random()
         if way < 0.4:  # thrown, kicked, rolled
-            speed = 0.045 if rng.random() < 0.75 else 0.1  # or hard
-            thing.velocity = rng.normal(0, speed, 2) * [1, 0.5] * self.calm
+            thing.velocity = rng.normal(0, 0.045, 2) * [1, 0.5] * self.calm
         if way < 0.15:
             thing.fall = float(rng.uniform(0.002, 0.012)) * self.calm
             thing.floor = float(thing.place[1] + rng.uniform(0.05, 0.4))
