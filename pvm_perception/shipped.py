@@ -1,19 +1,38 @@
-"""Where the files lie that come with the package: in a checkout, or in a ROS package's share."""
+"""Where the files lie that come with the package: in a checkout, beside it, or in a share/ of its own."""
 
 from __future__ import annotations
 
+from importlib import metadata
 from pathlib import Path
+
+PACKAGE = "pvm_perception"
 
 
 def shipped(name: str) -> Path:
     """Return the path of a shipped file, as "models/robot.safetensors"; it may be missing."""
     here = Path(__file__).resolve().parent
-    for folder in (here, here.parent):
+    for folder in (here, here.parent, here.parent / "share" / PACKAGE):  # the last: pip's --target
         if (folder / name).is_file():
             return folder / name
-    try:  # an installed ROS package keeps its files in share/
+    return _installed(name) or _in_ros_share(name) or here.parent / name
+
+
+def _installed(name: str) -> Path | None:
+    """Return where pip put a file, in whatever prefix; None where pip knows of none."""
+    try:
+        files = metadata.files(PACKAGE) or ()
+    except metadata.PackageNotFoundError:
+        return None
+    end = f"share/{PACKAGE}/{name}"
+    found = (Path(file.locate()).resolve() for file in files if file.as_posix().endswith(end))
+    return next(filter(Path.is_file, found), None)
+
+
+def _in_ros_share(name: str) -> Path | None:
+    """Return where colcon put a file; None without a ROS environment that knows the package."""
+    try:
         from ament_index_python.packages import get_package_share_directory
 
-        return Path(get_package_share_directory("pvm_perception")) / name
-    except (ImportError, LookupError):
-        return here.parent / name
+        return Path(get_package_share_directory(PACKAGE)) / name
+    except (ImportError, LookupError, OSError):  # OSError: AMENT_PREFIX_PATH is not set
+        return None

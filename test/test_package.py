@@ -3,6 +3,7 @@
 import ast
 import os
 import re
+import shutil
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
@@ -86,6 +87,26 @@ def test_the_shipped_model_is_what_its_card_says():
     assert header["bytes"] < 5_000_000
     assert f"{header['weights']:,} weights" in card
     assert f"{header['history']['frames']:,} frames" in card
+
+
+@pytest.mark.parametrize("where", ["--prefix", "--target"])
+def test_an_installed_package_finds_its_model(tmp_path, where):
+    """`pip install .` somewhere, without a ROS environment: the command line runs from another folder."""
+    source = tmp_path / "source"
+    names = [p.name for p in ROOT.iterdir() if p.name[0] != "." and p.name not in ("build", "install", "log")]
+    source.mkdir()
+    for name in names:
+        (shutil.copytree if (ROOT / name).is_dir() else shutil.copy)(ROOT / name, source / name)
+    place = tmp_path / "place"
+    subprocess.run([sys.executable, "-m", "pip", "install", "-q", "--no-deps", where, place, source],
+                   check=True, timeout=600)
+    packages = next(place.rglob("pvm_perception/__main__.py")).parents[1]
+    env = {k: v for k, v in os.environ.items() if k != "AMENT_PREFIX_PATH"} | {"PYTHONPATH": str(packages)}
+    code = "from pvm_perception import Tracker; t = Tracker(); print(t.model)"
+    process = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=env, capture_output=True,
+                             text=True, check=False)
+    assert process.returncode == 0, process.stderr
+    assert str(place) in process.stdout
 
 
 def test_readme_commands_exist():
