@@ -6,7 +6,7 @@ import pytest
 from pvm_perception import Tracker
 from pvm_perception.api import default_model
 from pvm_perception.core.hierarchy import MOTION_UNIT
-from pvm_perception.core.model_file import load_model, save_model, with_motion
+from pvm_perception.core.model_file import load_model, save_model
 from pvm_perception.errors import PvmError
 from pvm_perception.streams.simulated import SimulatedStream
 
@@ -68,7 +68,6 @@ def test_a_long_gap_leaves_boxes_where_something_is(frames, gap):
 def hearing(tmp_path_factory):
     """Return a model that hears the robot's motion, and what it knows of it is not nothing."""
     config, weights, history = load_model(default_model())
-    config, weights = with_motion(config, weights)
     for layer in config.layers:
         weights[f"{layer.name}.w1"][-4:] = 0.3
     path = tmp_path_factory.mktemp("hearing") / "model.safetensors"

@@ -8,16 +8,8 @@ import pytest
 from conftest import noise_images, tiny
 from safetensors.numpy import load_file, save_file
 
-from pvm_perception.core.config import preset
 from pvm_perception.core.hierarchy import Hierarchy
-from pvm_perception.core.model_file import (
-    FORMAT,
-    OPTIMIZER,
-    load_model,
-    read_header,
-    save_model,
-    with_motion,
-)
+from pvm_perception.core.model_file import FORMAT, load_model, read_header, save_model
 from pvm_perception.errors import PvmError
 
 
@@ -116,27 +108,3 @@ def test_a_folder_that_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(PvmError, match="cannot write the model"):
         save_model(tmp_path / "file" / "m.safetensors", network.config, network.weights)
-
-
-@pytest.mark.parametrize("shared", [True, False])
-def test_a_network_that_comes_to_hear_motion_makes_nothing_of_it_at_first(shared):
-    network = Hierarchy(tiny(shared=shared), seed=5)
-    state = {f"{OPTIMIZER}m.L1.w1": np.ones_like(network.weights["L1.w1"]),
-             f"{OPTIMIZER}m.L1.b1": np.ones_like(network.weights["L1.b1"])}
-    config, weights = with_motion(network.config, network.weights | state)
-    assert config.hears_motion
-    assert not network.config.hears_motion
-    assert weights[f"{OPTIMIZER}m.L1.w1"].shape == weights["L1.w1"].shape
-    assert weights[f"{OPTIMIZER}m.L1.b1"].shape == weights["L1.b1"].shape
-    grown = Hierarchy(config, weights=weights)
-    for image in noise_images(3):
-        out, same = network.step(image), grown.step(image, np.full((1, 4), 0.03, np.float32))
-        np.testing.assert_allclose(same, out, atol=1e-5)
-    assert with_motion(config, weights) == (config, weights)
-
-
-def test_the_shipped_presets_motion_links_are_those_that_a_model_grows():
-    """So a model from before them becomes one of the preset, row for row."""
-    config = preset("robot")
-    old = dataclasses.replace(config, links=tuple(k for k in config.links if k.source != "motion"))
-    assert with_motion(old, {})[0] == config

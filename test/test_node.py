@@ -26,9 +26,7 @@ from sensor_msgs.msg import CompressedImage, Image  # noqa: E402
 from std_srvs.srv import SetBool, Trigger  # noqa: E402
 from vision_msgs.msg import Detection2DArray, LabelInfo, VisionInfo  # noqa: E402
 
-from pvm_perception.api import default_model  # noqa: E402
 from pvm_perception.core.backend import find_gpu  # noqa: E402
-from pvm_perception.core.model_file import load_model, save_model, with_motion  # noqa: E402
 from pvm_perception.ros.age_limit import AgeLimit  # noqa: E402
 from pvm_perception.ros.node_settings import NODES  # noqa: E402
 from pvm_perception.streams.simulated import SimulatedStream  # noqa: E402
@@ -252,17 +250,14 @@ def test_time_that_jumps_back_is_a_new_beginning(robot, start, images):
     assert robot.heard[topic][-1].header.stamp.sec < 10
 
 
-def test_odometry_reaches_the_network_at_the_frames_own_time(robot, start, images, tmp_path):
+def test_odometry_reaches_the_network_at_the_frames_own_time(robot, start, images):
     """A turn of half a radian a second, seen by a camera of 60 degrees at 30 frames a second."""
-    config, weights, history = load_model(default_model())
-    config, weights = with_motion(config, weights)
-    save_model(tmp_path / "hearing.safetensors", config, weights, history)
     robot.listen(Detection2DArray, "/turning/detections")
     robot.listen(DiagnosticArray, "/diagnostics")
     camera = robot.node.create_publisher(Image, "/turning/camera", 5)
     wheels = robot.node.create_publisher(Odometry, "/turning/odom", 5)
-    start("-p", f"model:={tmp_path}/hearing.safetensors", "-p", "diagnostics_period:=0.2",
-          "-r", "odom:=/turning/odom", "-r", "camera_info:=/turning/camera_info", name="turning")
+    start("-p", "diagnostics_period:=0.2", "-r", "odom:=/turning/odom",
+          "-r", "camera_info:=/turning/camera_info", name="turning")
 
     def own_motion():
         return [v.value for m in robot.heard["/diagnostics"] for s in m.status

@@ -225,7 +225,7 @@ def _robot() -> HierarchyConfig:
     links += [Link(above, name, "feedback") for name, above in zip(names[1:], names[2:-1],
                                                                    strict=False)]
     links += [Link("L5", name, "global") for name in names[1:-1]]
-    links += [Link(MOTION, name) for name in names[1:]]  # last: see `model_file.with_motion`
+    links += [Link(MOTION, name) for name in names[1:]]
     return HierarchyConfig(
         "robot", height=128, width=160, block=4, layers=layers, links=tuple(links),
         activation="leaky", normalise=True,

@@ -6,7 +6,6 @@ and every weight is checked to be finite before it is used.
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 from pathlib import Path
@@ -16,38 +15,13 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from pvm_perception.core.config import MOTION, MOTION_VALUES, HierarchyConfig, Link
+from pvm_perception.core.config import HierarchyConfig
 from pvm_perception.core.hierarchy import weight_shapes
 from pvm_perception.errors import PvmError
 
 FORMAT = "pvm_perception/1"
 MAX_BYTES = 2 << 30
 OPTIMIZER = "optimizer."
-
-
-def with_motion(config: HierarchyConfig, weights: dict[str, np.ndarray]
-                ) -> tuple[HierarchyConfig, dict[str, np.ndarray]]:
-    """Return a network whose units also hear the robot's motion, and at first make nothing of it.
-
-    Parameters
-    ----------
-    config, weights
-        Of a network that may hear it already, which is returned as it is; with an optimizer's
-        state among the weights, as from `load_model`.
-    """
-    if config.hears_motion:
-        return config, weights
-    links = (*config.links, *(Link(MOTION, layer.name) for layer in config.layers))
-    grown = {f"{layer.name}.w1" for layer in config.layers}  # links that come last have the last rows
-
-    def grow(name: str, w: np.ndarray) -> np.ndarray:
-        if ".".join(name.rsplit(".", 2)[-2:]) not in grown:
-            return w
-        rows = np.zeros((*w.shape[:-2], MOTION_VALUES, w.shape[-1]), w.dtype)
-        return np.concatenate([w, rows], axis=-2)
-
-    return (dataclasses.replace(config, links=links),
-            {name: grow(name, w) for name, w in weights.items()})
 
 
 def save_model(path: str | os.PathLike, config: HierarchyConfig, weights: dict[str, np.ndarray],

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import dataclasses
 import math
 import signal
 import sys
@@ -24,9 +25,10 @@ import numpy as np
 from tqdm import tqdm
 
 from pvm_perception.core.backend import array_module, to_numpy
-from pvm_perception.core.config import PRESETS, preset
+from pvm_perception.core.config import PRESETS, HierarchyConfig, preset
+from pvm_perception.core.growth import fits_in, grown
 from pvm_perception.core.hierarchy import Hierarchy, Losses
-from pvm_perception.core.model_file import OPTIMIZER, load_model, save_model, with_motion
+from pvm_perception.core.model_file import OPTIMIZER, load_model, save_model
 from pvm_perception.core.optimizer import Optimizer
 from pvm_perception.learning.calibrate import calibrate
 from pvm_perception.learning.pool import ClipPool, ClipRecipe
@@ -120,8 +122,8 @@ class Trainer:
         weights, self.config = None, preset(options.network)
         if options.start is not None:
             self.config, weights, history = load_model(options.start, optimizer=True)
-            if self.config.name in PRESETS and preset(self.config.name).hears_motion:
-                self.config, weights = with_motion(self.config, weights)  # it may be older than that
+            wider = self._grown_preset()
+            weights, self.config = grown(self.config, weights, wider), wider
             self.history |= {k: history[k] for k in self.history if k in history}
         self.network = Hierarchy(self.config, options.streams, array_module(options.device),
                                  weights, options.seed, self.history["steps"])
@@ -134,6 +136,14 @@ class Trainer:
         self.curve = options.output / "curve.csv"
         self.checkpoint = options.output / "checkpoint.safetensors"
         self.stopped = self.rescued = False
+
+    def _grown_preset(self) -> HierarchyConfig:
+        """Return the preset of the model's name, with what it learns by, if it has grown since; else its own."""
+        config = self.config
+        if config.name not in PRESETS:
+            return config
+        wider = dataclasses.replace(preset(config.name), learning=config.learning)
+        return wider if fits_in(config, wider) else config
 
     def _resume_optimizer(self, weights: dict[str, np.ndarray]) -> None:
         optimizer = self.network.optimizer

@@ -1,0 +1,137 @@
+"""A network that grows: wider codes and more links, and at first it answers almost as before.
+
+What is new is heard by nobody at first: the rows of the weights that belong to it are zero. New codes
+and new units of the readout's hidden layers listen at once, to random mixtures of what the old ones
+listen to (so the root mean square that sums are brought to stays what it was, up to chance), and learning
+finds out what they are good for. Compare Net2Net (Chen et al. 2016), which doubles units instead.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import operator
+from typing import Any
+
+import numpy as np
+
+from pvm_perception.core.config import HierarchyConfig, Link
+from pvm_perception.core.encoder import Encoder
+from pvm_perception.core.hierarchy import weight_shapes
+from pvm_perception.core.model_file import OPTIMIZER
+from pvm_perception.errors import PvmError
+
+Part = tuple[str, str, int]  # what is heard (a term, a kind of link), of which layer, how many units of it
+FACTORS = (f"{OPTIMIZER}x.", f"{OPTIMIZER}d.")  # a momentum's, which begins anew
+OF_HIDDEN, OF_MIXING = ("project", "recall", "b1"), ("mix", "b_mix")  # the readout's, by what they feed
+
+
+def fits_in(config: HierarchyConfig, wider: HierarchyConfig) -> bool:
+    """Whether a network can grow to a wider one: the same units, all its links, nothing narrower."""
+    def rest(c: HierarchyConfig) -> dict[str, Any]:
+        layers = [dataclasses.replace(layer, code=1) for layer in c.layers]
+        readout = dataclasses.replace(c.readout, hidden=1, mixing=min(c.readout.mixing, 1))
+        return c.to_dict() | {"layers": layers, "readout": readout, "links": (), "learning": ()}
+
+    def widths(c: HierarchyConfig) -> tuple[int, ...]:
+        return *(layer.code for layer in c.layers), c.readout.hidden, c.readout.mixing
+
+    if rest(config) != rest(wider) or not set(config.links) <= set(wider.links):
+        return False
+    fits = operator.le if config.readout.kind == "box" else operator.eq
+    return all(map(fits, widths(config), widths(wider)))
+
+
+def grown(config: HierarchyConfig, weights: dict[str, np.ndarray], wider: HierarchyConfig,
+          seed: int = 0) -> dict[str, np.ndarray]:
+    """Return a network's weights in a wider one.
+
+    Parameters
+    ----------
+    config, weights
+        The network; an optimizer's state may be among the weights, as from `load_model`.
+    wider
+        What it grows to; see `fits_in`. Under a readout of heat maps only links come anew.
+    seed
+        Of what the new codes listen to.
+
+    Raises
+    ------
+    PvmError
+        If the network does not fit in the wider one.
+    """
+    if not fits_in(config, wider):
+        raise PvmError(f"network {config.name!r} cannot grow to one of other units, or of less")
+    shapes, places = weight_shapes(wider), _places(config, wider)
+    mixtures = _mixtures(config, wider, np.random.default_rng(seed))
+
+    def grow(name: str, w: np.ndarray) -> np.ndarray:
+        plain = name.split(".", 2)[2] if name.startswith(OPTIMIZER) else name  # "optimizer.m.L1.w1"
+        if w.shape == shapes[plain] or name.startswith(FACTORS):
+            return w
+        at = places.get(plain) or tuple(np.arange(n) for n in w.shape)
+        out = np.zeros(shapes[plain], w.dtype)
+        out[(..., *np.ix_(*at))] = w  # own weights have an axis of units before these
+        if plain in mixtures and (plain == name or name.startswith(f"{OPTIMIZER}average.")):
+            n = w.shape[-1]  # while an optimizer's moments of what is new begin at zero
+            out[..., n:] = out[..., :n] @ mixtures[plain]
+        return out
+
+    return {name: grow(name, w) for name, w in weights.items()}
+
+
+def _places(config: HierarchyConfig, wider: HierarchyConfig) -> dict[str, tuple[np.ndarray, ...]]:
+    """Return where weights' values lie in the wider network, by axis, the units' own left out.
+
+    Weights without an entry keep their places at the beginning of each axis.
+    """
+    def spread(old: list[Part], new: list[Part]) -> np.ndarray:
+        begin, begins = 0, {}
+        for part in new:
+            begins[part] = begin
+            begin += part[2] * wider.code_width(part[1])
+        return np.concatenate([
+            (begins[part] + np.arange(part[2])[:, None] * wider.code_width(part[1])
+             + np.arange(config.code_width(part[1]))).ravel() for part in old])
+
+    places = {}
+    for layer in config.layers:
+        name, (heard, signal), (new, _) = layer.name, _parts(config, layer.name), _parts(wider, layer.name)
+        codes, foretold = np.arange(layer.code), spread([signal], [signal])
+        places |= {f"{name}.w1": (spread(heard, new), codes), f"{name}.b1": (codes,),
+                   f"{name}.w2": (codes, foretold), f"{name}.b2": (foretold,)}
+    if config.readout.kind == "box":
+        shapes = weight_shapes(config)
+        for i, layer in enumerate(config.layers):
+            weight = f"readout.project{i + 1}"
+            part = ("codes", layer.name, shapes[weight][0] // layer.code)
+            places[weight] = spread([part], [part]), np.arange(config.readout.hidden)
+    return places
+
+
+def _parts(config: HierarchyConfig, name: str) -> tuple[list[Part], Part]:
+    """Return what a layer's units hear, in the order of the weights' rows, and what they foretell."""
+    encoder = Encoder(config, config.layer(name), 0, np)
+    heard = []
+    for ear in encoder.ears:
+        kind, source = ((ear.hears.kind, ear.hears.source) if isinstance(ear.hears, Link)
+                        else (ear.hears, encoder.below))
+        heard.append((kind, source, (ear.rows.stop - ear.rows.start) // config.code_width(source)))
+    return heard, ("foretold", encoder.below, encoder.block.shape[1])
+
+
+def _mixtures(config: HierarchyConfig, wider: HierarchyConfig, rng: np.random.Generator
+              ) -> dict[str, np.ndarray]:
+    """Return what of each old unit the new ones hear, (old, new - old), by weight."""
+    def mixture(old: int, new: int) -> np.ndarray:
+        return rng.standard_normal((old, new - old), np.float32) * np.float32(max(old, 1) ** -0.5)
+
+    found = {}
+    for old, new in zip(config.layers, wider.layers, strict=True):
+        found |= dict.fromkeys((f"{old.name}.w1", f"{old.name}.b1"), mixture(old.code, new.code))
+    hidden = mixture(config.readout.hidden, wider.readout.hidden)
+    mixing = mixture(config.readout.mixing, wider.readout.mixing)
+    for weight in weight_shapes(config):
+        part, kind = weight.split(".", 1)
+        if part == "readout" and kind.startswith((*OF_HIDDEN, *OF_MIXING)):
+            found[weight] = hidden if kind.startswith(OF_HIDDEN) else mixing
+    return found
