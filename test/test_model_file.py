@@ -1,11 +1,10 @@
 """Model files: what is written comes back; what is damaged is told in one line."""
 
-import dataclasses
 import json
 
 import numpy as np
 import pytest
-from conftest import noise_images, tiny
+from conftest import tiny
 from safetensors.numpy import load_file, save_file
 
 from pvm_perception.core.hierarchy import Hierarchy

@@ -138,7 +138,7 @@ class Trainer:
         self.stopped = self.rescued = False
 
     def _grown_preset(self) -> HierarchyConfig:
-        """Return the preset of the model's name, with what it learns by, if it has grown since; else its own."""
+        """Return the preset of the model's name, if it has grown since; else the model's own."""
         config = self.config
         if config.name not in PRESETS:
             return config
