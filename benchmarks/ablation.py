@@ -26,10 +26,12 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
+from pvm_perception.api import default_model
 from pvm_perception.commands.evaluate import write_csv
 from pvm_perception.core.config import INPUT, HierarchyConfig, Layer, Readout, preset
 from pvm_perception.core.encoder import Encoder
 from pvm_perception.core.hierarchy import Hierarchy, Losses
+from pvm_perception.core.model_file import load_model
 from pvm_perception.learning.train import Streams, read_curve
 from pvm_perception.learning.validate import validate
 from pvm_perception.streams.scenes.photos import load_photos
@@ -163,6 +165,7 @@ class Variant:
     looks: int = 1  # at each frame, in training and in the exam
     network: type[Hierarchy] = Hierarchy
     rendered: tuple[int, int] = SIZE  # (rows, cols) of the clips, which are shrunk to the network's input
+    graded: bool = False  # the clips come from the easiest for the shipped model to the hardest
 
 
 VARIANTS = {
@@ -185,6 +188,7 @@ VARIANTS = {
     "context opens after half of the clips": Variant(
         links(*CONTEXT, start=CLIPS * FRAMES // STREAMS // 2)),
     "the hardest clips come again": Variant(replay=0.15),
+    "easiest clips first": Variant(graded=True),
     "lateral links twice as far": Variant(links("lateral", radius=2)),
     "80 x 64 px, the same units": Variant(whole(height=64, width=80, block=2)),
     "units of 8 x 8 px, one layer less": Variant(grainy),
@@ -203,15 +207,32 @@ def mark(size: tuple[int, int], photos: list[np.ndarray] | None) -> str:
 
 
 class Shuffled:
-    """Gives out the same clips again and again, in an order of its own each time."""
+    """Gives out the same clips again and again, in an order of its own each time, or first as they come."""
 
-    def __init__(self, clips: list[Clip], rng: np.random.Generator) -> None:
-        self.clips, self.rng, self.left = clips, rng, []
+    def __init__(self, clips: list[Clip], rng: np.random.Generator, graded: bool) -> None:
+        self.clips, self.rng = clips, rng
+        self.left = list(range(len(clips)))[::-1] if graded else []
 
     def clip(self) -> Clip:
         """Return the next one."""
         self.left = self.left or list(self.rng.permutation(len(self.clips)))
         return self.clips[self.left.pop()]
+
+
+def graded(clips: list[Clip]) -> list[Clip]:
+    """Return clips of one length from the easiest to the hardest, by the shipped model's errors."""
+    config, weights, _ = load_model(default_model())
+    network, errors = Hierarchy(config, STREAMS, np, weights), []
+    for begin in range(0, len(clips), STREAMS):
+        some = clips[begin:begin + STREAMS]
+        network.reset()
+        error = np.zeros(STREAMS)
+        for k in range(len(some[0].images)):
+            network.step(np.stack([clip.images[k] for clip in some]))
+            network.learn(np.stack([clip.truth[k] for clip in some]), 0.0)
+            error += network.readout.trouble
+        errors += list(error)
+    return [clips[k] for k in np.argsort(errors, kind="stable")]
 
 
 def fitted(clip: Clip, size: tuple[int, int]) -> Clip:
@@ -232,7 +253,8 @@ def trained(variant: Variant, clips: list[Clip], seed: int, frames: int) -> Hier
     config = variant.change(preset("robot"))
     rng = np.random.default_rng(seed)
     network = variant.network(config, STREAMS, seed=seed)
-    streams, steps = Streams(Shuffled(clips, rng), STREAMS, rng, variant.replay), frames // STREAMS
+    pool = Shuffled(graded(clips) if variant.graded else clips, rng, variant.graded)
+    streams, steps = Streams(pool, STREAMS, rng, variant.replay), frames // STREAMS
     for step in range(steps):
         images, boxes, _, new = streams.next()
         if new.any():

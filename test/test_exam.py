@@ -1,0 +1,42 @@
+"""The exam on generated sequences: what it asks and how it scores."""
+
+import importlib
+
+import numpy as np
+import pytest
+from conftest import ROOT
+
+from pvm_perception.learning.evaluate import Shot
+
+
+@pytest.fixture(name="exam")
+def _exam(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    return importlib.import_module("exam")
+
+
+def test_a_sequence_is_fixed_by_its_number_and_tells_what_is_too_faint(exam):
+    first, again = (list(exam.sequence(4, None)) for _ in range(2))
+    assert len(first) == exam.FRAMES
+    for (frame, faint), (same, _) in zip(first, again, strict=True):
+        np.testing.assert_array_equal(frame.image, same.image)
+        assert frame.image.shape == (480, 640, 3)
+        assert {b.target for b in frame.boxes} <= {"stop_sign"}  # the cast of number 4
+        assert faint <= {b.target for b in frame.boxes}
+    assert not np.array_equal(first[0][0].image, next(exam.sequence(1, None))[0].image)
+
+
+def shots(present, *answers):
+    return [Shot("0", iou, score, present, 0.0, 0.0) for iou, score in answers]
+
+
+def test_scores_at_the_shipped_threshold_and_with_alarms_as_rare_as_named(exam):
+    true = shots(True, (0.8, 0.9), (0.8, 0.5), (0.0, -1.0), (0.0, 0.4))
+    alarms = shots(False, *[(0.0, 0.7)] * 4, *[(0.0, -1.0)] * 96)
+    row = exam.scores(true + alarms)
+    assert (row["frames"], row["with_target"]) == (104, 4)
+    assert row["found"] == 0.5
+    assert row["false_alarms"] == 0.04
+    assert row["auc"] == row["auc_at_0.1"] == row["auc_at_0.05"] == pytest.approx(0.4, abs=0.01)
+    # one of a hundred may stay: boxes up to 0.7 are dropped, a true one of 0.5 with them
+    assert row["auc_at_0.01"] == pytest.approx(0.2, abs=0.01)
