@@ -116,6 +116,7 @@ class Tracker:
 
     def _forget(self) -> None:
         """Forget the recurrent state of both looks."""
+        self._foreseen = False  # whether the whole frame was expected, well or badly
         self._reset_state(self._network)
         if self._fovea:
             self._reset_state(self._near)
@@ -234,16 +235,25 @@ class Tracker:
               motion: np.ndarray | None) -> list[Detection]:
         """Show one look's part of a frame to its network; return what it saw.
 
-        A network that has lost itself forgets its past, and looks again.
+        A network without a past looks twice: at first it has no context, and sees far less well. One that
+        has lost itself forgets its past.
         """
-        moved = None if motion is None else seen_through(view, motion, self._size)[None]
         network_input(image, view, self._picture[0])
+        foreseen, moved = not network.fresh.any(), None
+        if not foreseen:
+            network.step(self._picture)
+        elif motion is not None:
+            moved = seen_through(view, motion, self._size)[None]
         network.step(self._picture, moved)
-        if (self._forecasts_well
+        if (foreseen and self._forecasts_well
                 and self._composure(network).lost(*self._forecast_errors(network))):
             self.times_lost += 1
+            foreseen = False
             network.reset()
-            network.step(self._picture)
+            for _ in range(2):
+                network.step(self._picture)
+        if network is self._network:
+            self._foreseen = foreseen
         return self._sights(network.candidates(LEAST_SCORE)[0], view)
 
     def _composure(self, network: Network) -> Composure:
@@ -366,9 +376,7 @@ class Tracker:
         Copying means to expect the frame before once more. Units: full range from black to white,
         squared. NaN until two frames of a stream were seen.
         """
-        if self._frames < 2 or not self._network.known.all():
-            return math.nan, math.nan
-        return self._forecast_errors(self._network)
+        return self._forecast_errors(self._network) if self._foreseen else (math.nan, math.nan)
 
     def _forecast_errors(self, network: Network) -> tuple[float, float]:
         """Return a network's (forecast's, copying's) errors in the units of `prediction_error`."""
