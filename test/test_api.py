@@ -5,7 +5,7 @@ import pytest
 
 from pvm_perception import Tracker
 from pvm_perception.api import default_model
-from pvm_perception.core.hierarchy import MOTION_UNIT
+from pvm_perception.core.hierarchy import MOTION_UNIT, Hierarchy
 from pvm_perception.core.model_file import load_model, save_model
 from pvm_perception.errors import PvmError
 from pvm_perception.streams.simulated import SimulatedStream
@@ -97,6 +97,22 @@ def test_the_robots_own_motion_reaches_both_looks(frames, hearing):
     assert stays or moves
     assert all(near[0] > heard[-1][0][0] for near in stays)  # the frame's shift, enlarged
     assert not any(near.any() for near in moves)  # a window that jumped has no past
+
+
+def test_a_look_without_a_past_looks_twice(frames, monkeypatch):
+    tracker, looks, plain = Tracker(), [], Hierarchy.step
+    monkeypatch.setattr(Hierarchy, "step", lambda self, *rest: (
+        looks.append(self is tracker._near), plain(self, *rest))[1])
+    window = "none before"
+    for k, image in enumerate(frames):
+        looks.clear()
+        tracker.update(image, k / 30)
+        assert looks.count(False) == (1 if k else 2)
+        if tracker.fovea is not None:
+            assert looks.count(True) == (1 if tracker.fovea == window else 2)
+        window = tracker.fovea
+        # having seen the same picture a moment ago is not to have foreseen it
+        assert np.isnan(tracker.prediction_error()[0]) == (k == 0)
 
 
 def test_motion_that_is_none_is_refused_before_anything_changes(frames):
