@@ -18,14 +18,12 @@ from pvm_perception.errors import PvmError
 from pvm_perception.shipped import shipped
 from pvm_perception.types import TARGETS, Detection, Track
 from pvm_perception.vision.calibration import Calibration
-from pvm_perception.vision.composure import Composure
 from pvm_perception.vision.fovea import Fovea, merge
-from pvm_perception.vision.frame import View, network_input
-from pvm_perception.vision.motion import seen_through
+from pvm_perception.vision.frame import View
+from pvm_perception.vision.look import Look
 from pvm_perception.vision.tracker import LONGEST_STEP, TrackerSettings, TrackManager
 
 GOOD_FORECAST = 1.5  # mean error over copying on validation clips, of a network worth its state
-LEAST_SCORE = 0.02  # readouts below this are never of use to the track manager
 GAP = 1.0  # seconds without a frame after which the past no longer explains the present
 USUAL_PERIOD = 1 / 30  # seconds; until two stamps tell the real one
 
@@ -85,17 +83,15 @@ class Tracker:
             raise PvmError(f"{what}; this model knows {', '.join(config.targets)}")
         self.targets = tuple(targets)
         self._one_thread = OneThread()
-        self._picture = np.empty((1, config.height, config.width, 3), np.uint8)  # what a look shows
         self.config = config
-        self._network, self.notice = place(config, weights, device, learn, self._history.get("steps", 0))
+        network, self.notice = place(config, weights, device, learn, self._history.get("steps", 0))
         # the paper's readout draws one contour a frame: a second look has nothing to add to it
         self._fovea = Fovea() if fovea and config.readout.kind == "box" else None
-        self._near = self._network.twin() if self._fovea else None
-        scores = self._history.get("validation", {})
         # of a network that never forecast well, a bad forecast says nothing
-        self._forecasts_well = scores.get("prediction_over_copy", math.inf) < GOOD_FORECAST
-        self._composures = Composure(), Composure()  # of the first look's state and of the second's
-        self.times_lost = 0
+        well = self._history.get("validation", {}).get("prediction_over_copy", math.inf) < GOOD_FORECAST
+        self._whole = Look(network, well)
+        self._near = Look(network.twin(), well) if self._fovea else None
+        self._looks = [look for look in (self._whole, self._near) if look]
         self._calibration = calibration or Calibration.of(self._history)
         self._tracks = TrackManager(settings or TrackerSettings())
         self._learning = learn
@@ -116,11 +112,19 @@ class Tracker:
 
     def _forget(self) -> None:
         """Forget the recurrent state of both looks."""
-        self._foreseen = False  # whether the whole frame was expected, well or badly
-        self._reset_state(self._network)
+        for look in self._looks:
+            look.reset()
         if self._fovea:
-            self._reset_state(self._near)
             self._fovea.reset()
+
+    @property
+    def _network(self) -> Network:
+        return self._whole.network
+
+    @property
+    def times_lost(self) -> int:
+        """How often a state that had lost itself was begun anew."""
+        return sum(look.times_lost for look in self._looks)
 
     @property
     def device(self) -> str:
@@ -145,19 +149,17 @@ class Tracker:
     def learning(self, value: bool) -> None:
         network = self._network.learner() if value else self._network
         if network is not self._network:
-            self._network, self._near = network, network.twin() if self._fovea else None
+            self._whole.network = network
+            if self._near:
+                self._near.network = network.twin()
             self._forget()
         self._learning = value
 
     def warm_up(self) -> None:
         """Let the device compile, load and allocate now what else the first frame would wait for."""
-        nothing = np.zeros((1, self.config.height, self.config.width, 3), np.uint8)
         with self._one_thread:
-            for network in (self._network, self._near) if self._fovea else (self._network,):
-                for _ in range(2):  # a stream's first frame, and one that has a past
-                    network.step(nothing)
-                    network.candidates(LEAST_SCORE)
-                network.forecast_errors()
+            for look in self._looks:
+                look.warm_up()
         self._forget()
 
     @property
@@ -221,7 +223,7 @@ class Tracker:
             self._size = image.shape[:2]
             self._view = View.fit(self._size, (self.config.height, self.config.width))
             self._forget()  # a new resolution or aspect: the old codes lie elsewhere
-        self.detections = self._look(self._network, image, self._view, motion)
+        self.detections = self._wanted(self._whole.see(image, self._view, motion))
         self._frames += 1
         if self._fovea:
             self._look_closer(image, dt, motion)
@@ -231,37 +233,8 @@ class Tracker:
             self._network.learn()
             self.model_version += 1
 
-    def _look(self, network: Network, image: np.ndarray, view: View,
-              motion: np.ndarray | None) -> list[Detection]:
-        """Show one look's part of a frame to its network; return what it saw.
-
-        A network without a past looks twice: at first it has no context, and sees far less well. One that
-        has lost itself forgets its past.
-        """
-        network_input(image, view, self._picture[0])
-        foreseen, moved = not network.fresh.any(), None
-        if not foreseen:
-            network.step(self._picture)
-        elif motion is not None:
-            moved = seen_through(view, motion, self._size)[None]
-        network.step(self._picture, moved)
-        if (foreseen and self._forecasts_well
-                and self._composure(network).lost(*self._forecast_errors(network))):
-            self.times_lost += 1
-            foreseen = False
-            network.reset()
-            for _ in range(2):
-                network.step(self._picture)
-        if network is self._network:
-            self._foreseen = foreseen
-        return self._sights(network.candidates(LEAST_SCORE)[0], view)
-
-    def _composure(self, network: Network) -> Composure:
-        return self._composures[network is self._near]
-
-    def _reset_state(self, network: Network) -> None:
-        network.reset()
-        self._composure(network).reset()
+    def _wanted(self, sights: list[Detection]) -> list[Detection]:
+        return [d for d in sights if d.target in self.targets]
 
     def _look_closer(self, image: np.ndarray, dt: float, motion: np.ndarray | None) -> None:
         """Run the second look and join what both saw."""
@@ -270,8 +243,8 @@ class Tracker:
         if view is None:
             return
         if self._fovea.moved:
-            self._reset_state(self._near)  # so the window's own jump is not heard as motion either
-        near = self._look(self._near, image, view, motion)
+            self._near.reset()  # so the window's own jump is not heard as motion either
+        near = self._wanted(self._near.see(image, view, motion))
         self._fovea.saw(near)
         self.detections = merge(self.detections, near, view, self._view)
 
@@ -316,21 +289,6 @@ class Tracker:
             self._period += 0.1 * (gap - self._period)
         return dt
 
-    def _sights(self, found: list[np.ndarray], view: View) -> list[Detection]:
-        """Return a look's candidates, best first, cut at the frame's border; source px."""
-        detections = []
-        height, width = self._size
-        for target, rows in zip(self.config.targets, found, strict=True):
-            if target not in self.targets:
-                continue
-            boxes = view.to_source(rows[:, :4]).tolist()
-            for (left, top, w, h), score in zip(boxes, rows[:, 4].tolist(), strict=True):
-                x, y = max(left, 0.0), max(top, 0.0)
-                w, h = min(left + w, width) - x, min(top + h, height) - y
-                if w > 0 and h > 0:
-                    detections.append(Detection(target, x, y, w, h, score))
-        return sorted(detections, key=lambda d: -d.score)
-
     def heatmap(self, target: str) -> np.ndarray:
         """Return the last frame's presence of `target`, (rows, cols) float32 in 0..1.
 
@@ -360,7 +318,7 @@ class Tracker:
 
         In units of the full range from black to white.
         """
-        return self._network.surprise()[0] / np.float32(self._span)
+        return self._network.surprise()[0] / np.float32(self.config.high - self.config.low)
 
     def codes(self) -> dict[str, np.ndarray]:
         """Return each layer's codes at the last frame, from the bottom: (rows, cols, N) float32.
@@ -376,16 +334,7 @@ class Tracker:
         Copying means to expect the frame before once more. Units: full range from black to white,
         squared. NaN until two frames of a stream were seen.
         """
-        return self._forecast_errors(self._network) if self._foreseen else (math.nan, math.nan)
-
-    def _forecast_errors(self, network: Network) -> tuple[float, float]:
-        """Return a network's (forecast's, copying's) errors in the units of `prediction_error`."""
-        forecast, copied = network.forecast_errors()
-        return forecast / self._span**2, copied / self._span**2
-
-    @property
-    def _span(self) -> float:
-        return self.config.high - self.config.low
+        return self._whole.forecast_errors() if self._whole.foreseen else (math.nan, math.nan)
 
     def save(self, path: str | Path) -> None:
         """Write the network as it is now, with what it learnt, to a model file."""

@@ -83,7 +83,7 @@ def test_the_robots_own_motion_reaches_both_looks(frames, hearing):
     for k, image in enumerate(frames):
         tracker.update(image, k / 30, motion)
         still.update(image, k / 30)
-        heard.append((tracker._network.motion[0, 0].copy(), tracker._near.motion[0, 0].copy(),
+        heard.append((tracker._network.motion[0, 0].copy(), tracker._near.network.motion[0, 0].copy(),
                       tracker.fovea))
         if k:
             assert np.abs(tracker.codes()["L1"] - still.codes()["L1"]).max() > 0
@@ -102,7 +102,7 @@ def test_the_robots_own_motion_reaches_both_looks(frames, hearing):
 def test_a_look_without_a_past_looks_twice(frames, monkeypatch):
     tracker, looks, plain = Tracker(), [], Hierarchy.step
     monkeypatch.setattr(Hierarchy, "step", lambda self, *rest: (
-        looks.append(self is tracker._near), plain(self, *rest))[1])
+        looks.append(self is tracker._near.network), plain(self, *rest))[1])
     window = "none before"
     for k, image in enumerate(frames):
         looks.clear()

@@ -1,0 +1,110 @@
+"""One look: a network that is shown a part of each frame, and what it sees there."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pvm_perception.core.place import Network
+from pvm_perception.types import Detection
+from pvm_perception.vision.composure import Composure
+from pvm_perception.vision.frame import View, network_input
+from pvm_perception.vision.motion import seen_through
+
+LEAST_SCORE = 0.02  # readouts below this are never of use to the track manager
+
+
+class Look:
+    """A network with a state of its own, and with an eye on whether that state has lost itself.
+
+    Parameters
+    ----------
+    network
+        Of one stream.
+    forecasts_well
+        Whether its forecasts are good enough to tell by them that its state is lost.
+
+    Attributes
+    ----------
+    foreseen : whether the last picture was expected, well or badly: there was one before it
+    times_lost : how often the state was begun anew because it had lost itself
+    """
+
+    def __init__(self, network: Network, forecasts_well: bool) -> None:
+        self.network, self._forecasts_well = network, forecasts_well
+        config = network.config
+        self._picture = np.empty((1, config.height, config.width, 3), np.uint8)
+        self._composure = Composure()
+        self.times_lost = 0
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the past."""
+        self.network.reset()
+        self._composure.reset()
+        self.foreseen = False
+
+    def see(self, image: np.ndarray, view: View, motion: np.ndarray | None) -> list[Detection]:
+        """Look at a part of a frame.
+
+        Without a past it looks twice: at first it has no context, and sees far less well. A state that
+        has lost itself is forgotten.
+
+        Parameters
+        ----------
+        image
+            (H, W, 3) uint8, BGR.
+        view
+            What the network sees of it.
+        motion
+            (4,) what the camera's motion did to the whole frame, or None.
+
+        Returns
+        -------
+        list of Detection
+            Of all targets, best first, with raw scores, cut at the frame's border; source px.
+        """
+        size = image.shape[:2]
+        network_input(image, view, self._picture[0])
+        self.foreseen = not self.network.fresh.any()
+        if self.foreseen:
+            told = None if motion is None else seen_through(view, motion, size)[None]
+            self.network.step(self._picture, told)
+            if self._forecasts_well and self._composure.lost(*self.forecast_errors()):
+                self.times_lost += 1
+                self.foreseen = False
+                self.network.reset()
+        if not self.foreseen:
+            for _ in range(2):
+                self.network.step(self._picture)
+        return self._sights(view, size)
+
+    def _sights(self, view: View, size: tuple[int, int]) -> list[Detection]:
+        detections = []
+        height, width = size
+        found = self.network.candidates(LEAST_SCORE)[0]
+        for target, rows in zip(self.network.config.targets, found, strict=True):
+            boxes = view.to_source(rows[:, :4]).tolist()
+            for (left, top, w, h), score in zip(boxes, rows[:, 4].tolist(), strict=True):
+                x, y = max(left, 0.0), max(top, 0.0)
+                w, h = min(left + w, width) - x, min(top + h, height) - y
+                if w > 0 and h > 0:
+                    detections.append(Detection(target, x, y, w, h, score))
+        return sorted(detections, key=lambda d: -d.score)
+
+    def forecast_errors(self) -> tuple[float, float]:
+        """Return (forecast's, copying's) mean squared errors at the last picture.
+
+        Copying means to expect the picture before once more. In squared units of the full range from
+        black to white.
+        """
+        span = self.network.config.high - self.network.config.low
+        return tuple(error / span**2 for error in self.network.forecast_errors())
+
+    def warm_up(self) -> None:
+        """Let the device compile, load and allocate now what else the first picture would wait for."""
+        self._picture[...] = 0
+        for _ in range(2):  # a stream's first frame, and one that has a past
+            self.network.step(self._picture)
+            self.network.candidates(LEAST_SCORE)
+        self.network.forecast_errors()
+        self.reset()
