@@ -24,7 +24,7 @@ class TrackerNodeSettings:
     device: str = setting("auto", "where the network runs; auto = a GPU if one answers",
                           choices=DEVICES)
     fovea: bool = setting(True, "look a second time, at higher resolution, at what is tracked or "
-                                "sought; doubles the time of a frame")
+                                "sought; a frame takes two to three times as long")
     latency_compensation: bool = setting(False, "give boxes as expected when they are published, "
                                                 "not as seen when the image was taken")
     learning: bool = setting(False, "go on learning to predict from the camera's own stream")

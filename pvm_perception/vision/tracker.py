@@ -10,7 +10,6 @@ from pvm_perception.core.settings import check, setting
 from pvm_perception.types import Detection, Track
 
 PATIENCE = 2.0  # frames that a closer look goes on where there is nothing to see any more
-PROMISE = 0.8  # share of the birth score from which a closer look is worth while
 SPEED_GAIN = (0.1, 0.8)  # share of a little, and of a large, surprise in place taken for speed
 TURN = 0.3  # surprise in place, in sides of the box, that is a large one
 GROWTH_GAIN = 0.05  # share of a surprise in log size that is taken for growth
@@ -50,7 +49,6 @@ class _Memory:
     score: float
     gap: float = 0.0
     born: bool = False
-    promising: bool = False
 
     def ahead(self, dt: float) -> list[float]:
         return [b + s * dt for b, s in zip(self.box, self.speed, strict=True)]
@@ -162,11 +160,9 @@ class TrackManager:
         s = self.settings
         for m in self._memory:
             m.born = m.born or m.score >= s.birth_score
-            m.promising = m.promising or m.score >= PROMISE * s.birth_score
         coast = max(s.coast, PATIENCE) if tentative else s.coast
         alive = sorted((m for m in self._memory
-                        if (m.born or (tentative and m.promising)) and m.gap <= coast
-                        and m.score >= s.keep_score),
+                        if (m.born or tentative) and m.gap <= coast and m.score >= s.keep_score),
                        key=lambda m: -m.score)
         tracks, count = [], {}
         for m in alive:
