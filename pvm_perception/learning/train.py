@@ -123,6 +123,9 @@ class Trainer:
         if options.start is not None:
             self.config, weights, history = load_model(options.start, optimizer=True)
             wider = self._grown_preset()
+            if wider != self.config:
+                tqdm.write(f"{options.start} is older than its preset {wider.name!r} is now: the network "
+                           "grows", file=sys.stderr)
             weights, self.config = grown(self.config, weights, wider), wider
             self.history |= {k: history[k] for k in self.history if k in history}
         self.network = Hierarchy(self.config, options.streams, array_module(options.device),
