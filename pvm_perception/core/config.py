@@ -211,9 +211,9 @@ def _robot() -> HierarchyConfig:
     cheap = ("signal", "error")
     layers = (
         Layer("L1", 32, 40, 24, children=(1, 1), terms=cheap),
-        Layer("L2", 16, 20, 80, terms=cheap),
-        Layer("L3", 8, 10, 144, terms=cheap),
-        Layer("L4", 4, 5, 144, terms=cheap),
+        Layer("L2", 16, 20, 64, terms=cheap),
+        Layer("L3", 8, 10, 96, terms=cheap),
+        Layer("L4", 4, 5, 96, terms=cheap),
         Layer("L5", 1, 1, 64, children=(4, 5), terms=("signal",)),
     )
     names = [INPUT] + [layer.name for layer in layers]
@@ -229,7 +229,7 @@ def _robot() -> HierarchyConfig:
     return HierarchyConfig(
         "robot", height=128, width=160, block=4, layers=layers, links=tuple(links),
         activation="leaky", normalise=True,
-        readout=Readout(hidden=128, radius=(0, 1, 1), cells="L2", memory=2, mixing=128),
+        readout=Readout(radius=(0, 1, 1), cells="L2", memory=2, mixing=96),
         learning=Learning("muon", rate=2e-3, final_rate=4e-5, prediction_weight=20.0, decay=0.1))
 
 

@@ -28,7 +28,7 @@ ENLARGED = ((0.13, 0.1), (0.28, 0.55), (np.inf, COARSE))  # how often seen enlar
 # a small target that is sharp, and one that a fovea or a cheap camera enlarged, look different
 CAST = ((("green_ball",), 0.4), (("stop_sign",), 0.38), (("green_ball", "stop_sign"), 0.08),
         ((), 0.14))
-SOLID = 0.15  # opacity from which a pixel of a blurred target counts as the target's
+SOLID = 0.25  # opacity from which a pixel of a blurred target counts as the target's
 TURNS_BACK = (10.0, 60.0)  # frames in which what moves turns back, over pi
 TURN_SPEED = (0.015, 0.09)  # of a camera on a turning robot, in view heights a frame
 EVERY_CAST = (("green_ball",), ("stop_sign",), ("green_ball", "stop_sign"), ())  # in turn
