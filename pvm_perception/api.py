@@ -118,6 +118,11 @@ class Tracker:
             self._fovea.reset()
 
     @property
+    def looks(self) -> int:
+        """How often networks were shown a picture so far: once a frame or more."""
+        return sum(look.steps for look in self._looks)
+
+    @property
     def _network(self) -> Network:
         return self._whole.network
 

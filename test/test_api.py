@@ -103,13 +103,15 @@ def test_a_look_without_a_past_looks_twice(frames, monkeypatch):
     tracker, looks, plain = Tracker(), [], Hierarchy.step
     monkeypatch.setattr(Hierarchy, "step", lambda self, *rest: (
         looks.append(self is tracker._near.network), plain(self, *rest))[1])
-    window = "none before"
+    window, seen = "none before", 0
     for k, image in enumerate(frames):
         looks.clear()
         tracker.update(image, k / 30)
         assert looks.count(False) == (1 if k else 2)
         if tracker.fovea is not None:
             assert looks.count(True) == (1 if tracker.fovea == window else 2)
+        seen += len(looks)
+        assert tracker.looks == seen
         window = tracker.fovea
         # having seen the same picture a moment ago is not to have foreseen it
         assert np.isnan(tracker.prediction_error()[0]) == (k == 0)

@@ -210,11 +210,9 @@ class Bench:
         def step(k: int) -> None:
             tracker.update(self.images[k % len(self.images)])
 
-        looks = 0
         for k in range(len(self.images)):
             step(k)
-            looks += 1 if tracker.fovea is None else 2
-        looks /= len(self.images)
+        looks = tracker.looks / len(self.images)
         load = Load.of(self._built(path, device, learn), learn, looks)
         few = min(o.frames, 60)
         return (self._where(device, tracker) | {"learn": int(learn), "looks": looks,

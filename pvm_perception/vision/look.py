@@ -27,6 +27,7 @@ class Look:
     ----------
     foreseen : whether the last picture was expected, well or badly: there was one before it
     times_lost : how often the state was begun anew because it had lost itself
+    steps : how often the network was shown a picture
     """
 
     def __init__(self, network: Network, forecasts_well: bool) -> None:
@@ -34,7 +35,7 @@ class Look:
         config = network.config
         self._picture = np.empty((1, config.height, config.width, 3), np.uint8)
         self._composure = Composure()
-        self.times_lost = 0
+        self.times_lost = self.steps = 0
         self.reset()
 
     def reset(self) -> None:
@@ -68,15 +69,19 @@ class Look:
         self.foreseen = not self.network.fresh.any()
         if self.foreseen:
             told = None if motion is None else seen_through(view, motion, size)[None]
-            self.network.step(self._picture, told)
+            self._step(told)
             if self._forecasts_well and self._composure.lost(*self.forecast_errors()):
                 self.times_lost += 1
                 self.foreseen = False
                 self.network.reset()
         if not self.foreseen:
-            for _ in range(2):
-                self.network.step(self._picture)
+            self._step()
+            self._step()
         return self._sights(view, size)
+
+    def _step(self, motion: np.ndarray | None = None) -> None:
+        self.network.step(self._picture, motion)
+        self.steps += 1
 
     def _sights(self, view: View, size: tuple[int, int]) -> list[Detection]:
         detections = []
