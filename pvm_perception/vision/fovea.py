@@ -64,6 +64,9 @@ class Fovea:
         if small:
             self._glimpses = []
             self.view = self._follow(whole, small)
+        elif tracks and before is not None:
+            # what is large is seen well already: the search for more rests every second frame
+            self._attended = self.view = None
         else:
             self._attended = None
             new = [h for h in (*hints, *self._glimpses) if not any(_touch(h, t) for t in tracks)]
