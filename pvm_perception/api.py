@@ -89,8 +89,8 @@ class Tracker:
         self._fovea = Fovea() if fovea and config.readout.kind == "box" else None
         # of a network that never forecast well, a bad forecast says nothing
         well = self._history.get("validation", {}).get("prediction_over_copy", math.inf) < GOOD_FORECAST
-        self._whole = Look(network, well)
-        self._near = Look(network.twin(), well) if self._fovea else None
+        self._whole = Look(network, self.targets, well)
+        self._near = Look(network.twin(), self.targets, well) if self._fovea else None
         self._looks = [look for look in (self._whole, self._near) if look]
         self._calibration = calibration or Calibration.of(self._history)
         self._tracks = TrackManager(settings or TrackerSettings())
@@ -228,7 +228,7 @@ class Tracker:
             self._size = image.shape[:2]
             self._view = View.fit(self._size, (self.config.height, self.config.width))
             self._forget()  # a new resolution or aspect: the old codes lie elsewhere
-        self.detections = self._wanted(self._whole.see(image, self._view, motion))
+        self.detections = self._whole.see(image, self._view, motion)
         self._frames += 1
         if self._fovea:
             self._look_closer(image, dt, motion)
@@ -238,9 +238,6 @@ class Tracker:
             self._network.learn()
             self.model_version += 1
 
-    def _wanted(self, sights: list[Detection]) -> list[Detection]:
-        return [d for d in sights if d.target in self.targets]
-
     def _look_closer(self, image: np.ndarray, dt: float, motion: np.ndarray | None) -> None:
         """Run the second look and join what both saw."""
         tracks = self._tracks.report(min(dt, LONGEST_STEP), tentative=True)
@@ -249,7 +246,7 @@ class Tracker:
             return
         if self._fovea.moved:
             self._near.reset()  # so the window's own jump is not heard as motion either
-        near = self._wanted(self._near.see(image, view, motion))
+        near = self._near.see(image, view, motion)
         self._fovea.saw(near)
         self.detections = merge(self.detections, near, view, self._view)
 

@@ -20,6 +20,8 @@ class Look:
     ----------
     network
         Of one stream.
+    targets
+        Those of its targets that are looked for.
     forecasts_well
         Whether its forecasts are good enough to tell by them that its state is lost.
 
@@ -30,8 +32,8 @@ class Look:
     steps : how often the network was shown a picture
     """
 
-    def __init__(self, network: Network, forecasts_well: bool) -> None:
-        self.network, self._forecasts_well = network, forecasts_well
+    def __init__(self, network: Network, targets: tuple[str, ...], forecasts_well: bool) -> None:
+        self.network, self._targets, self._forecasts_well = network, targets, forecasts_well
         config = network.config
         self._picture = np.empty((1, config.height, config.width, 3), np.uint8)
         self._composure = Composure()
@@ -62,7 +64,7 @@ class Look:
         Returns
         -------
         list of Detection
-            Of all targets, best first, with raw scores, cut at the frame's border; source px.
+            Of the targets looked for, best first, with raw scores, cut at the frame's border; source px.
         """
         size = image.shape[:2]
         network_input(image, view, self._picture[0])
@@ -88,6 +90,8 @@ class Look:
         height, width = size
         found = self.network.candidates(LEAST_SCORE)[0]
         for target, rows in zip(self.network.config.targets, found, strict=True):
+            if target not in self._targets:
+                continue
             boxes = view.to_source(rows[:, :4]).tolist()
             for (left, top, w, h), score in zip(boxes, rows[:, 4].tolist(), strict=True):
                 x, y = max(left, 0.0), max(top, 0.0)
@@ -106,10 +110,12 @@ class Look:
         return tuple(error / span**2 for error in self.network.forecast_errors())
 
     def warm_up(self) -> None:
-        """Let the device compile, load and allocate now what else the first picture would wait for."""
+        """Let the device compile, load and allocate now what else the first picture would wait for.
+
+        What it has seen then is nothing to go on from: `reset` it.
+        """
         self._picture[...] = 0
         for _ in range(2):  # a stream's first frame, and one that has a past
             self.network.step(self._picture)
             self.network.candidates(LEAST_SCORE)
         self.network.forecast_errors()
-        self.reset()
