@@ -27,7 +27,7 @@ import numpy as np
 from pvm_perception.api import default_model
 from pvm_perception.commands.evaluate import write_csv
 from pvm_perception.core.backend import device_name
-from pvm_perception.core.gpu import engine, plan
+from pvm_perception.core.kernels import engine, plan
 from pvm_perception.core.hierarchy import Hierarchy
 from pvm_perception.core.model_file import load_model
 from pvm_perception.errors import PvmError
@@ -160,7 +160,7 @@ def measure(network: Hierarchy, runner: engine.Runner, gpu: str, rounds: int = 3
 
 def measured(network: Hierarchy) -> list[dict]:
     """Return `measure`'s rows for the GPU here; PvmError where there is none."""
-    from pvm_perception.core.gpu.cuda import CudaRunner
+    from pvm_perception.core.kernels.cuda import CudaRunner
 
     runner = CudaRunner()
     return measure(network, runner, device_name(runner.xp))

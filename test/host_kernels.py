@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from pvm_perception.core.gpu.engine import Engine
+from pvm_perception.core.kernels.engine import Engine
 from pvm_perception.core.hierarchy import Hierarchy
 
 HEADER = Path(__file__).with_name("host_kernels.h")
-KERNELS = files("pvm_perception.core.gpu").joinpath("kernels.cu")
+KERNELS = files("pvm_perception.core.kernels").joinpath("kernels.cu")
 SANITIZE = ("-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-g")
 
 

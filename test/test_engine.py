@@ -13,7 +13,7 @@ from strict_cupy import StrictCupy
 
 from pvm_perception import Tracker
 from pvm_perception.core.config import preset
-from pvm_perception.core.gpu import cuda
+from pvm_perception.core.kernels import cuda
 from pvm_perception.core.hierarchy import Hierarchy
 from pvm_perception.core.place import place
 from pvm_perception.learning.bench import Bench, BenchOptions

@@ -18,8 +18,8 @@ from host_kernels import SANITIZE, HostRunner, build, compare, run_beside
 from pvm_perception.api import default_model
 from pvm_perception.core.backend import find_gpu
 from pvm_perception.core.config import MOTION, Link, Readout, preset
-from pvm_perception.core.gpu import plan
-from pvm_perception.core.gpu.engine import Engine, source_code
+from pvm_perception.core.kernels import plan
+from pvm_perception.core.kernels.engine import Engine, source_code
 from pvm_perception.core.hierarchy import Hierarchy
 from pvm_perception.core.model_file import load_model
 from pvm_perception.errors import PvmError

@@ -94,8 +94,8 @@ def place(config: HierarchyConfig, weights: dict[str, np.ndarray], device: str, 
     if xp is np and device == "auto":
         notice = f"device 'auto' takes the CPU: {find_gpu()[1]}"
     if xp is not np and not learn:
-        from pvm_perception.core.gpu.cuda import CudaRunner
-        from pvm_perception.core.gpu.engine import Engine
+        from pvm_perception.core.kernels.cuda import CudaRunner
+        from pvm_perception.core.kernels.engine import Engine
 
         try:
             return Engine(Hierarchy(config, 1, np, weights, step=step, learns=False), CudaRunner()), ""

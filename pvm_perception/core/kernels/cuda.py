@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from pvm_perception.core.backend import array_module
-from pvm_perception.core.gpu.engine import source_code
-from pvm_perception.core.gpu.plan import Launch
+from pvm_perception.core.kernels.engine import source_code
+from pvm_perception.core.kernels.plan import Launch
 
 
 class CudaRunner:

@@ -17,8 +17,8 @@ import numpy as np
 from pvm_perception.core import algebra, hierarchy, wiring
 from pvm_perception.core.config import INPUT, MOTION, MOTION_VALUES
 from pvm_perception.core.encoder import QUIET, Encoder
-from pvm_perception.core.gpu import plan
-from pvm_perception.core.gpu.plan import Launch
+from pvm_perception.core.kernels import plan
+from pvm_perception.core.kernels.plan import Launch
 from pvm_perception.core.readout import UNIT_BOX
 from pvm_perception.errors import PvmError
 
