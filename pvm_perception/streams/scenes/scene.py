@@ -28,6 +28,7 @@ ENLARGED = ((0.13, 0.1), (0.28, 0.55), (np.inf, COARSE))  # how often seen enlar
 # a small target that is sharp, and one that a fovea or a cheap camera enlarged, look different
 CAST = ((("green_ball",), 0.4), (("stop_sign",), 0.38), (("green_ball", "stop_sign"), 0.08),
         ((), 0.14))
+ROLLING = 0.4  # share of the cameras that read a frame row by row, in most of the time that it has
 SOLID = 0.25  # opacity from which a pixel of a blurred target counts as the target's
 TURNS_BACK = (10.0, 60.0)  # frames in which what moves turns back, over pi
 TURN_SPEED = (0.015, 0.09)  # of a camera on a turning robot, in view heights a frame
@@ -106,6 +107,7 @@ class Scene:
         smallest = min((t.size for t in self.things if t.target >= 0), default=1.0)
         self.camera = Camera(rng, self.hard, next(p for size, p in ENLARGED if smallest < size))
         self.shutter = rng.choice([0.0, rng.uniform(0.1, 0.9)])
+        self.rolling = own.uniform(0.2, 1.0) if own.random() < ROLLING else 0.0
 
     def _populate(self, cast: tuple[str, ...] | None) -> None:
         rng = self.rng
@@ -276,7 +278,9 @@ class Scene:
         """Return frame `index`: picture (H, W, 3) uint8 and truth (M, 6)."""
         k = index - self.frames / 2
         view, before = self._view(k), self._view(k - 1)
-        canvas = self._draw_place(view, (view[:, 2] - before[:, 2]) * self.shutter)
+        moved = view[:, 2] - before[:, 2]
+        canvas = self._draw_place(self._read_out(moved) @ np.vstack([view, [0, 0, 1]]),
+                                  moved * self.shutter)
         seen: list[tuple[Thing, np.ndarray, float, float]] = []
         for thing in self.things:
             part = self._draw_thing(canvas, thing, k, view, before, seen)
@@ -285,6 +289,15 @@ class Scene:
         picture = canvas if self.scale == 1 else cv2.resize(
             canvas, self.size[::-1], interpolation=cv2.INTER_AREA)
         return self.camera.develop(picture, self.light.at_frame(index)), self._truth(seen)
+
+    def _read_out(self, moved: np.ndarray) -> np.ndarray:
+        """Return what reading row by row does to something that moves by (2,) pixels a frame.
+
+        A 2 x 3 matrix from where it is when the middle row is read to where it is seen.
+        """
+        late = self.rolling / self.rows * moved  # how much further it gets by each row
+        return np.array([[1, late[0], -late[0] * self.rows / 2],
+                         [0, 1 + late[1], -late[1] * self.rows / 2]])
 
     def _draw_place(self, view: np.ndarray, smear: np.ndarray) -> np.ndarray:
         """Return the place in linear light (rows, cols, 3), smeared by (2,) pixels."""
@@ -307,13 +320,16 @@ class Scene:
         place, size, roll = thing.pose(k)
         last, _, _ = thing.pose(k - 1)
         at = view[:, :2] @ place + view[:, 2]
-        smear = (at - (before[:, :2] @ last + before[:, 2])) * self.shutter
+        moved = at - (before[:, :2] @ last + before[:, 2])
+        smear, read = moved * self.shutter, self._read_out(moved)
+        at = read[:, :2] @ at + read[:, 2]
         sprite, zoom = _mipmap(thing.sprite, size * self.rows
                                * float(np.hypot(view[0, 0], view[1, 0])) / self.rows)
         h, w = sprite.shape[:2]
         base = np.arctan2(view[1, 0], view[0, 0]) + roll
         c, s = np.cos(base) * zoom, np.sin(base) * zoom
-        reach = (abs(c) * np.array([w, h]) + abs(s) * np.array([h, w])) / 2 + abs(smear) / 2 + 2
+        turned = read[:, :2] @ np.array([[c, -s], [s, c]])
+        reach = np.abs(turned) @ np.array([w, h]) / 2 + abs(smear) / 2 + 2
         low = np.floor(at - reach).astype(int)
         high = np.ceil(at + reach).astype(int)
         x0, y0 = np.maximum(low, 0)
@@ -323,8 +339,8 @@ class Scene:
             / thing.sprite.shape[0]) ** 2
         if x1 - x0 < 1 or y1 - y0 < 1 or max(x1 - x0, y1 - y0) < 2:
             return (thing, np.zeros((0, 0)), 0, 0, area) if thing.target >= 0 else None
-        matrix = np.float32([[c, -s, at[0] - x0 - c * w / 2 + s * h / 2],
-                             [s, c, at[1] - y0 - s * w / 2 - c * h / 2]])
+        corner = at - [x0, y0] - turned @ np.array([w, h]) / 2
+        matrix = np.column_stack([turned, corner]).astype(np.float32)
         part = cv2.warpAffine(sprite, matrix, (int(x1 - x0), int(y1 - y0)),
                               flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
         if max(abs(smear)) > 1.5:
