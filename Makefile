@@ -11,7 +11,8 @@ CUPY = .venv/bin/python -c "import cupy" 2>/dev/null || .venv/bin/python -m pip 
 
 setup: .venv/.ready
 
-.venv/.ready: $(wildcard requirements/*.txt) scripts/setup.sh scripts/build_messages.py $(wildcard interfaces/*/msg/*.msg)
+.venv/.ready: $(wildcard requirements/*.txt) scripts/setup.sh scripts/build_messages.py $(wildcard interfaces/*/msg/*.msg) \
+		setup.py $(wildcard pvm_perception/core/kernels/*.c*)
 	PYTHON=$(PYTHON) sh scripts/setup.sh
 	touch $@
 

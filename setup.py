@@ -1,16 +1,30 @@
 """Install pvm_perception as an ament_python package."""
 
+import platform
 from glob import glob
 
-from setuptools import find_packages, setup
+from setuptools import Extension, find_packages, setup
 
 PACKAGE = "pvm_perception"
+KERNELS = f"{PACKAGE}/core/kernels"
+# sums may be taken in any order and values that are no numbers are still told apart
+FLAGS = ["-std=gnu++17", "-O3", "-fno-math-errno", "-fno-trapping-math", "-fno-signed-zeros",
+         "-fassociative-math", "-Wno-unused-function"]
+BUILDS = {"any": []}  # of the CPU kernels; cpu.py takes the best that runs
+if platform.machine() in {"x86_64", "AMD64"}:
+    BUILDS["avx2"] = ["-mavx2", "-mfma"]
+    BUILDS["avx512"] = [*BUILDS["avx2"], "-mavx512f", "-mavx512vl", "-mavx512bw", "-mavx512dq",
+                        "-mprefer-vector-width=512"]
 
 setup(
     name=PACKAGE,
     version="0.1.0",
     packages=find_packages(include=[PACKAGE, f"{PACKAGE}.*"]),
     package_data={f"{PACKAGE}.core.kernels": ["*.cu"]},
+    ext_modules=[  # without a compiler they are left out: NumPy does their work, slower
+        Extension(f"{PACKAGE}.core.kernels._cpu_{name}", [f"{KERNELS}/cpu.cpp"],
+                  depends=[f"{KERNELS}/kernels.cu"], extra_compile_args=[*FLAGS, *flags], optional=True)
+        for name, flags in BUILDS.items()],
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{PACKAGE}"]),
         (f"share/{PACKAGE}", ["package.xml"]),

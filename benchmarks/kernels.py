@@ -27,8 +27,8 @@ import numpy as np
 from pvm_perception.api import default_model
 from pvm_perception.commands.evaluate import write_csv
 from pvm_perception.core.backend import device_name
-from pvm_perception.core.kernels import engine, plan
 from pvm_perception.core.hierarchy import Hierarchy
+from pvm_perception.core.kernels import engine, plan
 from pvm_perception.core.model_file import load_model
 from pvm_perception.errors import PvmError
 
@@ -80,7 +80,7 @@ def usage(architecture: int) -> list[dict]:
 class Counting:
     """A device that holds tables and runs nothing."""
 
-    xp = np
+    name, xp = "nothing", np
 
     def __init__(self, multiprocessors: int) -> None:
         self.multiprocessors = multiprocessors

@@ -138,15 +138,14 @@ class Tracker:
 
     @property
     def runs_on(self) -> str:
-        """What computes the network: "cpu (NumPy)", "cuda kernels" or "cuda arrays"."""
+        """What computes the network: "cpu kernels (avx2)", "cpu (NumPy)", "cuda kernels" or the like."""
         return self._network.runs_on
 
     @property
     def learning(self) -> bool:
         """Whether the hierarchy goes on learning; may be changed between frames.
 
-        The CUDA kernels do not learn: where they ran, arrays take over for good, with the weights and
-        the tracks but without the recurrent state.
+        Kernels do not learn: where they ran, arrays take over for good, with the weights and the state.
         """
         return self._learning
 
@@ -154,10 +153,11 @@ class Tracker:
     def learning(self, value: bool) -> None:
         network = self._network.learner() if value else self._network
         if network is not self._network:
-            self._whole.network = network
+            self._whole.network = network  # kernels gave way to arrays
             if self._near:
-                self._near.network = network.twin()
-            self._forget()
+                near = network.twin()
+                self._near.network.hand_over(near)
+                self._near.network = near
         self._learning = value
 
     def warm_up(self) -> None:

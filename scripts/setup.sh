@@ -11,6 +11,8 @@ link() {  # let this environment import the package from anywhere
     "$VENV/bin/python" -c 'import pathlib, sysconfig
 folder = pathlib.Path(sysconfig.get_paths()["purelib"])
 (folder / "pvm_perception.pth").write_text(str(pathlib.Path.cwd()) + "\n")'
+    echo "setup: building the CPU kernels"  # those that cannot be built are left out, with a word
+    "$VENV/bin/python" setup.py -q build_ext --inplace
 }
 
 "$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null ||

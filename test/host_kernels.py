@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from pvm_perception.core.kernels.engine import Engine
 from pvm_perception.core.hierarchy import Hierarchy
+from pvm_perception.core.kernels.engine import Engine
 
 HEADER = Path(__file__).with_name("host_kernels.h")
 KERNELS = files("pvm_perception.core.kernels").joinpath("kernels.cu")
@@ -26,6 +26,8 @@ def build(folder, *options):
 
 class HostRunner:
     """Runs the engine's launches on the host."""
+
+    name = "cuda kernels"
 
     def __init__(self, library, multiprocessors, xp=np):
         self.library, self.multiprocessors, self.xp = ctypes.CDLL(str(library)), multiprocessors, xp
@@ -47,6 +49,10 @@ class HostRunner:
             return array.copy()
         out[...] = array
         return out
+
+    def apart(self, a, b):
+        change = np.subtract(a, b, dtype=np.float32)
+        return float(change @ change)
 
     def load(self, launches):
         def run():

@@ -5,7 +5,6 @@ import pytest
 
 from pvm_perception import Tracker
 from pvm_perception.api import default_model
-from pvm_perception.core.hierarchy import MOTION_UNIT, Hierarchy
 from pvm_perception.core.model_file import load_model, save_model
 from pvm_perception.errors import PvmError
 from pvm_perception.streams.simulated import SimulatedStream
@@ -76,20 +75,24 @@ def hearing(tmp_path_factory):
     return path
 
 
-def test_the_robots_own_motion_reaches_both_looks(frames, hearing):
-    tracker, still = Tracker(model=hearing), Tracker(model=hearing)
+def test_the_robots_own_motion_reaches_both_looks(frames, hearing, monkeypatch):
+    tracker, still, told = Tracker(model=hearing), Tracker(model=hearing), {}
+    kind = type(tracker._network)
+    plain = kind.step
+    monkeypatch.setattr(kind, "step", lambda self, images, motion=None: (
+        told.update({id(self): np.zeros(4) if motion is None else motion[0]}),
+        plain(self, images, motion))[1])
     motion = (0.02, -0.01, 0.004, 0.01)
     heard = []
     for k, image in enumerate(frames):
         tracker.update(image, k / 30, motion)
         still.update(image, k / 30)
-        heard.append((tracker._network.motion[0, 0].copy(), tracker._near.network.motion[0, 0].copy(),
-                      tracker.fovea))
+        heard.append((told[id(tracker._network)], told.get(id(tracker._near.network)), tracker.fovea))
         if k:
             assert np.abs(tracker.codes()["L1"] - still.codes()["L1"]).max() > 0
     assert not heard[0][0].any()  # nothing came before
-    expected = np.array(motion) / MOTION_UNIT * [1, 120 / 128, 1, 1]  # 4:3 lies in 5:4 with bars
-    np.testing.assert_allclose(heard[-1][0], expected, atol=1e-5)
+    expected = np.array(motion) * [1, 120 / 128, 1, 1]  # 4:3 lies in 5:4 with bars
+    np.testing.assert_allclose(heard[-1][0], expected, atol=1e-6)
     stays = [near for (_, _, last), (_, near, now) in zip(heard, heard[1:], strict=False)
              if last == now is not None]
     moves = [near for (_, _, last), (_, near, now) in zip(heard, heard[1:], strict=False)
@@ -100,8 +103,10 @@ def test_the_robots_own_motion_reaches_both_looks(frames, hearing):
 
 
 def test_a_look_without_a_past_looks_twice(frames, monkeypatch):
-    tracker, looks, plain = Tracker(), [], Hierarchy.step
-    monkeypatch.setattr(Hierarchy, "step", lambda self, *rest: (
+    tracker, looks = Tracker(), []
+    kind = type(tracker._network)
+    plain = kind.step
+    monkeypatch.setattr(kind, "step", lambda self, *rest: (
         looks.append(self is tracker._near.network), plain(self, *rest))[1])
     window, seen = "none before", 0
     for k, image in enumerate(frames):

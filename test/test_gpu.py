@@ -10,9 +10,9 @@ from test_kernels import small
 from pvm_perception import Tracker
 from pvm_perception.api import default_model
 from pvm_perception.core.backend import find_gpu
+from pvm_perception.core.hierarchy import Hierarchy
 from pvm_perception.core.kernels.cuda import CudaRunner
 from pvm_perception.core.kernels.engine import Engine
-from pvm_perception.core.hierarchy import Hierarchy
 from pvm_perception.core.model_file import load_model
 from pvm_perception.streams.simulated import SimulatedStream
 

@@ -18,9 +18,9 @@ from host_kernels import SANITIZE, HostRunner, build, compare, run_beside
 from pvm_perception.api import default_model
 from pvm_perception.core.backend import find_gpu
 from pvm_perception.core.config import MOTION, Link, Readout, preset
+from pvm_perception.core.hierarchy import Hierarchy
 from pvm_perception.core.kernels import plan
 from pvm_perception.core.kernels.engine import Engine, source_code
-from pvm_perception.core.hierarchy import Hierarchy
 from pvm_perception.core.model_file import load_model
 from pvm_perception.errors import PvmError
 
@@ -116,7 +116,7 @@ def test_sanitizers_find_nothing(tmp_path):
 class Unmoved:
     """A device that holds tables and runs nothing."""
 
-    xp = np
+    name, xp = "nothing", np
 
     def __init__(self, multiprocessors):
         self.multiprocessors = multiprocessors

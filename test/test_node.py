@@ -26,6 +26,7 @@ from sensor_msgs.msg import CompressedImage, Image  # noqa: E402
 from std_srvs.srv import SetBool, Trigger  # noqa: E402
 from vision_msgs.msg import Detection2DArray, LabelInfo, VisionInfo  # noqa: E402
 
+from pvm_perception import Tracker  # noqa: E402
 from pvm_perception.core.backend import find_gpu  # noqa: E402
 from pvm_perception.ros.age_limit import AgeLimit  # noqa: E402
 from pvm_perception.ros.node_settings import NODES  # noqa: E402
@@ -184,8 +185,10 @@ def test_log_and_diagnostics_say_what_runs_the_network(robot, device):
     finally:
         logged = end_node(process)
     gpu, why = (None, "") if device == "cpu" else find_gpu()
-    note = f"device 'auto' takes the CPU: {why}" if why else ""
-    assert (said()["device"], said()["device note"]) == ("cuda kernels" if gpu else "cpu (NumPy)", note)
+    plain = Tracker()  # on the CPU
+    notes = [f"device 'auto' takes the CPU: {why}" if why else "", "" if gpu else plain.notice]
+    note = "; ".join(filter(None, notes))
+    assert (said()["device"], said()["device note"]) == ("cuda kernels" if gpu else plain.runs_on, note)
     assert f"on {said()['device']}" in logged
     assert [line.partition("]: ")[2] for line in logged.splitlines() if "[WARN]" in line] == [
         note] * bool(note)

@@ -357,6 +357,16 @@ def test_boxes_survive_the_way_to_the_network_and_back(source):
     assert abs(bright[:, 0].max() + 1 - ny - nh) <= 1.5
 
 
+@pytest.mark.parametrize("source", [(480, 640), (720, 1280), (1080, 1920), (480, 600), (237, 311)])
+def test_halves_are_the_mean_of_what_each_pixel_covers(source):
+    image = np.random.default_rng(0).integers(0, 256, (*source, 3), np.uint8)
+    view = View.fit(source, (128, 160))
+    rows, cols = view.shown
+    whole = cv2.resize(image, (cols, rows), interpolation=cv2.INTER_AREA)
+    ours = network_input(image, view)[view.top:view.top + rows, view.left:view.left + cols]
+    assert np.abs(ours.astype(int) - whole).max() <= 1
+
+
 def test_a_window_enlarges_a_part_and_stays_in_the_frame():
     image = np.zeros((480, 640, 3), np.uint8)
     image[100:140, 500:560] = 255

@@ -1,4 +1,4 @@
-"""Where a network runs: NumPy on the CPU; on a GPU the kernels, or CuPy arrays for what they do not do."""
+"""Where a network runs: on the CPU or a GPU; on kernels, or arrays for what they do not do."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import numpy as np
 from pvm_perception.core.backend import array_module, find_gpu
 from pvm_perception.core.config import HierarchyConfig
 from pvm_perception.core.hierarchy import Hierarchy
+from pvm_perception.core.kernels import cpu, cuda
+from pvm_perception.core.kernels.engine import Engine
 from pvm_perception.errors import PvmError
 
 Array = Any
@@ -39,7 +41,7 @@ class Network(Protocol):
         """Return a network with a state of its own that shares these very weights."""
 
     def learner(self) -> Hierarchy:
-        """Return the network that can `learn`: this one, or one with these weights and no past."""
+        """Return the network that can `learn`: this one, or one with these weights and this state."""
 
     def step(self, images: np.ndarray, motion: np.ndarray | None = None) -> object:
         """Run one frame of every stream."""
@@ -83,25 +85,41 @@ def place(config: HierarchyConfig, weights: dict[str, np.ndarray], device: str, 
     -------
     network, notice
         The notice says in one line why it runs slower than might have been hoped for: on the CPU for
-        want of a GPU, or on a GPU without the kernels. Empty where there is nothing to say.
+        want of a GPU, or without the kernels. Empty where there is nothing to say.
 
     Raises
     ------
     PvmError
         If "cuda" was asked for and cannot be had, or the word is unknown.
     """
-    xp, notice = array_module(device), ""
+    xp, notices = array_module(device), []
     if xp is np and device == "auto":
-        notice = f"device 'auto' takes the CPU: {find_gpu()[1]}"
-    if xp is not np and not learn:
-        from pvm_perception.core.kernels.cuda import CudaRunner
-        from pvm_perception.core.kernels.engine import Engine
+        notices.append(f"device 'auto' takes the CPU: {find_gpu()[1]}")
+    if learn:
+        return Hierarchy(config, 1, xp, weights, step=step), "; ".join(notices)
+    network = Hierarchy(config, 1, np, weights, step=step, learns=False)
+    try:
+        return on_kernels(network, xp), "; ".join(notices)
+    except PvmError as error:
+        notices.append(str(error))
+    except Exception as error:  # compiler, driver and runtime raise types of their own
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        notices.append(f"the kernels cannot be loaded ({reason}); arrays do their work, slower")
+    if xp is not np:
+        network = Hierarchy(config, 1, xp, weights, step=step, learns=False)
+    return network, "; ".join(notices)
 
-        try:
-            return Engine(Hierarchy(config, 1, np, weights, step=step, learns=False), CudaRunner()), ""
-        except PvmError as error:
-            notice = str(error)
-        except Exception as error:  # compiler, driver and runtime raise types of their own
-            reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-            notice = f"the CUDA kernels cannot be loaded ({reason}); CuPy arrays do their work, slower"
-    return Hierarchy(config, 1, xp, weights, step=step, learns=learn), notice
+
+def on_kernels(network: Hierarchy, xp: ModuleType = np) -> Engine:
+    """Return the engine that runs a network of the host with the kernels of the device of `xp`.
+
+    Raises
+    ------
+    PvmError
+        If they do not run such a network, or were not compiled.
+    Exception
+        Of other types, from a GPU's compiler, driver and runtime.
+    """
+    if xp is np:
+        return Engine(network, cpu.CpuRunner())
+    return Engine(network, cuda.CudaRunner())

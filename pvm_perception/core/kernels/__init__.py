@@ -1,1 +1,1 @@
-"""The hierarchy's inference as a few fused CUDA kernels, and what they should cost."""
+"""The hierarchy's inference as a few fused kernels, for GPUs and CPUs, and what they should cost."""

@@ -24,6 +24,8 @@ class CudaRunner:
         If there is no CuPy or no GPU.
     """
 
+    name = "cuda kernels"
+
     def __init__(self) -> None:
         self.xp = cupy = array_module("cuda")
         self.multiprocessors = cupy.cuda.Device().attributes["MultiProcessorCount"]
@@ -53,6 +55,11 @@ class CudaRunner:
     def read(self, array: Any, out: np.ndarray | None = None) -> np.ndarray:
         """Copy a device array to the host when all before is done; to new memory, or into `out`."""
         return array.get(stream=self._stream, out=out)
+
+    def apart(self, a: np.ndarray, b: np.ndarray) -> float:
+        """Return the sum of the squared differences of two host arrays (n,) uint8."""
+        change = np.subtract(a, b, dtype=np.float32)
+        return float(change @ change)
 
     def load(self, launches: list[tuple[Launch, tuple[int, int]]]) -> Callable[[], None]:
         """Compile and load the kernels, run each twice, and return what runs them all as one graph."""

@@ -1,4 +1,4 @@
-"""Inference of one hierarchy with the kernels of `kernels.cu`: tables once, few launches a frame.
+"""Inference of one hierarchy with fused kernels, `kernels.cu`'s or `cpu.cpp`'s: tables once, few launches.
 
 Everything that a frame needs has its place in device memory beforehand and every launch has the same
 arguments at every frame, so the launches can be captured as one CUDA graph: which half of the
@@ -35,6 +35,7 @@ def source_code() -> str:
 class Runner(Protocol):
     """What the engine asks of a device."""
 
+    name: str  # in words, what computes
     multiprocessors: int
     xp: ModuleType  # of its arrays
 
@@ -52,6 +53,9 @@ class Runner(Protocol):
 
     def read(self, array: Array, out: np.ndarray | None = None) -> np.ndarray:
         """Copy a device array to the host when all before is done; to new memory, or into `out`."""
+
+    def apart(self, a: np.ndarray, b: np.ndarray) -> float:
+        """Return the sum of the squared differences of two host arrays (n,) uint8."""
 
     def load(self, launches: list[tuple[Launch, tuple[int, int]]]) -> Callable[[], None]:
         """Return what runs kernels in order, each with its two addresses, once at each call.
@@ -77,6 +81,7 @@ class Engine:
     calls : a frame's launches in order, each with the addresses of the frame and of its table
     known : streams whose last frame had one before, (B,) bool
     readout : as `Hierarchy.readout`, on the host
+    runs_on : in words, what computes it
 
     Raises
     ------
@@ -84,12 +89,11 @@ class Engine:
         If the kernels do not compute this kind of network, or the device does not run them.
     """
 
-    runs_on = "cuda kernels"
-
     def __init__(self, network: hierarchy.Hierarchy, runner: Runner, of: Engine | None = None) -> None:
         plan.check_supported(network.config, network.batch)
         self.config, self.batch, self.runner = network.config, network.batch, runner
         self.readout, self.xp, self._network = network.readout, runner.xp, network
+        self.runs_on = runner.name
         self.calls: list[tuple[Launch, tuple[int, int]]] = []
         self._kept: list[Array] = []  # the tables hold addresses alone
         self._shared: dict[Any, Array] = {} if of is None else of._shared
@@ -136,8 +140,26 @@ class Engine:
         return Engine(self._network, self.runner, self)
 
     def learner(self) -> hierarchy.Hierarchy:
-        """Return the network that can `learn`: these weights as the device's arrays, with no past."""
-        return hierarchy.Hierarchy(self.config, self.batch, self.xp, self.weights, step=self.step_count)
+        """Return the network that can `learn`: these weights and this state as the device's arrays."""
+        network = hierarchy.Hierarchy(self.config, self.batch, self.xp, self.weights, step=self.step_count)
+        self.hand_over(network)
+        return network
+
+    def hand_over(self, network: hierarchy.Hierarchy) -> None:
+        """Write this state into a network of the same kind, as the device's arrays."""
+        xp = self.xp
+        network.fresh, network.known = self.fresh.copy(), self.known.copy()
+        network.out = xp.asarray(self.answers())
+        source, size = network.sources[INPUT], (self.batch, self.config.height, self.config.width, 3)
+        for half, blocks in ((self._half, source.now), (self._half ^ 1, source.before)):
+            blocks[:, :-1] = network.blocks(self._sent[half][plan.FRAME.itemsize:].reshape(size))
+        network.readout.said[...] = xp.asarray(self._of_past(self.runner.read(self._said)))
+        for i, encoder in enumerate(network.encoders):
+            codes = xp.asarray(self.codes(encoder.layer.name))
+            network.sources[encoder.layer.name].now[:, :-1] = codes
+            encoder.h[...], encoder.prediction[...] = codes, xp.asarray(self.prediction(i))
+            encoder.sums[...] = xp.where(codes > 0, codes, codes / algebra.LEAK)
+            encoder.error[...] = xp.asarray(self.error(i))
 
     def step(self, images: np.ndarray, motion: np.ndarray | None = None) -> None:
         """Run one frame of every stream; arguments as `Hierarchy.step`'s, answers stay on the device."""
@@ -196,8 +218,8 @@ class Engine:
         c = self.config
         now, before = (self._sent[k][plan.FRAME.itemsize:].reshape(self.batch, -1)
                        for k in (self._half, self._half ^ 1))
-        change = np.subtract(now, before, dtype=np.float32)
-        return np.einsum("bi,bi->b", change, change) * (((c.high - c.low) / 255)**2 / change.shape[1])
+        change = np.array([self.runner.apart(a, b) for a, b in zip(now, before, strict=True)])
+        return change * (((c.high - c.low) / 255)**2 / now.shape[1])
 
     def surprise(self) -> np.ndarray:
         """Return the root mean square surprise of each layer-1 unit, (B, rows, cols)."""
@@ -308,7 +330,7 @@ class Engine:
         readout, layers = network.readout, self.config.layers
         h, m, a, cells = (readout.hidden, readout.mixing, readout.answers * readout.targets,
                           readout.rows * readout.cols)
-        said = self._zeros(self.batch, cells + 1, a)
+        self._said = said = self._zeros(self.batch, cells + 1, a)
         table = np.zeros(1, plan.READOUT)
         row = table[0]
         products = [(self._ear(layer.name, index), index.shape, f"readout.project{i + 1}",
@@ -354,7 +376,7 @@ class Engine:
         pairs = readout.rows * readout.cols * readout.targets
         shared = 4 * (2 * pairs + DECODE_THREADS)
         if shared > plan.SHARED_LIMIT:
-            raise PvmError(f"the CUDA kernels cannot hold {pairs} answers in a block; CuPy arrays do, slower")
+            raise PvmError(f"the kernels cannot hold {pairs} answers in a block; arrays do, slower")
         found, out, wrong = map(self.runner.address, (self._found, self._out, self._wrong))
         boxes = self.batch * readout.targets * plan.MOST * plan.CANDIDATE
         table = np.zeros(1, plan.DECODE)

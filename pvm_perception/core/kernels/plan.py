@@ -67,8 +67,8 @@ def check_supported(config: HierarchyConfig, batch: int) -> None:
     )
     for wrong, what in faults:
         if wrong:
-            raise PvmError(f"the CUDA kernels do not run network {config.name!r}: it has {what}; "
-                           "CuPy arrays do, slower")
+            raise PvmError(f"the kernels do not run network {config.name!r}: it has {what}; arrays do, "
+                           "slower")
 
 
 @dataclass(frozen=True)
@@ -139,8 +139,8 @@ def tiled(kernel: str, units: tuple[int, ...], batch: int, rows: int, columns: i
             turns = -(-blocks * batch // multiprocessors)
             found.append((turns * (BALANCE + tile), f"{kernel}_{tile}", tile, blocks, threads, shared))
     if not found:
-        raise PvmError(f"the CUDA kernels cannot hold {rows} inputs for {columns} codes in a block; "
-                       "CuPy arrays do, slower")
+        raise PvmError(f"the kernels cannot hold {rows} inputs for {columns} codes in a block; arrays do, "
+                       "slower")
     return min(found, key=lambda choice: choice[0])[1:]
 
 

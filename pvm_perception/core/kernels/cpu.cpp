@@ -1,0 +1,368 @@
+// One frame of a hierarchy on one core of a CPU: the kernels of kernels.cu, from the same tables.
+//
+// What costs is the products. TILE units share every weight that is read; what they hear is copied
+// side by side first, where it stays in the first-level cache, and sums stay in registers. What many
+// units hear alike (their parent, the top) is multiplied once for each source unit. Input and decode
+// are cheap; decode is kernels.cu's own, with one thread to a block.
+//
+// setup.py builds this for several instruction sets; cpu.py takes the best one that runs here. Reading
+// goes in whole vectors, up to SLACK bytes past the end of an array: who makes arrays leaves so much.
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <vector>
+
+#define FUNCTION static inline
+#define EACH_THREAD(t) for (int t = 0; t < block.threads; ++t)
+#define UNROLL
+#define KERNEL(name, most_threads, Table, body)
+#include "kernels.cu"
+
+// TILE * WIDE sums, WIDE weights and one input lie in vector registers at a time
+#if defined(__AVX512F__)
+constexpr int LANES = 16, TILE = 12, WIDE = 2;
+#elif defined(__AVX2__)
+constexpr int LANES = 8, TILE = 4, WIDE = 3;
+#elif defined(__aarch64__)
+constexpr int LANES = 4, TILE = 4, WIDE = 6;
+#else
+constexpr int LANES = 4, TILE = 4, WIDE = 2;
+#endif
+constexpr int DEEP = 640;             // inputs of a unit that are multiplied at a time
+constexpr int STRIDE = DEEP + 16;     // floats; an odd number of cache lines apart, or they collide
+constexpr int SLACK = 4 * LANES * WIDE;
+
+typedef float Lanes __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+
+static int padded(int n) { return (n + LANES - 1) / LANES * LANES; }
+
+// Part of what each of some units hears: a stretch of one row of a source.
+struct Piece {
+    const float *source;
+    const int *index;  // the row of unit u is index[u * heard]; null: it is row u
+    int heard, pitch;  // rows of the source are so many floats apart
+    int first, width;  // rows of the weights
+    float gain;
+};
+using Pieces = std::vector<Piece>;
+
+// A thread's memory, as large as was ever asked for: the same at every frame.
+struct Memory {
+    std::vector<float> values;
+    float *of(size_t size) {
+        if (values.size() < size)
+            values.resize(size);
+        return values.data();
+    }
+};
+static thread_local Memory tables, sums_of, active_of, mixed_of, line_of, shared_of;
+static thread_local Pieces heard_pieces, own_pieces;
+
+static void add_piece(Pieces &pieces, const float *source, const int *index, int heard, int pitch, int first,
+                      float gain = 1.0f) {
+    for (int at = 0; at < pitch; at += DEEP)
+        pieces.push_back({source + at, index, heard, pitch, first + at, std::min(DEEP, pitch - at), gain});
+}
+
+static void add_ear(Pieces &pieces, const Ear &ear, const Frame &frame, int stream) {
+    const float *source = heard_by(ear, frame, stream);
+    for (int k = 0; k < ear.heard; ++k)
+        add_piece(pieces, source, ear.index + k, ear.heard, ear.width, ear.first + k * ear.width, ear.gain);
+}
+
+static bool silent(const Ear &ear, const Frame &frame, int stream) {
+    return ear.gain == 0.0f || (ear.past && frame.fresh[stream]);
+}
+
+// Add x (M, STRIDE) times w (depth, N), from column n, to sums (M, stride): W vectors of each.
+template <int M, int W>
+static void panel(const float *x, const float *w, int depth, int N, float *sums, int stride) {
+    Lanes sum[M][W];
+    for (int j = 0; j < M; ++j)
+        for (int v = 0; v < W; ++v)
+            sum[j][v] = *(const Lanes *)(sums + j * stride + v * LANES);
+    for (int d = 0; d < depth; ++d, w += N) {
+        Lanes weight[W];
+        for (int v = 0; v < W; ++v)
+            weight[v] = *(const Lanes *)(w + v * LANES);
+#pragma GCC unroll 16
+        for (int j = 0; j < M; ++j) {
+            const float heard = x[j * STRIDE + d];
+#pragma GCC unroll 8
+            for (int v = 0; v < W; ++v)
+                sum[j][v] += heard * weight[v];
+        }
+    }
+    for (int j = 0; j < M; ++j)
+        for (int v = 0; v < W; ++v)
+            *(Lanes *)(sums + j * stride + v * LANES) = sum[j][v];
+}
+
+template <int M, int W = WIDE>
+static void columns(const float *x, const float *w, int depth, int N, float *sums, int stride, int n = 0) {
+    for (; N - n > (W - 1) * LANES; n += W * LANES)
+        panel<M, W>(x, w + n, depth, N, sums + n, stride);
+    if constexpr (W > 1)
+        columns<M, W - 1>(x, w, depth, N, sums, stride, n);
+}
+
+template <int M = TILE>
+static void multiply(const float *x, int m, const float *w, int depth, int N, float *sums, int stride) {
+    for (; m >= M; m -= M, x += M * STRIDE, sums += M * stride)
+        columns<M>(x, w, depth, N, sums, stride);
+    if constexpr (M > 1)
+        multiply<M == 12 ? 8 : M / 2>(x, m, w, depth, N, sums, stride);
+}
+
+static void copy(const float *from, int width, float gain, float *to) {
+    for (int i = 0; i < width; i += LANES)
+        *(Lanes *)(to + i) = gain * *(const Lanes *)(from + i);
+}
+
+// Add what units first..first+m-1 hear, times its weights w (., N), to sums (m, stride); m <= TILE.
+static void hear(const Pieces &pieces, int first, int m, const float *w, int N, float *sums, int stride) {
+    alignas(64) static thread_local float x[TILE * STRIDE];
+    int depth = 0, begin = 0;
+    for (const Piece &piece : pieces) {
+        if (piece.first != begin + depth || depth + piece.width > DEEP) {
+            multiply(x, m, w + (long)begin * N, depth, N, sums, stride);
+            begin = piece.first, depth = 0;
+        }
+        for (int j = 0; j < m; ++j) {
+            const int unit = first + j, row = piece.index ? piece.index[unit * piece.heard] : unit;
+            copy(piece.source + (long)row * piece.pitch, piece.width, piece.gain, x + j * STRIDE + depth);
+        }
+        depth += piece.width;
+    }
+    multiply(x, m, w + (long)begin * N, depth, N, sums, stride);
+}
+
+// Multiply a whole array (rows, width) with w (width, N) into out, (rows, padded(N)).
+static void multiply_all(const float *source, int rows, int width, const float *w, int N, float gain,
+                         float *out) {
+    Pieces &pieces = own_pieces;
+    pieces.clear();
+    add_piece(pieces, source, nullptr, 0, width, 0, gain);
+    std::fill(out, out + rows * padded(N), 0.0f);
+    for (int first = 0; first < rows; first += TILE)
+        hear(pieces, first, std::min(TILE, rows - first), w, N, out + first * padded(N), padded(N));
+}
+
+static void run_input(const Frame &frame, const Input &in, int stream) {
+    const int cells = in.rows * in.cols, line = in.cols * in.block * 3, piece = 3 * in.block;
+    const int width = piece * in.block, lines = in.rows * in.block;
+    const unsigned char *pixels = (const unsigned char *)(&frame + 1) + (long)stream * lines * line;
+    float *blocks = in.blocks + (long)stream * (cells + 1) * width, *values = line_of.of(line);
+    for (int y = 0; y < lines; ++y, pixels += line) {
+        for (int i = 0; i < line; ++i)
+            values[i] = pixels[i] * in.scale + in.low;
+        float *to = blocks + (long)(y / in.block) * in.cols * width + y % in.block * piece;
+        for (int x = 0; x < in.cols; ++x)
+            std::memcpy(to + x * width, values + x * piece, 4 * piece);
+    }
+    for (int i = 0; i < MOTION_VALUES; ++i) {
+        const float heard = frame.motion[stream * MOTION_VALUES + i] / in.motion_unit;
+        const float held = std::max(-in.motion_limit, std::min(heard, in.motion_limit));
+        in.motion[stream * 2 * MOTION_VALUES + i] = frame.fresh[stream] ? 0.0f : held;
+    }
+}
+
+static void run_layer(const Frame &frame, const Layer &layer, int stream) {
+    const int N = layer.code, S = layer.size, U = layer.units, wide = padded(N);
+    const Ear &signal = layer.signal;
+    const float *now = heard_by(signal, frame, stream);
+    float *codes = layer.codes + frame.half * layer.half + stream * (U + 1) * N;
+    float *errors = layer.error + (long)stream * U * S;
+    float *prediction = layer.prediction + (long)stream * U * S;
+
+    // what is heard alike is multiplied here, what each unit hears for itself is listed
+    Pieces &pieces = heard_pieces;
+    pieces.clear();
+    int alike[EARS], count = 0;
+    size_t size = 0;
+    for (int e = 0; e < layer.heard; ++e) {
+        const Ear &ear = layer.ears[e];
+        if (silent(ear, frame, stream))
+            continue;
+        if (ear.heard == 1 && ear.rows - 1 < U) {
+            alike[count++] = e;
+            size += (size_t)(ear.rows - 1) * wide;
+        } else {
+            add_ear(pieces, ear, frame, stream);
+        }
+    }
+    if (layer.error_first >= 0)
+        add_piece(pieces, errors, nullptr, 0, S, layer.error_first, layer.error_gain);
+    std::sort(pieces.begin(), pieces.end(), [](const Piece &a, const Piece &b) { return a.first < b.first; });
+    float *table[EARS], *end = tables.of(size + LANES);
+    for (int k = 0; k < count; ++k) {
+        const Ear &ear = layer.ears[alike[k]];
+        table[k] = end;
+        end += (size_t)(ear.rows - 1) * wide;
+        multiply_all(heard_by(ear, frame, stream), ear.rows - 1, ear.width, layer.w1 + (long)ear.first * N, N,
+                     ear.gain, table[k]);
+    }
+
+    float *sums = sums_of.of(TILE * (size_t)(wide + padded(S))), *change = sums + TILE * wide;
+    Pieces &code = own_pieces;
+    code.clear();
+    add_piece(code, codes, nullptr, 0, N, 0);
+    for (int first = 0; first < U; first += TILE) {
+        const int m = std::min(TILE, U - first);
+        for (int j = 0; j < m; ++j) {
+            const int unit = first + j;
+            float *error = errors + (long)unit * S, *expected = prediction + (long)unit * S;
+            float *sum = sums + j * wide, *next = change + j * padded(S), wrong = 0.0f;
+            for (int k = 0; k < signal.heard; ++k) {
+                const float *row = now + signal.index[unit * signal.heard + k] * signal.width;
+                const int at = k * signal.width;
+                for (int c = 0; c < signal.width; ++c) {
+                    error[at + c] = frame.fresh[stream] ? 0.0f : row[c] - expected[at + c];
+                    next[at + c] = row[c] + layer.b2[at + c];
+                }
+            }
+            if (layer.surprise) {
+                for (int s = 0; s < S; ++s)
+                    wrong += error[s] * error[s];
+                layer.surprise[stream * U + unit] = wrong / S;
+            }
+            std::memcpy(sum, layer.b1, 4 * N);
+            for (int k = 0; k < count; ++k) {
+                const float *part = table[k] + layer.ears[alike[k]].index[unit] * wide;
+                for (int n = 0; n < N; ++n)
+                    sum[n] += part[n];
+            }
+        }
+        hear(pieces, first, m, layer.w1, N, sums, wide);
+        for (int j = 0; j < m; ++j) {
+            const float *sum = sums + j * wide;
+            float *to = codes + (long)(first + j) * N, square = 0.0f;
+            for (int n = 0; n < N; ++n)
+                square += sum[n] * sum[n];
+            const float share = 1.0f / std::sqrt(square / N + layer.quiet);
+            for (int n = 0; n < N; ++n)
+                to[n] = std::max(share * sum[n], layer.slope * (share * sum[n]));
+        }
+        hear(code, first, m, layer.w2, S, change, padded(S));
+        for (int j = 0; j < m; ++j)
+            std::memcpy(prediction + (long)(first + j) * S, change + j * padded(S), 4 * S);
+    }
+}
+
+static void run_project(const Frame &frame, const Readout &readout, int stream) {
+    const int H = readout.hidden, wide = padded(H);
+    float *sums = sums_of.of(TILE * (size_t)wide);
+    for (int p = 0; p < readout.heard; ++p) {
+        const Part &part = readout.parts[p];
+        Pieces &pieces = heard_pieces;
+        pieces.clear();
+        if (!silent(part.ear, frame, stream))
+            add_ear(pieces, part.ear, frame, stream);
+        for (int first = 0; first < part.units; first += TILE) {
+            const int m = std::min(TILE, part.units - first);
+            std::fill(sums, sums + m * wide, 0.0f);
+            hear(pieces, first, m, part.w, H, sums, wide);
+            for (int j = 0; j < m; ++j)
+                std::memcpy(part.out + (long)(stream * part.units + first + j) * H, sums + j * wide, 4 * H);
+        }
+    }
+}
+
+static void run_answer(const Frame &, const Readout &readout, int stream) {
+    const int H = readout.hidden, M = readout.mixing, A = readout.answers, C = readout.cells;
+    float *active = active_of.of(TILE * (size_t)H + LANES), *mixed = mixed_of.of(TILE * (size_t)padded(M));
+    float *sums = sums_of.of(TILE * (size_t)padded(A));
+    Pieces &pieces = heard_pieces;
+    for (int first = 0; first < C; first += TILE) {
+        const int m = std::min(TILE, C - first);
+        for (int j = 0; j < m; ++j) {
+            const int cell = first + j;
+            float *to = active + j * H;
+            std::memcpy(to, readout.b1, 4 * H);
+            for (int p = 0; p < readout.heard; ++p) {
+                const Part &part = readout.parts[p];
+                for (int k = cell * part.corners; k < (cell + 1) * part.corners; ++k) {
+                    const float *row = part.out + (long)(stream * part.units + part.corner[k]) * H;
+                    const float share = part.share[k];
+                    for (int n = 0; n < H && share != 0.0f; ++n)
+                        to[n] += share * row[n];
+                }
+            }
+            for (int n = 0; n < H; ++n)
+                to[n] = std::max(to[n], 0.0f);
+            std::memcpy(mixed + j * padded(M), readout.b_mix, 4 * M);
+            std::memcpy(sums + j * padded(A), readout.b2, 4 * A);
+        }
+        pieces.clear();
+        add_piece(pieces, active, nullptr, 0, H, 0);
+        hear(pieces, 0, m, readout.mix, M, mixed, padded(M));
+        for (int i = 0; i < m * padded(M); ++i)
+            mixed[i] = std::max(mixed[i], 0.0f);
+        pieces.clear();
+        for (int at = 0; at < M; at += DEEP)
+            pieces.push_back({mixed + at, nullptr, 0, padded(M), at, std::min(DEEP, M - at), 1.0f});
+        hear(pieces, 0, m, readout.w2, A, sums, padded(A));
+        for (int j = 0; j < m; ++j) {
+            const float *answer = sums + j * padded(A);
+            std::memcpy(readout.out + (long)(stream * C + first + j) * A, answer, 4 * A);
+            float *said = readout.said + (long)(stream * (C + 1) + first + j) * A;
+            for (int target = 0; target < A; target += readout.each) {
+                const float logit = std::max(-20.0f, std::min(answer[target], 20.0f));
+                said[target] = 1.0f / (1.0f + std::exp(-logit));
+                for (int n = target + 1; n < target + readout.each; ++n)
+                    said[n] = std::max(-3.0f, std::min(answer[n], 3.0f)) * said[target];
+            }
+        }
+    }
+}
+
+static void run_decode(const Frame &frame, const Decode &decode, int stream) {
+    const int pairs = decode.rows * decode.cols * decode.targets;
+    decode_body(Block{0, stream, 1}, frame, decode, shared_of.of(2 * (size_t)pairs + 1));
+}
+
+enum Kernel { INPUT, LAYER, PROJECT, ANSWER, DECODE };
+
+struct Call {  // as in cpu.py
+    int kernel, streams;
+    const Frame *frame;
+    const void *table;
+};
+
+extern "C" void run(const Call *calls, int count) {
+    for (const Call *call = calls; call < calls + count; ++call)
+        for (int stream = 0; stream < call->streams; ++stream)
+            switch (call->kernel) {
+            case INPUT: run_input(*call->frame, *(const Input *)call->table, stream); break;
+            case LAYER: run_layer(*call->frame, *(const Layer *)call->table, stream); break;
+            case PROJECT: run_project(*call->frame, *(const Readout *)call->table, stream); break;
+            case ANSWER: run_answer(*call->frame, *(const Readout *)call->table, stream); break;
+            default: run_decode(*call->frame, *(const Decode *)call->table, stream);
+            }
+}
+
+// The sum of the squared differences of two frames.
+extern "C" double apart(const unsigned char *a, const unsigned char *b, long size) {
+    long long total = 0;
+    for (long begin = 0; begin < size; begin += 4096) {
+        int sum = 0;  // holds so many
+        for (long i = begin; i < std::min(begin + 4096, size); ++i)
+            sum += (a[i] - b[i]) * (a[i] - b[i]);
+        total += sum;
+    }
+    return (double)total;
+}
+
+extern "C" int slack() { return SLACK; }
+
+extern "C" int runs_here() {
+#if defined(__AVX512F__)
+    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl")
+           && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq");
+#elif defined(__AVX2__)
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+#else
+    return 1;
+#endif
+}

@@ -1,0 +1,160 @@
+"""The CPU kernels, every build that runs here, against the NumPy network; and the tracker on them."""
+
+import ctypes
+import dataclasses
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import ROOT
+from host_kernels import SANITIZE, compare
+from test_kernels import small
+
+from pvm_perception import Tracker
+from pvm_perception.api import default_model
+from pvm_perception.core.config import preset
+from pvm_perception.core.hierarchy import Hierarchy
+from pvm_perception.core.kernels import cpu, plan
+from pvm_perception.core.kernels.engine import Engine
+from pvm_perception.core.model_file import load_model
+from pvm_perception.core.place import place
+from pvm_perception.errors import PvmError
+from pvm_perception.learning.machine import allocations
+from pvm_perception.streams.simulated import SimulatedStream
+
+FOLDER = Path(cpu.__file__).parent
+pytestmark = pytest.mark.skipif(not list(FOLDER.glob("_cpu_*.so")),
+                                reason="the CPU kernels were not compiled: no C++ compiler at `make setup`")
+
+
+def load(name, monkeypatch):
+    """Let a runner take this build of the kernels alone; skip where the processor lacks its instructions."""
+    found = next(iter(FOLDER.glob(f"_cpu_{name}.*so")), None)
+    if found is None or not ctypes.CDLL(str(found)).runs_here():
+        pytest.skip(f"this processor has no {name}")
+    monkeypatch.setattr(cpu, "BUILDS", (name,))
+    monkeypatch.setattr(cpu, "compiled", cpu.compiled.__wrapped__)
+    return cpu.CpuRunner()
+
+
+@pytest.mark.parametrize("build", cpu.BUILDS)
+@pytest.mark.parametrize("batch", [1, plan.STREAMS])
+def test_shipped_model_computes_what_the_network_computes(build, batch, monkeypatch):
+    config, weights, _ = load_model(default_model())
+    network = Hierarchy(config, batch, weights=weights)
+    compare(network, Engine(network, load(build, monkeypatch)))
+
+
+@pytest.mark.parametrize("build", cpu.BUILDS)
+def test_ragged_widths_gains_and_cut_links(build, monkeypatch):
+    network = Hierarchy(small(), 3, seed=3)
+    compare(network, Engine(network, load(build, monkeypatch)), 5)
+
+
+@pytest.mark.parametrize("build", cpu.BUILDS)
+def test_inputs_that_do_not_fit_the_cache_are_taken_in_parts(build, monkeypatch):
+    """Codes wider than what is multiplied at a time, as no model that fits a robot has them."""
+    base = small()
+    layers = tuple(dataclasses.replace(k, code=700) if k.name == "L2" else k for k in base.layers)
+    readout = dataclasses.replace(base.readout, hidden=660, mixing=650)
+    network = Hierarchy(dataclasses.replace(base, layers=layers, readout=readout), 1, seed=5)
+    monkeypatch.setattr(plan, "SHARED_LIMIT", 1 << 30)  # of a GPU's block
+    compare(network, Engine(network, load(build, monkeypatch)))
+
+
+@pytest.mark.parametrize("build", cpu.BUILDS)
+def test_twins_share_weights_and_nothing_else(build, monkeypatch):
+    network = Hierarchy(small(), 1, seed=3)
+    engine = Engine(network, load(build, monkeypatch))
+    twin, image = engine.twin(), np.random.default_rng(0).integers(0, 256, (1, 24, 32, 3), np.uint8)
+    engine.step(image)
+    first = engine.answers()
+    engine.step(255 - image)
+    twin.step(image)
+    np.testing.assert_array_equal(twin.answers(), first)
+    assert all(engine._weight(name) == twin._weight(name) for name in network.weights)
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="needs g++ to build with sanitizers")
+def test_sanitizers_find_nothing(tmp_path):
+    """Reads past an array's end stay within the room that `put` leaves; nothing is written there."""
+    where = subprocess.run(["g++", "-print-file-name=libasan.so"], capture_output=True, text=True,
+                           check=True).stdout.strip()
+    if not Path(where).is_absolute():
+        pytest.skip("g++ has no address sanitizer here")
+    library = tmp_path / "_cpu_any.x.so"
+    subprocess.run(["g++", "-std=gnu++17", "-O1", "-shared", "-fPIC", "-Wall", "-Wno-unused-function",
+                    "-Werror", *SANITIZE, FOLDER / "cpu.cpp", "-o", library], check=True)
+    code = ("import pathlib, sys; from host_kernels import compare; from test_kernels import small\n"
+            "from pvm_perception.core.hierarchy import Hierarchy\n"
+            "from pvm_perception.core.kernels import cpu\n"
+            "from pvm_perception.core.kernels.engine import Engine\n"
+            "found = cpu.compiled(pathlib.Path(sys.argv[1])); cpu.compiled = lambda: found\n"
+            "network = Hierarchy(small(), 2, seed=3)\n"
+            "compare(network, Engine(network, cpu.CpuRunner()), 3); print('compared')")
+    environment = os.environ | {"LD_PRELOAD": where, "ASAN_OPTIONS": "detect_leaks=0",
+                                "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+    process = subprocess.run([sys.executable, "-c", code, tmp_path], env=environment, capture_output=True,
+                             text=True, timeout=600, check=False)
+    assert process.returncode == 0, process.stderr[-3000:]
+    assert process.stdout == "compared\n"
+    assert not process.stderr
+
+
+def test_the_tracker_runs_on_them_and_tracks_as_numpy_does(monkeypatch):
+    images = [f.image for f in SimulatedStream(3, (240, 320), 30.0, 40, seconds=1.0)]
+    fast = Tracker()
+    assert (fast.device, fast.runs_on, fast.notice) == ("cpu", f"cpu kernels ({cpu.compiled()[0]})", "")
+
+    def missing():
+        raise PvmError("the CPU kernels were not compiled")
+
+    monkeypatch.setattr(cpu, "compiled", missing)
+    plain = Tracker()
+    assert (plain.runs_on, plain.notice) == ("cpu (NumPy)", "the CPU kernels were not compiled")
+    found = 0
+    for k, image in enumerate(images):
+        a, b = fast.update(image, k / 30), plain.update(image, k / 30)
+        assert [(t.target, t.id, t.state) for t in a] == [(t.target, t.id, t.state) for t in b]
+        for one, other in zip(a, b, strict=True):
+            np.testing.assert_allclose((one.x, one.y, one.w, one.h, one.score),
+                                       (other.x, other.y, other.w, other.h, other.score), rtol=1e-2, atol=0.1)
+        found += len(a)
+        if k == 25:  # learning takes over, in the middle of what is seen
+            fast.learning = plain.learning = True
+            assert fast.runs_on == "cpu (NumPy)"
+    assert found > 20
+
+
+def test_a_step_allocates_next_to_nothing():
+    config, weights, _ = load_model(default_model())
+    engine = Engine(Hierarchy(config, 1, weights=weights, learns=False), cpu.CpuRunner())
+    image = np.zeros((1, config.height, config.width, 3), np.uint8)
+    found = allocations(lambda _k: engine.step(image), 20)
+    assert found["temporary_kb"] < 8 and found["retained_kb"] < 4, found  # Python's own small objects
+
+
+def test_what_the_kernels_do_not_run_runs_on_numpy_and_says_so():
+    config = preset("paper")
+    network, notice = place(config, Hierarchy(config).weights, "cpu")
+    assert network.runs_on == "cpu (NumPy)"
+    assert "weights of each unit's own" in notice and "\n" not in notice
+
+
+def test_builds_of_another_machine_are_passed_over(tmp_path):
+    (tmp_path / "_cpu_avx512.x.so").write_bytes(b"not for this machine")
+    with pytest.raises(PvmError, match=r"were not compiled.*apt install g"):
+        cpu.compiled(tmp_path)
+    shutil.copy(next(FOLDER.glob("_cpu_any.*so")), tmp_path)
+    assert cpu.compiled.__wrapped__(tmp_path)[0] == "any"
+
+
+def test_setup_builds_what_the_runner_looks_for():
+    """The names in setup.py and here are the same; the slack is what the widest vectors read."""
+    told = (ROOT / "setup.py").read_text()
+    assert all(f'"{name}"' in told for name in cpu.BUILDS)
+    assert cpu.CpuRunner()._slack % 4 == 0
