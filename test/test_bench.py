@@ -11,6 +11,7 @@ from pvm_perception import Tracker
 from pvm_perception.core.backend import array_module
 from pvm_perception.core.config import preset
 from pvm_perception.core.hierarchy import Hierarchy, weight_shapes
+from pvm_perception.core.kernels import cpu
 from pvm_perception.errors import PvmError
 from pvm_perception.learning.bench import COLUMNS, Load, grown
 from pvm_perception.learning.machine import allocations
@@ -77,8 +78,9 @@ def test_work_is_one_multiplication_for_each_weight_where_units_own_theirs():
             assert encoder.learning_multiply_adds == sum(own) + own[1]
 
 
-def test_products_are_all_the_work_that_is_told_of():
-    """Against the matrix products that a look really asks NumPy for."""
+def test_products_are_all_the_work_that_is_told_of(monkeypatch):
+    """Against the matrix products that a look really asks NumPy for, where nothing is compiled."""
+    monkeypatch.setattr(cpu, "products", lambda: None)
     network, asked = Hierarchy(preset("robot"), 1), []
 
     class Counting:

@@ -153,8 +153,39 @@ def test_builds_of_another_machine_are_passed_over(tmp_path):
     assert cpu.compiled.__wrapped__(tmp_path)[0] == "any"
 
 
+@pytest.mark.parametrize("build", cpu.BUILDS)
+def test_learning_takes_the_gradients_that_numpy_takes(build, monkeypatch):
+    """The three products of learning, in ragged widths, with and without an index and gains."""
+    load(build, monkeypatch)
+    compiled = cpu.Products(cpu.compiled()[1])
+    config, rng = small(), np.random.default_rng(0)
+    boxes = np.full((3, 2, 6), -1, np.float32)
+    boxes[1, 0] = [0, 8, 6, 10, 9, 1]
+    found = []
+    for products in (compiled, None):
+        monkeypatch.setattr(cpu, "products", lambda products=products: products)
+        network, rng = Hierarchy(config, 3, seed=3), np.random.default_rng(0)
+        for _k in range(3):
+            network.step(rng.integers(0, 256, (3, 24, 32, 3), np.uint8), rng.normal(0, 0.05, (3, 4)))
+            network.learn(boxes, rate=0.0)
+        network.step(rng.integers(0, 256, (3, 24, 32, 3), np.uint8))
+        grads, errors, _ = network.readout.backward(network._part("readout"), network.out, boxes)
+        credit = network._credit(errors)
+        own = [e.gradients(network._part(e.layer.name), network.known, 1.0, network.dz_readout[i])[0]
+               for i, e in enumerate(network.encoders)]
+        found.append([*grads.values(), *credit, *(g.copy() for part in own for g in part.values())])
+    for fast, plain in zip(*found, strict=True):
+        np.testing.assert_allclose(fast, plain, rtol=1e-3, atol=1e-5 * max(np.abs(plain).max(), 1e-3))
+
+
+def test_products_of_other_arrays_are_left_to_numpy():
+    """Of other types, and with gaps, as slices have them."""
+    plain = np.zeros((2, 3), np.float32)
+    assert cpu.Products.take(plain)
+    for other in (plain.astype(np.float64), plain[:, 1:], np.ma.asarray(plain)):
+        assert not cpu.Products.take(plain, other)
+
+
 def test_setup_builds_what_the_runner_looks_for():
-    """The names in setup.py and here are the same; the slack is what the widest vectors read."""
     told = (ROOT / "setup.py").read_text()
     assert all(f'"{name}"' in told for name in cpu.BUILDS)
-    assert cpu.CpuRunner()._slack % 4 == 0

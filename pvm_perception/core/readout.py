@@ -20,6 +20,7 @@ Array = Any
 UNIT_BOX = 24.0  # px: a box head that answers 0 means a box of this side
 MIN_SIDE = 6  # px: a target smaller than this is neither taught nor punished
 BEND = 0.1  # error of a box answer from which its loss grows in proportion, no longer squared
+ALL = slice(0, None)  # rows of a product's weights
 MIDDLE = 4  # of the nine cells around one, itself among them
 MIN_VISIBLE = 0.35  # a target hidden further than this is neither taught nor punished
 
@@ -48,7 +49,7 @@ class BoxReadout:
         self.targets = len(config.targets)
         self.hidden, self.mixing = config.readout.hidden, config.readout.mixing
         radii = config.readout.radius
-        self.neighbours, self.grids, self.rise, self.seen = [], [], [], []
+        self.neighbours, self.grids, self.rise = [], [], []
         for i, layer in enumerate(config.layers):
             grid = (layer.rows, layer.cols)
             radius = min(radii[min(i, len(radii) - 1)], max(grid) - 1)
@@ -60,20 +61,21 @@ class BoxReadout:
                 index = wiring.neighbour_index(grid, grid, radius, config.readout.shape)
             self.neighbours.append(xp.asarray(index))
             self.grids.append(grid)
-            self.seen.append(xp.zeros((batch, index.shape[0], index.shape[1] * layer.code),
-                                      np.float32))
             self.rise.append(tuple(xp.asarray(wiring.resize_matrix(s, t)) for s, t in
                                    zip(grid, (self.rows, self.cols), strict=True)))
         cell_grid, width = (self.rows, self.cols), self.answers * self.targets
         self.near = xp.asarray(wiring.neighbour_index(cell_grid, cell_grid, config.readout.memory,
                                                       "square"))
         self.said = xp.zeros((batch, self.rows * self.cols + 1, width), np.float32)
-        self.recalled = xp.zeros((batch, *self.near.shape[:1], self.near.shape[1] * width),
-                                 np.float32)
+        self.recalled = xp.zeros_like(self.said)  # what had been said before
         everywhere = batch * self.rows * self.cols
         self.active = xp.zeros((everywhere, self.hidden), np.float32)
         self.mixed = xp.zeros((everywhere, self.mixing), np.float32)
         self.spare, self.raised = (algebra.Spare(self.active.size, xp) for _ in range(2))
+        heard = max(index.size * n for index, n in zip(
+            [*self.neighbours, self.near], [*(k.code for k in config.layers), width], strict=True))
+        self.rooms = (algebra.Spare(batch * heard, xp), self.spare)
+        self.codes: list[Array] = []  # of the last `forward`
         self.cell = xp.asarray(self.stride[::-1], np.float32)  # a cell's width and height, px
         rows, cols = (np.arange(n, dtype=np.float32) + 0.5 for n in (self.rows, self.cols))
         self.cell_y = rows * self.stride[0]  # (R,) px
@@ -96,8 +98,8 @@ class BoxReadout:
             p[f"project{i + 1}"] = gauss(d, self.hidden,
                                          scale=(d * len(self.config.layers) / 2) ** -0.5)
         if self.config.readout.memory:
-            p["recall"] = gauss(self.recalled.shape[2], self.hidden,
-                                scale=0.3 * self.recalled.shape[2] ** -0.5)
+            d = self.near.shape[1] * self.said.shape[2]
+            p["recall"] = gauss(d, self.hidden, scale=0.3 * d**-0.5)
         p["b1"] = np.zeros(self.hidden, np.float32)
         last = self.hidden
         if self.mixing:
@@ -111,8 +113,10 @@ class BoxReadout:
     @property
     def products(self) -> list[tuple[int, int, int]]:
         """Return (rows, D, N) of the products for one stream's frame."""
-        seen = [*self.seen, self.recalled] if self.config.readout.memory else self.seen
-        shapes = [(*x.shape[1:], self.hidden) for x in seen]
+        shapes = [(len(index), index.shape[1] * layer.code, self.hidden)
+                  for index, layer in zip(self.neighbours, self.config.layers, strict=True)]
+        if self.config.readout.memory:
+            shapes.append((len(self.near), self.near.shape[1] * self.said.shape[2], self.hidden))
         cells = self.rows * self.cols
         if self.mixing:
             shapes.append((cells, self.hidden, self.mixing))
@@ -122,16 +126,21 @@ class BoxReadout:
         """Return the head's raw answers (B, R, C, targets, 5) for codes of (B, U + 1, N) each."""
         xp, batch = self.xp, self.batch
         z = self.active.reshape(batch, self.rows, self.cols, self.hidden)
+        self.codes = codes
         z[...] = p["b1"]
-        for i, x in enumerate(self.seen):
-            algebra.gather(codes[i], self.neighbours[i], x)  # (B, U, K*N)
-            y = self.spare(*x.shape[:2], self.hidden)
-            algebra.product_into(y, x, p[f"project{i + 1}"], xp)
+        every = self.active.reshape(batch, -1, self.hidden)  # (B, R*C, H)
+        for i, index in enumerate(self.neighbours):
+            w = p[f"project{i + 1}"]
+            if self.grids[i] == (self.rows, self.cols):
+                algebra.heard_product(every, [(codes[i], index, ALL)], w, self.rooms, xp, adds=True)
+                continue
+            y = self.spare(batch, len(index), self.hidden)
+            algebra.heard_product(y, [(codes[i], index, ALL)], w, self.rooms, xp)
             z += self._raise(y.reshape(batch, *self.grids[i], self.hidden), i)
         if self.config.readout.memory:
-            algebra.gather(self.said, self.near, self.recalled)
-            y = self.spare(batch, self.near.shape[0], self.hidden)
-            z += algebra.product_into(y, self.recalled, p["recall"], xp).reshape(z.shape)
+            self.recalled[...] = self.said
+            algebra.heard_product(every, [(self.recalled, self.near, ALL)], p["recall"], self.rooms, xp,
+                                  adds=True)
         xp.maximum(z, 0, out=z)
         last = self.active  # (B*R*C, H)
         if self.mixing:
@@ -273,25 +282,31 @@ class BoxReadout:
                  ) -> tuple[dict[str, Array], list[Array]]:
         xp = self.xp
         last = self.mixed if self.mixing else self.active
-        gradients = {"w2": last.T @ d_out, "b2": d_out.sum(axis=0)}
+        gradients = {"w2": last.T @ d_out, "b2": algebra.total(d_out, xp)}
         d = (d_out @ p["w2"].T) * (last > 0)
         if self.mixing:
-            gradients |= {"mix": self.active.T @ d, "b_mix": d.sum(axis=0)}
+            gradients |= {"mix": self.active.T @ d, "b_mix": algebra.total(d, xp)}
             d = (d @ p["mix"].T) * (self.active > 0)
         dz = d.reshape(-1, self.rows, self.cols, self.hidden)
-        gradients["b1"] = d.sum(axis=0)
+        gradients["b1"] = algebra.total(d, xp)
         if self.config.readout.memory:
-            gradients["recall"] = self.recalled.reshape(-1, self.recalled.shape[2]).T @ d
+            gradients["recall"] = self._outer(p["recall"], self.recalled, self.near, d)
         errors = []
         for i, layer in enumerate(self.config.layers):
-            dy = self._lower(dz, i, self.grids[i]).reshape(-1, self.hidden)
-            x = self.seen[i]
-            gradients[f"project{i + 1}"] = x.reshape(-1, x.shape[2]).T @ dy
-            d = (dy @ p[f"project{i + 1}"].T).reshape(x.shape)
-            below = xp.zeros((x.shape[0], layer.rows * layer.cols + 1, layer.code), np.float32)
-            algebra.scatter(below, d, self.neighbours[i])
+            w, index = p[f"project{i + 1}"], self.neighbours[i]
+            dy = self._lower(dz, i, self.grids[i]).reshape(self.batch, -1, self.hidden)
+            gradients[f"project{i + 1}"] = self._outer(w, self.codes[i], index, dy)
+            below = xp.zeros((self.batch, layer.rows * layer.cols + 1, layer.code), np.float32)
+            algebra.scatter_product(below, dy, w, index)
             errors.append(below)
         return gradients, errors
+
+    def _outer(self, w: Array, source: Array, index: Array, dz: Array) -> Array:
+        """Return the gradient of weights w, as `algebra.heard_outer` tells it."""
+        gradient = self.xp.empty_like(w)
+        dz = dz.reshape(self.batch, -1, self.hidden)
+        algebra.heard_outer(gradient, source, index, dz, self.rooms[0])
+        return gradient
 
     def heat(self, out: Array) -> np.ndarray:
         """Return presence (B, R, C, targets) in 0..1."""

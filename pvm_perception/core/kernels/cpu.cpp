@@ -5,8 +5,10 @@
 // units hear alike (their parent, the top) is multiplied once for each source unit. Input and decode
 // are cheap; decode is kernels.cu's own, with one thread to a block.
 //
-// setup.py builds this for several instruction sets; cpu.py takes the best one that runs here. Reading
-// goes in whole vectors, up to SLACK bytes past the end of an array: who makes arrays leaves so much.
+// Below the frame's kernels are the three products of learning, which go by the same index: what is
+// heard times weights, its transpose times an error, and an error sent back to whom it was heard from.
+//
+// setup.py builds this for several instruction sets; cpu.py takes the best one that runs here.
 
 #include <algorithm>
 #include <cmath>
@@ -30,8 +32,8 @@ constexpr int LANES = 4, TILE = 4, WIDE = 6;
 constexpr int LANES = 4, TILE = 4, WIDE = 2;
 #endif
 constexpr int DEEP = 640;             // inputs of a unit that are multiplied at a time
-constexpr int STRIDE = DEEP + 16;     // floats; an odd number of cache lines apart, or they collide
-constexpr int SLACK = 4 * LANES * WIDE;
+constexpr int STRIDE = DEEP + 16;     // floats: an odd number of cache lines apart, or they collide
+constexpr int CHUNK = 128;            // units whose errors stay in the first-level cache
 
 typedef float Lanes __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
 
@@ -56,8 +58,25 @@ struct Memory {
         return values.data();
     }
 };
-static thread_local Memory tables, sums_of, active_of, mixed_of, line_of, shared_of;
+static thread_local Memory tables, sums_of, active_of, mixed_of, line_of, shared_of, packed_of[2], back_of;
 static thread_local Pieces heard_pieces, own_pieces;
+static thread_local std::vector<int> index_of[EARS];
+
+// Weights (rows, N) as they are, or with their rows padded to whole vectors.
+struct Weights {
+    const float *at;
+    int columns, pitch;  // N; floats from row to row
+};
+
+static Weights pack(const float *w, int rows, int N, Memory &memory = packed_of[0]) {
+    const int wide = padded(N);
+    if (wide == N)
+        return {w, N, N};
+    float *to = memory.of((size_t)rows * wide);
+    for (int r = 0; r < rows; ++r)
+        std::memcpy(to + (size_t)r * wide, w + (size_t)r * N, 4 * N);
+    return {to, N, wide};
+}
 
 static void add_piece(Pieces &pieces, const float *source, const int *index, int heard, int pitch, int first,
                       float gain = 1.0f) {
@@ -75,14 +94,14 @@ static bool silent(const Ear &ear, const Frame &frame, int stream) {
     return ear.gain == 0.0f || (ear.past && frame.fresh[stream]);
 }
 
-// Add x (M, STRIDE) times w (depth, N), from column n, to sums (M, stride): W vectors of each.
+// Add x (M, STRIDE) times w (depth, .) to sums (M, stride): W vectors of each.
 template <int M, int W>
-static void panel(const float *x, const float *w, int depth, int N, float *sums, int stride) {
+static void panel(const float *x, const float *w, int pitch, int depth, float *sums, int stride) {
     Lanes sum[M][W];
     for (int j = 0; j < M; ++j)
         for (int v = 0; v < W; ++v)
             sum[j][v] = *(const Lanes *)(sums + j * stride + v * LANES);
-    for (int d = 0; d < depth; ++d, w += N) {
+    for (int d = 0; d < depth; ++d, w += pitch) {
         Lanes weight[W];
         for (int v = 0; v < W; ++v)
             weight[v] = *(const Lanes *)(w + v * LANES);
@@ -100,33 +119,37 @@ static void panel(const float *x, const float *w, int depth, int N, float *sums,
 }
 
 template <int M, int W = WIDE>
-static void columns(const float *x, const float *w, int depth, int N, float *sums, int stride, int n = 0) {
-    for (; N - n > (W - 1) * LANES; n += W * LANES)
-        panel<M, W>(x, w + n, depth, N, sums + n, stride);
+static void columns(const float *x, const Weights &w, int begin, int depth, float *sums, int stride, int n = 0) {
+    for (; w.columns - n > (W - 1) * LANES; n += W * LANES)
+        panel<M, W>(x, w.at + (long)begin * w.pitch + n, w.pitch, depth, sums + n, stride);
     if constexpr (W > 1)
-        columns<M, W - 1>(x, w, depth, N, sums, stride, n);
+        columns<M, W - 1>(x, w, begin, depth, sums, stride, n);
 }
 
+// Add x (m, STRIDE) times rows begin..begin+depth-1 of w to sums (m, stride).
 template <int M = TILE>
-static void multiply(const float *x, int m, const float *w, int depth, int N, float *sums, int stride) {
+static void multiply(const float *x, int m, const Weights &w, int begin, int depth, float *sums, int stride) {
     for (; m >= M; m -= M, x += M * STRIDE, sums += M * stride)
-        columns<M>(x, w, depth, N, sums, stride);
+        columns<M>(x, w, begin, depth, sums, stride);
     if constexpr (M > 1)
-        multiply<M == 12 ? 8 : M / 2>(x, m, w, depth, N, sums, stride);
+        multiply<M == 12 ? 8 : M / 2>(x, m, w, begin, depth, sums, stride);
 }
 
 static void copy(const float *from, int width, float gain, float *to) {
-    for (int i = 0; i < width; i += LANES)
+    int i = 0;
+    for (; i + LANES <= width; i += LANES)
         *(Lanes *)(to + i) = gain * *(const Lanes *)(from + i);
+    for (; i < width; ++i)
+        to[i] = gain * from[i];
 }
 
-// Add what units first..first+m-1 hear, times its weights w (., N), to sums (m, stride); m <= TILE.
-static void hear(const Pieces &pieces, int first, int m, const float *w, int N, float *sums, int stride) {
+// Add what units first..first+m-1 hear, times its weights, to sums (m, stride); m <= TILE.
+static void hear(const Pieces &pieces, int first, int m, const Weights &w, float *sums, int stride) {
     alignas(64) static thread_local float x[TILE * STRIDE];
     int depth = 0, begin = 0;
     for (const Piece &piece : pieces) {
         if (piece.first != begin + depth || depth + piece.width > DEEP) {
-            multiply(x, m, w + (long)begin * N, depth, N, sums, stride);
+            multiply(x, m, w, begin, depth, sums, stride);
             begin = piece.first, depth = 0;
         }
         for (int j = 0; j < m; ++j) {
@@ -135,18 +158,19 @@ static void hear(const Pieces &pieces, int first, int m, const float *w, int N, 
         }
         depth += piece.width;
     }
-    multiply(x, m, w + (long)begin * N, depth, N, sums, stride);
+    multiply(x, m, w, begin, depth, sums, stride);
 }
 
-// Multiply a whole array (rows, width) with w (width, N) into out, (rows, padded(N)).
-static void multiply_all(const float *source, int rows, int width, const float *w, int N, float gain,
+// Multiply a whole array (rows, width) with rows of w, from the first of them, into out (rows, padded(N)).
+static void multiply_all(const float *source, int rows, int width, const Weights &w, int begin, float gain,
                          float *out) {
     Pieces &pieces = own_pieces;
+    const int wide = padded(w.columns);
     pieces.clear();
-    add_piece(pieces, source, nullptr, 0, width, 0, gain);
-    std::fill(out, out + rows * padded(N), 0.0f);
+    add_piece(pieces, source, nullptr, 0, width, begin, gain);
+    std::fill(out, out + rows * wide, 0.0f);
     for (int first = 0; first < rows; first += TILE)
-        hear(pieces, first, std::min(TILE, rows - first), w, N, out + first * padded(N), padded(N));
+        hear(pieces, first, std::min(TILE, rows - first), w, out + first * wide, wide);
 }
 
 static void run_input(const Frame &frame, const Input &in, int stream) {
@@ -175,6 +199,7 @@ static void run_layer(const Frame &frame, const Layer &layer, int stream) {
     float *codes = layer.codes + frame.half * layer.half + stream * (U + 1) * N;
     float *errors = layer.error + (long)stream * U * S;
     float *prediction = layer.prediction + (long)stream * U * S;
+    const Weights w1 = pack(layer.w1, layer.inputs, N), w2 = pack(layer.w2, N, S, packed_of[1]);
 
     // what is heard alike is multiplied here, what each unit hears for itself is listed
     Pieces &pieces = heard_pieces;
@@ -195,13 +220,12 @@ static void run_layer(const Frame &frame, const Layer &layer, int stream) {
     if (layer.error_first >= 0)
         add_piece(pieces, errors, nullptr, 0, S, layer.error_first, layer.error_gain);
     std::sort(pieces.begin(), pieces.end(), [](const Piece &a, const Piece &b) { return a.first < b.first; });
-    float *table[EARS], *end = tables.of(size + LANES);
+    float *table[EARS], *end = tables.of(size);
     for (int k = 0; k < count; ++k) {
         const Ear &ear = layer.ears[alike[k]];
         table[k] = end;
         end += (size_t)(ear.rows - 1) * wide;
-        multiply_all(heard_by(ear, frame, stream), ear.rows - 1, ear.width, layer.w1 + (long)ear.first * N, N,
-                     ear.gain, table[k]);
+        multiply_all(heard_by(ear, frame, stream), ear.rows - 1, ear.width, w1, ear.first, ear.gain, table[k]);
     }
 
     float *sums = sums_of.of(TILE * (size_t)(wide + padded(S))), *change = sums + TILE * wide;
@@ -234,7 +258,7 @@ static void run_layer(const Frame &frame, const Layer &layer, int stream) {
                     sum[n] += part[n];
             }
         }
-        hear(pieces, first, m, layer.w1, N, sums, wide);
+        hear(pieces, first, m, w1, sums, wide);
         for (int j = 0; j < m; ++j) {
             const float *sum = sums + j * wide;
             float *to = codes + (long)(first + j) * N, square = 0.0f;
@@ -244,7 +268,7 @@ static void run_layer(const Frame &frame, const Layer &layer, int stream) {
             for (int n = 0; n < N; ++n)
                 to[n] = std::max(share * sum[n], layer.slope * (share * sum[n]));
         }
-        hear(code, first, m, layer.w2, S, change, padded(S));
+        hear(code, first, m, w2, change, padded(S));
         for (int j = 0; j < m; ++j)
             std::memcpy(prediction + (long)(first + j) * S, change + j * padded(S), 4 * S);
     }
@@ -259,10 +283,11 @@ static void run_project(const Frame &frame, const Readout &readout, int stream) 
         pieces.clear();
         if (!silent(part.ear, frame, stream))
             add_ear(pieces, part.ear, frame, stream);
+        const Weights w = pack(part.w, part.inputs, H);
         for (int first = 0; first < part.units; first += TILE) {
             const int m = std::min(TILE, part.units - first);
             std::fill(sums, sums + m * wide, 0.0f);
-            hear(pieces, first, m, part.w, H, sums, wide);
+            hear(pieces, first, m, w, sums, wide);
             for (int j = 0; j < m; ++j)
                 std::memcpy(part.out + (long)(stream * part.units + first + j) * H, sums + j * wide, 4 * H);
         }
@@ -271,8 +296,9 @@ static void run_project(const Frame &frame, const Readout &readout, int stream) 
 
 static void run_answer(const Frame &, const Readout &readout, int stream) {
     const int H = readout.hidden, M = readout.mixing, A = readout.answers, C = readout.cells;
-    float *active = active_of.of(TILE * (size_t)H + LANES), *mixed = mixed_of.of(TILE * (size_t)padded(M));
+    float *active = active_of.of(TILE * (size_t)H), *mixed = mixed_of.of(TILE * (size_t)padded(M));
     float *sums = sums_of.of(TILE * (size_t)padded(A));
+    const Weights mix = pack(readout.mix, H, M), w2 = pack(readout.w2, M, A, packed_of[1]);
     Pieces &pieces = heard_pieces;
     for (int first = 0; first < C; first += TILE) {
         const int m = std::min(TILE, C - first);
@@ -296,13 +322,13 @@ static void run_answer(const Frame &, const Readout &readout, int stream) {
         }
         pieces.clear();
         add_piece(pieces, active, nullptr, 0, H, 0);
-        hear(pieces, 0, m, readout.mix, M, mixed, padded(M));
+        hear(pieces, 0, m, mix, mixed, padded(M));
         for (int i = 0; i < m * padded(M); ++i)
             mixed[i] = std::max(mixed[i], 0.0f);
         pieces.clear();
         for (int at = 0; at < M; at += DEEP)
             pieces.push_back({mixed + at, nullptr, 0, padded(M), at, std::min(DEEP, M - at), 1.0f});
-        hear(pieces, 0, m, readout.w2, A, sums, padded(A));
+        hear(pieces, 0, m, w2, sums, padded(A));
         for (int j = 0; j < m; ++j) {
             const float *answer = sums + j * padded(A);
             std::memcpy(readout.out + (long)(stream * C + first + j) * A, answer, 4 * A);
@@ -342,6 +368,151 @@ extern "C" void run(const Call *calls, int count) {
             }
 }
 
+// What B streams' units hear of a source (B, rows, width) through an index (U, heard); null: row by row.
+struct Heard {
+    const float *source;
+    const long long *index;
+    int streams, units, heard, rows, width;
+    int first;  // row of the weights
+};
+
+static const int *narrow(const Heard &of, std::vector<int> &index) {
+    if (!of.index)
+        return nullptr;
+    index.assign(of.index, of.index + (size_t)of.units * of.heard);
+    return index.data();
+}
+
+// Write what is heard in so many parts times w (rows, N) into out (B, U, N), or add it.
+extern "C" void heard_product(const Heard *of, int parts, const float *weights, int rows, int N, float *out,
+                              int adds) {
+    const int wide = padded(N);
+    const Weights w = pack(weights, rows, N);
+    const int *index[EARS];
+    for (int p = 0; p < parts; ++p)
+        index[p] = narrow(of[p], index_of[p]);
+    float *sums = sums_of.of(TILE * (size_t)wide);
+    for (int b = 0; b < of->streams; ++b) {
+        Pieces &pieces = heard_pieces;
+        pieces.clear();
+        for (int p = 0; p < parts; ++p)
+            for (int k = 0; k < of[p].heard; ++k)
+                add_piece(pieces, of[p].source + (long)b * of[p].rows * of[p].width, index[p] ? index[p] + k : nullptr,
+                          of[p].heard, of[p].width, of[p].first + k * of[p].width);
+        std::sort(pieces.begin(), pieces.end(), [](const Piece &x, const Piece &y) { return x.first < y.first; });
+        for (int first = 0; first < of->units; first += TILE) {
+            const int m = std::min(TILE, of->units - first);
+            float *to = out + ((long)b * of->units + first) * N, *sum = wide == N ? to : sums;
+            if (!adds)
+                std::fill(sum, sum + (size_t)m * wide, 0.0f);
+            else if (sum != to)
+                for (int j = 0; j < m; ++j)
+                    std::memcpy(sum + j * wide, to + (long)j * N, 4 * N);
+            hear(pieces, first, m, w, sum, wide);
+            if (sum != to)
+                for (int j = 0; j < m; ++j)
+                    std::memcpy(to + (long)j * N, sum + j * wide, 4 * N);
+        }
+    }
+}
+
+// Add the outer products of what `units` hear in M of its values with their errors to sums (M, stride).
+template <int M, int W>
+static void outer_panel(const float *source, const int *row, int heard, long pitch, int units,
+                        const float *error, int stride_error, float *sums, int stride) {
+    Lanes sum[M][W];
+    for (int j = 0; j < M; ++j)
+        for (int v = 0; v < W; ++v)
+            sum[j][v] = *(const Lanes *)(sums + j * stride + v * LANES);
+    for (int u = 0; u < units; ++u, error += stride_error) {
+        const float *x = source + (row ? row[u * heard] : u) * pitch;
+        Lanes value[W];
+        for (int v = 0; v < W; ++v)
+            value[v] = *(const Lanes *)(error + v * LANES);
+#pragma GCC unroll 16
+        for (int j = 0; j < M; ++j) {
+            const float heard_value = x[j];
+#pragma GCC unroll 8
+            for (int v = 0; v < W; ++v)
+                sum[j][v] += heard_value * value[v];
+        }
+    }
+    for (int j = 0; j < M; ++j)
+        for (int v = 0; v < W; ++v)
+            *(Lanes *)(sums + j * stride + v * LANES) = sum[j][v];
+}
+
+template <int M, int W = WIDE>
+static void outer_columns(const float *source, const int *row, int heard, long pitch, int units,
+                          const float *error, int N, float *sums, int n = 0) {
+    const int wide = padded(N);
+    for (; N - n > (W - 1) * LANES; n += W * LANES)
+        outer_panel<M, W>(source, row, heard, pitch, units, error + n, wide, sums + n, wide);
+    if constexpr (W > 1)
+        outer_columns<M, W - 1>(source, row, heard, pitch, units, error, N, sums, n);
+}
+
+template <int M = TILE>
+static void outer(const float *source, const int *row, int heard, long pitch, int width, int units,
+                  const float *error, int N, float *sums) {
+    for (; width >= M; width -= M, source += M, sums += (size_t)M * padded(N))
+        outer_columns<M>(source, row, heard, pitch, units, error, N, sums);
+    if constexpr (M > 1)
+        outer<M == 12 ? 8 : M / 2>(source, row, heard, pitch, width, units, error, N, sums);
+}
+
+// Write the transpose of what is heard times errors (B, U, N) into out (heard * width, N).
+extern "C" void heard_outer(const Heard *of, const float *errors, int N, float *out) {
+    const int *index = narrow(*of, index_of[0]), depth = of->heard * of->width, wide = padded(N);
+    float *sums = wide == N ? out : sums_of.of((size_t)depth * wide);
+    std::fill(sums, sums + (size_t)depth * wide, 0.0f);
+    for (int b = 0; b < of->streams; ++b) {
+        const float *source = of->source + (long)b * of->rows * of->width;
+        for (int first = 0; first < of->units; first += CHUNK) {
+            const int units = std::min(CHUNK, of->units - first);
+            const float *error = pack(errors + ((long)b * of->units + first) * N, units, N).at;
+            for (int k = 0; k < of->heard; ++k)
+                outer(index ? source : source + (long)first * of->width,
+                      index ? index + (long)first * of->heard + k : nullptr, of->heard, of->width, of->width, units,
+                      error, N, sums + (size_t)k * of->width * wide);
+        }
+    }
+    if (sums != out)
+        for (int d = 0; d < depth; ++d)
+            std::memcpy(out + (long)d * N, sums + (size_t)d * wide, 4 * N);
+}
+
+// Add errors (B, U, N) times the transpose of w (heard * width, N) to what they were heard from.
+extern "C" void scatter_product(const Heard *of, const float *errors, const float *w, int N, float *out) {
+    const int *index = narrow(*of, index_of[0]), depth = of->heard * of->width, wide = padded(depth);
+    float *back = back_of.of((size_t)N * wide), *sums = sums_of.of(TILE * (size_t)wide);
+    for (int d = 0; d < depth; d += 16)  // in squares, so that neither side skips through memory
+        for (int n = 0; n < N; n += 16)
+            for (int i = d; i < std::min(d + 16, depth); ++i)
+                for (int k = n; k < std::min(n + 16, N); ++k)
+                    back[(size_t)k * wide + i] = w[(size_t)i * N + k];
+    const Weights weights = {back, depth, wide};
+    for (int b = 0; b < of->streams; ++b) {
+        Pieces &pieces = heard_pieces;
+        pieces.clear();
+        add_piece(pieces, errors + (long)b * of->units * N, nullptr, 0, N, 0);
+        float *below = out + (long)b * of->rows * of->width;
+        for (int first = 0; first < of->units; first += TILE) {
+            const int m = std::min(TILE, of->units - first);
+            std::fill(sums, sums + (size_t)m * wide, 0.0f);
+            hear(pieces, first, m, weights, sums, wide);
+            for (int j = 0; j < m; ++j)
+                for (int k = 0; k < of->heard; ++k) {
+                    const int row = index ? index[(first + j) * of->heard + k] : first + j;
+                    float *to = below + (long)row * of->width;
+                    const float *from = sums + (size_t)j * wide + k * of->width;
+                    for (int c = 0; c < of->width; ++c)
+                        to[c] += from[c];
+                }
+        }
+    }
+}
+
 // The sum of the squared differences of two frames.
 extern "C" double apart(const unsigned char *a, const unsigned char *b, long size) {
     long long total = 0;
@@ -353,8 +524,6 @@ extern "C" double apart(const unsigned char *a, const unsigned char *b, long siz
     }
     return (double)total;
 }
-
-extern "C" int slack() { return SLACK; }
 
 extern "C" int runs_here() {
 #if defined(__AVX512F__)

@@ -1,4 +1,4 @@
-"""The engine's device on a CPU: the kernels of `cpu.cpp`, on one core."""
+"""The CPU's compiled part, `cpu.cpp`, on one core: the engine's device, and the products of learning."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import ctypes
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -24,6 +25,20 @@ class _Call(ctypes.Structure):
                 ("table", ctypes.c_void_p))
 
 
+class _Heard(ctypes.Structure):
+    """What is heard of whom, as in cpu.cpp."""
+
+    _fields_ = (("source", ctypes.c_void_p), ("index", ctypes.c_void_p), ("streams", ctypes.c_int),
+                ("units", ctypes.c_int), ("heard", ctypes.c_int), ("rows", ctypes.c_int),
+                ("width", ctypes.c_int), ("first", ctypes.c_int))
+
+    @staticmethod
+    def of(source: np.ndarray, index: np.ndarray | None, units: int, first: int = 0) -> _Heard:
+        """Describe what `units` hear of a source (B, rows, width), through an index (U, K) int64 or all."""
+        where, heard = (None, 1) if index is None else (index.ctypes.data, index.shape[1])
+        return _Heard(source.ctypes.data, where, len(source), units, heard, *source.shape[1:], first)
+
+
 @cache
 def compiled(folder: Path = Path(__file__).parent) -> tuple[str, ctypes.CDLL]:
     """Return the best build of `cpu.cpp` that runs here, and its name.
@@ -40,11 +55,55 @@ def compiled(folder: Path = Path(__file__).parent) -> tuple[str, ctypes.CDLL]:
             except OSError:
                 continue  # of another machine's kind
             if library.runs_here():
+                where, number = ctypes.c_void_p, ctypes.c_int
                 library.apart.restype = ctypes.c_double
-                library.apart.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_long)
+                library.apart.argtypes = (where, where, ctypes.c_long)
+                library.heard_product.argtypes = (where, number, where, number, number, where, number)
+                library.heard_outer.argtypes = (where, where, number, where)
+                library.scatter_product.argtypes = (where, where, where, number, where)
                 return name, library
     raise PvmError("the CPU kernels were not compiled, NumPy does their work, slower; to have them, install "
                    "a C++ compiler (apt install g++) and the package again")
+
+
+@cache
+def products() -> Products | None:
+    """Return the compiled products of learning; None where they were not compiled."""
+    try:
+        return Products(compiled()[1])
+    except PvmError:
+        return None
+
+
+class Products:
+    """The products of `algebra` on NumPy arrays: float32, without gaps."""
+
+    def __init__(self, library: ctypes.CDLL) -> None:
+        self._library = library
+
+    @staticmethod
+    def take(*arrays: Any) -> bool:
+        """Return whether all are arrays of a kind that is read and written here."""
+        return all(type(a) is np.ndarray and a.dtype == np.float32 and a.flags.c_contiguous for a in arrays)
+
+    def heard_product(self, out: np.ndarray, parts: list[tuple[np.ndarray, np.ndarray | None, slice]],
+                      w: np.ndarray, adds: bool) -> None:
+        """As `algebra.heard_product`."""
+        of = (_Heard * len(parts))(*(_Heard.of(source, index, out.shape[1], rows.start)
+                                     for source, index, rows in parts))
+        self._library.heard_product(of, len(of), w.ctypes.data, *w.shape, out.ctypes.data, adds)
+
+    def heard_outer(self, out: np.ndarray, source: np.ndarray, index: np.ndarray | None, dz: np.ndarray
+                    ) -> None:
+        """As `algebra.heard_outer`."""
+        of = _Heard.of(source, index, dz.shape[1])
+        self._library.heard_outer(ctypes.byref(of), dz.ctypes.data, dz.shape[2], out.ctypes.data)
+
+    def scatter_product(self, out: np.ndarray, dz: np.ndarray, w: np.ndarray, index: np.ndarray) -> None:
+        """As `algebra.scatter_product`."""
+        of = _Heard.of(out, index, dz.shape[1])
+        self._library.scatter_product(ctypes.byref(of), dz.ctypes.data, w.ctypes.data, dz.shape[2],
+                                      out.ctypes.data)
 
 
 class CpuRunner:
@@ -62,15 +121,14 @@ class CpuRunner:
     def __init__(self) -> None:
         build, self._library = compiled()
         self.name = f"cpu kernels ({build})"
-        self._slack = self._library.slack()
 
     def host(self, size: int) -> np.ndarray:
         """Return memory (size,) uint8, zeros."""
         return np.zeros(size, np.uint8)
 
     def put(self, array: np.ndarray) -> np.ndarray:
-        """Return a copy of an array on a cache line of its own, with room to read past its end."""
-        room = np.zeros(array.nbytes + LINE + self._slack, np.uint8)
+        """Return a copy of an array that begins with a cache line."""
+        room = np.zeros(array.nbytes + LINE, np.uint8)
         begin = -room.ctypes.data % LINE
         copy = room[begin:begin + array.nbytes].view(array.dtype).reshape(array.shape)
         copy[...] = array
