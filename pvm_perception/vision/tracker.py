@@ -21,8 +21,8 @@ LONGEST_STEP = 3.0  # frames that a box is moved on to meet the next one; after 
 class TrackerSettings:
     """How readouts become tracks."""
 
-    birth_score: float = setting(0.35, "evidence from which a track is born", low=0.0, high=1.0)
-    keep_score: float = setting(0.25, "evidence below which a track is no longer reported",
+    birth_score: float = setting(0.4, "evidence from which a track is born", low=0.0, high=1.0)
+    keep_score: float = setting(0.3, "evidence below which a track is no longer reported",
                                 low=0.0, high=1.0)
     smoothing: float = setting(0.35, "share of the newest readout in a track's evidence",
                                low=0.05, high=1.0)
