@@ -72,7 +72,8 @@ def _shown(width: int, height: int, scale: float, network: tuple[int, int]) -> t
             min(network[1], max(1, round(width * scale))))
 
 
-def network_input(image: np.ndarray, view: View, out: np.ndarray | None = None) -> np.ndarray:
+def network_input(image: np.ndarray, view: View, out: np.ndarray | None = None,
+                  room: dict[tuple[int, int], np.ndarray] | None = None) -> np.ndarray:
     """Return the network's input for a BGR image: cut, resized by area, grey bars beside it.
 
     Parameters
@@ -83,6 +84,8 @@ def network_input(image: np.ndarray, view: View, out: np.ndarray | None = None) 
         From `View.fit` or `View.window`.
     out
         Memory for the answer; None takes new.
+    room
+        Memory on the way there, by (rows, cols), which is kept here for the next frame.
 
     Returns
     -------
@@ -92,7 +95,9 @@ def network_input(image: np.ndarray, view: View, out: np.ndarray | None = None) 
     cut = image[view.y:view.y + view.height, view.x:view.x + view.width]
     while cut.shape[0] % (2 * rows) == 0 and cut.shape[1] % (2 * cols) == 0:
         # an even number of pixels to each: halving comes to the same, and OpenCV is fast at it
-        cut = cv2.resize(cut, (cut.shape[1] // 2, cut.shape[0] // 2), interpolation=cv2.INTER_AREA)
+        half = cut.shape[0] // 2, cut.shape[1] // 2
+        memory = None if room is None else room.setdefault(half, np.empty((*half, 3), np.uint8))
+        cut = cv2.resize(cut, half[::-1], memory, interpolation=cv2.INTER_AREA)
     canvas = np.empty((*view.network, 3), np.uint8) if out is None else out
     if (rows, cols) != view.network:
         canvas[...] = BAR

@@ -36,6 +36,7 @@ class Look:
         self.network, self._targets, self._forecasts_well = network, targets, forecasts_well
         config = network.config
         self._picture = np.empty((1, config.height, config.width, 3), np.uint8)
+        self._room: dict[tuple[int, int], np.ndarray] = {}
         self._composure = Composure()
         self.times_lost = self.steps = 0
         self.reset()
@@ -67,7 +68,7 @@ class Look:
             Of the targets looked for, best first, with raw scores, cut at the frame's border; source px.
         """
         size = image.shape[:2]
-        network_input(image, view, self._picture[0])
+        network_input(image, view, self._picture[0], self._room)
         self.foreseen = not self.network.fresh.any()
         if self.foreseen:
             told = None if motion is None else seen_through(view, motion, size)[None]
