@@ -178,6 +178,19 @@ def test_learning_takes_the_gradients_that_numpy_takes(build, monkeypatch):
         np.testing.assert_allclose(fast, plain, rtol=1e-3, atol=1e-5 * max(np.abs(plain).max(), 1e-3))
 
 
+def test_units_may_hear_any_number_of_parts():
+    """More than the engine's tables hold: a configuration sets no limit."""
+    rng = np.random.default_rng(0)
+    source = rng.standard_normal((2, 6, 3), np.float32)
+    index = rng.integers(0, 6, (5, 2))
+    w = rng.standard_normal((6 * 3 * plan.EARS, 7), np.float32)
+    parts = [(source, index, slice(k, k + 6)) for k in range(0, len(w), 6)]
+    out = np.empty((2, 5, 7), np.float32)
+    cpu.products().heard_product(out, parts, w, adds=False)
+    x = source[:, index].reshape(2, 5, 6)
+    np.testing.assert_allclose(out, sum(x @ w[rows] for *_, rows in parts), rtol=1e-3, atol=1e-4)
+
+
 def test_products_of_other_arrays_are_left_to_numpy():
     """Of other types, and with gaps, as slices have them."""
     plain = np.zeros((2, 3), np.float32)

@@ -60,7 +60,7 @@ struct Memory {
 };
 static thread_local Memory tables, sums_of, active_of, mixed_of, line_of, shared_of, packed_of[2], back_of;
 static thread_local Pieces heard_pieces, own_pieces;
-static thread_local std::vector<int> index_of[EARS];
+static thread_local std::vector<std::vector<int>> index_of(1);  // by part
 
 // Weights (rows, N) as they are, or with their rows padded to whole vectors.
 struct Weights {
@@ -388,17 +388,19 @@ extern "C" void heard_product(const Heard *of, int parts, const float *weights, 
                               int adds) {
     const int wide = padded(N);
     const Weights w = pack(weights, rows, N);
-    const int *index[EARS];
+    if ((int)index_of.size() < parts)
+        index_of.resize(parts);
     for (int p = 0; p < parts; ++p)
-        index[p] = narrow(of[p], index_of[p]);
+        narrow(of[p], index_of[p]);
     float *sums = sums_of.of(TILE * (size_t)wide);
     for (int b = 0; b < of->streams; ++b) {
         Pieces &pieces = heard_pieces;
         pieces.clear();
         for (int p = 0; p < parts; ++p)
             for (int k = 0; k < of[p].heard; ++k)
-                add_piece(pieces, of[p].source + (long)b * of[p].rows * of[p].width, index[p] ? index[p] + k : nullptr,
-                          of[p].heard, of[p].width, of[p].first + k * of[p].width);
+                add_piece(pieces, of[p].source + (long)b * of[p].rows * of[p].width,
+                          of[p].index ? index_of[p].data() + k : nullptr, of[p].heard, of[p].width,
+                          of[p].first + k * of[p].width);
         std::sort(pieces.begin(), pieces.end(), [](const Piece &x, const Piece &y) { return x.first < y.first; });
         for (int first = 0; first < of->units; first += TILE) {
             const int m = std::min(TILE, of->units - first);
