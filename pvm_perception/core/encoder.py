@@ -181,7 +181,6 @@ class Encoder:
         self.gain = forward.gain
         self.inputs = 0  # D
 
-
         def ear(hears: str | Link, units: int, n: int, index: Array = None,
                 at: tuple[int, int] = grid) -> Ear:
             rows = slice(self.inputs, self.inputs + n * (1 if index is None else index.shape[1]))

@@ -93,11 +93,11 @@ def network_input(image: np.ndarray, view: View, out: np.ndarray | None = None,
     """
     rows, cols = view.shown
     cut = image[view.y:view.y + view.height, view.x:view.x + view.width]
+    room = {} if room is None else room
     while cut.shape[0] % (2 * rows) == 0 and cut.shape[1] % (2 * cols) == 0:
         # an even number of pixels to each: halving comes to the same, and OpenCV is fast at it
         half = cut.shape[0] // 2, cut.shape[1] // 2
-        memory = None if room is None else room.setdefault(half, np.empty((*half, 3), np.uint8))
-        cut = cv2.resize(cut, half[::-1], memory, interpolation=cv2.INTER_AREA)
+        cut = room[half] = cv2.resize(cut, half[::-1], room.get(half), interpolation=cv2.INTER_AREA)
     canvas = np.empty((*view.network, 3), np.uint8) if out is None else out
     if (rows, cols) != view.network:
         canvas[...] = BAR
