@@ -127,7 +127,7 @@ def test_the_tracker_runs_on_them_and_tracks_as_numpy_does(monkeypatch):
         if k == 25:  # learning takes over, in the middle of what is seen
             fast.learning = plain.learning = True
             assert fast.runs_on == "cpu (NumPy)"
-    assert found > 20
+    assert found > 10
 
 
 def test_a_step_allocates_next_to_nothing():

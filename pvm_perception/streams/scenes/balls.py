@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import cv2
 import numpy as np
 
@@ -38,14 +40,25 @@ def not_green(rng: Rng) -> np.ndarray:
     return hsv(rng.uniform(260, 340), rng.uniform(0.3, 1.0), rng.uniform(0.3, 1.0))
 
 
-def ball(rng: Rng, is_green: bool, size: int) -> np.ndarray:
-    """Return the sprite of one ball, `size` pixels across."""
+def almost_green(rng: Rng) -> np.ndarray:
+    """Return a colour that a green ball has in other light: yellow, turquoise, or none."""
+    kind = rng.random()
+    if kind < 0.5:
+        return hsv(rng.uniform(46, 56), rng.uniform(0.5, 1.0), rng.uniform(0.4, 1.0))
+    if kind < 0.75:
+        return hsv(rng.uniform(184, 205), rng.uniform(0.4, 1.0), rng.uniform(0.3, 1.0))
+    return np.repeat(np.float32(rng.uniform(0.02, 0.5)), 3)
+
+
+def ball(rng: Rng, colour: Callable[[Rng], np.ndarray], size: int) -> np.ndarray:
+    """Return the sprite of one ball, `size` pixels across, in a colour that `colour` draws."""
+    is_green = colour is green
     axis = (np.arange(size, dtype=np.float32) + 0.5) / size * 2 - 1
     x, y = axis[None, :], axis[:, None]
     radius = np.sqrt(x * x + y * y)
     z = np.sqrt(np.clip(1 - radius**2, 0, 1))
     alpha = np.clip((1 - radius) * size / 2, 0, 1)
-    base = green(rng) if is_green else not_green(rng)
+    base = colour(rng)
     albedo, shine = _texture(rng, base, x, y, z, is_green)
 
     light = rng.standard_normal(3)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from pvm_perception.streams.scenes.balls import ball, green
+from pvm_perception.streams.scenes.balls import ball, green, not_green
 from pvm_perception.streams.scenes.paint import (
     Rng,
     any_colour,
@@ -36,7 +36,7 @@ def _shaded(rng: Rng, colour: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
 def other_ball(rng: Rng, size: int) -> np.ndarray:
     """Return a ball of another colour."""
-    return ball(rng, False, size)
+    return ball(rng, not_green, size)
 
 
 def box(rng: Rng, size: int) -> np.ndarray:
