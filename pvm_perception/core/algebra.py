@@ -19,7 +19,9 @@ Array = Any
 # a source (B, Us + 1, M) with a row of zeros last; whom each unit hears, (U, K), or None for who is in its
 # own place (the source is (B, U, M) then); which of the weights' rows
 Part = tuple[Array, Array | None, slice]
+ALL = slice(0, None)  # rows of a product's weights
 LEAK = np.float32(0.1)  # slope of the leaky rectifier below zero
+QUIET = np.float32(1e-3)  # mean square of sums below which normalising no longer lifts them
 
 
 def product(x: Array, w: Array) -> Array:
@@ -201,10 +203,28 @@ def picked(marked: np.ndarray, xp: ModuleType) -> Array | slice | None:
     return xp.asarray(np.flatnonzero(marked)) if marked.any() else None
 
 
-def activation(name: str, xp: ModuleType) -> tuple[Callable, Callable]:
-    """Return (function, derivative in terms of the function's value).
+@dataclass(frozen=True)
+class Activation:
+    """A non-linearity.
 
-    The function takes an array and other memory of the same shape, into which it writes its value.
+    Attributes
+    ----------
+    value
+        Writes the value of an array into other memory of the same shape.
+    slope
+        Returns the derivative, in terms of the value.
+    leak
+        Slope below zero of a rectifier; None of another.
+    """
+
+    value: Callable[[Array, Array], None]
+    slope: Callable[[Array], Array]
+    leak: float | None = None
+
+
+def activation(name: str, xp: ModuleType) -> Activation:
+    """Return a non-linearity by name.
+
     "polynomial" is the paper's sigmoid x / (2 (|x| + 1)) + 1/2 (arXiv 1607.06854, section 3).
     """
     def tanh(x: Array, out: Array) -> None:
@@ -222,6 +242,38 @@ def activation(name: str, xp: ModuleType) -> tuple[Callable, Callable]:
         out += np.float32(0.5)
 
     one = np.float32(1)
-    return {"tanh": (tanh, lambda y: 1 - y * y),
-            "leaky": (leaky, lambda y: (y > 0) * (one - LEAK) + LEAK),  # `where` is many times as slow
-            "polynomial": (polynomial, lambda y: np.float32(0.5) * (1 - xp.abs(2 * y - 1)) ** 2)}[name]
+    return {"tanh": Activation(tanh, lambda y: 1 - y * y),
+            # `where` is many times as slow
+            "leaky": Activation(leaky, lambda y: (y > 0) * (one - LEAK) + LEAK, float(LEAK)),
+            "polynomial": Activation(
+                polynomial, lambda y: np.float32(0.5) * (1 - xp.abs(2 * y - 1)) ** 2)}[name]
+
+
+def squash(z: Array, sizes: Array, h: Array, phi: Activation, xp: ModuleType) -> None:
+    """Write codes of sums z (B, U, N) into `h`: phi of the sums brought to a root mean square of 1.
+
+    z is brought there, too, and `sizes` (B, U, 1) keeps by what it was divided.
+    """
+    if phi.leak is not None and (compiled := cpu.products()) and compiled.take(z, sizes, h):
+        compiled.squash(z, sizes, h, QUIET, phi.leak)
+        return
+    sizes[..., 0] = xp.einsum("bun,bun->bu", z, z)
+    sizes /= np.float32(z.shape[2])
+    sizes += QUIET
+    xp.sqrt(sizes, out=sizes)
+    z /= sizes
+    phi.value(z, h)
+
+
+def unsquash(d: Array, z: Array, sizes: Array, h: Array, phi: Activation, out: Array, xp: ModuleType) -> None:
+    """Write the error of the sums into `out` (B, U, N), from that of their codes, d.
+
+    The others as `squash` left them.
+    """
+    if phi.leak is not None and (compiled := cpu.products()) and compiled.take(*d, z, sizes, out):
+        compiled.unsquash(d, z, sizes, out, phi.leak)
+        return
+    xp.multiply(d, phi.slope(h), out=out)
+    along = xp.einsum("bun,bun->bu", out, z)[..., None] / np.float32(z.shape[2])
+    out -= z * along
+    out /= sizes

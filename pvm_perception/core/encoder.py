@@ -16,7 +16,6 @@ from pvm_perception.core import algebra, wiring
 from pvm_perception.core.config import HierarchyConfig, Layer, Link
 
 Array = Any
-QUIET = np.float32(1e-3)  # mean square of sums below which normalising no longer lifts them
 
 
 class Source:
@@ -212,7 +211,7 @@ class Encoder:
         self.rooms = algebra.Spare(batch * most, xp), algebra.Spare(batch * self.units * layer.code, xp)
         for e in self.ears:
             e.room = self.rooms[0]
-        self.phi, self.dphi = algebra.activation(config.activation, xp)
+        self.phi = algebra.activation(config.activation, xp)
         self.squash_output = config.output == "activation"
         self.from_signal = config.output == "change"
         shape = (batch, self.units)
@@ -310,19 +309,17 @@ class Encoder:
             self.error[fresh] = 0
         z, h = self._sum(p, source, codes, step), self.h
         if self.normalise:
-            self.sizes[..., 0] = self.xp.einsum("bun,bun->bu", z, z)
-            self.sizes /= np.float32(h.shape[2])
-            self.sizes += QUIET
-            self.xp.sqrt(self.sizes, out=self.sizes)
-            z /= self.sizes
-        self.phi(z, h)
+            algebra.squash(z, self.sizes, h, self.phi, self.xp)
+        else:
+            self.phi.value(z, h)
         y = self.spares[0](*self.prediction.shape) if self.squash_output else self.prediction
-        algebra.product_into(y, h, p["w2"], self.xp)
-        y += p["b2"]
-        if self.squash_output:
-            self.phi(y, self.prediction)
-        elif self.from_signal:
+        y[...] = p["b2"]
+        if self.from_signal:
             y += self.signal
+        algebra.heard_product(y, [(h, None, algebra.ALL)], p["w2"], (self.rooms[0], self.spares[1]), self.xp,
+                              adds=True)
+        if self.squash_output:
+            self.phi.value(y, self.prediction)
         return h
 
     def _sum(self, p: dict[str, Array], source: Source, codes: dict[str, Array], step: int) -> Array:
@@ -348,18 +345,19 @@ class Encoder:
             return codes[ear.hears.source], ear.hears.gain if step >= ear.hears.start else 0.0
         return self.error if ear.hears == "error" else source.term(ear.hears), self.gain
 
-    def before_code(self, d: Array, before: bool = False) -> Array:
+    def before_code(self, d: Array, before: bool = False, out: Array = None) -> Array:
         """Return the error of the sums before the non-linearity, from that of the codes.
 
-        Both (B, U, N), of this frame or of the one before.
+        Both (B, U, N), of this frame or of the one before; in `out`, or in new memory.
         """
-        d = d * self.dphi(self.h_before if before else self.h)
+        h = self.h_before if before else self.h
+        out = self.xp.empty_like(h) if out is None else out
         if self.normalise:
-            y, size = (self.sums_before, self.sizes_before) if before else (self.sums, self.sizes)
-            along = self.xp.einsum("bun,bun->bu", d, y)[..., None] / np.float32(y.shape[2])
-            d -= y * along
-            d /= size
-        return d
+            z, sizes = (self.sums_before, self.sizes_before) if before else (self.sums, self.sizes)
+            algebra.unsquash(d, z, sizes, h, self.phi, out, self.xp)
+        else:
+            self.xp.multiply(d, self.phi.slope(h), out=out)
+        return out
 
     def descend(self, p: dict[str, Array], dz: Array, below: Array) -> None:
         """Pass an error before the non-linearity, dz (B, U, N), on to the codes below.
@@ -401,17 +399,23 @@ class Encoder:
         scale = weight / (count * self.units * self.signal_size)
         if self.own:
             scale *= self.units * self.signal_size  # own weights: each unit minds its own error
-        dp = self.error * np.float32(-scale)  # dL/dprediction
-        if self.squash_output:
-            dp *= self.dphi(self.signal - self.error)
+        scale = np.float32(-scale)  # of dL/dprediction, but for dp; taken where there is less to multiply
+        dp = self.error * self.phi.slope(self.signal - self.error) if self.squash_output else self.error
         h = self.h_before
-        dz = self.before_code(algebra.affine_input_grad(dp, p["w2"]), before=True)  # (B, U, N)
+        dz = algebra.affine_input_grad(dp, p["w2"])  # (B, U, N)
+        dz *= scale
+        dz = self.before_code(dz, before=True, out=dz)
         if dz_readout is not None:
             dz += dz_readout
         dz = self.xp.ascontiguousarray(dz)
-        return {"w1": self.input_grad(dz), "b1": self._sum_of(dz),
-                "w2": algebra.Outer.of(h, dp) if self.own else algebra.weight_grad(h, dp),
-                "b2": self._sum_of(dp)}, loss
+        if self.own:
+            w2 = algebra.Outer.of(h, dp) * scale
+        else:
+            w2 = self.xp.empty_like(p["w2"])
+            algebra.heard_outer(w2, h, None, dp, self.rooms[0])
+            w2 *= scale
+        return {"w1": self.input_grad(dz), "b1": self._sum_of(dz), "w2": w2,
+                "b2": self._sum_of(dp) * scale}, loss
 
     def _sum_of(self, d: Array) -> Array:
         """Return the gradient of a bias: d (B, U, N), summed over who shares it."""

@@ -29,7 +29,7 @@ class HeatmapReadout:
         self.stride = config.stride
         self.targets = len(config.targets)
         self.hidden = config.readout.hidden
-        self.phi, self.dphi = algebra.activation(config.activation, xp)
+        self.phi = algebra.activation(config.activation, xp)
         cells = self.rows * self.cols
         self.blocks, self.parts, cover = [], [], np.zeros(cells, np.float32)
         for layer in config.layers:
@@ -76,7 +76,7 @@ class HeatmapReadout:
             for j, below, here in ((1, x, hidden), (2, hidden, part)):
                 z = algebra.product_into(self.spare(*here.shape), below, p[f"w{j}.{i + 1}"], xp)
                 z += p[f"b{j}.{i + 1}"]
-                self.phi(z, here)
+                self.phi.value(z, here)
             self.seen.append((x, hidden, part))
             laid = xp.zeros((batch, self.blocks[i].size + 1, self.targets), np.float32)
             laid[:, :-1] = part.reshape(batch, -1, self.targets)
@@ -113,10 +113,10 @@ class HeatmapReadout:
         for i, block in enumerate(self.blocks):
             x, hidden, part = self.seen[i]
             truth = algebra.gather(flat, block, xp.empty(part.shape, np.float32))
-            d = (part - truth) * self.dphi(part) * weight
+            d = (part - truth) * self.phi.slope(part) * weight
             gradients[f"w2.{i + 1}"] = algebra.Outer.of(hidden, d)
             gradients[f"b2.{i + 1}"] = d.sum(axis=0)
-            d = algebra.affine_input_grad(d, p[f"w2.{i + 1}"]) * self.dphi(hidden)
+            d = algebra.affine_input_grad(d, p[f"w2.{i + 1}"]) * self.phi.slope(hidden)
             gradients[f"w1.{i + 1}"] = algebra.Outer.of(x, d)
             gradients[f"b1.{i + 1}"] = d.sum(axis=0)
             error = xp.zeros((batch, x.shape[1] + 1, x.shape[2]), np.float32)

@@ -20,7 +20,6 @@ Array = Any
 UNIT_BOX = 24.0  # px: a box head that answers 0 means a box of this side
 MIN_SIDE = 6  # px: a target smaller than this is neither taught nor punished
 BEND = 0.1  # error of a box answer from which its loss grows in proportion, no longer squared
-ALL = slice(0, None)  # rows of a product's weights
 MIDDLE = 4  # of the nine cells around one, itself among them
 MIN_VISIBLE = 0.35  # a target hidden further than this is neither taught nor punished
 
@@ -132,15 +131,15 @@ class BoxReadout:
         for i, index in enumerate(self.neighbours):
             w = p[f"project{i + 1}"]
             if self.grids[i] == (self.rows, self.cols):
-                algebra.heard_product(every, [(codes[i], index, ALL)], w, self.rooms, xp, adds=True)
+                algebra.heard_product(every, [(codes[i], index, algebra.ALL)], w, self.rooms, xp, adds=True)
                 continue
             y = self.spare(batch, len(index), self.hidden)
-            algebra.heard_product(y, [(codes[i], index, ALL)], w, self.rooms, xp)
+            algebra.heard_product(y, [(codes[i], index, algebra.ALL)], w, self.rooms, xp)
             z += self._raise(y.reshape(batch, *self.grids[i], self.hidden), i)
         if self.config.readout.memory:
             self.recalled[...] = self.said
-            algebra.heard_product(every, [(self.recalled, self.near, ALL)], p["recall"], self.rooms, xp,
-                                  adds=True)
+            algebra.heard_product(every, [(self.recalled, self.near, algebra.ALL)], p["recall"], self.rooms,
+                                  xp, adds=True)
         xp.maximum(z, 0, out=z)
         last = self.active  # (B*R*C, H)
         if self.mixing:

@@ -5,8 +5,9 @@
 // units hear alike (their parent, the top) is multiplied once for each source unit. Input and decode
 // are cheap; decode is kernels.cu's own, with one thread to a block.
 //
-// Below the frame's kernels are the three products of learning, which go by the same index: what is
-// heard times weights, its transpose times an error, and an error sent back to whom it was heard from.
+// Below the frame's kernels is what learning takes longest for. Three products, which go by the same index: what
+// is heard times weights, its transpose times an error, and an error sent back to whom it was heard from; and
+// the codes' non-linearity, there and back.
 //
 // setup.py builds this for several instruction sets; cpu.py takes the best one that runs here.
 
@@ -511,6 +512,39 @@ extern "C" void scatter_product(const Heard *of, const float *errors, const floa
                     for (int c = 0; c < of->width; ++c)
                         to[c] += from[c];
                 }
+        }
+    }
+}
+
+// Bring sums z (units, N) to a root mean square of 1, which sizes keeps, and write their codes into h.
+extern "C" void squash(float *z, float *sizes, float *h, long units, int N, float quiet, float leak) {
+    for (long u = 0; u < units; ++u, z += N, h += N) {
+        float square = 0.0f;
+        for (int n = 0; n < N; ++n)
+            square += z[n] * z[n];
+        sizes[u] = std::sqrt(square / N + quiet);
+        const float share = 1.0f / sizes[u];
+        for (int n = 0; n < N; ++n) {
+            z[n] *= share;
+            h[n] = std::max(z[n], leak * z[n]);
+        }
+    }
+}
+
+// Write the error of the sums before `squash` into out (B, U, N), from that of the codes, d.
+extern "C" void unsquash(const float *d, long pitch, const float *z, const float *sizes, float *out, int streams,
+                         int units, int N, float leak) {
+    for (int b = 0; b < streams; ++b) {
+        const float *error = d + b * pitch;
+        for (int u = 0; u < units; ++u, error += N, z += N, ++sizes, out += N) {
+            float along = 0.0f;
+            for (int n = 0; n < N; ++n) {
+                out[n] = error[n] * (z[n] > 0.0f ? 1.0f : leak);
+                along += out[n] * z[n];
+            }
+            const float share = 1.0f / *sizes, less = along / N;
+            for (int n = 0; n < N; ++n)
+                out[n] = share * (out[n] - less * z[n]);
         }
     }
 }

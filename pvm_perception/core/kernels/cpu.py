@@ -1,4 +1,4 @@
-"""The CPU's compiled part, `cpu.cpp`, on one core: the engine's device, and the products of learning."""
+"""The CPU's compiled part, `cpu.cpp`, on one core: the engine's device, and the work of learning."""
 
 from __future__ import annotations
 
@@ -55,9 +55,11 @@ def compiled(folder: Path = Path(__file__).parent) -> tuple[str, ctypes.CDLL]:
             except OSError:
                 continue  # of another machine's kind
             if library.runs_here():
-                where, number = ctypes.c_void_p, ctypes.c_int
+                where, number, count, value = ctypes.c_void_p, ctypes.c_int, ctypes.c_long, ctypes.c_float
                 library.apart.restype = ctypes.c_double
-                library.apart.argtypes = (where, where, ctypes.c_long)
+                library.apart.argtypes = (where, where, count)
+                library.squash.argtypes = (where, where, where, count, number, value, value)
+                library.unsquash.argtypes = (where, count, where, where, where, number, number, number, value)
                 library.heard_product.argtypes = (where, number, where, number, number, where, number)
                 library.heard_outer.argtypes = (where, where, number, where)
                 library.scatter_product.argtypes = (where, where, where, number, where)
@@ -76,7 +78,7 @@ def products() -> Products | None:
 
 
 class Products:
-    """The products of `algebra` on NumPy arrays: float32, without gaps."""
+    """Products and codes of `algebra` on NumPy arrays: float32, without gaps."""
 
     def __init__(self, library: ctypes.CDLL) -> None:
         self._library = library
@@ -104,6 +106,17 @@ class Products:
         of = _Heard.of(out, index, dz.shape[1])
         self._library.scatter_product(ctypes.byref(of), dz.ctypes.data, w.ctypes.data, dz.shape[2],
                                       out.ctypes.data)
+
+
+    def squash(self, z: np.ndarray, sizes: np.ndarray, h: np.ndarray, quiet: float, leak: float) -> None:
+        """As `algebra.squash`, of a leaky rectifier."""
+        self._library.squash(z.ctypes.data, sizes.ctypes.data, h.ctypes.data, sizes.size, z.shape[2], quiet,
+                             leak)
+
+    def unsquash(self, d: np.ndarray, z: np.ndarray, sizes: np.ndarray, out: np.ndarray, leak: float) -> None:
+        """As `algebra.unsquash`, of a leaky rectifier; between the streams of d there may be gaps."""
+        self._library.unsquash(d.ctypes.data, d.strides[0] // d.itemsize, z.ctypes.data, sizes.ctypes.data,
+                               out.ctypes.data, *z.shape, leak)
 
 
 class CpuRunner:

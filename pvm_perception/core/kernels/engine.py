@@ -16,7 +16,7 @@ import numpy as np
 
 from pvm_perception.core import algebra, hierarchy, wiring
 from pvm_perception.core.config import INPUT, MOTION, MOTION_VALUES
-from pvm_perception.core.encoder import QUIET, Encoder
+from pvm_perception.core.encoder import Encoder
 from pvm_perception.core.kernels import plan
 from pvm_perception.core.kernels.plan import Launch
 from pvm_perception.core.readout import UNIT_BOX
@@ -313,7 +313,7 @@ class Engine:
         row["size"], row["units"] = encoder.signal_size, encoder.units
         row["half"] = self.batch * (encoder.units + 1) * n
         row["error_first"] = encoder.views[-1].rows.start if encoder.hears_error else -1
-        row["error_gain"], row["slope"], row["quiet"] = encoder.gain, algebra.LEAK, QUIET
+        row["error_gain"], row["slope"], row["quiet"] = encoder.gain, algebra.LEAK, algebra.QUIET
         kernel, tile, blocks, threads, shared = plan.tiled(
             "layer", (encoder.units,), self.batch, max(encoder.inputs, n + plan.SQUARES), n,
             self.runner.multiprocessors)
