@@ -402,12 +402,13 @@ class Encoder:
         scale = np.float32(-scale)  # of dL/dprediction, but for dp; taken where there is less to multiply
         dp = self.error * self.phi.slope(self.signal - self.error) if self.squash_output else self.error
         h = self.h_before
-        dz = algebra.affine_input_grad(dp, p["w2"])  # (B, U, N)
+        back = p["w2"].swapaxes(-1, -2)
+        dz = algebra.heard_product(self.spares[0](*h.shape), [(dp, None, algebra.ALL)],  # (B, U, N)
+                                   back if self.own else self.xp.ascontiguousarray(back), self.rooms, self.xp)
         dz *= scale
-        dz = self.before_code(dz, before=True, out=dz)
+        self.before_code(dz, before=True, out=dz)
         if dz_readout is not None:
             dz += dz_readout
-        dz = self.xp.ascontiguousarray(dz)
         if self.own:
             w2 = algebra.Outer.of(h, dp) * scale
         else:

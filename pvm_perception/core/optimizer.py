@@ -33,8 +33,8 @@ def orthogonalised(g: Array, xp: ModuleType, steps: int = 5, out: Array | None =
     size = xp.sqrt(xp.trace(gram)) + np.float32(1e-12)  # stays on the device
     gram /= size * size
     eye = xp.eye(len(gram), dtype=np.float32)
-    total = eye
-    for _ in range(steps):
+    total = a * eye + b * gram + c * (gram @ gram)
+    for _ in range(steps - 1):
         now = total @ gram @ total  # this iterate's Gram matrix; all factors commute
         total = total @ (a * eye + b * now + c * (now @ now))
     total /= size  # symmetric: it may stand on either side
