@@ -11,7 +11,8 @@ import numpy as np
 from pvm_perception.core import algebra
 from pvm_perception.core.backend import to_numpy
 from pvm_perception.core.config import INPUT, MOTION, MOTION_VALUES, HierarchyConfig
-from pvm_perception.core.encoder import Encoder, Source
+from pvm_perception.core.encoder import Encoder
+from pvm_perception.core.hearing import Source
 from pvm_perception.core.heatmap import HeatmapReadout
 from pvm_perception.core.optimizer import Optimizer
 from pvm_perception.core.readout import BoxReadout
