@@ -39,6 +39,7 @@ setup(
                       "threadpoolctl", "tqdm"],
     extras_require={"cuda": ["cupy-cuda12x"], "report": ["matplotlib"],
                     "watch": ["rerun-sdk~=0.41.0"], "sim": ["mujoco~=4.0"],
+                    "solid": ["panda3d~=1.10.15"],
                     "scale-out": ["mpi4py~=4.1"],
                     "test": ["hypothesis", "pytest", "pyyaml"]},  # colcon test looks here for pytest
     zip_safe=True,

@@ -32,6 +32,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rate", type=float, help="highest learning rate (default: the preset's)")
     parser.add_argument("--replay", type=float, default=0.15, metavar="SHARE",
                         help="share of the clips that are the hardest so far, seen once more")
+    parser.add_argument("--solid", type=float, default=0.0, metavar="SHARE",
+                        help="share of the clips that are scenes in three dimensions (needs panda3d)")
     parser.add_argument("--shortest", type=int, default=2, help="frames in the shortest clip")
     parser.add_argument("--longest", type=int, default=64, help="frames in the longest clip; "
                         "few are so long")
@@ -57,6 +59,8 @@ def run(args: argparse.Namespace) -> int:
             raise PvmError(f"--{name.replace('_', '-')} must be above 0")
     if not 0 <= options.replay < 1:
         raise PvmError("--replay must be from 0 to below 1")
+    if not 0 <= options.solid <= 1:
+        raise PvmError("--solid must be from 0 to 1")
     if options.longest < options.shortest or options.longest < 3:
         raise PvmError("--longest must be at least 3 and no less than --shortest")
     validation = Trainer(options, join(options.device, 1 + options.workers)).run()

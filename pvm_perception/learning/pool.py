@@ -41,6 +41,7 @@ class ClipRecipe:
     photos : folder of photographs for backgrounds, or None
     stills : folders of labelled stills, of which every third clip is made, if there are any
     stills_part : from which to which share of each folder's stills; None = all
+    solid : share of the clips, not of stills, that are scenes in three dimensions
     """
 
     size: tuple[int, int]
@@ -50,6 +51,7 @@ class ClipRecipe:
     seed: int = 0
     stills: tuple[str, ...] = ()
     stills_part: tuple[float, float] | None = None
+    solid: float = 0.0
 
 
 def draw_length(rng: np.random.Generator, shortest: int, longest: int) -> int:
@@ -68,7 +70,8 @@ def render(recipe: ClipRecipe, number: int, photos: Sequence[np.ndarray] | None 
     length = draw_length(rng, recipe.shortest, recipe.longest)
     if stills and number % 3 == 0:
         return still_clip(rng, length, recipe.size, stills)
-    return make_clip(int(rng.integers(2**62)), length, recipe.size, photos=photos)
+    seed = int(rng.integers(2**62))
+    return make_clip(seed, length, recipe.size, photos=photos, solid=rng.random() < recipe.solid)
 
 
 class _Ring:
@@ -169,6 +172,10 @@ class ClipPool:
         if recipe.photos and not Path(recipe.photos).is_dir():
             raise PvmError(f"no folder of photographs at {recipe.photos}; run `make train-data` "
                            "or leave --photos out")
+        if recipe.solid:
+            from pvm_perception.streams.scenes.engine import panda
+
+            panda()  # that it is missing is told here, not by a worker
         context = mp.get_context("spawn")
         frames = max(FRAMES, 2 * recipe.longest)  # what a clip skips at the end is less than a clip
         rank, self.ranks = part

@@ -65,6 +65,7 @@ class TrainOptions:
     shortest: int = 2
     longest: int = 64
     rate: float | None = None
+    solid: float = 0.0  # share of the clips that are scenes in three dimensions
     replay: float = 0.15  # share of the clips that are the hardest ones so far, seen once more
     device: str = "cpu"
     validate_every: float = 600.0  # seconds
@@ -135,7 +136,8 @@ class Trainer:
         self._resume_optimizer(weights or {})
         self.recipe = ClipRecipe((self.config.height, self.config.width), options.shortest,
                                  options.longest, str(options.photos) if options.photos else None,
-                                 options.seed, tuple(map(str, options.stills)), options.stills_part)
+                                 options.seed, tuple(map(str, options.stills)), options.stills_part,
+                                 options.solid)
         self.curve = options.output / "curve.csv"
         self.checkpoint = options.output / "checkpoint.safetensors"
         self.stopped = self.rescued = False

@@ -35,7 +35,7 @@ class Clip:
 
 
 def make_clip(seed: int, frames: int, size: tuple[int, int] = (144, 192),
-              photos: Sequence[np.ndarray] | None = None, turns: float = TURNS) -> Clip:
+              photos: Sequence[np.ndarray] | None = None, turns: float = TURNS, solid: bool = False) -> Clip:
     """Render one training clip, wholly fixed by `seed` (and the photographs).
 
     Parameters
@@ -51,13 +51,15 @@ def make_clip(seed: int, frames: int, size: tuple[int, int] = (144, 192),
         BGR photographs for backgrounds.
     turns
         Probability that the camera turns fast.
+    solid
+        Render a scene in three dimensions (`scenes.solid`), which needs panda3d.
     """
     rng = np.random.default_rng(seed)
     rows, cols = size
     aspect = float(rng.choice(ASPECTS)) if rng.random() < 0.6 else cols / rows
     height, width = min(rows, round(cols / aspect)), min(cols, round(rows * aspect))
     top, left = (rows - height) // 2, (cols - width) // 2
-    scene = Scene(rng, frames, (height, width), photos, turns=turns)
+    scene = _kind(solid)(rng, frames, (height, width), photos, turns=turns)
     images = np.full((frames, rows, cols, 3), BAR, np.uint8)
     truth = np.empty((frames, MAX_TARGETS, 6), np.float32)
     for k in range(frames):
@@ -67,6 +69,15 @@ def make_clip(seed: int, frames: int, size: tuple[int, int] = (144, 192),
     motion = np.stack([scene.motion(k) for k in range(frames)])
     motion[:, :2] *= np.float32([width / cols, height / rows])
     return Clip(images, truth, motion)
+
+
+def _kind(solid: bool) -> type:
+    """Return the class of a clip's scenes."""
+    if not solid:
+        return Scene
+    from pvm_perception.streams.scenes.solid import SolidScene  # panda3d is optional
+
+    return SolidScene
 
 
 class SimulatedStream:

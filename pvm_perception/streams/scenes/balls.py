@@ -59,7 +59,7 @@ def ball(rng: Rng, colour: Callable[[Rng], np.ndarray], size: int) -> np.ndarray
     z = np.sqrt(np.clip(1 - radius**2, 0, 1))
     alpha = np.clip((1 - radius) * size / 2, 0, 1)
     base = colour(rng)
-    albedo, shine = _texture(rng, base, x, y, z, is_green)
+    albedo, shine = coat(rng, base, x, y, z, is_green)
 
     light = rng.standard_normal(3)
     light[1] = -abs(light[1]) - 0.25  # mostly from above
@@ -88,9 +88,9 @@ def ball(rng: Rng, colour: Callable[[Rng], np.ndarray], size: int) -> np.ndarray
     return sprite
 
 
-def _texture(rng: Rng, base: np.ndarray, x: np.ndarray, y: np.ndarray, z: np.ndarray,
-             is_green: bool) -> tuple[np.ndarray, float]:
-    """Return the albedo (S, S, 3) and how glossy it is."""
+def coat(rng: Rng, base: np.ndarray, x: np.ndarray, y: np.ndarray, z: np.ndarray,
+         is_green: bool) -> tuple[np.ndarray, float]:
+    """Return the albedo (S, S, 3) at places x, y, z on a unit sphere, and how glossy it is."""
     size = z.shape[0]
     q, _ = np.linalg.qr(rng.standard_normal((3, 3)))
     u, v, w = (q[k, 0] * x + q[k, 1] * y + q[k, 2] * z for k in range(3))

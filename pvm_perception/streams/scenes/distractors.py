@@ -19,7 +19,7 @@ from pvm_perception.streams.scenes.paint import (
 from pvm_perception.streams.scenes.signs import sign_red
 
 
-def _like_target(rng: Rng) -> np.ndarray:
+def like_target(rng: Rng) -> np.ndarray:
     """Return a colour that a target could have, or any."""
     kind = rng.random()
     return green(rng) if kind < 0.4 else sign_red(rng) if kind < 0.75 else any_colour(rng)
@@ -41,7 +41,7 @@ def other_ball(rng: Rng, size: int) -> np.ndarray:
 
 def box(rng: Rng, size: int) -> np.ndarray:
     """Return a cuboid with up to three faces."""
-    colour = _like_target(rng)
+    colour = like_target(rng)
     sprite = np.zeros((size, size, 4), np.float32)
     top, side = rng.uniform(0, 0.35), rng.uniform(0, 0.35)
     w, h = 1 - side, rng.uniform(0.4, 1) - top
@@ -70,7 +70,7 @@ def cylinder(rng: Rng, size: int) -> np.ndarray:
     if rng.random() < 0.5:  # as rough, or as mottled, as a ball can be
         grain = noise(rng, size, size, float(np.exp(rng.uniform(np.log(0.03), np.log(0.3)))), 2)
         shade = shade * (1 + rng.uniform(0.05, 0.35) * grain)
-    picture = np.broadcast_to(_like_target(rng), (size, size, 3)) * shade[..., None]
+    picture = np.broadcast_to(like_target(rng), (size, size, 3)) * shade[..., None]
     if rng.random() < 0.4:
         top, height = rng.uniform(0.3, 0.7), rng.uniform(0.08, 0.25)
         rows = slice(int(top * size), int((top + height) * size))
@@ -120,7 +120,7 @@ def crown(rng: Rng, size: int) -> np.ndarray:
 def rag(rng: Rng, size: int) -> np.ndarray:
     """Return a soft shape: a bag, a jacket, tape, a stone, a leaf, a patch of light."""
     mask = polygon_mask((size, size), blob(rng, size, rng.uniform(0.1, 0.5)))
-    sprite = _shaded(rng, _like_target(rng), mask)
+    sprite = _shaded(rng, like_target(rng), mask)
     stretch = rng.uniform(0.25, 1)
     rows, cols = (size, max(4, int(size * stretch)))
     if rng.random() < 0.5:
@@ -181,7 +181,7 @@ def car(rng: Rng, size: int) -> np.ndarray:
         part = _shaded(rng, colour, polygon_mask((size, size), np.array(points) * (size - 1)))
         sprite = sprite * (1 - part[..., 3:]) + part
 
-    paint, dark = _like_target(rng), np.float32([0.12, 0.1, 0.08])
+    paint, dark = like_target(rng), np.float32([0.12, 0.1, 0.08])
     if rng.random() < 0.5:
         lay([(.02, .55), (.2, .5), (.3, .35), (.7, .35), (.82, .5), (.98, .55), (.98, .72),
              (.02, .72)], paint)
@@ -311,7 +311,7 @@ def cutout(rng: Rng, picture: np.ndarray, size: int) -> np.ndarray:
     if not is_round and rng.random() < 0.2:
         grey = bgr.mean(axis=2, keepdims=True)
         usual = float((grey[..., 0] * alpha).sum() / max(alpha.sum(), 1e-6))
-        bgr = grey * _like_target(rng) / max(usual, 0.1)
+        bgr = grey * like_target(rng) / max(usual, 0.1)
     return trim(opaque(bgr, alpha))
 
 

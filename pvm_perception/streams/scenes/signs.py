@@ -80,8 +80,11 @@ def octagon(size: float, side: float) -> np.ndarray:
     return size / 2 + radius * np.stack([np.cos(angle), np.sin(angle)], 1)
 
 
-def stop_sign(rng: Rng, size: int) -> np.ndarray:
-    """Return the sprite of one stop sign, white rim included, about `size` pixels across."""
+def stop_sign(rng: Rng, size: int, askew: bool = True) -> np.ndarray:
+    """Return the sprite of one stop sign, white rim included, about `size` pixels across.
+
+    Seen from anywhere in front of it, or, not `askew`, as it was painted.
+    """
     big = size * 2
     canvas = np.zeros((big, big, 3), np.float32)
     red, white = sign_red(rng), WHITE * np.float32(rng.uniform(0.75, 1.05))
@@ -109,11 +112,12 @@ def stop_sign(rng: Rng, size: int) -> np.ndarray:
                     white, max(1, int(0.03 * big)))
     sprite = opaque(canvas, outer)
     sprite = cv2.resize(sprite, (size, size), interpolation=cv2.INTER_AREA)
-    return _age(rng, sprite, strong=True)
+    _wear(rng, sprite)
+    return _turned(rng, sprite, 0.3) if askew else trim(sprite)
 
 
-def _age(rng: Rng, sprite: np.ndarray, strong: bool = False) -> np.ndarray:
-    """Wear, dirt, stickers, glare, and a view from the side."""
+def _wear(rng: Rng, sprite: np.ndarray) -> None:
+    """Put dirt, stickers and glare on a sprite."""
     rows, cols = sprite.shape[:2]
     if rng.random() < 0.5:
         dirt = 1 - np.clip(noise(rng, rows, cols, 0.5, 4) - rng.uniform(-0.2, 1), 0, 1) * rng.uniform(
@@ -132,15 +136,19 @@ def _age(rng: Rng, sprite: np.ndarray, strong: bool = False) -> np.ndarray:
         cv2.rectangle(sprite, tuple(map(int, at)), tuple(map(int, at + side)),
                       [*map(float, rng.uniform(0, 1, 3)), 1.0], -1)
         sprite[..., :3] = np.minimum(sprite[..., :3], sprite[..., 3:] * 1.5)
+
+
+def _turned(rng: Rng, sprite: np.ndarray, straight: float) -> np.ndarray:
+    """Return a plate as seen from the side; a share of them `straight` from the front."""
     yaw = rng.normal(0, 0.35) if rng.random() < 0.8 else rng.uniform(-1.05, 1.05)
     roll = rng.normal(0, 0.06) if rng.random() < 0.85 else rng.normal(0, 0.3)
-    if strong and rng.random() < 0.3:
+    if straight and rng.random() < straight:
         yaw = roll = 0.0
     return trim(tilt(sprite, float(np.clip(yaw, -1.1, 1.1)), float(rng.normal(0, 0.12)),
                      float(roll)))
 
 
-def other_sign(rng: Rng, size: int) -> np.ndarray:
+def other_sign(rng: Rng, size: int, askew: bool = True) -> np.ndarray:
     """Return a sign that is no stop sign: no entry, yield, limits, blue discs, boards."""
     big = size * 2
     red = sign_red(rng)
@@ -217,4 +225,5 @@ def other_sign(rng: Rng, size: int) -> np.ndarray:
                     (int(big * 0.08), int(big * 0.55)), 0, big * 0.006, np.zeros(3) + 0.1,
                     max(1, int(0.03 * big)))
     sprite = cv2.resize(opaque(canvas, mask), (size, size), interpolation=cv2.INTER_AREA)
-    return _age(rng, sprite)
+    _wear(rng, sprite)
+    return _turned(rng, sprite, 0.0) if askew else trim(sprite)

@@ -1,0 +1,331 @@
+"""Solid things, drawn by panda3d's software renderer: no GPU, no window, one engine a process.
+
+Textures have no mipmaps (the renderer does not heed them under a texture's scale): whoever makes one
+makes it about as large as it is seen.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import cv2
+import numpy as np
+
+from pvm_perception.errors import PvmError
+
+NEEDS = "panda3d~=1.10.15"  # as requirements/solid.txt pins and setup.py's extra asks
+SETTINGS = """
+load-display p3tinydisplay
+audio-library-name null
+notify-level error
+garbage-collect-states 0
+texture-quality-level best
+"""
+NEAR_FAR = (0.04, 150.0)  # m
+LARGEST = 256  # px, of a texture
+PICTURE, LABELS = 0, 1  # bits of the two cameras
+STEP = 40  # grey levels between the names of two targets in the picture of names
+
+
+@lru_cache(maxsize=1)
+def panda() -> Any:
+    """Return the module `panda3d.core`, set to draw in software.
+
+    Raises
+    ------
+    PvmError
+        panda3d is not installed.
+    """
+    try:
+        import panda3d.core as module
+    except ImportError as error:
+        raise PvmError(f"solid scenes need panda3d ({error}); run `python -m pip install '{NEEDS}'` "
+                       "or leave --solid out") from error
+    module.load_prc_file_data("", SETTINGS)
+    return module
+
+
+@lru_cache(maxsize=1)
+def _outputs() -> tuple[Any, Any, dict]:
+    """Return this process's engine and pipe, and what they draw into, by size."""
+    pipes = panda().GraphicsPipeSelection.get_global_ptr()
+    return panda().GraphicsEngine.get_global_ptr(), pipes.make_pipe("TinyOffscreenGraphicsPipe"), {}
+
+
+def _output(rows: int, cols: int, bit: int) -> tuple[Any, Any, Any]:
+    """Return the buffer for pictures of a size, the region in it and the memory it is copied to."""
+    engine, pipe, made = _outputs()
+    if (rows, cols, bit) not in made:
+        p = panda()
+        kind = p.FrameBufferProperties()
+        kind.set_rgba_bits(8, 8, 8, 8)
+        kind.set_depth_bits(16)
+        buffer = engine.make_output(pipe, "", 0, kind, p.WindowProperties.size(cols, rows),
+                                    p.GraphicsPipe.BF_refuse_window)
+        memory = p.Texture()
+        buffer.add_render_texture(memory, p.GraphicsOutput.RTM_copy_ram)
+        made[rows, cols, bit] = (buffer, buffer.make_display_region(), memory)
+    return made[rows, cols, bit]
+
+
+def power_of_two(pixels: float) -> int:
+    """Return how large a texture is that is seen so many pixels large."""
+    return int(np.clip(2 ** np.ceil(np.log2(max(pixels, 1.0))), 8, LARGEST))
+
+
+def texture(picture: np.ndarray, repeat: bool = True) -> Any:
+    """Return the texture of a picture (H, W, 3 or 4) uint8 with sides that are powers of two."""
+    p = panda()
+    rows, cols, channels = picture.shape
+    made = p.Texture()
+    made.setup_2d_texture(cols, rows, p.Texture.T_unsigned_byte,
+                          p.Texture.F_rgba if channels == 4 else p.Texture.F_rgb)
+    made.set_ram_image(np.ascontiguousarray(picture[::-1]).tobytes())
+    made.set_minfilter(p.SamplerState.FT_linear)
+    made.set_magfilter(p.SamplerState.FT_linear)
+    if not repeat:
+        made.set_wrap_u(p.SamplerState.WM_clamp)
+        made.set_wrap_v(p.SamplerState.WM_clamp)
+    return made
+
+
+def card_picture(sprite: np.ndarray, pixels: float) -> np.ndarray:
+    """Return the picture (S, S, 4) uint8 of a sprite as a card shows it that is so many pixels high.
+
+    Its colours go on where it is transparent, so that its rim has no other.
+    """
+    side = power_of_two(pixels)
+    kind = cv2.INTER_AREA if sprite.shape[0] > side else cv2.INTER_LINEAR
+    small = cv2.resize(sprite, (side, side), interpolation=kind)
+    alpha = small[..., 3:]
+    mean = small[..., :3].sum((0, 1)) / max(float(alpha.sum()), 1e-3)
+    bgr = np.where(alpha > 0.1, small[..., :3] / np.maximum(alpha, 0.1), mean)
+    return (np.concatenate([bgr, alpha], axis=2).clip(0, 1) * 255 + 0.5).astype(np.uint8)
+
+
+@lru_cache(maxsize=1)
+def soft_disc() -> Any:
+    """Return the texture of a shadow's shape: there in the middle, gone at the rim."""
+    axis = np.linspace(-1, 1, 32)
+    there = np.clip(1.2 - 1.2 * np.hypot(axis, axis[:, None]), 0, 1)
+    return texture(np.repeat((there * 255).astype(np.uint8)[..., None], 4, axis=2), repeat=False)
+
+
+def _geometry(points: np.ndarray, normals: np.ndarray, uv: np.ndarray, corners: np.ndarray) -> Any:
+    """Return what draws triangles (n, 3) of points (m, 3) with normals and places in a texture."""
+    p = panda()
+    data = p.GeomVertexData("", p.GeomVertexFormat.get_v3n3t2(), p.Geom.UH_static)
+    data.unclean_set_num_rows(len(points))
+    rows = np.concatenate([points, normals, uv], axis=1).astype(np.float32)
+    memoryview(data.modify_array(0)).cast("B")[:] = rows.tobytes()
+    triangles = p.GeomTriangles(p.Geom.UH_static)
+    triangles.set_index_type(p.Geom.NT_uint16)
+    indices = triangles.modify_vertices()
+    indices.unclean_set_num_rows(corners.size)
+    memoryview(indices).cast("B")[:] = corners.astype(np.uint16).tobytes()
+    made = p.Geom(data)
+    made.add_primitive(triangles)
+    return made
+
+
+def _sheet(u: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return a grid of places: u and v (n,), and the corners (m, 3) of its triangles."""
+    across, up = np.meshgrid(u, v)
+    first = (np.arange(len(v) - 1)[:, None] * len(u) + np.arange(len(u) - 1)).ravel()
+    right, above, both = first + 1, first + len(u), first + len(u) + 1
+    corners = np.concatenate([np.stack([first, right, both], 1), np.stack([first, both, above], 1)])
+    return across.ravel(), up.ravel(), corners
+
+
+@lru_cache(maxsize=1)
+def card() -> Any:
+    """Return an upright square, 1 wide, about the origin, seen from -y."""
+    x, z, corners = _sheet(np.array([0.0, 1]), np.array([0.0, 1]))
+    points = np.stack([x - 0.5, 0 * x, z - 0.5], 1)
+    return _geometry(points, np.tile([0, -1, 0], (4, 1)), np.stack([x, z], 1), corners)
+
+
+@lru_cache(maxsize=1)
+def box() -> Any:
+    """Return a box without a bottom, 1 wide and 1 high, that stands on the origin."""
+    x, z, corners = _sheet(np.array([0.0, 1]), np.array([0.0, 1]))
+    side = np.stack([x - 0.5, 0 * x - 0.5, z], 1)
+    turn = np.array([[0, 1, 0], [-1, 0, 0], [0, 0, 1]])
+    parts, normals = [side], [np.tile([0, -1, 0], (4, 1))]
+    for _ in range(3):
+        parts.append(parts[-1] @ turn)
+        normals.append(normals[-1] @ turn)
+    parts.append(np.stack([x - 0.5, z - 0.5, 0 * x + 1], 1))
+    normals.append(np.tile([0, 0, 1], (4, 1)))
+    return _geometry(np.concatenate(parts), np.concatenate(normals), np.tile(np.stack([x, z], 1), (5, 1)),
+                     np.concatenate([corners + 4 * k for k in range(5)]))
+
+
+@lru_cache(maxsize=8)
+def sphere(finely: int) -> Any:
+    """Return a sphere, 1 across, about the origin, of as many bands."""
+    u, v, corners = _sheet(np.linspace(0, 1, 2 * finely + 1), np.linspace(0, 1, finely + 1))
+    points = on_sphere(u, v)
+    return _geometry(0.5 * points, points, np.stack([u, v], 1), corners)
+
+
+def on_sphere(u: np.ndarray, v: np.ndarray) -> np.ndarray:
+    """Return the points (..., 3) of the unit sphere at places u, v (0..1) of a map of it."""
+    lon, lat = 2 * np.pi * u, np.pi * (v - 0.5)
+    return np.stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)], axis=-1)
+
+
+@lru_cache(maxsize=8)
+def cylinder(sides: int = 16, lid: bool = True) -> Any:
+    """Return a cylinder, 1 across and 1 high, that stands on the origin."""
+    u, z, corners = _sheet(np.linspace(0, 1, sides + 1), np.array([0.0, 1]))
+    around = np.stack([np.cos(2 * np.pi * u), np.sin(2 * np.pi * u), 0 * u], 1)
+    points, uv = around / 2 + np.stack([0 * z, 0 * z, z], 1), np.stack([u, z], 1)
+    if lid:
+        rim = np.arange(1, sides)
+        top = points[sides + 1:2 * sides + 1]
+        fan = np.stack([0 * rim[:-1], rim[:-1], rim[1:]], 1) + len(points)
+        points, corners = np.concatenate([points, top]), np.concatenate([corners, fan])
+        around = np.concatenate([around, np.tile([0, 0, 1], (sides, 1))])
+        uv = np.concatenate([uv, top[:, :2] + 0.5])
+    return _geometry(points, around, uv, corners)
+
+
+@lru_cache(maxsize=8)
+def panorama(times: int, sides: int = 32) -> Any:
+    """Return a cylinder of radius 1 and height 1 seen from inside, a picture around it so many times.
+
+    Every other one is mirrored, so that they join.
+    """
+    u, z, corners = _sheet(np.linspace(0, 1, sides * 2 + 1), np.array([0.0, 1]))
+    points = np.stack([np.sin(2 * np.pi * u), np.cos(2 * np.pi * u), z], 1)
+    across = 1 - np.abs((u * times) % 2 - 1)
+    return _geometry(points, -points, np.stack([across, z], 1), corners)
+
+
+@lru_cache(maxsize=8)
+def ground_ring(hole: float) -> Any:
+    """Return a square of ground from -1 to 1 with a square hole in it; its texture: one a metre."""
+    lines = np.array([-1, -hole, hole, 1]) if hole else np.array([-1.0, 0.0, 1.0])
+    x, y, corners = _sheet(lines, lines)
+    if hole:
+        middle = np.abs(np.stack([x, y])[:, corners].mean(axis=2)).max(axis=0) < hole
+        corners = corners[~middle]
+    points = np.stack([x, y, 0 * x], 1)
+    return _geometry(points, np.tile([0, 0, 1], (len(x), 1)), points[:, :2], corners)
+
+
+class World:
+    """Things in a place, lit, and two cameras on one spot: one sees the picture, one what is what."""
+
+    def __init__(self, fov: tuple[float, float]) -> None:
+        p = panda()
+        self.root = p.NodePath("")
+        self.sky = np.zeros(3)  # BGR of what is beyond everything
+        lens = p.PerspectiveLens()
+        lens.set_fov(*np.degrees(fov))
+        lens.set_near_far(*NEAR_FAR)
+        self.cameras = [p.Camera("", lens), p.Camera("", lens)]
+        self.eye = self.root.attach_new_node("")
+        self.views = [self.eye.attach_new_node(camera) for camera in self.cameras]
+        for bit, camera in enumerate(self.cameras):
+            camera.set_camera_mask(p.BitMask32.bit(bit))
+        self.cameras[LABELS].set_initial_state(self._flat(0, 1))
+        self.cameras[LABELS].set_tag_state_key("target")
+        self.targets = 0
+
+    @staticmethod
+    def _flat(level: int, priority: int, mask: Any = None) -> Any:
+        """Return the state in which a thing is seen in one grey level, whatever its colours."""
+        p = panda()
+        state = p.RenderState.make(p.ColorAttrib.make_flat((level / 255, level / 255, level / 255, 1)),
+                                   p.LightAttrib.make_all_off(), p.ColorScaleAttrib.make_off(), priority)
+        if not level:
+            return state
+        white = p.TextureAttrib.make(mask) if mask is not None else p.TextureAttrib.make_all_off()
+        return state.add_attrib(white, priority)
+
+    def light(self, ambient: np.ndarray, sun: np.ndarray, towards: np.ndarray) -> None:
+        """Light all there is: BGR colours of the sky's light and the sun's, and where it shines to."""
+        p = panda()
+        for lamp, colour in ((p.AmbientLight(""), ambient), (p.DirectionalLight(""), sun)):
+            lamp.set_color((*map(float, colour[::-1]), 1))
+            node = self.root.attach_new_node(lamp)
+            self.root.set_light(node)
+        node.look_at(*map(float, towards))
+
+    def add(self, shape: Any, skin: Any, tint: np.ndarray | None = None) -> Any:
+        """Return the node of a new thing; what its skin has of alpha below a half is not there."""
+        p = panda()
+        geometry = p.GeomNode("")
+        geometry.add_geom(shape)
+        node = self.root.attach_new_node(geometry)
+        node.set_texture(skin)
+        if skin.get_num_components() == 4:
+            node.set_transparency(p.TransparencyAttrib.M_binary)
+        if tint is not None:
+            node.set_color_scale(*map(float, tint[::-1]), 1)
+        return node
+
+    @staticmethod
+    def repeat(node: Any, across: float, up: float) -> None:
+        """Repeat a thing's skin so many times."""
+        node.set_tex_scale(panda().TextureStage.get_default(), float(across), float(up))
+
+    @staticmethod
+    def gloss(node: Any, strength: float, sharpness: float) -> None:
+        """Let a thing shine."""
+        material = panda().Material()
+        material.set_ambient((1, 1, 1, 1))
+        material.set_diffuse((1, 1, 1, 1))
+        material.set_specular((strength, strength, strength, 1))
+        material.set_shininess(float(sharpness))
+        node.set_material(material)
+
+    @staticmethod
+    def veil(node: Any, opacity: float) -> None:
+        """Make a thing a shadow: black, see-through, and hiding no target."""
+        p = panda()
+        node.set_light_off()
+        node.set_color_scale(0, 0, 0, float(opacity))
+        node.set_transparency(p.TransparencyAttrib.M_alpha)
+        node.set_depth_write(False)
+        node.hide(p.BitMask32.bit(LABELS))
+
+    @staticmethod
+    def move(node: Any, pose: np.ndarray) -> None:
+        """Put a thing where a pose (4, 4) says; its rows are the thing's axes and its place."""
+        node.set_mat(panda().LMatrix4f(*pose.ravel().tolist()))
+
+    def name(self, node: Any, mask: Any = None) -> int:
+        """Make a thing the next target: return its number. `mask` is its skin in white."""
+        level = (self.targets + 1) * STEP
+        node.set_tag("target", str(level))
+        self.cameras[LABELS].set_tag_state(str(level), self._flat(level, 2, mask))
+        self.targets += 1
+        return self.targets - 1
+
+    def look(self, eye: np.ndarray, rows: int, cols: int) -> tuple[np.ndarray, np.ndarray | None]:
+        """Return what is seen from a pose (4, 4): a picture, and for each pixel which target it shows.
+
+        The pose's rows are the directions to the right, forward and up, and the place. Pixels that
+        show none are -1. Without targets there is no second picture.
+        """
+        p = panda()
+        engine, _, made = _outputs()
+        self.eye.set_mat(p.LMatrix4f(*eye.ravel().tolist()))
+        passes = [PICTURE, LABELS] if self.targets else [PICTURE]
+        seen = [_output(rows, cols, bit) for bit in passes]
+        for buffer, _, _ in made.values():
+            buffer.set_active(False)
+        for bit, (buffer, region, _) in zip(passes, seen, strict=True):
+            buffer.set_active(True)
+            region.set_camera(self.views[bit])
+            buffer.set_clear_color((*map(float, self.sky[::-1]), 1) if bit == PICTURE else (0, 0, 0, 1))
+        engine.render_frame()
+        pictures = [np.frombuffer(memory.get_ram_image(), np.uint8).reshape(rows, cols, 4)[::-1, :, :3]
+                    for _, _, memory in seen]
+        if len(pictures) == 1:
+            return pictures[0], None
+        return pictures[0], (pictures[1][..., 0].astype(np.int16) + STEP // 2) // STEP - 1
