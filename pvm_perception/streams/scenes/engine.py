@@ -25,7 +25,6 @@ texture-quality-level best
 NEAR_FAR = (0.04, 150.0)  # m
 LARGEST = 256  # px, of a texture
 PICTURE, LABELS = 0, 1  # bits of the two cameras
-STEP = 40  # grey levels between the names of two targets in the picture of names
 
 
 @lru_cache(maxsize=1)
@@ -74,16 +73,20 @@ def power_of_two(pixels: float) -> int:
     return int(np.clip(2 ** np.ceil(np.log2(max(pixels, 1.0))), 8, LARGEST))
 
 
-def texture(picture: np.ndarray, repeat: bool = True) -> Any:
-    """Return the texture of a picture (H, W, 3 or 4) uint8 with sides that are powers of two."""
+def texture(picture: np.ndarray, repeat: bool = True, smooth: bool = True) -> Any:
+    """Return the texture of a picture (H, W, 3 or 4) uint8 with sides that are powers of two.
+
+    One that is not `smooth` is drawn in half the time: enough where its pixels are small.
+    """
     p = panda()
     rows, cols, channels = picture.shape
     made = p.Texture()
     made.setup_2d_texture(cols, rows, p.Texture.T_unsigned_byte,
                           p.Texture.F_rgba if channels == 4 else p.Texture.F_rgb)
     made.set_ram_image(np.ascontiguousarray(picture[::-1]).tobytes())
-    made.set_minfilter(p.SamplerState.FT_linear)
-    made.set_magfilter(p.SamplerState.FT_linear)
+    filtering = p.SamplerState.FT_linear if smooth else p.SamplerState.FT_nearest
+    made.set_minfilter(filtering)
+    made.set_magfilter(filtering)
     if not repeat:
         made.set_wrap_u(p.SamplerState.WM_clamp)
         made.set_wrap_v(p.SamplerState.WM_clamp)
@@ -216,6 +219,11 @@ def ground_ring(hole: float) -> Any:
     return _geometry(points, np.tile([0, 0, 1], (len(x), 1)), points[:, :2], corners)
 
 
+def level(target: int) -> int:
+    """Return the grey level by which the picture of labels tells a target from others."""
+    return 40 * (target + 1)
+
+
 class World:
     """Things in a place, lit, and two cameras on one spot: one sees the picture, one what is what."""
 
@@ -231,20 +239,27 @@ class World:
         self.views = [self.eye.attach_new_node(camera) for camera in self.cameras]
         for bit, camera in enumerate(self.cameras):
             camera.set_camera_mask(p.BitMask32.bit(bit))
-        self.cameras[LABELS].set_initial_state(self._flat(0, 1))
+        self.cameras[LABELS].set_initial_state(self._flat(0, 1, cut=True))
         self.cameras[LABELS].set_tag_state_key("target")
+        self.cameras[LABELS].set_tag_state("0", self._flat(0, 2))  # what hides all of what is behind it
         self.targets = 0
 
+    def __del__(self) -> None:
+        self.root.clear_light()  # else the lit place holds its lamps, and they the place, for good
+
     @staticmethod
-    def _flat(level: int, priority: int, mask: Any = None) -> Any:
-        """Return the state in which a thing is seen in one grey level, whatever its colours."""
+    def _flat(grey: int, priority: int, mask: Any = None, cut: bool = False) -> Any:
+        """Return the state in which a thing is seen in one grey level, whatever its colours.
+
+        It has the outline of a mask, or, `cut`, that of its own skin, for which it must be black.
+        """
         p = panda()
-        state = p.RenderState.make(p.ColorAttrib.make_flat((level / 255, level / 255, level / 255, 1)),
+        state = p.RenderState.make(p.ColorAttrib.make_flat((grey / 255, grey / 255, grey / 255, 1)),
                                    p.LightAttrib.make_all_off(), p.ColorScaleAttrib.make_off(), priority)
-        if not level:
+        if cut:
             return state
-        white = p.TextureAttrib.make(mask) if mask is not None else p.TextureAttrib.make_all_off()
-        return state.add_attrib(white, priority)
+        skin = p.TextureAttrib.make(mask) if mask is not None else p.TextureAttrib.make_all_off()
+        return state.add_attrib(skin, priority)
 
     def light(self, ambient: np.ndarray, sun: np.ndarray, towards: np.ndarray) -> None:
         """Light all there is: BGR colours of the sky's light and the sun's, and where it shines to."""
@@ -264,6 +279,8 @@ class World:
         node.set_texture(skin)
         if skin.get_num_components() == 4:
             node.set_transparency(p.TransparencyAttrib.M_binary)
+        else:
+            node.set_tag("target", "0")
         if tint is not None:
             node.set_color_scale(*map(float, tint[::-1]), 1)
         return node
@@ -298,19 +315,18 @@ class World:
         """Put a thing where a pose (4, 4) says; its rows are the thing's axes and its place."""
         node.set_mat(panda().LMatrix4f(*pose.ravel().tolist()))
 
-    def name(self, node: Any, mask: Any = None) -> int:
-        """Make a thing the next target: return its number. `mask` is its skin in white."""
-        level = (self.targets + 1) * STEP
-        node.set_tag("target", str(level))
-        self.cameras[LABELS].set_tag_state(str(level), self._flat(level, 2, mask))
+    def name(self, node: Any, mask: Any = None) -> None:
+        """Make a thing the next target. `mask` is its skin in white."""
+        grey = level(self.targets)
+        node.set_tag("target", str(grey))
+        self.cameras[LABELS].set_tag_state(str(grey), self._flat(grey, 2, mask))
         self.targets += 1
-        return self.targets - 1
 
     def look(self, eye: np.ndarray, rows: int, cols: int) -> tuple[np.ndarray, np.ndarray | None]:
-        """Return what is seen from a pose (4, 4): a picture, and for each pixel which target it shows.
+        """Return what is seen from a pose (4, 4): a picture, and for each pixel whom it shows.
 
-        The pose's rows are the directions to the right, forward and up, and the place. Pixels that
-        show none are -1. Without targets there is no second picture.
+        The pose's rows are the directions to the right, forward and up, and the place. Target `n` has
+        the grey level `level(n)`, all else has 0. Without targets there is no second picture.
         """
         p = panda()
         engine, _, made = _outputs()
@@ -326,6 +342,4 @@ class World:
         engine.render_frame()
         pictures = [np.frombuffer(memory.get_ram_image(), np.uint8).reshape(rows, cols, 4)[::-1, :, :3]
                     for _, _, memory in seen]
-        if len(pictures) == 1:
-            return pictures[0], None
-        return pictures[0], (pictures[1][..., 0].astype(np.int16) + STEP // 2) // STEP - 1
+        return pictures[0], np.ascontiguousarray(pictures[1][..., 0]) if self.targets else None

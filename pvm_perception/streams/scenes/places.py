@@ -22,7 +22,7 @@ def _painted(number: int, side: int) -> np.ndarray:
     """Return one of the painted surfaces, (side, side, 3) uint8."""
     rng = np.random.default_rng((SEED, number))
     picture = backgrounds.texture(rng, side, side)
-    picture *= np.float32(rng.uniform(0.35, 0.75)) / max(float(picture.mean()), 0.1)
+    picture *= np.float32(rng.uniform(0.35, 0.8)) / max(float(picture.mean(axis=(0, 1)).max()), 0.1)
     return (picture.clip(0, 1) * 255).astype(np.uint8)
 
 
@@ -35,8 +35,8 @@ def _painted_skin(number: int) -> Any:
 def _painted_view(number: int) -> tuple[Any, np.ndarray]:
     """Return one of the painted views around: its texture, and the BGR colour of its upper rim."""
     rng = np.random.default_rng((SEED, SURFACES + number))
-    picture = backgrounds.background(rng, 128, 256, None)
-    return engine.texture(picture), picture[0].mean(axis=0) / 255
+    picture = backgrounds.background(rng, 256, 512, None)
+    return engine.texture(picture, smooth=False), picture[0].mean(axis=0) / 255
 
 
 def photograph(rng: Rng, rows: int, cols: int, photos: Sequence[np.ndarray], least: float) -> np.ndarray:
@@ -93,7 +93,8 @@ class Place:
         tile, turn, tint = np.exp(rng.uniform(np.log(1.0), np.log(8.0))), rng.uniform(0, 90), tone(rng)
         hole = 0.0
         for size in RINGS:
-            node = self.world.add(engine.ground_ring(hole / size), engine.texture(picture), tint)
+            skin = engine.texture(picture, smooth=size < 10)
+            node = self.world.add(engine.ground_ring(hole / size), skin, tint)
             node.set_scale(size, size, 1)
             node.set_h(turn)
             self.world.repeat(node, size / tile, size / tile)
@@ -107,7 +108,7 @@ class Place:
         self.reach = max(far, float(np.exp(rng.uniform(np.log(5), np.log(40))))) + 1
         if self.photos and rng.random() < 0.6:
             picture = photograph(rng, 256, 512, self.photos, 0.6)
-            skin, self.world.sky = engine.texture(picture), picture[0].mean(axis=0) / 255
+            skin, self.world.sky = engine.texture(picture, smooth=False), picture[0].mean(axis=0) / 255
         else:
             skin, self.world.sky = _painted_view(int(rng.integers(VIEWS)))
         node = self.world.add(engine.panorama(int(rng.choice([2, 4, 6]))), skin)
@@ -159,8 +160,8 @@ class Place:
     def _light(self) -> None:
         """Light the place: sun and sky, or lamps and walls."""
         rng = self.rng
-        ambient = rng.uniform(0.65, 0.95) if self.roofed else rng.uniform(0.45, 0.85)
-        direct = rng.uniform(1.05, 1.4) - ambient
+        ambient = rng.uniform(0.65, 0.95) if self.roofed else rng.uniform(0.35, 0.8)
+        direct = rng.uniform(1.2, 1.6) - ambient
         warm = np.array([1 - rng.uniform(0, 0.2), 1 - rng.uniform(0, 0.08), 1.0])
         towards = rng.standard_normal(3) * [1, 1, 0.5]
         towards[2] = -abs(towards[2]) - rng.uniform(0.2, 1.5)

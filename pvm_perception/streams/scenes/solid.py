@@ -37,7 +37,7 @@ BALLS = (0.06, 0.7)  # m, across
 PLATES = (0.15, 0.9)  # m, a sign's height
 TRIES = 60  # at finding a place where a target is as large as drawn and stands on the ground
 SUBFRAMES = 4  # at most, of what moves while the shutter is open
-FINE = 4.0  # pixels, of the picture as drawn, that things may move between two of them
+FINE = 6.0  # pixels, of the picture as drawn, that things may move between two of them
 GRAVITY = 9.81
 PACE = (10.0, 30.0)  # frames a second, for what falls
 
@@ -122,9 +122,9 @@ class Drive:
         chord = np.clip(self.rate * self.span, -0.5, 0.5) / self.span * self.near * k
         chord *= np.sinc(turned / 2 / np.pi)
         yaw, pitch, roll = yaw + turned, self.pitch + nod + self.nod * k, self.roll + roll
-        forward = np.array([np.sin(yaw) * np.cos(pitch), np.cos(yaw) * np.cos(pitch), np.sin(pitch)])
-        right = np.array([np.cos(yaw), -np.sin(yaw), 0.0])
-        up = np.cross(right, forward)
+        c, s, slope, level = np.cos(yaw), np.sin(yaw), np.sin(pitch), np.cos(pitch)
+        right, forward = np.array([c, -s, 0.0]), np.array([s * level, c * level, slope])
+        up = np.array([-s * slope, -c * slope, level])
         pose = np.eye(4)
         pose[:3, :3] = [np.cos(roll) * right - np.sin(roll) * up, forward,
                         np.sin(roll) * right + np.cos(roll) * up]
@@ -193,7 +193,7 @@ class SolidScene:
                 drive.height, drive.pitch = drive.drawn(rng)
             extent = float(np.exp(rng.uniform(*np.log(extents))))
             ahead = self.focal * extent / size
-            across, up = rng.uniform(-0.5, 0.5, 2) * [self.aspect, 1.0] / self.focal * ahead
+            across, up = rng.uniform(-0.53, 0.53, 2) * [self.aspect, 1.0] / self.focal * ahead
             slope, level = np.sin(drive.pitch), np.cos(drive.pitch)
             if grounded:
                 up = (extent / 2 - drive.height - ahead * slope) / level
@@ -305,14 +305,14 @@ class SolidScene:
     def _furnish(self) -> None:
         """Put in what is no target: much, little, or nothing, and now and then before a target."""
         rng = self.rng
-        for _ in range(int(rng.poisson(rng.choice([0.0, 3.0, 9.0], p=[0.1, 0.55, 0.35])))):
+        for _ in range(int(rng.poisson(rng.choice([0.0, 3.0, 9.0], p=[0.1, 0.6, 0.3])))):
             ahead = float(np.exp(rng.uniform(np.log(0.6), np.log(max(self.place.reach, 1.0)))))
             across = rng.uniform(-0.6, 0.6) * self.aspect / self.focal * ahead
             size = float(np.exp(rng.uniform(np.log(0.08), np.log(1.2))))
             wide = size * rng.uniform(0.2, 1.5)
             if not self._hides(across, ahead, wide) or rng.random() < 0.1:
                 self._put(np.array([across, ahead]), wide, size)
-        if self.targets and rng.random() < 0.22:
+        if self.targets and rng.random() < 0.3:
             _, hidden = self.targets[int(rng.integers(len(self.targets)))]
             size = hidden.extent[1] * rng.uniform(0.5, 2.0)
             place = hidden.place[:2] * rng.uniform(0.5, 0.9)
@@ -365,10 +365,9 @@ class SolidScene:
     def _moments(self, index: int) -> np.ndarray:
         """Return the moments, in frames from the middle, at which a frame sees what moves fast."""
         k, moved = index - self.frames / 2, 0.0
-        places = [eye_to_picture(self.drive.pose(at), thing.pose(at)[3, :3], self.focal)
-                  for at in (k - 1, k) for thing in self.things]
-        if places:
-            before, now = np.split(np.array(places), 2)
+        if self.things:
+            before, now = (seen_at(self.drive.pose(at), np.array([t.pose(at)[3, :3] for t in self.things]),
+                                   self.focal) for at in (k - 1, k))
             moved = float(np.abs(now - before)[np.abs(now).max(axis=1) < 1.0].max(initial=0.0))
         right, down = self.motion(index)[:2] * [self.aspect, 1.0]
         moved = max(moved, abs(right), abs(down)) * self.shutter * self.rows
@@ -397,7 +396,7 @@ class SolidScene:
         rows = np.full((MAX_TARGETS, 6), -1, np.float32)
         k = float(moments.mean())
         for n, (target, thing) in enumerate(self.targets[:MAX_TARGETS]):
-            mask = np.mean([name == n for name in names], axis=0, dtype=np.float32)
+            mask = np.mean([name == engine.level(n) for name in names], axis=0, dtype=np.float32)
             solid = mask > SOLID
             if not solid.any():
                 rows[n, 1:] = 0
@@ -409,7 +408,7 @@ class SolidScene:
         return rows
 
 
-def eye_to_picture(eye: np.ndarray, place: np.ndarray, focal: float) -> np.ndarray:
-    """Return where a place (3,) is seen, to the right and down of the middle, in view heights."""
-    across, ahead, up = eye[:3, :3] @ (place - eye[3, :3])
-    return focal * np.array([across, -up]) / max(ahead, 0.05)
+def seen_at(eye: np.ndarray, places: np.ndarray, focal: float) -> np.ndarray:
+    """Return where places (n, 3) are seen, to the right and down of the middle, in view heights."""
+    across, ahead, up = eye[:3, :3] @ (places - eye[3, :3]).T
+    return focal * np.stack([across, -up], axis=1) / ahead.clip(0.05)[:, None]
