@@ -25,6 +25,8 @@ texture-quality-level best
 NEAR_FAR = (0.04, 150.0)  # m
 LARGEST = 256  # px, of a texture
 PICTURE, LABELS = 0, 1  # bits of the two cameras
+STEP = 40  # grey levels from target to target in the picture of labels
+NUMBERS = ((np.arange(256) + STEP // 2) // STEP).astype(np.uint8)  # of grey levels, which are drawn roughly
 
 
 @lru_cache(maxsize=1)
@@ -219,11 +221,6 @@ def ground_ring(hole: float) -> Any:
     return _geometry(points, np.tile([0, 0, 1], (len(x), 1)), points[:, :2], corners)
 
 
-def level(target: int) -> int:
-    """Return the grey level by which the picture of labels tells a target from others."""
-    return 40 * (target + 1)
-
-
 class World:
     """Things in a place, lit, and two cameras on one spot: one sees the picture, one what is what."""
 
@@ -317,16 +314,15 @@ class World:
 
     def name(self, node: Any, mask: Any = None) -> None:
         """Make a thing the next target. `mask` is its skin in white."""
-        grey = level(self.targets)
-        node.set_tag("target", str(grey))
-        self.cameras[LABELS].set_tag_state(str(grey), self._flat(grey, 2, mask))
         self.targets += 1
+        node.set_tag("target", str(self.targets))
+        self.cameras[LABELS].set_tag_state(str(self.targets), self._flat(self.targets * STEP, 2, mask))
 
     def look(self, eye: np.ndarray, rows: int, cols: int) -> tuple[np.ndarray, np.ndarray | None]:
         """Return what is seen from a pose (4, 4): a picture, and for each pixel whom it shows.
 
-        The pose's rows are the directions to the right, forward and up, and the place. Target `n` has
-        the grey level `level(n)`, all else has 0. Without targets there is no second picture.
+        The pose's rows are the directions to the right, forward and up, and the place. The first target
+        is 1, all that is none is 0. Without targets there is no second picture.
         """
         p = panda()
         engine, _, made = _outputs()
@@ -340,6 +336,9 @@ class World:
             region.set_camera(self.views[bit])
             buffer.set_clear_color((*map(float, self.sky[::-1]), 1) if bit == PICTURE else (0, 0, 0, 1))
         engine.render_frame()
-        pictures = [np.frombuffer(memory.get_ram_image(), np.uint8).reshape(rows, cols, 4)[::-1, :, :3]
-                    for _, _, memory in seen]
-        return pictures[0], np.ascontiguousarray(pictures[1][..., 0]) if self.targets else None
+        drawn = [np.frombuffer(memory.get_ram_image(), np.uint8).reshape(rows, cols, 4)  # last row first
+                 for _, _, memory in seen]
+        picture = cv2.flip(cv2.cvtColor(drawn[0], cv2.COLOR_BGRA2BGR), 0)
+        if not self.targets:
+            return picture, None
+        return picture, cv2.flip(NUMBERS[cv2.extractChannel(drawn[1], 0)], 0)

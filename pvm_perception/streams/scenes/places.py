@@ -63,15 +63,19 @@ def tone(rng: Rng) -> np.ndarray:
 
 
 class Place:
-    """Ground and what bounds it, in a world: at least `far` metres away where something is looked at.
+    """Ground and what bounds it, in a world.
+
+    It is at least `far` metres away where something is looked at; `finest` is how many metres of ground
+    a pixel sees at least.
 
     Attributes
     ----------
     reach : m, within which things can stand
     """
 
-    def __init__(self, rng: Rng, world: engine.World, photos: Sequence[np.ndarray], far: float) -> None:
-        self.rng, self.world, self.photos = rng, world, photos
+    def __init__(self, rng: Rng, world: engine.World, photos: Sequence[np.ndarray], far: float,
+                 finest: float) -> None:
+        self.rng, self.world, self.photos, self.finest = rng, world, photos, finest
         self.roofed = False
         kind = rng.random()
         if kind < 0.4 and far < 12:
@@ -93,7 +97,7 @@ class Place:
         tile, turn, tint = np.exp(rng.uniform(np.log(1.0), np.log(8.0))), rng.uniform(0, 90), tone(rng)
         hole = 0.0
         for size in RINGS:
-            skin = engine.texture(picture, smooth=size < 10)
+            skin = engine.texture(picture, smooth=hole == 0 and tile / 256 > 3 * self.finest)
             node = self.world.add(engine.ground_ring(hole / size), skin, tint)
             node.set_scale(size, size, 1)
             node.set_h(turn)

@@ -153,7 +153,8 @@ class SolidScene:
         self.targets: list[tuple[int, Thing]] = []
         smallest = self._populate(cast)
         far = max((float(np.abs(t.place[:2]).max() + t.extent[0]) for t in self.things), default=0.0)
-        self.place = Place(rng, self.world, self.photos, far + 0.3)
+        finest = 1.7 * self.drive.height / (self.focal * self.rows)
+        self.place = Place(rng, self.world, self.photos, far + 0.3, finest)
         self._furnish()
         self.light = Light(rng, *size, self.hard)
         self.camera = Camera(rng, self.hard, next(p for size, p in ENLARGED if smallest < size))
@@ -378,7 +379,10 @@ class SolidScene:
         """Return frame `index`: picture (H, W, 3) uint8 and truth (M, 6)."""
         moments = self._moments(index)
         pictures, names = zip(*(self._look(k) for k in moments), strict=True)
-        picture = np.mean([linear(p) for p in pictures], axis=0) if len(moments) > 1 else linear(pictures[0])
+        picture = linear(pictures[0])
+        for other in pictures[1:]:
+            picture += linear(other)
+        picture /= len(pictures)
         if self.scale > 1:
             picture = cv2.resize(picture, self.size[::-1], interpolation=cv2.INTER_AREA)
         return self.camera.develop(picture, self.light.at_frame(index)), self._truth(names, moments)
@@ -396,15 +400,16 @@ class SolidScene:
         rows = np.full((MAX_TARGETS, 6), -1, np.float32)
         k = float(moments.mean())
         for n, (target, thing) in enumerate(self.targets[:MAX_TARGETS]):
-            mask = np.mean([name == engine.level(n) for name in names], axis=0, dtype=np.float32)
-            solid = mask > SOLID
-            if not solid.any():
-                rows[n, 1:] = 0
+            masks = [(name == n + 1).view(np.uint8) for name in names]
+            often = masks[0] if len(masks) == 1 else np.sum(masks, axis=0, dtype=np.uint8)
+            solid = (often > SOLID * len(masks)).view(np.uint8)
+            rows[n, 1:] = 0
+            if not cv2.countNonZero(solid):
                 continue
-            r, c = np.flatnonzero(solid.any(1)), np.flatnonzero(solid.any(0))
-            box = np.array([c[0], r[0], c[-1] - c[0] + 1, r[-1] - r[0] + 1])
+            seen = sum(cv2.countNonZero(mask) for mask in masks) / len(masks)
             whole = thing.whole(k, self.drive.pose(k), self.focal * self.rows)
-            rows[n] = [target, *box / self.scale, min(float(mask.sum()) / max(whole, 1e-6), 1.0)]
+            box = np.array(cv2.boundingRect(solid)) / self.scale
+            rows[n] = [target, *box, min(seen / max(whole, 1e-6), 1.0)]
         return rows
 
 
