@@ -182,6 +182,13 @@ def on_sphere(u: np.ndarray, v: np.ndarray) -> np.ndarray:
 
 
 @lru_cache(maxsize=8)
+def globe_map(side: int) -> np.ndarray:
+    """Return the point of the unit sphere at each pixel of a sphere's texture, (3, side, side) float32."""
+    u, v = np.meshgrid(*[(np.arange(side) + 0.5) / side] * 2)
+    return np.moveaxis(on_sphere(u, 1 - v).astype(np.float32), 2, 0)
+
+
+@lru_cache(maxsize=8)
 def cylinder(sides: int = 16, lid: bool = True) -> Any:
     """Return a cylinder, 1 across and 1 high, that stands on the origin."""
     u, z, corners = _sheet(np.linspace(0, 1, sides + 1), np.array([0.0, 1]))
@@ -318,16 +325,17 @@ class World:
         node.set_tag("target", str(self.targets))
         self.cameras[LABELS].set_tag_state(str(self.targets), self._flat(self.targets * STEP, 2, mask))
 
-    def look(self, eye: np.ndarray, rows: int, cols: int) -> tuple[np.ndarray, np.ndarray | None]:
+    def look(self, eye: np.ndarray, rows: int, cols: int, labels: bool
+             ) -> tuple[np.ndarray, np.ndarray | None]:
         """Return what is seen from a pose (4, 4): a picture, and for each pixel whom it shows.
 
         The pose's rows are the directions to the right, forward and up, and the place. The first target
-        is 1, all that is none is 0. Without targets there is no second picture.
+        is 1, all that is none is 0. Without `labels` there is no second picture.
         """
         p = panda()
         engine, _, made = _outputs()
         self.eye.set_mat(p.LMatrix4f(*eye.ravel().tolist()))
-        passes = [PICTURE, LABELS] if self.targets else [PICTURE]
+        passes = [PICTURE, LABELS] if labels else [PICTURE]
         seen = [_output(rows, cols, bit) for bit in passes]
         for buffer, _, _ in made.values():
             buffer.set_active(False)
@@ -339,6 +347,6 @@ class World:
         drawn = [np.frombuffer(memory.get_ram_image(), np.uint8).reshape(rows, cols, 4)  # last row first
                  for _, _, memory in seen]
         picture = cv2.flip(cv2.cvtColor(drawn[0], cv2.COLOR_BGRA2BGR), 0)
-        if not self.targets:
+        if not labels:
             return picture, None
         return picture, cv2.flip(NUMBERS[cv2.extractChannel(drawn[1], 0)], 0)

@@ -17,7 +17,7 @@ SEED = 20_261_127  # of those
 RINGS = (2.5, 6.0, 16.0, 150.0)  # m: ground beyond each is seen four times as coarsely
 
 
-@lru_cache(maxsize=SURFACES)
+@lru_cache(maxsize=2 * SURFACES)
 def _painted(number: int, side: int) -> np.ndarray:
     """Return one of the painted surfaces, (side, side, 3) uint8."""
     rng = np.random.default_rng((SEED, number))

@@ -240,10 +240,8 @@ class SolidScene:
         """Return the node of a ball that is so many pixels across."""
         rng = self.rng
         side = min(engine.power_of_two(2 * pixels), 128)
-        u, v = np.meshgrid(*[(np.arange(side) + 0.5) / side] * 2)
-        points = np.moveaxis(engine.on_sphere(u, 1 - v).astype(np.float32), 2, 0)
         colour = balls.green if green else balls.almost_green if rng.random() < 0.3 else balls.not_green
-        albedo, shine = balls.coat(rng, colour(rng), *points, green)
+        albedo, shine = balls.coat(rng, colour(rng), *engine.globe_map(side), green)
         node = self.world.add(engine.sphere(8 if pixels < 24 else 14 if pixels < 100 else 24),
                               engine.texture((albedo.clip(0, 1) * 255).astype(np.uint8)))
         if shine:
@@ -389,24 +387,35 @@ class SolidScene:
 
     def _look(self, k: float) -> tuple[np.ndarray, np.ndarray | None]:
         """Return what is seen at a moment; see `World.look`."""
+        eye = self.drive.pose(k)
         for thing in self.things:
             pose = thing.pose(k)
             self.world.move(thing.node, pose)
             if thing.shadow:
-                thing.shadow.set_fluid_pos(*pose[3, :2], 0.004)
-        return self.world.look(self.drive.pose(k), self.rows, self.cols)
+                thing.shadow.set_pos(*pose[3, :2], 0.004)
+        labels = any(self._in_view(thing, k, eye) for _, thing in self.targets)
+        return self.world.look(eye, self.rows, self.cols, labels)
+
+    def _in_view(self, thing: Thing, k: float, eye: np.ndarray) -> bool:
+        """Return whether anything of a thing may be in the frame; generous."""
+        across, ahead, up = np.abs(eye[:3, :3] @ (thing.pose(k)[3, :3] - eye[3, :3]))
+        reach = thing.extent.max()
+        return bool(across - reach < 0.6 * self.aspect / self.focal * (ahead + reach)
+                    and up - reach < 0.6 / self.focal * (ahead + reach))
 
     def _truth(self, names: Sequence[np.ndarray | None], moments: np.ndarray) -> np.ndarray:
         rows = np.full((MAX_TARGETS, 6), -1, np.float32)
         k = float(moments.mean())
         for n, (target, thing) in enumerate(self.targets[:MAX_TARGETS]):
-            masks = [(name == n + 1).view(np.uint8) for name in names]
-            often = masks[0] if len(masks) == 1 else np.sum(masks, axis=0, dtype=np.uint8)
-            solid = (often > SOLID * len(masks)).view(np.uint8)
+            masks = [(name == n + 1).view(np.uint8) for name in names if name is not None]
             rows[n, 1:] = 0
+            if not masks:
+                continue
+            often = masks[0] if len(masks) == 1 else np.sum(masks, axis=0, dtype=np.uint8)
+            solid = (often > SOLID * len(names)).view(np.uint8)
             if not cv2.countNonZero(solid):
                 continue
-            seen = sum(cv2.countNonZero(mask) for mask in masks) / len(masks)
+            seen = sum(cv2.countNonZero(mask) for mask in masks) / len(names)
             whole = thing.whole(k, self.drive.pose(k), self.focal * self.rows)
             box = np.array(cv2.boundingRect(solid)) / self.scale
             rows[n] = [target, *box, min(seen / max(whole, 1e-6), 1.0)]
