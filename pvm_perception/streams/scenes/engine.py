@@ -6,6 +6,7 @@ makes it about as large as it is seen.
 
 from __future__ import annotations
 
+import weakref
 from functools import lru_cache
 from typing import Any
 
@@ -228,12 +229,19 @@ def ground_ring(hole: float) -> Any:
     return _geometry(points, np.tile([0, 0, 1], (len(x), 1)), points[:, :2], corners)
 
 
+def _let_go(root: Any) -> None:
+    """Break the rings that keep a place in memory: lit places hold lamps, lamps places; states states."""
+    root.clear_light()
+    panda().RenderState.clear_cache()
+
+
 class World:
     """Things in a place, lit, and two cameras on one spot: one sees the picture, one what is what."""
 
     def __init__(self, fov: tuple[float, float]) -> None:
         p = panda()
         self.root = p.NodePath("")
+        weakref.finalize(self, _let_go, self.root)
         self.sky = np.zeros(3)  # BGR of what is beyond everything
         lens = p.PerspectiveLens()
         lens.set_fov(*np.degrees(fov))
@@ -247,9 +255,6 @@ class World:
         self.cameras[LABELS].set_tag_state_key("target")
         self.cameras[LABELS].set_tag_state("0", self._flat(0, 2))  # what hides all of what is behind it
         self.targets = 0
-
-    def __del__(self) -> None:
-        self.root.clear_light()  # else the lit place holds its lamps, and they the place, for good
 
     @staticmethod
     def _flat(grey: int, priority: int, mask: Any = None, cut: bool = False) -> Any:
