@@ -12,7 +12,7 @@ from conftest import ROOT
 from pvm_perception.errors import PvmError
 from pvm_perception.learning import pool
 from pvm_perception.learning.pool import ClipPool, ClipRecipe, render
-from pvm_perception.streams.scenes import engine
+from pvm_perception.streams.scenes import renderer
 from pvm_perception.streams.simulated import make_clip
 from pvm_perception.types import TARGETS
 
@@ -77,7 +77,7 @@ def test_a_ball_is_labelled_where_it_must_be_seen():
             k = index - scene.frames / 2
             thing, eye = scene.targets[0][1], scene.drive.pose(k)
             u, v = np.meshgrid(np.linspace(0, 1, 60), np.linspace(0, 1, 30))
-            surface = engine.on_sphere(u, v).reshape(-1, 3) * thing.extent[0] / 2 + thing.pose(k)[3, :3]
+            surface = renderer.on_sphere(u, v).reshape(-1, 3) * thing.extent[0] / 2 + thing.pose(k)[3, :3]
             across, ahead, up = eye[:3, :3] @ (surface - eye[3, :3]).T
             middle = np.array([[SIZE[1]], [SIZE[0]]]) / 2
             at = SIZE[0] * scene.focal * np.stack([across, -up]) / ahead + middle
@@ -115,7 +115,7 @@ def test_what_is_behind_a_wall_is_not_labelled():
         if truth[0, 5] < 0.9:
             continue
         at = scene.targets[0][1].pose(0)[3, :3]
-        wall = scene.world.add(engine.box(), engine.texture(np.zeros((8, 8, 3), np.uint8)))
+        wall = scene.world.add(renderer.box(), renderer.texture(np.zeros((8, 8, 3), np.uint8)))
         wall.set_pos_hpr_scale(*(at[:2] / 2), -20, 0, 0, 0, 50, 0.01, 40)
         _, truth = scene.render(3)
         assert truth[0, 0] == -1
@@ -190,19 +190,19 @@ def test_a_share_of_the_clips_is_solid():
 def test_without_panda3d_it_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "panda3d", None)
     monkeypatch.setitem(sys.modules, "panda3d.core", None)
-    engine.panda.cache_clear()
+    renderer.panda.cache_clear()
     try:
-        with pytest.raises(PvmError, match=rf"need panda3d .*'{re.escape(engine.NEEDS)}'"):
+        with pytest.raises(PvmError, match=rf"need panda3d .*'{re.escape(renderer.NEEDS)}'"):
             ClipPool(ClipRecipe((24, 32), 2, 3, solid=0.5))
     finally:
-        engine.panda.cache_clear()
+        renderer.panda.cache_clear()
 
 
 def test_one_version_of_panda3d_is_asked_for():
     pins = (ROOT / "requirements" / "solid.txt").read_text()
     pinned = re.search(r"^panda3d==(\S+)$", pins, re.MULTILINE)[1]
-    assert pinned.startswith(engine.NEEDS.removeprefix("panda3d~="))
-    assert f'"{engine.NEEDS}"' in (ROOT / "setup.py").read_text()
+    assert pinned.startswith(renderer.NEEDS.removeprefix("panda3d~="))
+    assert f'"{renderer.NEEDS}"' in (ROOT / "setup.py").read_text()
 
 
 def test_a_share_above_one_is_refused(command_line):

@@ -173,7 +173,7 @@ class ClipPool:
             raise PvmError(f"no folder of photographs at {recipe.photos}; run `make train-data` "
                            "or leave --photos out")
         if recipe.solid:
-            from pvm_perception.streams.scenes.engine import panda
+            from pvm_perception.streams.scenes.renderer import panda
 
             panda()  # that it is missing is told here, not by a worker
         context = mp.get_context("spawn")

@@ -9,7 +9,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from pvm_perception.streams.scenes import backgrounds, engine
+from pvm_perception.streams.scenes import backgrounds, renderer
 from pvm_perception.streams.scenes.paint import Rng, any_colour
 
 SURFACES, VIEWS = 64, 32  # painted ones, each painted once in a process
@@ -28,7 +28,7 @@ def _painted(number: int, side: int) -> np.ndarray:
 
 @lru_cache(maxsize=SURFACES)
 def _painted_skin(number: int) -> Any:
-    return engine.texture(_painted(number, 128))
+    return renderer.texture(_painted(number, 128))
 
 
 @lru_cache(maxsize=VIEWS)
@@ -36,7 +36,7 @@ def _painted_view(number: int) -> tuple[Any, np.ndarray]:
     """Return one of the painted views around: its texture, and the BGR colour of its upper rim."""
     rng = np.random.default_rng((SEED, SURFACES + number))
     picture = backgrounds.background(rng, 256, 512, None)
-    return engine.texture(picture, smooth=False), picture[0].mean(axis=0) / 255
+    return renderer.texture(picture, smooth=False), picture[0].mean(axis=0) / 255
 
 
 def photograph(rng: Rng, rows: int, cols: int, photos: Sequence[np.ndarray], least: float) -> np.ndarray:
@@ -52,7 +52,7 @@ def photograph(rng: Rng, rows: int, cols: int, photos: Sequence[np.ndarray], lea
 def matter(rng: Rng, photos: Sequence[np.ndarray]) -> Any:
     """Return the texture of some surface: painted, or of a photograph."""
     if photos and rng.random() < 0.35:
-        return engine.texture(photograph(rng, 128, 128, photos, 0.2))
+        return renderer.texture(photograph(rng, 128, 128, photos, 0.2))
     return _painted_skin(int(rng.integers(SURFACES)))
 
 
@@ -73,7 +73,7 @@ class Place:
     reach : m, within which things can stand
     """
 
-    def __init__(self, rng: Rng, world: engine.World, photos: Sequence[np.ndarray], far: float,
+    def __init__(self, rng: Rng, world: renderer.World, photos: Sequence[np.ndarray], far: float,
                  finest: float) -> None:
         self.rng, self.world, self.photos, self.finest = rng, world, photos, finest
         self.roofed = False
@@ -97,8 +97,8 @@ class Place:
         tile, turn, tint = np.exp(rng.uniform(np.log(1.0), np.log(8.0))), rng.uniform(0, 90), tone(rng)
         hole = 0.0
         for size in RINGS:
-            skin = engine.texture(picture, smooth=hole == 0 and tile / 256 > 3 * self.finest)
-            node = self.world.add(engine.ground_ring(hole / size), skin, tint)
+            skin = renderer.texture(picture, smooth=hole == 0 and tile / 256 > 3 * self.finest)
+            node = self.world.add(renderer.ground_ring(hole / size), skin, tint)
             node.set_scale(size, size, 1)
             node.set_h(turn)
             self.world.repeat(node, size / tile, size / tile)
@@ -112,10 +112,10 @@ class Place:
         self.reach = max(far, float(np.exp(rng.uniform(np.log(5), np.log(40))))) + 1
         if self.photos and rng.random() < 0.6:
             picture = photograph(rng, 256, 512, self.photos, 0.6)
-            skin, self.world.sky = engine.texture(picture, smooth=False), picture[0].mean(axis=0) / 255
+            skin, self.world.sky = renderer.texture(picture, smooth=False), picture[0].mean(axis=0) / 255
         else:
             skin, self.world.sky = _painted_view(int(rng.integers(VIEWS)))
-        node = self.world.add(engine.panorama(int(rng.choice([2, 4, 6]))), skin)
+        node = self.world.add(renderer.panorama(int(rng.choice([2, 4, 6]))), skin)
         node.set_light_off()
         high = self.reach * rng.uniform(1.2, 2.0)
         node.set_pos_hpr_scale(0, 0, -high * rng.uniform(0.1, 0.4), rng.uniform(0, 360), 0, 0, self.reach,
@@ -129,7 +129,7 @@ class Place:
             for _ in range(int(rng.integers(1, 6))):
                 long, deep, high = rng.uniform(2, 12), rng.uniform(1, 6), np.exp(rng.uniform(0, 2.3))
                 skin = matter(rng, self.photos)
-                node = self.world.add(engine.box(), skin, tone(rng))
+                node = self.world.add(renderer.box(), skin, tone(rng))
                 node.set_pos_hpr_scale(off + side * deep / 2, along + long / 2, 0, 0, 0, 0, deep, long, high)
                 self.world.repeat(node, *np.round(rng.uniform(1, 4, 2)))
                 along += long + rng.choice([0.0, rng.uniform(0.2, 4)])
@@ -153,12 +153,12 @@ class Place:
                 z = size[1] / 2 if rng.random() < 0.4 else rng.uniform(size[1] / 2, high - size[1] / 2)
                 self._wall((*(np.array([x, y]) + 0.02 * out + along), z), size, heading,
                            matter(rng, self.photos), tone(rng))
-        node = self.world.add(engine.card(), matter(rng, ()), np.repeat(rng.uniform(0.6, 1.4), 3))
+        node = self.world.add(renderer.card(), matter(rng, ()), np.repeat(rng.uniform(0.6, 1.4), 3))
         node.set_pos_hpr_scale(0, middle, high, 0, 90, 0, 2 * side, 1, long)
 
     def _wall(self, at: tuple[float, ...], size: Sequence[float], heading: float, skin: Any,
               tint: np.ndarray) -> None:
-        node = self.world.add(engine.card(), skin, tint)
+        node = self.world.add(renderer.card(), skin, tint)
         node.set_pos_hpr_scale(*map(float, at), heading, 0, 0, float(size[0]), 1, float(size[1]))
 
     def _light(self) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from pvm_perception.streams.scenes import balls, distractors, engine, signs
+from pvm_perception.streams.scenes import balls, distractors, renderer, signs
 from pvm_perception.streams.scenes.light import Camera, Light, linear
 from pvm_perception.streams.scenes.paint import Rng
 from pvm_perception.streams.scenes.places import Place, matter, tone
@@ -147,7 +147,7 @@ class SolidScene:
         self.photos = [p for p in photos or () if p.shape[2] == 3]
         self.drive, self.aimed = Drive(rng, frames, self.focal, turns), False
         self.gloom = rng.uniform(0.3, 0.75)  # opacity of shadows on the ground
-        self.world = engine.World((2 * np.arctan(self.aspect / 2 / self.focal),
+        self.world = renderer.World((2 * np.arctan(self.aspect / 2 / self.focal),
                                    2 * np.arctan(0.5 / self.focal)))
         self.things: list[Thing] = []
         self.targets: list[tuple[int, Thing]] = []
@@ -239,11 +239,11 @@ class SolidScene:
     def _globe(self, pixels: float, green: bool) -> Any:
         """Return the node of a ball that is so many pixels across."""
         rng = self.rng
-        side = min(engine.power_of_two(2 * pixels), 128)
+        side = min(renderer.power_of_two(2 * pixels), 128)
         colour = balls.green if green else balls.almost_green if rng.random() < 0.3 else balls.not_green
-        albedo, shine = balls.coat(rng, colour(rng), *engine.globe_map(side), green)
-        node = self.world.add(engine.sphere(8 if pixels < 24 else 14 if pixels < 100 else 24),
-                              engine.texture((albedo.clip(0, 1) * 255).astype(np.uint8)))
+        albedo, shine = balls.coat(rng, colour(rng), *renderer.globe_map(side), green)
+        node = self.world.add(renderer.sphere(8 if pixels < 24 else 14 if pixels < 100 else 24),
+                              renderer.texture((albedo.clip(0, 1) * 255).astype(np.uint8)))
         if shine:
             self.world.gloss(node, shine, rng.uniform(8, 80))
         return node
@@ -268,35 +268,35 @@ class SolidScene:
         if rng.random() < 0.9:
             thick = high * rng.uniform(0.04, 0.12)
             behind = place[:2] + (thick / 2 + 0.01) * np.array([np.sin(heading), np.cos(heading)])
-            pole = self.world.add(engine.cylinder(8), matter(rng, ()), tone(rng))
+            pole = self.world.add(renderer.cylinder(8), matter(rng, ()), tone(rng))
             pole.set_pos_hpr_scale(*behind, 0, 0, 0, 0, thick, thick, top)
             self._shadow(place[:2], thick * 4, thick * 4)
 
     def _plate(self, sprite: np.ndarray, pixels: float, place: np.ndarray, high: float, heading: float,
                target: int = -1) -> Thing:
         """Put a flat thing, seen by who looks into its heading (from straight ahead to the right)."""
-        picture = engine.card_picture(sprite, pixels)
+        picture = renderer.card_picture(sprite, pixels)
         c, s = np.cos(heading), np.sin(heading)
-        thing = Thing(self.world.add(engine.card(), engine.texture(picture, repeat=False)), place,
+        thing = Thing(self.world.add(renderer.card(), renderer.texture(picture, repeat=False)), place,
                       np.array([high * sprite.shape[1] / sprite.shape[0], high]),
                       np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]]), flat=True,
                       share=float((picture[..., 3] > 127).mean()))
         picture[..., :3] = 255
-        self._enter(thing, target, engine.texture(picture, repeat=False) if target >= 0 else None)
+        self._enter(thing, target, renderer.texture(picture, repeat=False) if target >= 0 else None)
         return thing
 
     def _block(self, place: np.ndarray, wide: np.ndarray, high: float) -> None:
         """Put a box, a cylinder or a post, as colourful as targets are."""
         rng, kind = self.rng, self.rng.random()
         tint = tone(rng) if kind < 0.6 else distractors.like_target(rng) * np.float32(1.4)
-        shape = engine.box() if rng.random() < 0.6 else engine.cylinder()
+        shape = renderer.box() if rng.random() < 0.6 else renderer.cylinder()
         node = self.world.add(shape, matter(rng, self.photos), tint)
         node.set_pos_hpr_scale(*place, 0, rng.uniform(0, 90), 0, 0, *wide, high)
         self._shadow(place, *(wide * 1.5))
 
     def _shadow(self, place: np.ndarray, wide: float, deep: float) -> Any:
         """Put a soft shadow on the ground under something."""
-        node = self.world.add(engine.card(), engine.soft_disc())
+        node = self.world.add(renderer.card(), renderer.soft_disc())
         node.set_pos_hpr_scale(*place, 0.004, 0, -90, 0, wide, 1, deep)
         self.world.veil(node, self.gloom)
         return node
