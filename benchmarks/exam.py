@@ -6,8 +6,10 @@ uses, at a camera's size. All models see the same frames. A target counts where 
 its longer side has 12 px. Success AUC over frames; the share of them with a box that touches the target;
 false alarms (share of the frames without the target that have a box) at the shipped thresholds; and the
 success AUC left when boxes below a score are dropped, so that false alarms are as rare as named: for each
-model its own score, so models whose scores mean different things can be compared.
-Usage: .venv/bin/python benchmarks/exam.py [--model FILE ...] [--scenes N] [--photos DIR] [--output FILE]
+model its own score, so models whose scores mean different things can be compared. With `--solid`, scenes in
+three dimensions.
+Usage: .venv/bin/python benchmarks/exam.py [--model FILE ...] [--scenes N] [--photos DIR] [--solid]
+       [--output FILE]
 """
 
 from __future__ import annotations
@@ -37,11 +39,18 @@ VISIBLE, SIDE = 0.35, 12.0  # share of a target in view, and px, from which it s
 RARE = (0.1, 0.05, 0.02, 0.01)  # shares of false alarms at which success is told, too
 
 
-def sequence(number: int, photos: list[np.ndarray] | None) -> Iterator[tuple[Frame, set[str]]]:
+def sequence(number: int, photos: list[np.ndarray] | None, solid: bool = False
+             ) -> Iterator[tuple[Frame, set[str]]]:
     """Yield frames with all that is in view, and the targets too faint or too small to count."""
     sizes = NEAR if number // len(CASTS) % 3 == 2 else FAR
-    scene = Scene(np.random.default_rng((SEED, number)), FRAMES, SIZE, photos, supersample=1,
-                  cast=CASTS[number % len(CASTS)], calm=0.35, sizes=sizes, hardest=1.0)
+    made = (np.random.default_rng((SEED, number)), FRAMES, SIZE, photos)
+    cast = CASTS[number % len(CASTS)]
+    if solid:
+        from pvm_perception.streams.scenes.solid import SolidScene  # panda3d is optional
+
+        scene = SolidScene(*made, supersample=1, cast=cast, sizes=sizes)
+    else:
+        scene = Scene(*made, supersample=1, cast=cast, calm=0.35, sizes=sizes, hardest=1.0)
     for k in range(FRAMES):
         image, truth = scene.render(k)
         rows = [row for row in truth if row[0] >= 0]
@@ -71,6 +80,7 @@ def main() -> None:
     parser.add_argument("--model", type=Path, nargs="+", default=[default_model()])
     parser.add_argument("--scenes", type=int, default=180)
     parser.add_argument("--photos", type=Path, help="folder of photographs (make train-data)")
+    parser.add_argument("--solid", action="store_true", help="scenes in three dimensions (needs panda3d)")
     parser.add_argument("--output", type=Path, default=Path("build/exam.csv"))
     args = parser.parse_args()
     photos = load_photos(args.photos) if args.photos else None
@@ -79,7 +89,7 @@ def main() -> None:
     for number in tqdm(range(args.scenes), unit="scene", disable=None):
         for tracker in trackers.values():
             tracker.reset()
-        for frame, faint in sequence(number, photos):
+        for frame, faint in sequence(number, photos, args.solid):
             for model, tracker in trackers.items():
                 tracks = tracker.update(frame.image, frame.stamp)
                 for target in set(TARGETS) - faint:

@@ -89,13 +89,17 @@ def test_sanitizers_find_nothing(tmp_path):
     library = tmp_path / "_cpu_any.x.so"
     subprocess.run(["g++", "-std=gnu++17", "-O1", "-shared", "-fPIC", "-Wall", "-Wno-unused-function",
                     "-Werror", *SANITIZE, FOLDER / "cpu.cpp", "-o", library], check=True)
-    code = ("import pathlib, sys; from host_kernels import compare; from test_kernels import small\n"
+    code = ("import pathlib, sys; import numpy as np\n"
+            "from host_kernels import compare; from test_kernels import small\n"
             "from pvm_perception.core.hierarchy import Hierarchy\n"
             "from pvm_perception.core.kernels import cpu\n"
             "from pvm_perception.core.kernels.engine import Engine\n"
             "found = cpu.compiled(pathlib.Path(sys.argv[1])); cpu.compiled = lambda: found\n"
             "network = Hierarchy(small(), 2, seed=3)\n"
-            "compare(network, Engine(network, cpu.CpuRunner()), 3); print('compared')")
+            "compare(network, Engine(network, cpu.CpuRunner()), 3)\n"
+            "boxes = np.float32([[[0, 8, 6, 10, 9, 1]], [[-1] * 6]])\n"
+            "network.learn(boxes, 0.01); network.learn(boxes, 0.01)\n"
+            "assert cpu.products()._library is found[1]; print('compared')")
     environment = os.environ | {"LD_PRELOAD": where, "ASAN_OPTIONS": "detect_leaks=0",
                                 "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
     process = subprocess.run([sys.executable, "-c", code, tmp_path], env=environment, capture_output=True,

@@ -1,6 +1,7 @@
 """The exam on generated sequences: what it asks and how it scores."""
 
 import importlib
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -15,15 +16,17 @@ def _exam(monkeypatch):
     return importlib.import_module("exam")
 
 
-def test_a_sequence_is_fixed_by_its_number_and_tells_what_is_too_faint(exam):
-    first, again = (list(exam.sequence(4, None)) for _ in range(2))
+@pytest.mark.parametrize("solid", [False, pytest.param(True, marks=pytest.mark.skipif(
+    find_spec("panda3d") is None, reason="no panda3d here; pip install -r requirements/solid.txt"))])
+def test_a_sequence_is_fixed_by_its_number_and_tells_what_is_too_faint(exam, solid):
+    first, again = (list(exam.sequence(4, None, solid)) for _ in range(2))
     assert len(first) == exam.FRAMES
     for (frame, faint), (same, _) in zip(first, again, strict=True):
         np.testing.assert_array_equal(frame.image, same.image)
         assert frame.image.shape == (480, 640, 3)
         assert {b.target for b in frame.boxes} <= {"stop_sign"}  # the cast of number 4
         assert faint <= {b.target for b in frame.boxes}
-    assert not np.array_equal(first[0][0].image, next(exam.sequence(1, None))[0].image)
+    assert not np.array_equal(first[0][0].image, next(exam.sequence(1, None, solid))[0].image)
 
 
 def shots(present, *answers):

@@ -137,7 +137,8 @@ class SolidScene:
 
     def __init__(self, rng: Rng, frames: int, size: tuple[int, int],
                  photos: Sequence[np.ndarray] | None, supersample: int = 2,
-                 cast: tuple[str, ...] | None = None, turns: float = 0.0) -> None:
+                 cast: tuple[str, ...] | None = None, sizes: tuple[float, float] | None = None,
+                 turns: float = 0.0) -> None:
         self.rng, self.frames, self.size, self.scale = rng, frames, size, supersample
         self.rows, self.cols = size[0] * supersample, size[1] * supersample
         self.aspect = size[1] / size[0]
@@ -151,7 +152,7 @@ class SolidScene:
                                    2 * np.arctan(0.5 / self.focal)))
         self.things: list[Thing] = []
         self.targets: list[tuple[int, Thing]] = []
-        smallest = self._populate(cast)
+        smallest = self._populate(cast, sizes)
         far = max((float(np.abs(t.place[:2]).max() + t.extent[0]) for t in self.things), default=0.0)
         finest = 1.7 * self.drive.height / (self.focal * self.rows)
         self.place = Place(rng, self.world, self.photos, far + 0.3, finest)
@@ -160,7 +161,7 @@ class SolidScene:
         self.camera = Camera(rng, self.hard, next(p for size, p in ENLARGED if smallest < size))
         self.shutter = rng.choice([0.0, rng.uniform(0.1, 0.9)])
 
-    def _populate(self, cast: tuple[str, ...] | None) -> float:
+    def _populate(self, cast: tuple[str, ...] | None, sizes: tuple[float, float] | None) -> float:
         """Put in the targets, each where it is as large as drawn, and their rivals; return the least size."""
         rng, smallest = self.rng, 1.0
         if cast is None:
@@ -169,7 +170,7 @@ class SolidScene:
         put = {"green_ball": self._ball, "stop_sign": self._sign}
         for name in cast:
             for _ in range(2 if rng.random() < 0.07 else 1):
-                low, high = SIZES[int(rng.choice(len(SIZES), p=[p for _, p in SIZES]))][0]
+                low, high = sizes or SIZES[int(rng.choice(len(SIZES), p=[p for _, p in SIZES]))][0]
                 size = float(np.exp(rng.uniform(np.log(low), np.log(high))))
                 put[name](size, TARGETS.index(name))
                 smallest = min(size, smallest)
