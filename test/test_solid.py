@@ -12,7 +12,7 @@ from conftest import ROOT
 from pvm_perception.errors import PvmError
 from pvm_perception.learning import pool
 from pvm_perception.learning.pool import ClipPool, ClipRecipe, render
-from pvm_perception.streams.scenes import renderer
+from pvm_perception.streams.scenes import meshes, renderer
 from pvm_perception.streams.simulated import make_clip
 from pvm_perception.types import TARGETS
 
@@ -77,7 +77,7 @@ def test_a_ball_is_labelled_where_it_must_be_seen():
             k = index - scene.frames / 2
             thing, eye = scene.targets[0][1], scene.drive.pose(k)
             u, v = np.meshgrid(np.linspace(0, 1, 60), np.linspace(0, 1, 30))
-            surface = renderer.on_sphere(u, v).reshape(-1, 3) * thing.extent[0] / 2 + thing.pose(k)[3, :3]
+            surface = meshes.on_sphere(u, v).reshape(-1, 3) * thing.extent[0] / 2 + thing.pose(k)[3, :3]
             across, ahead, up = eye[:3, :3] @ (surface - eye[3, :3]).T
             middle = np.array([[SIZE[1]], [SIZE[0]]]) / 2
             at = SIZE[0] * scene.focal * np.stack([across, -up]) / ahead + middle
@@ -115,7 +115,7 @@ def test_what_is_behind_a_wall_is_not_labelled():
         if truth[0, 5] < 0.9:
             continue
         at = scene.targets[0][1].pose(0)[3, :3]
-        wall = scene.world.add(renderer.box(), renderer.texture(np.zeros((8, 8, 3), np.uint8)))
+        wall = scene.world.add(meshes.box(), renderer.texture(np.zeros((8, 8, 3), np.uint8)))
         wall.set_pos_hpr_scale(*(at[:2] / 2), -20, 0, 0, 0, 50, 0.01, 40)
         _, truth = scene.render(3)
         assert truth[0, 0] == -1

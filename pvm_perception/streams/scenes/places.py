@@ -9,7 +9,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from pvm_perception.streams.scenes import backgrounds, renderer
+from pvm_perception.streams.scenes import backgrounds, meshes, renderer
 from pvm_perception.streams.scenes.paint import Rng, any_colour
 
 SURFACES, VIEWS = 64, 32  # painted ones, each painted once in a process
@@ -98,7 +98,7 @@ class Place:
         hole = 0.0
         for size in RINGS:
             skin = renderer.texture(picture, smooth=hole == 0 and tile / 256 > 3 * self.finest)
-            node = self.world.add(renderer.ground_ring(hole / size), skin, tint)
+            node = self.world.add(meshes.ground_ring(hole / size), skin, tint)
             node.set_scale(size, size, 1)
             node.set_h(turn)
             self.world.repeat(node, size / tile, size / tile)
@@ -115,7 +115,7 @@ class Place:
             skin, self.world.sky = renderer.texture(picture, smooth=False), picture[0].mean(axis=0) / 255
         else:
             skin, self.world.sky = _painted_view(int(rng.integers(VIEWS)))
-        node = self.world.add(renderer.panorama(int(rng.choice([2, 4, 6]))), skin)
+        node = self.world.add(meshes.panorama(int(rng.choice([2, 4, 6]))), skin)
         node.set_light_off()
         high = self.reach * rng.uniform(1.2, 2.0)
         node.set_pos_hpr_scale(0, 0, -high * rng.uniform(0.1, 0.4), rng.uniform(0, 360), 0, 0, self.reach,
@@ -129,7 +129,7 @@ class Place:
             for _ in range(int(rng.integers(1, 6))):
                 long, deep, high = rng.uniform(2, 12), rng.uniform(1, 6), np.exp(rng.uniform(0, 2.3))
                 skin = matter(rng, self.photos)
-                node = self.world.add(renderer.box(), skin, tone(rng))
+                node = self.world.add(meshes.box(), skin, tone(rng))
                 node.set_pos_hpr_scale(off + side * deep / 2, along + long / 2, 0, 0, 0, 0, deep, long, high)
                 self.world.repeat(node, *np.round(rng.uniform(1, 4, 2)))
                 along += long + rng.choice([0.0, rng.uniform(0.2, 4)])
@@ -153,12 +153,12 @@ class Place:
                 z = size[1] / 2 if rng.random() < 0.4 else rng.uniform(size[1] / 2, high - size[1] / 2)
                 self._wall((*(np.array([x, y]) + 0.02 * out + along), z), size, heading,
                            matter(rng, self.photos), tone(rng))
-        node = self.world.add(renderer.card(), matter(rng, ()), np.repeat(rng.uniform(0.6, 1.4), 3))
+        node = self.world.add(meshes.card(), matter(rng, ()), np.repeat(rng.uniform(0.6, 1.4), 3))
         node.set_pos_hpr_scale(0, middle, high, 0, 90, 0, 2 * side, 1, long)
 
     def _wall(self, at: tuple[float, ...], size: Sequence[float], heading: float, skin: Any,
               tint: np.ndarray) -> None:
-        node = self.world.add(renderer.card(), skin, tint)
+        node = self.world.add(meshes.card(), skin, tint)
         node.set_pos_hpr_scale(*map(float, at), heading, 0, 0, float(size[0]), 1, float(size[1]))
 
     def _light(self) -> None:

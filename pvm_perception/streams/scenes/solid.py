@@ -7,15 +7,15 @@ things are; boxes are what is seen of the targets, pixel by pixel.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import cv2
 import numpy as np
 
-from pvm_perception.streams.scenes import balls, distractors, renderer, signs
+from pvm_perception.streams.scenes import balls, distractors, meshes, renderer, signs
 from pvm_perception.streams.scenes.light import Camera, Light, linear
 from pvm_perception.streams.scenes.paint import Rng
+from pvm_perception.streams.scenes.paths import Drive, Thing, seen_at
 from pvm_perception.streams.scenes.places import Place, matter, tone
 from pvm_perception.streams.scenes.scene import (
     CAST,
@@ -24,14 +24,11 @@ from pvm_perception.streams.scenes.scene import (
     RIVALS,
     SIZES,
     SOLID,
-    TURN_SPEED,
     TURNS_BACK,
-    there_and_back,
 )
 from pvm_perception.types import TARGETS
 from pvm_perception.vision.motion import DEPTH, unknown_depth
 
-HEIGHTS = (0.1, 1.6)  # m, of the camera
 FIELDS = (40.0, 90.0)  # degrees that the camera's longer side sees
 BALLS = (0.06, 0.7)  # m, across
 PLATES = (0.15, 0.9)  # m, a sign's height
@@ -40,96 +37,6 @@ SUBFRAMES = 4  # at most, of what moves while the shutter is open
 FINE = 6.0  # pixels, of the picture as drawn, that things may move between two of them
 GRAVITY = 9.81
 PACE = (10.0, 30.0)  # frames a second, for what falls
-
-
-@dataclass
-class Thing:
-    """A ball or a plate: where it is at the middle of the clip, and where it goes."""
-
-    node: Any
-    place: np.ndarray  # (3,) m: to the right, ahead and up of the ground under the camera
-    extent: np.ndarray  # (2,) m, across and high
-    turned: np.ndarray  # (3, 3), its axes in rows
-    share: float = 1.0  # of the square in which a plate lies
-    velocity: np.ndarray = field(default_factory=lambda: np.zeros(2))  # m a frame, over the ground
-    hop: tuple[float, float, float] | None = None  # how high it bounces, in how many frames, begun
-    shadow: Any = None
-    flat: bool = False
-    span: float = 30.0  # see `there_and_back`
-
-    def pose(self, k: float) -> np.ndarray:
-        """Return the pose (4, 4) at `k` frames from the middle; in rows its axes and its place."""
-        k = there_and_back(k, self.span)
-        pose, turned = np.eye(4), self.turned
-        pose[3, :3] = self.place
-        pose[3, :2] += self.velocity * k
-        if self.hop:
-            height, frames, begun = self.hop
-            phase = (k / frames + begun) % 1
-            pose[3, 2] = self.extent[1] / 2 + 4 * height * phase * (1 - phase)
-        if self.velocity.any():  # it rolls
-            way = np.array([-self.velocity[1], self.velocity[0], 0.0]) * k / (self.extent[1] / 2)
-            turned = turned @ cv2.Rodrigues(way)[0].T
-        pose[:3, :3] = self.extent[[0, 0, 1], None] * turned
-        return pose
-
-    def whole(self, k: float, eye: np.ndarray, focal: float) -> float:
-        """Return how many pixels it would take if nothing hid it and the frame did not end.
-
-        `focal` is in pixels, and `eye` the camera's pose.
-        """
-        pose = self.pose(k)
-        if self.flat:
-            half = 0.5 * np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]])
-            corners = half[:, :1] * pose[0, :3] + half[:, 1:] * pose[2, :3] + pose[3, :3]
-            at = (corners - eye[3, :3]) @ eye[:3, :3].T
-            x, y = focal * at[:, 0] / at[:, 1].clip(0.05), focal * at[:, 2] / at[:, 1].clip(0.05)
-            return self.share * 0.5 * abs(float(x @ np.roll(y, -1) - y @ np.roll(x, -1)))
-        at = eye[:3, :3] @ (pose[3, :3] - eye[3, :3])
-        far = float(at @ at)
-        sine, cosine = self.extent[0] ** 2 / 4 / far, at[1] ** 2 / far  # squared; an ellipse is seen
-        return float(np.pi * focal**2 * sine * (1 - sine) ** 0.5 / max(cosine - sine, 1e-3) ** 1.5)
-
-
-class Drive:
-    """Where the camera is: it drives, curves, turns in place, shakes, or stands still."""
-
-    def __init__(self, rng: Rng, frames: int, focal: float, turns: float) -> None:
-        self.frames, self.span = frames, rng.uniform(*TURNS_BACK)
-        self.height, self.pitch = self.drawn(rng)
-        self.roll = rng.normal(0, 0.04)
-        way = rng.random()
-        self.curve = 0.0 if way < 0.5 else rng.normal(0, 0.012) / focal
-        if rng.random() < turns:
-            self.curve = rng.choice([-1, 1]) * rng.uniform(*TURN_SPEED) / focal
-        self.rate = 0.0 if way > 0.75 else rng.normal(0.004, 0.014)  # of the distance `near`, a frame
-        self.near = DEPTH
-        self.nod = rng.normal(0, 0.003) * (rng.random() < 0.3)
-        shake = rng.exponential(0.004) * (rng.random() < 0.6) / focal
-        self.shaken = rng.standard_normal((3, frames + 1)) * shake * [[1], [1], [0.5]]
-
-    @staticmethod
-    def drawn(rng: Rng) -> tuple[float, float]:
-        """Draw a camera's height and pitch."""
-        return float(np.exp(rng.uniform(*np.log(HEIGHTS)))), float(rng.normal(-0.12, 0.14))
-
-    def pose(self, k: float) -> np.ndarray:
-        """Return the pose (4, 4) at `k` frames from the middle: right, forward, up, and the place."""
-        at = np.arange(self.frames + 1) - self.frames / 2
-        yaw, nod, roll = (np.interp(k, at, shaken) for shaken in self.shaken)
-        k = there_and_back(k, self.span)
-        turned = self.curve * k
-        chord = np.clip(self.rate * self.span, -0.5, 0.5) / self.span * self.near * k
-        chord *= np.sinc(turned / 2 / np.pi)
-        yaw, pitch, roll = yaw + turned, self.pitch + nod + self.nod * k, self.roll + roll
-        c, s, slope, level = np.cos(yaw), np.sin(yaw), np.sin(pitch), np.cos(pitch)
-        right, forward = np.array([c, -s, 0.0]), np.array([s * level, c * level, slope])
-        up = np.array([-s * slope, -c * slope, level])
-        pose = np.eye(4)
-        pose[:3, :3] = [np.cos(roll) * right - np.sin(roll) * up, forward,
-                        np.sin(roll) * right + np.cos(roll) * up]
-        pose[3, :3] = [chord * np.sin(turned / 2), chord * np.cos(turned / 2), self.height]
-        return pose
 
 
 class SolidScene:
@@ -242,8 +149,8 @@ class SolidScene:
         rng = self.rng
         side = min(renderer.power_of_two(2 * pixels), 128)
         colour = balls.green if green else balls.almost_green if rng.random() < 0.3 else balls.not_green
-        albedo, shine = balls.coat(rng, colour(rng), *renderer.globe_map(side), green)
-        node = self.world.add(renderer.sphere(8 if pixels < 24 else 14 if pixels < 100 else 24),
+        albedo, shine = balls.coat(rng, colour(rng), *meshes.globe_map(side), green)
+        node = self.world.add(meshes.sphere(8 if pixels < 24 else 14 if pixels < 100 else 24),
                               renderer.texture((albedo.clip(0, 1) * 255).astype(np.uint8)))
         if shine:
             self.world.gloss(node, shine, rng.uniform(8, 80))
@@ -269,7 +176,7 @@ class SolidScene:
         if rng.random() < 0.9:
             thick = high * rng.uniform(0.04, 0.12)
             behind = place[:2] + (thick / 2 + 0.01) * np.array([np.sin(heading), np.cos(heading)])
-            pole = self.world.add(renderer.cylinder(8), matter(rng, ()), tone(rng))
+            pole = self.world.add(meshes.cylinder(8), matter(rng, ()), tone(rng))
             pole.set_pos_hpr_scale(*behind, 0, 0, 0, 0, thick, thick, top)
             self._shadow(place[:2], thick * 4, thick * 4)
 
@@ -278,7 +185,7 @@ class SolidScene:
         """Put a flat thing, seen by who looks into its heading (from straight ahead to the right)."""
         picture = renderer.card_picture(sprite, pixels)
         c, s = np.cos(heading), np.sin(heading)
-        thing = Thing(self.world.add(renderer.card(), renderer.texture(picture, repeat=False)), place,
+        thing = Thing(self.world.add(meshes.card(), renderer.texture(picture, repeat=False)), place,
                       np.array([high * sprite.shape[1] / sprite.shape[0], high]),
                       np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]]), flat=True,
                       share=float((picture[..., 3] > 127).mean()))
@@ -290,14 +197,14 @@ class SolidScene:
         """Put a box, a cylinder or a post, as colourful as targets are."""
         rng, kind = self.rng, self.rng.random()
         tint = tone(rng) if kind < 0.6 else distractors.like_target(rng) * np.float32(1.4)
-        shape = renderer.box() if rng.random() < 0.6 else renderer.cylinder()
+        shape = meshes.box() if rng.random() < 0.6 else meshes.cylinder()
         node = self.world.add(shape, matter(rng, self.photos), tint)
         node.set_pos_hpr_scale(*place, 0, rng.uniform(0, 90), 0, 0, *wide, high)
         self._shadow(place, *(wide * 1.5))
 
     def _shadow(self, place: np.ndarray, wide: float, deep: float) -> Any:
         """Put a soft shadow on the ground under something."""
-        node = self.world.add(renderer.card(), renderer.soft_disc())
+        node = self.world.add(meshes.card(), renderer.soft_disc())
         node.set_pos_hpr_scale(*place, 0.004, 0, -90, 0, wide, 1, deep)
         self.world.veil(node, self.gloom)
         return node
@@ -421,9 +328,3 @@ class SolidScene:
             box = np.array(cv2.boundingRect(solid)) / self.scale
             rows[n] = [target, *box, min(seen / max(whole, 1e-6), 1.0)]
         return rows
-
-
-def seen_at(eye: np.ndarray, places: np.ndarray, focal: float) -> np.ndarray:
-    """Return where places (n, 3) are seen, to the right and down of the middle, in view heights."""
-    across, ahead, up = eye[:3, :3] @ (places - eye[3, :3]).T
-    return focal * np.stack([across, -up], axis=1) / ahead.clip(0.05)[:, None]
