@@ -1,5 +1,5 @@
-.PHONY: setup demo watch sim test test-gpu evaluate peers train train-data bench bench-gpu latency scale-out \
-	lint clean
+.PHONY: setup demo watch sim test test-arm test-gpu evaluate peers train train-data bench bench-gpu latency \
+	scale-out lint clean
 PYTHON ?= python3
 RUN = .venv/bin/python -m pvm_perception
 DATA ?= data
@@ -35,6 +35,9 @@ test: setup
 test-gpu: setup  ## on an NVIDIA GPU: the kernels, the tracker and learning there, against NumPy
 	$(CUPY)
 	.venv/bin/python -m pytest -m gpu -rs
+
+test-arm: setup  ## the CPU kernels as an emulated ARM processor computes them (needs QEMU, a cross compiler)
+	bash scripts/arm.sh
 
 evaluate: setup  ## score the shipped model on labelled sequences (DATA=folder)
 	$(RUN) evaluate --data "$(DATA)" --output build/evaluate
