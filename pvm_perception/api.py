@@ -13,7 +13,7 @@ import numpy as np
 from pvm_perception.core.backend import OneThread, to_numpy
 from pvm_perception.core.config import MOTION_VALUES
 from pvm_perception.core.model_file import load_model, save_model
-from pvm_perception.core.place import Network, place
+from pvm_perception.core.place import Network, beside, place
 from pvm_perception.errors import PvmError
 from pvm_perception.shipped import shipped
 from pvm_perception.types import TARGETS, Detection, Track
@@ -90,7 +90,7 @@ class Tracker:
         # of a network that never forecast well, a bad forecast says nothing
         well = self._history.get("validation", {}).get("prediction_over_copy", math.inf) < GOOD_FORECAST
         self._whole = Look(network, self.targets, well)
-        self._near = Look(network.twin(), self.targets, well) if self._fovea else None
+        self._near = Look(beside(network), self.targets, well) if self._fovea else None
         self._looks = [look for look in (self._whole, self._near) if look]
         self._calibration = calibration or Calibration.of(self._history)
         self._tracks = TrackManager(settings or TrackerSettings())
@@ -154,7 +154,7 @@ class Tracker:
         network = self._network.learner() if value else self._network
         if network is not self._network:
             self._whole.network = network  # kernels gave way to arrays
-            if self._near:
+            if self._near and not self._near.network.shares:
                 near = network.twin()
                 self._near.network.hand_over(near)
                 self._near.network = near

@@ -29,6 +29,8 @@ class HostRunner:
 
     name = "cuda kernels"
 
+    shares = False
+
     def __init__(self, library, multiprocessors, xp=np):
         self.library, self.multiprocessors, self.xp = ctypes.CDLL(str(library)), multiprocessors, xp
 

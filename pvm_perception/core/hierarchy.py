@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from pvm_perception.core import algebra
-from pvm_perception.core.backend import to_numpy
+from pvm_perception.core.backend import lined_up, to_numpy
 from pvm_perception.core.config import INPUT, MOTION, MOTION_VALUES, HierarchyConfig
 from pvm_perception.core.encoder import Encoder
 from pvm_perception.core.hearing import Source
@@ -72,7 +72,7 @@ class Hierarchy:
         for name, shape in shapes.items():
             if name not in weights or weights[name].shape != shape:
                 raise PvmError(f"weights do not fit the configuration: {name} should be {shape}")
-        self.weights = {name: xp.array(weights[name], np.float32) for name in shapes}
+        self.weights = {name: _own_copy(weights[name], xp) for name in shapes}
         self._names: dict[str, dict[str, str]] = {}  # by part: name there -> name in `weights`
         for name in shapes:
             part, key = name.split(".", 1)
@@ -298,6 +298,11 @@ class Hierarchy:
         encoder = self.encoders[0]
         images = as_images(self.config, encoder.block, encoder.prediction, self.xp)
         return to_numpy(images)  # a byte for each value on its way from a GPU
+
+
+def _own_copy(weight: Array, xp: ModuleType) -> Array:
+    """Return a copy of a weight, float32, as the device likes it best."""
+    return lined_up(np.asarray(weight, np.float32)) if xp is np else xp.array(weight, np.float32)
 
 
 def as_images(config: HierarchyConfig, block: Array, prediction: Array, xp: ModuleType) -> Array:

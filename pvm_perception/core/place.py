@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from types import ModuleType
 from typing import Any, Protocol
 
@@ -108,6 +109,14 @@ def place(config: HierarchyConfig, weights: dict[str, np.ndarray], device: str, 
     if xp is not np:
         network = Hierarchy(config, 1, xp, weights, step=step, learns=False)
     return network, "; ".join(notices)
+
+
+def beside(network: Network) -> Network:
+    """Return what runs another stream with these very weights, and sees them learn: kernels, if they can."""
+    if isinstance(network, Hierarchy) and network.xp is np:
+        with contextlib.suppress(PvmError):
+            return on_kernels(network)
+    return network.twin()
 
 
 def on_kernels(network: Hierarchy, xp: ModuleType = np) -> Engine:

@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
+from pvm_perception.core.backend import lined_up
 from pvm_perception.core.kernels.plan import Launch
 from pvm_perception.errors import PvmError
 
 BUILDS = ("avx512", "avx2", "any")  # of cpu.cpp, the fastest first; as in setup.py
 KERNELS = ("input", "layer", "project", "answer", "decode")  # their numbers in cpu.cpp
-LINE = 64  # bytes of a cache line
 
 
 class _Call(ctypes.Structure):
@@ -129,6 +129,7 @@ class CpuRunner:
     """
 
     multiprocessors = 1
+    shares = True
     xp = np
 
     def __init__(self) -> None:
@@ -141,11 +142,7 @@ class CpuRunner:
 
     def put(self, array: np.ndarray) -> np.ndarray:
         """Return a copy of an array that begins with a cache line."""
-        room = np.zeros(array.nbytes + LINE, np.uint8)
-        begin = -room.ctypes.data % LINE
-        copy = room[begin:begin + array.nbytes].view(array.dtype).reshape(array.shape)
-        copy[...] = array
-        return copy
+        return lined_up(array)
 
     def address(self, array: np.ndarray) -> int:
         """Return where an array lies."""

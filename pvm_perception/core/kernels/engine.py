@@ -37,6 +37,7 @@ class Runner(Protocol):
 
     name: str  # in words, what computes
     multiprocessors: int
+    shares: bool  # whether it reads the host's own weights, as they are at that moment
     xp: ModuleType  # of its arrays
 
     def host(self, size: int) -> np.ndarray:
@@ -70,7 +71,8 @@ class Engine:
     Parameters
     ----------
     network
-        On the host: its configuration and weights are copied, its readout decodes; its state is not used.
+        On the host: its weights are copied, or shared where the device can; its readout decodes; its state
+        is not used.
     runner
         The device.
     of
@@ -82,6 +84,7 @@ class Engine:
     known : streams whose last frame had one before, (B,) bool
     readout : as `Hierarchy.readout`, on the host
     runs_on : in words, what computes it
+    shares : whether its weights are the host's own, and learn when those do
 
     Raises
     ------
@@ -93,7 +96,7 @@ class Engine:
         plan.check_supported(network.config, network.batch)
         self.config, self.batch, self.runner = network.config, network.batch, runner
         self.readout, self.xp, self._network = network.readout, runner.xp, network
-        self.runs_on = runner.name
+        self.runs_on, self.shares = runner.name, runner.shares
         self.calls: list[tuple[Launch, tuple[int, int]]] = []
         self._kept: list[Array] = []  # the tables hold addresses alone
         self._shared: dict[Any, Array] = {} if of is None else of._shared
@@ -140,8 +143,13 @@ class Engine:
         return Engine(self._network, self.runner, self)
 
     def learner(self) -> hierarchy.Hierarchy:
-        """Return the network that can `learn`: these weights and this state as the device's arrays."""
+        """Return the network that can `learn`: these weights and this state as the device's arrays.
+
+        Where the device shares the host's weights, engines that have them see them learn.
+        """
         network = hierarchy.Hierarchy(self.config, self.batch, self.xp, self.weights, step=self.step_count)
+        if self.runner.shares:
+            network.weights = self.weights
         self.hand_over(network)
         return network
 
@@ -252,6 +260,8 @@ class Engine:
 
     def _weight(self, name: str) -> int:
         """Return the device's address of a weight."""
+        if self.runner.shares:
+            return self.runner.address(self.weights[name])
         return self._address(name, self.weights[name])
 
     def _index(self, index: np.ndarray) -> int:
