@@ -131,7 +131,7 @@ def test_the_tracker_runs_on_them_and_tracks_as_numpy_does(monkeypatch):
         if k == 25:  # learning takes over, in the middle of what is seen
             fast.learning = plain.learning = True
             assert fast.runs_on == "cpu (NumPy)"
-    assert found > 10
+    assert found > 20
 
 
 @pytest.mark.parametrize("from_the_start", [True, False])

@@ -90,7 +90,7 @@ def track_beside(images, fovea):
             host.reset(), device.reset()
             assert_same(host, device)  # nothing is left of the past
         found += len(tracks)
-    assert found > 10
+    assert found > 20
     assert_same_tracks(host.look(images[0]), device.look(images[0]))
     assert json.dumps(device.info())
 

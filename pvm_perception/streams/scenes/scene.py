@@ -28,7 +28,6 @@ ENLARGED = ((0.13, 0.1), (0.28, 0.55), (np.inf, COARSE))  # how often seen enlar
 # a small target that is sharp, and one that a fovea or a cheap camera enlarged, look different
 CAST = ((("green_ball",), 0.4), (("stop_sign",), 0.38), (("green_ball", "stop_sign"), 0.08),
         ((), 0.14))
-RIVALS = 0.15  # share of the targets beside which the like of them is, about as large
 ROLLING = 0.4  # share of the cameras that read a frame row by row, in most of the time that it has
 SOLID = 0.25  # opacity from which a pixel of a blurred target counts as the target's
 TURNS_BACK = (10.0, 60.0)  # frames in which what moves turns back, over pi
@@ -91,7 +90,7 @@ class Scene:
         speed = (0.0 if rng.random() < 0.25 else rng.exponential(0.012)) * calm
         heading = rng.uniform(0, 6.3)
         self.pan = speed * np.array([np.cos(heading), np.sin(heading)])
-        own, rivals = rng.spawn(2)  # all else in the scene stays as it would be without
+        own = rng.spawn(1)[0]  # all else in the scene stays as it would be without
         self.depth = unknown_depth(own)
         self.span = own.uniform(*TURNS_BACK)
         if own.random() < turns:
@@ -103,14 +102,14 @@ class Scene:
         jitter = rng.standard_normal((frames + 1, 2)) * self.shake
         self.jitter = cv2.GaussianBlur(jitter, (1, 3), 0) if frames > 2 else jitter
         self.things: list[Thing] = []
-        self._populate(cast, rivals)
+        self._populate(cast)
         self.light = Light(rng, *size, self.hard)
         smallest = min((t.size for t in self.things if t.target >= 0), default=1.0)
         self.camera = Camera(rng, self.hard, next(p for size, p in ENLARGED if smallest < size))
         self.shutter = rng.choice([0.0, rng.uniform(0.1, 0.9)])
         self.rolling = own.uniform(0.2, 1.0) if own.random() < ROLLING else 0.0
 
-    def _populate(self, cast: tuple[str, ...] | None, rivals: Rng) -> None:
+    def _populate(self, cast: tuple[str, ...] | None) -> None:
         rng = self.rng
         if cast is None:
             share = np.array([p for _, p in CAST])
@@ -121,10 +120,7 @@ class Scene:
             behind += self._decoy()
         for name in cast:
             for _ in range(2 if rng.random() < 0.07 else 1):
-                parts = self._target(name)
-                if rivals.random() < RIVALS:
-                    parts += self._rival(name, next(t.size for t in parts if t.target >= 0))
-                behind += parts
+                behind += self._target(name)
         for _ in range(int(rng.poisson(0.8))):  # most of what hides something hides no target
             off = rng.normal(0, 0.3, 2) * 0.2
             thing = self._thing(self._stranger(distractors.OCCLUDERS, 64),
@@ -199,15 +195,6 @@ class Scene:
         if name == "green_ball":
             return self._ball(balls.ball(rng, balls.green, texture), size, index)
         return self._sign(signs.stop_sign(rng, texture), size, texture, index)
-
-    def _rival(self, name: str, size: float) -> list[Thing]:
-        """Return what a target is most easily taken for, with what belongs to it, back to front."""
-        rng = self.rng
-        size *= float(np.exp(rng.normal(0, 0.3)))
-        pixels = int(rng.choice([48, 64, 96]))
-        if name == "green_ball":
-            return self._ball(balls.ball(rng, balls.almost_green, pixels), size, -1)
-        return self._sign(signs.other_sign(rng, pixels), size, pixels, -1)
 
     def _ball(self, sprite: np.ndarray, size: float, target: int) -> list[Thing]:
         """Return a ball that lies, rolls, flies or bounces, over its shadow."""

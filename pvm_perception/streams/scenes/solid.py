@@ -21,7 +21,6 @@ from pvm_perception.streams.scenes.scene import (
     CAST,
     ENLARGED,
     MAX_TARGETS,
-    RIVALS,
     SIZES,
     SOLID,
     TURNS_BACK,
@@ -69,7 +68,7 @@ class SolidScene:
         self.shutter = rng.choice([0.0, rng.uniform(0.1, 0.9)])
 
     def _populate(self, cast: tuple[str, ...] | None, sizes: tuple[float, float] | None) -> float:
-        """Put in the targets, each where it is as large as drawn, and their rivals; return the least size."""
+        """Put in the targets, each where it is as large as drawn; return the least size."""
         rng, smallest = self.rng, 1.0
         if cast is None:
             share = np.array([p for _, p in CAST])
@@ -81,8 +80,6 @@ class SolidScene:
                 size = float(np.exp(rng.uniform(np.log(low), np.log(high))))
                 put[name](size, TARGETS.index(name))
                 smallest = min(size, smallest)
-                if rng.random() < RIVALS:
-                    put[name](size * float(np.exp(rng.normal(0, 0.3))), -1)
         if self.targets:
             self.drive.near = min(thing.place[1] for _, thing in self.targets)
         for _ in range(int(rng.poisson(0.6))):  # what comes with targets comes without, too
