@@ -80,7 +80,7 @@ def usage(architecture: int) -> list[dict]:
 class Counting:
     """A device that holds tables and runs nothing."""
 
-    name, xp = "nothing", np
+    name, xp, shares = "nothing", np, False
 
     def __init__(self, multiprocessors: int) -> None:
         self.multiprocessors = multiprocessors

@@ -116,7 +116,7 @@ def test_sanitizers_find_nothing(tmp_path):
 class Unmoved:
     """A device that holds tables and runs nothing."""
 
-    name, xp = "nothing", np
+    name, xp, shares = "nothing", np, False
 
     def __init__(self, multiprocessors):
         self.multiprocessors = multiprocessors
