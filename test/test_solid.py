@@ -45,6 +45,13 @@ def test_solid_clips_are_fixed_by_their_seed():
 
 
 @solid
+def test_what_was_drawn_before_changes_nothing():
+    """Where two surfaces are equally far, the one that is drawn first must always be the same."""
+    first, again = ([make_clip(seed, 2, SIZE, solid=True).images for seed in range(12)] for _ in range(2))
+    np.testing.assert_array_equal(first, again)
+
+
+@solid
 def test_solid_clips_hold_all_there_is_to_learn():
     present, heights = {0: 0, 1: 0, None: 0}, []
     for seed in range(40):

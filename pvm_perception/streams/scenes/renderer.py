@@ -45,6 +45,9 @@ def panda() -> Any:
         raise PvmError(f"solid scenes need panda3d ({error}); run `python -m pip install '{NEEDS}'` "
                        "or leave --solid out") from error
     module.load_prc_file_data("", SETTINGS)
+    # by default things are drawn in the order of addresses, which shows where two are equally far
+    bins = module.CullBinManager.get_global_ptr()
+    bins.set_bin_type(bins.find_bin("opaque"), module.CullBinManager.BT_unsorted)
     return module
 
 
