@@ -261,7 +261,8 @@ class Encoder:
         scale = weight / (count * self.units * self.signal_size)
         if self.own:
             scale *= self.units * self.signal_size  # own weights: each unit minds its own error
-        scale = np.float32(-scale)  # of dL/dprediction, but for dp; taken where there is less to multiply
+        # dL/dprediction is dp times this, which is multiplied in later, where there are fewer values
+        scale = np.float32(-scale)
         dp = self.error * self.phi.slope(self.signal - self.error) if self.squash_output else self.error
         h = self.h_before
         back = p["w2"].swapaxes(-1, -2)

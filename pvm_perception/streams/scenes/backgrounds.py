@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from pvm_perception.streams.scenes.paint import Rng, any_colour, blob, hsv, noise
+from pvm_perception.streams.scenes.paint import Rng, any_colour, blob, drawn, hsv, noise
 
 
 def _photo(rng: Rng, rows: int, cols: int, photos: Sequence[np.ndarray]) -> np.ndarray:
@@ -15,15 +15,18 @@ def _photo(rng: Rng, rows: int, cols: int, photos: Sequence[np.ndarray]) -> np.n
     least = max(rows / photo.shape[0], cols / photo.shape[1])
     zoom = max(least * rng.uniform(1.0, 3.0), least)
     h, w = min(int(rows / zoom), photo.shape[0]), min(int(cols / zoom), photo.shape[1])
-    y = int(rng.integers(photo.shape[0] - h + 1))
-    x = int(rng.integers(photo.shape[1] - w + 1))
-    crop = cv2.resize(photo[y:y + h, x:x + w], (cols, rows), interpolation=cv2.INTER_LINEAR)
-    if rng.random() < 0.5:
-        crop = crop[:, ::-1]
-    picture = crop.astype(np.float32) / 255
+    picture = part_of(rng, photo, (h, w), (rows, cols), cv2.INTER_LINEAR).astype(np.float32) / 255
     if rng.random() < 0.5:
         picture = picture * rng.uniform(0.6, 1.3, 3).astype(np.float32)
     return picture
+
+
+def part_of(rng: Rng, photo: np.ndarray, part: tuple[int, int], size: tuple[int, int],
+            interpolation: int) -> np.ndarray:
+    """Return some part of a photograph, of (h, w) pixels, as (rows, cols, 3) uint8, mirrored or not."""
+    y, x = (int(rng.integers(n - m + 1)) for n, m in zip(photo.shape[:2], part, strict=True))
+    seen = cv2.resize(photo[y:y + part[0], x:x + part[1]], size[::-1], interpolation=interpolation)
+    return seen[:, ::-1] if rng.random() < 0.5 else seen
 
 
 def texture(rng: Rng, rows: int, cols: int) -> np.ndarray:
@@ -225,9 +228,8 @@ def background(rng: Rng, rows: int, cols: int, photos: Sequence[np.ndarray] | No
         painter = _collage if rng.random() < 0.45 else _photo
         picture = painter(rng, rows, cols, photos)
     else:
-        share = np.array([weight for _, weight in PLACES])
         # often at half size: places can be soft, and most of a clip's cost would lie here
-        painter = PLACES[int(rng.choice(len(PLACES), p=share / share.sum()))][0]
+        painter = drawn(rng, PLACES)
         soft = 1 if rng.random() < 0.4 else 2
         picture = painter(rng, rows // soft, cols // soft)
     picture = (np.clip(picture, 0, 1) * 255).astype(np.uint8)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import cv2
 import numpy as np
 
@@ -50,15 +48,14 @@ def almost_green(rng: Rng) -> np.ndarray:
     return np.repeat(np.float32(rng.uniform(0.02, 0.5)), 3)
 
 
-def ball(rng: Rng, colour: Callable[[Rng], np.ndarray], size: int) -> np.ndarray:
-    """Return the sprite of one ball, `size` pixels across, in a colour that `colour` draws."""
-    is_green = colour is green
+def ball(rng: Rng, is_green: bool, size: int) -> np.ndarray:
+    """Return the sprite of one ball, `size` pixels across."""
     axis = (np.arange(size, dtype=np.float32) + 0.5) / size * 2 - 1
     x, y = axis[None, :], axis[:, None]
     radius = np.sqrt(x * x + y * y)
     z = np.sqrt(np.clip(1 - radius**2, 0, 1))
     alpha = np.clip((1 - radius) * size / 2, 0, 1)
-    base = colour(rng)
+    base = green(rng) if is_green else not_green(rng)
     albedo, shine = coat(rng, base, x, y, z, is_green)
 
     light = rng.standard_normal(3)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from pvm_perception.streams.scenes.balls import ball, green, not_green
+from pvm_perception.streams.scenes.balls import ball, green
 from pvm_perception.streams.scenes.paint import (
     Rng,
     any_colour,
     blob,
+    drawn,
     hsv,
     noise,
     opaque,
@@ -36,7 +37,7 @@ def _shaded(rng: Rng, colour: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
 def other_ball(rng: Rng, size: int) -> np.ndarray:
     """Return a ball of another colour."""
-    return ball(rng, not_green, size)
+    return ball(rng, False, size)
 
 
 def box(rng: Rng, size: int) -> np.ndarray:
@@ -325,6 +326,4 @@ OCCLUDERS = ((post, 4.0), (plant, 2.0), (skin, 2.0), (box, 2.0), (rag, 1.0), (ba
 
 def pick(rng: Rng, table: tuple, size: int) -> np.ndarray:
     """Return a sprite by one of the table's painters."""
-    share = np.array([weight for _, weight in table])
-    painter = table[int(rng.choice(len(table), p=share / share.sum()))][0]
-    return painter(rng, size)
+    return drawn(rng, table)(rng, size)

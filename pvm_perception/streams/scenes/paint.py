@@ -5,10 +5,19 @@ A sprite is an (S, S', 4) float32 picture, BGR premultiplied with alpha, all in 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import cv2
 import numpy as np
 
 Rng = np.random.Generator
+
+
+def drawn(rng: Rng, table: Sequence[tuple[Any, float]]) -> Any:
+    """Draw the first of one of a table's pairs, each as often as its second says."""
+    share = np.array([weight for _, weight in table])
+    return table[int(rng.choice(len(table), p=share / share.sum()))][0]
 
 
 def hsv(hue: float, saturation: float, value: float) -> np.ndarray:

@@ -43,10 +43,8 @@ def photograph(rng: Rng, rows: int, cols: int, photos: Sequence[np.ndarray], lea
     """Return a part of a photograph, at least a share of its sides, as (rows, cols, 3) uint8."""
     photo = photos[int(rng.integers(len(photos)))]
     h, w = (max(2, int(n * rng.uniform(least, 1))) for n in photo.shape[:2])
-    y, x = int(rng.integers(photo.shape[0] - h + 1)), int(rng.integers(photo.shape[1] - w + 1))
     kind = cv2.INTER_AREA if h > rows and w > cols else cv2.INTER_LINEAR
-    part = cv2.resize(photo[y:y + h, x:x + w], (cols, rows), interpolation=kind)
-    return part[:, ::-1] if rng.random() < 0.5 else part
+    return backgrounds.part_of(rng, photo, (h, w), (rows, cols), kind)
 
 
 def matter(rng: Rng, photos: Sequence[np.ndarray]) -> Any:

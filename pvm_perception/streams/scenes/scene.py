@@ -15,7 +15,7 @@ import numpy as np
 from pvm_perception.streams.scenes import balls, distractors, signs
 from pvm_perception.streams.scenes.backgrounds import background
 from pvm_perception.streams.scenes.light import COARSE, Camera, Light, line_kernel, linear
-from pvm_perception.streams.scenes.paint import Rng, any_colour
+from pvm_perception.streams.scenes.paint import Rng, any_colour, drawn
 from pvm_perception.types import TARGETS
 from pvm_perception.vision.motion import unknown_depth, view_motion
 
@@ -112,8 +112,7 @@ class Scene:
     def _populate(self, cast: tuple[str, ...] | None) -> None:
         rng = self.rng
         if cast is None:
-            share = np.array([p for _, p in CAST])
-            cast = CAST[int(rng.choice(len(CAST), p=share / share.sum()))][0]
+            cast = drawn(rng, CAST)
         behind, front = [], []
         crowd = rng.choice([0.0, 2.2, 7.0], p=[0.15, 0.65, 0.2])
         for _ in range(int(rng.poisson(crowd))):
@@ -188,12 +187,12 @@ class Scene:
     def _target(self, name: str) -> list[Thing]:
         """Return a target with what belongs to it, back to front."""
         rng = self.rng
-        low, high = self.sizes or SIZES[int(rng.choice(len(SIZES), p=[p for _, p in SIZES]))][0]
+        low, high = self.sizes or drawn(rng, SIZES)
         size = float(np.exp(rng.uniform(np.log(low), np.log(high))))
         texture = 48 if size < 0.12 else 96 if size < 0.35 else 160
         index = TARGETS.index(name)
         if name == "green_ball":
-            return self._ball(balls.ball(rng, balls.green, texture), size, index)
+            return self._ball(balls.ball(rng, True, texture), size, index)
         return self._sign(signs.stop_sign(rng, texture), size, texture, index)
 
     def _ball(self, sprite: np.ndarray, size: float, target: int) -> list[Thing]:

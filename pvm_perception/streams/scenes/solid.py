@@ -14,7 +14,7 @@ import numpy as np
 
 from pvm_perception.streams.scenes import balls, distractors, meshes, renderer, signs
 from pvm_perception.streams.scenes.light import Camera, Light, linear
-from pvm_perception.streams.scenes.paint import Rng
+from pvm_perception.streams.scenes.paint import Rng, drawn
 from pvm_perception.streams.scenes.paths import Drive, Thing, seen_at
 from pvm_perception.streams.scenes.places import Place, matter, tone
 from pvm_perception.streams.scenes.scene import (
@@ -71,12 +71,11 @@ class SolidScene:
         """Put in the targets, each where it is as large as drawn; return the least size."""
         rng, smallest = self.rng, 1.0
         if cast is None:
-            share = np.array([p for _, p in CAST])
-            cast = CAST[int(rng.choice(len(CAST), p=share / share.sum()))][0]
+            cast = drawn(rng, CAST)
         put = {"green_ball": self._ball, "stop_sign": self._sign}
         for name in cast:
             for _ in range(2 if rng.random() < 0.07 else 1):
-                low, high = sizes or SIZES[int(rng.choice(len(SIZES), p=[p for _, p in SIZES]))][0]
+                low, high = sizes or drawn(rng, SIZES)
                 size = float(np.exp(rng.uniform(np.log(low), np.log(high))))
                 put[name](size, TARGETS.index(name))
                 smallest = min(size, smallest)
