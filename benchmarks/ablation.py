@@ -32,10 +32,10 @@ from pvm_perception.core.config import INPUT, HierarchyConfig, Layer, Readout, p
 from pvm_perception.core.encoder import Encoder
 from pvm_perception.core.hierarchy import Hierarchy, Losses
 from pvm_perception.core.model_file import load_model
-from pvm_perception.learning.train import Streams, read_curve
-from pvm_perception.learning.validate import validate
 from pvm_perception.streams.scenes.photos import load_photos
 from pvm_perception.streams.simulated import Clip, make_clip
+from pvm_perception.training.train import Streams, read_curve
+from pvm_perception.training.validate import validate
 
 CLIPS, EXAM, FRAMES, STREAMS = 1600, 160, 8, 16
 CONTEXT = ("lateral", "feedback", "global")

@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from pvm_perception import Tracker
 from pvm_perception.commands.evaluate import write_csv
-from pvm_perception.learning.machine import allocations
+from pvm_perception.evaluation.machine import allocations
 from pvm_perception.streams.simulated import SimulatedStream
 
 READINGS = 20

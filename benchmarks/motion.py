@@ -21,8 +21,8 @@ from pvm_perception.api import default_model
 from pvm_perception.commands.evaluate import write_csv
 from pvm_perception.core.hierarchy import Hierarchy
 from pvm_perception.core.model_file import load_model
-from pvm_perception.learning.validate import validate
 from pvm_perception.streams.simulated import make_clip
+from pvm_perception.training.validate import validate
 
 FRAMES, BATCH = 12, 16
 SEED = 515_151_000

@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from pvm_perception.commands.evaluate import write_csv
-from pvm_perception.learning.evaluate import sequences
-from pvm_perception.learning.metrics import overlap, success_auc
+from pvm_perception.evaluation.evaluate import sequences
+from pvm_perception.evaluation.metrics import overlap, success_auc
 from pvm_perception.streams.groundtruth import read_groundtruth
 
 RUN = 6  # frames in a row that are needed: four motions, and the one to guess

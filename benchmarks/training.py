@@ -26,10 +26,10 @@ from pvm_perception.core.backend import to_numpy
 from pvm_perception.core.config import preset
 from pvm_perception.core.hierarchy import Hierarchy
 from pvm_perception.core.optimizer import Optimizer
-from pvm_perception.learning.pool import ClipPool, ClipRecipe, render
-from pvm_perception.learning.train import Streams
 from pvm_perception.streams.scenes.photos import load_photos
 from pvm_perception.streams.simulated import Clip
+from pvm_perception.training.pool import ClipPool, ClipRecipe, render
+from pvm_perception.training.train import Streams
 
 LENGTHS = (2, 4, 8, 16, 32, 64)
 SHORTEST, LONGEST = 2, 64  # frames of the clips trained on, as `train` draws them

@@ -8,8 +8,8 @@ import pytest
 from conftest import ROOT
 
 from pvm_perception import Tracker
-from pvm_perception.learning.evaluate import evaluate_sequence, sequences, summary
-from pvm_perception.learning.metrics import overlap, success_auc
+from pvm_perception.evaluation.evaluate import evaluate_sequence, sequences, summary
+from pvm_perception.evaluation.metrics import overlap, success_auc
 from pvm_perception.streams.simulated import SimulatedStream
 
 DATA = Path(os.environ.get("PVM_DATA", ROOT.parent / "shared" / "data"))

@@ -13,8 +13,8 @@ from pvm_perception.core.config import preset
 from pvm_perception.core.hierarchy import Hierarchy, weight_shapes
 from pvm_perception.core.kernels import cpu
 from pvm_perception.errors import PvmError
-from pvm_perception.learning.bench import COLUMNS, Load, grown
-from pvm_perception.learning.machine import allocations
+from pvm_perception.evaluation.bench import COLUMNS, Load, grown
+from pvm_perception.evaluation.machine import allocations
 
 
 def has_gpu():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pvm_perception.errors import PvmError
-from pvm_perception.learning.calibrate import calibrate, fit
+from pvm_perception.training.calibrate import calibrate, fit
 from pvm_perception.vision.calibration import Calibration
 
 

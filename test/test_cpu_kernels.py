@@ -23,7 +23,7 @@ from pvm_perception.core.kernels.engine import Engine
 from pvm_perception.core.model_file import load_model
 from pvm_perception.core.place import place
 from pvm_perception.errors import PvmError
-from pvm_perception.learning.machine import allocations
+from pvm_perception.evaluation.machine import allocations
 from pvm_perception.streams.simulated import SimulatedStream
 
 FOLDER = Path(cpu.__file__).parent

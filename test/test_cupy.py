@@ -15,7 +15,7 @@ from pvm_perception.core.backend import array_module, to_numpy
 from pvm_perception.core.config import Learning, preset
 from pvm_perception.core.hierarchy import Hierarchy
 from pvm_perception.core.kernels import cpu
-from pvm_perception.learning.bench import Bench, BenchOptions
+from pvm_perception.evaluation.bench import Bench, BenchOptions
 from pvm_perception.streams.simulated import SimulatedStream
 
 BATCH = 3

@@ -16,7 +16,7 @@ from pvm_perception.core.hierarchy import Hierarchy
 from pvm_perception.core.kernels import cpu, cuda
 from pvm_perception.core.place import place
 from pvm_perception.errors import PvmError
-from pvm_perception.learning.bench import Bench, BenchOptions
+from pvm_perception.evaluation.bench import Bench, BenchOptions
 from pvm_perception.streams.simulated import SimulatedStream
 
 pytestmark = pytest.mark.skipif(shutil.which("g++") is None,

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from conftest import ROOT
 
-from pvm_perception.learning.evaluate import Shot
+from pvm_perception.evaluation.evaluate import Shot
 
 
 @pytest.fixture(name="exam")

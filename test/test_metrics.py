@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pvm_perception.learning import metrics
-from pvm_perception.learning.evaluate import shot
+from pvm_perception.evaluation import metrics
+from pvm_perception.evaluation.evaluate import shot
 from pvm_perception.types import Box, Frame, Track
 
 side = st.floats(0.1, 100)

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from pvm_perception.errors import PvmError
-from pvm_perception.learning.colour_detector import ColourDetector
-from pvm_perception.learning.constant_velocity import forecaster
-from pvm_perception.learning.evaluate import measure_sequence
-from pvm_perception.learning.metrics import overlap
-from pvm_perception.learning.peer_process import HOW, PeerProcess
-from pvm_perception.learning.peers import PEERS, _inside, run_peer
-from pvm_perception.learning.report import HEAD, MARGIN, THUMB, draw_sheet
+from pvm_perception.evaluation.colour_detector import ColourDetector
+from pvm_perception.evaluation.constant_velocity import forecaster
+from pvm_perception.evaluation.evaluate import measure_sequence
+from pvm_perception.evaluation.metrics import overlap
+from pvm_perception.evaluation.peer_process import HOW, PeerProcess
+from pvm_perception.evaluation.peers import PEERS, _inside, run_peer
+from pvm_perception.evaluation.report import HEAD, MARGIN, THUMB, draw_sheet
 from pvm_perception.streams.groundtruth import write_groundtruth
 from pvm_perception.types import TARGETS, Box, Track
 from pvm_perception.vision.draw import WHITE

@@ -16,8 +16,8 @@ from conftest import ROOT
 
 from pvm_perception.core.model_file import load_model
 from pvm_perception.core.optimizer import Optimizer
-from pvm_perception.learning.reducer import LAUNCHED, Alone, join
-from pvm_perception.learning.train import read_curve
+from pvm_perception.training.reducer import LAUNCHED, Alone, join
+from pvm_perception.training.train import read_curve
 
 MPI = pytest.mark.skipif(
     shutil.which("mpirun") is None or importlib.util.find_spec("mpi4py") is None,
@@ -80,8 +80,8 @@ def test_ranks_see_other_scenes_and_are_equal_after_they_met(tmp_path):
     ranks("""
 from pathlib import Path
 import numpy as np
-from pvm_perception.learning.reducer import join
-from pvm_perception.learning.train import Trainer, TrainOptions
+from pvm_perception.training.reducer import join
+from pvm_perception.training.train import Trainer, TrainOptions
 
 if __name__ == "__main__":
     team = join("cpu", 2)
@@ -179,7 +179,7 @@ def test_two_hosts(tmp_path):
     allowed = subprocess.run(["unshare", "--net", "--uts", "true"], capture_output=True, check=False)
     if allowed.returncode:
         pytest.skip("this machine allows no network namespaces")
-    code = ("import socket; from pvm_perception.learning.reducer import join; import numpy as np; "
+    code = ("import socket; from pvm_perception.training.reducer import join; import numpy as np; "
             "team = join('cpu', 2); a = np.full(3, team.rank, np.float32); team.mean([a], lambda: None); "
             "print(socket.gethostname(), a.tolist(), flush=True); team.close()")
     done = subprocess.run(["sh", str(ROOT / "scripts/two_hosts.sh"), sys.executable, "-c", code],
@@ -199,7 +199,7 @@ import mpi4py
 mpi4py.rc.finalize = False
 from mpi4py import MPI
 from strict_cupy import StrictCupy
-from pvm_perception.learning.reducer import NcclReducer
+from pvm_perception.training.reducer import NcclReducer
 
 used = []
 class Group:
@@ -240,7 +240,7 @@ def test_the_calls_to_nccl_are_those_of_the_installed_cupy():
 
 
 def test_a_process_alone_needs_no_mpi():
-    code = ("import sys; sys.modules['mpi4py'] = None; from pvm_perception.learning.reducer import "
+    code = ("import sys; sys.modules['mpi4py'] = None; from pvm_perception.training.reducer import "
             "join; team = join('cpu', 2); print(team.rank, team.size)")
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=ENV, capture_output=True,
                           text=True, check=True)

@@ -8,12 +8,12 @@ import cv2
 import numpy as np
 import pytest
 from conftest import ROOT
+from pvm_perception.learning import pool
 
 from pvm_perception.errors import PvmError
-from pvm_perception.learning import pool
-from pvm_perception.learning.pool import ClipPool, ClipRecipe, render
 from pvm_perception.streams.scenes import meshes, renderer
 from pvm_perception.streams.simulated import make_clip
+from pvm_perception.training.pool import ClipPool, ClipRecipe, render
 from pvm_perception.types import TARGETS
 
 solid = pytest.mark.skipif(find_spec("panda3d") is None,

@@ -9,10 +9,9 @@ import cv2
 import numpy as np
 import pytest
 from conftest import ROOT
+from pvm_perception.learning import pool
 
 from pvm_perception.errors import PvmError
-from pvm_perception.learning import pool
-from pvm_perception.learning.pool import ClipPool, ClipRecipe, draw_length, render
 from pvm_perception.streams.files import open_stream
 from pvm_perception.streams.groundtruth import read_groundtruth, write_groundtruth
 from pvm_perception.streams.scenes.distractors import cutout
@@ -27,6 +26,7 @@ from pvm_perception.streams.stills import (
     load_stills,
     still_clip,
 )
+from pvm_perception.training.pool import ClipPool, ClipRecipe, draw_length, render
 from pvm_perception.types import Box
 from pvm_perception.vision.frame import View, network_input
 
@@ -119,7 +119,7 @@ def test_a_worker_ends_with_a_learner_that_was_killed():
     """Nobody is left to tell it to."""
     code = """
 import os
-from pvm_perception.learning.pool import ClipPool, ClipRecipe
+from pvm_perception.training.pool import ClipPool, ClipRecipe
 if __name__ == "__main__":
     pool = ClipPool(ClipRecipe((24, 32), 3, 6))
     pool.clip()

@@ -9,10 +9,10 @@ from test_command_line import one_line
 
 from pvm_perception.core.config import preset
 from pvm_perception.errors import PvmError
-from pvm_perception.learning.teach import HELD_OUT, TAUGHT, Exam, Lesson, check_sequences
-from pvm_perception.learning.validate import Validation
 from pvm_perception.streams.files import FolderStream
 from pvm_perception.streams.stills import load_stills
+from pvm_perception.training.teach import HELD_OUT, TAUGHT, Exam, Lesson, check_sequences
+from pvm_perception.training.validate import Validation
 
 
 def test_teach_writes_a_model_that_says_how_it_was_made(command_line, simulated, tmp_path):

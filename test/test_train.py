@@ -9,9 +9,9 @@ from pvm_perception.core.config import preset
 from pvm_perception.core.hierarchy import Hierarchy, Losses
 from pvm_perception.core.model_file import OPTIMIZER, load_model, save_model
 from pvm_perception.core.optimizer import Optimizer
-from pvm_perception.learning.train import Streams, Trainer, TrainOptions, read_curve
-from pvm_perception.learning.validate import validate
 from pvm_perception.streams.simulated import Clip
+from pvm_perception.training.train import Streams, Trainer, TrainOptions, read_curve
+from pvm_perception.training.validate import validate
 
 
 class Clips:

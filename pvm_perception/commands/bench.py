@@ -36,10 +36,10 @@ def run(args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from pvm_perception.commands.evaluate import write_csv
-    from pvm_perception.learning.bench import COMPARED, Bench, BenchOptions, with_ratios
-    from pvm_perception.learning.bench_report import draw, table
-    from pvm_perception.learning.peer_process import HOW
-    from pvm_perception.learning.peers import PEERS
+    from pvm_perception.evaluation.bench import COMPARED, Bench, BenchOptions, with_ratios
+    from pvm_perception.evaluation.bench_report import draw, table
+    from pvm_perception.evaluation.peer_process import HOW
+    from pvm_perception.evaluation.peers import PEERS
 
     if min(args.batch) < 1 or args.frames < 1:
         raise PvmError("--batch and --frames must be above 0")

@@ -77,7 +77,7 @@ def _rows(path: Path) -> dict[int, list[dict[str, str]]]:
 def _report(args: argparse.Namespace, frames: Path) -> int:
     import cv2
 
-    from pvm_perception.learning.metrics import overlap
+    from pvm_perception.evaluation.metrics import overlap
     from pvm_perception.types import Box, Track
     from pvm_perception.vision.draw import draw_tracks
 

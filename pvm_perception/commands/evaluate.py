@@ -13,7 +13,7 @@ from pvm_perception.errors import PvmError
 from pvm_perception.types import TARGETS
 
 if TYPE_CHECKING:
-    from pvm_perception.learning.evaluate import Result
+    from pvm_perception.evaluation.evaluate import Result
 
 EXAMPLE = "python -m pvm_perception evaluate --data data/real --output build/evaluate"
 COLUMNS = ("auc", "precision_20px", "normalised_precision", "lt_precision", "lt_recall", "lt_f",
@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
 
     from pvm_perception.api import Tracker
     from pvm_perception.errors import warn
-    from pvm_perception.learning.evaluate import evaluate_sequence, sequences, summary
+    from pvm_perception.evaluation.evaluate import evaluate_sequence, sequences, summary
     from pvm_perception.streams.files import FolderStream
 
     def make_tracker() -> Tracker:
@@ -74,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
     except OSError as error:
         raise PvmError(f"{args.output} cannot be written: {error.strerror}") from error
     if not args.no_report:
-        from pvm_perception.learning.report import draw_report
+        from pvm_perception.evaluation.report import draw_report
 
         draw_report(results, {f.name: f for f in folders}, args.output / "report.png")
     print(f"results.json, results.csv{'' if args.no_report else ', report.png'} in {args.output}")
@@ -87,9 +87,9 @@ def _peers(args: argparse.Namespace, folders: list[Path], ours: list[Result]) ->
     """Run the peers; print a row for each method and target, write sequences and means."""
     from tqdm import tqdm
 
-    from pvm_perception.learning.evaluate import summary
-    from pvm_perception.learning.peer_process import HOW
-    from pvm_perception.learning.peers import PEERS, run_peer
+    from pvm_perception.evaluation.evaluate import summary
+    from pvm_perception.evaluation.peer_process import HOW
+    from pvm_perception.evaluation.peers import PEERS, run_peer
 
     ready = {name: peer for name, peer in PEERS.items() if peer.installed}
     methods = {OURS: ours}
@@ -115,7 +115,7 @@ def _peers(args: argparse.Namespace, folders: list[Path], ours: list[Result]) ->
     except OSError as error:
         raise PvmError(f"{args.output} cannot be written: {error.strerror}") from error
     if not args.no_report:
-        from pvm_perception.learning.report import draw_peers, draw_sheet
+        from pvm_perception.evaluation.report import draw_peers, draw_sheet
 
         draw_peers(methods, args.output / "peers.png")
         sheets = args.output / "sheets"
@@ -130,8 +130,8 @@ def _peers(args: argparse.Namespace, folders: list[Path], ours: list[Result]) ->
 def _print_peers(methods: dict[str, list[Result]], means: dict[str, dict[str, dict[str, float]]],
                  groups: dict[str, str]) -> None:
     """Print the means over sequences, and the AUC by the folder that sequences lie in."""
-    from pvm_perception.learning.evaluate import summary
-    from pvm_perception.learning.peers import PEERS
+    from pvm_perception.evaluation.evaluate import summary
+    from pvm_perception.evaluation.peers import PEERS
 
     names = sorted(set(groups.values()))
     names = names if len(names) > 1 else []

@@ -11,7 +11,7 @@ from pvm_perception.core.backend import DEVICES
 from pvm_perception.errors import PvmError
 
 if TYPE_CHECKING:
-    from pvm_perception.learning.teach import Lesson
+    from pvm_perception.training.teach import Lesson
 
 EXAMPLE = ("python -m pvm_perception teach --data my_frames --output my_model.safetensors "
            "--minutes 30")
@@ -37,8 +37,8 @@ def run(args: argparse.Namespace) -> int:
     """Teach; the marks before and after go to the terminal, the model where it shall."""
     from pvm_perception.api import default_model
     from pvm_perception.core.model_file import read_header
-    from pvm_perception.learning.evaluate import sequences
-    from pvm_perception.learning.teach import check_sequences, teach
+    from pvm_perception.evaluation.evaluate import sequences
+    from pvm_perception.training.teach import check_sequences, teach
 
     if not args.minutes > 0:
         raise PvmError("--minutes must be above 0")

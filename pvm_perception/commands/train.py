@@ -48,8 +48,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Train; the model, its checkpoint and the learning curve land in the output folder."""
-    from pvm_perception.learning.reducer import join
-    from pvm_perception.learning.train import Trainer, TrainOptions
+    from pvm_perception.training.reducer import join
+    from pvm_perception.training.train import Trainer, TrainOptions
 
     options = TrainOptions(**{name: value for name, value in vars(args).items()
                               if name in TrainOptions.__dataclass_fields__})

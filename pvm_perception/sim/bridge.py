@@ -27,7 +27,7 @@ from std_msgs.msg import Header
 from vision_msgs.msg import Detection2DArray
 
 from pvm_perception.errors import PvmError
-from pvm_perception.learning.metrics import overlap
+from pvm_perception.evaluation.metrics import overlap
 from pvm_perception.ros.messages import seconds_of
 from pvm_perception.ros.process import stop_on_signals
 from pvm_perception.sim.score import Moment, write_moments

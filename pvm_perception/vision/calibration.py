@@ -15,7 +15,7 @@ NAME = "calibration"  # the entry of a model's history
 class Calibration:
     """p = 1 / (1 + exp(-(slope * log(s / (1 - s)) + offset))) for a score s in 0..1.
 
-    Platt's sigmoid (1999) over the log odds of the score. `learning.calibrate` fits it on
+    Platt's sigmoid (1999) over the log odds of the score. `training.calibrate` fits it on
     generated scenes when a model was trained; without a fit, p = s.
     """
 

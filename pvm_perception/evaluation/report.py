@@ -8,8 +8,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from pvm_perception.learning import metrics
-from pvm_perception.learning.evaluate import Result, Shot, said
+from pvm_perception.evaluation import metrics
+from pvm_perception.evaluation.evaluate import Result, Shot, said
 from pvm_perception.streams.files import FolderStream
 from pvm_perception.types import Frame
 from pvm_perception.vision.draw import WHITE, colour_of, draw_box, write

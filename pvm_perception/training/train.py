@@ -30,14 +30,14 @@ from pvm_perception.core.growth import fits_in, grown
 from pvm_perception.core.hierarchy import Hierarchy, Losses
 from pvm_perception.core.model_file import OPTIMIZER, load_model, save_model
 from pvm_perception.core.optimizer import Optimizer
-from pvm_perception.learning.calibrate import calibrate
-from pvm_perception.learning.pool import ClipPool, ClipRecipe
-from pvm_perception.learning.reducer import Alone, Reducer
-from pvm_perception.learning.replay import Replay
-from pvm_perception.learning.validate import Validation, validate
 from pvm_perception.streams.scenes.photos import load_photos
 from pvm_perception.streams.simulated import Clip
 from pvm_perception.streams.stills import load_stills
+from pvm_perception.training.calibrate import calibrate
+from pvm_perception.training.pool import ClipPool, ClipRecipe
+from pvm_perception.training.reducer import Alone, Reducer
+from pvm_perception.training.replay import Replay
+from pvm_perception.training.validate import Validation, validate
 from pvm_perception.vision.calibration import NAME
 
 WARM_UP = 300  # steps over which the rate rises, so that new Adam moments settle first

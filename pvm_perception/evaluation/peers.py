@@ -18,10 +18,10 @@ import cv2
 import numpy as np
 
 from pvm_perception.errors import PvmError
-from pvm_perception.learning.colour_detector import ColourDetector
-from pvm_perception.learning.constant_velocity import Rect, forecaster
-from pvm_perception.learning.evaluate import Result, is_stills, measure_sequence, timed
-from pvm_perception.learning.peer_process import PeerProcess, python_with_coco, python_with_contrib
+from pvm_perception.evaluation.colour_detector import ColourDetector
+from pvm_perception.evaluation.constant_velocity import Rect, forecaster
+from pvm_perception.evaluation.evaluate import Result, is_stills, measure_sequence, timed
+from pvm_perception.evaluation.peer_process import PeerProcess, python_with_coco, python_with_contrib
 from pvm_perception.streams.files import FolderStream
 from pvm_perception.types import Frame, Track
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from pvm_perception.errors import PvmError
-from pvm_perception.learning import metrics
+from pvm_perception.evaluation import metrics
 from pvm_perception.streams.files import FolderStream
 from pvm_perception.types import Frame, Track
 
@@ -45,7 +45,7 @@ class Result:
     copy_error: float = float("nan")
 
     def row(self) -> dict[str, float | int | str]:
-        """Return all measures of `learning.metrics`, in the order of the table."""
+        """Return all measures of `evaluation.metrics`, in the order of the table."""
         present = np.array([s.present for s in self.shots], bool)
         ious = np.array([s.iou for s in self.shots], float)
         scores = np.array([s.score for s in self.shots], float)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from pvm_perception.learning.constant_velocity import ConstantVelocity, Rect
+from pvm_perception.evaluation.constant_velocity import ConstantVelocity, Rect
 from pvm_perception.types import Track
 
 

@@ -27,8 +27,8 @@ from pvm_perception.core.config import HierarchyConfig, preset
 from pvm_perception.core.hierarchy import Hierarchy
 from pvm_perception.core.model_file import load_model, read_header, save_model
 from pvm_perception.core.place import Network, on_kernels
-from pvm_perception.learning.machine import CAMERA, Machine, Row, allocations, cold_start
-from pvm_perception.learning.peers import PEERS
+from pvm_perception.evaluation.machine import CAMERA, Machine, Row, allocations, cold_start
+from pvm_perception.evaluation.peers import PEERS
 from pvm_perception.streams.simulated import SimulatedStream
 from pvm_perception.types import Frame
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pvm_perception.learning.machine import Row
+from pvm_perception.evaluation.machine import Row
 
 # heading, column, width, factor, digits
 SHOWN = (("B", "batch", 4, 1, 0), ("learn", "learn", 6, 1, 0), ("looks", "looks", 6, 1, 1),

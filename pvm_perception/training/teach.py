@@ -19,10 +19,10 @@ from pvm_perception.api import Tracker
 from pvm_perception.core.config import HierarchyConfig
 from pvm_perception.core.model_file import load_model, read_header, save_model
 from pvm_perception.errors import PvmError
-from pvm_perception.learning.evaluate import Result, measure_sequence, timed
-from pvm_perception.learning.train import Trainer, TrainOptions
-from pvm_perception.learning.validate import Validation
+from pvm_perception.evaluation.evaluate import Result, measure_sequence, timed
 from pvm_perception.streams.files import FolderStream
+from pvm_perception.training.train import Trainer, TrainOptions
+from pvm_perception.training.validate import Validation
 
 TAUGHT = (0.0, 0.8)  # shares of each sequence's labelled frames, in order
 HELD_OUT = (0.8, 1.0)

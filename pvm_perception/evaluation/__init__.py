@@ -1,0 +1,1 @@
+"""Measuring: accuracy on labelled sequences, other trackers to compare with, time, traffic and memory."""

@@ -1,0 +1,1 @@
+"""Training: clips to learn from, the training loop, its validation and calibration, and teaching targets."""
