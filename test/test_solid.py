@@ -8,11 +8,11 @@ import cv2
 import numpy as np
 import pytest
 from conftest import ROOT
-from pvm_perception.learning import pool
 
 from pvm_perception.errors import PvmError
 from pvm_perception.streams.scenes import meshes, renderer
 from pvm_perception.streams.simulated import make_clip
+from pvm_perception.training import pool
 from pvm_perception.training.pool import ClipPool, ClipRecipe, render
 from pvm_perception.types import TARGETS
 

@@ -9,7 +9,6 @@ import cv2
 import numpy as np
 import pytest
 from conftest import ROOT
-from pvm_perception.learning import pool
 
 from pvm_perception.errors import PvmError
 from pvm_perception.streams.files import open_stream
@@ -26,6 +25,7 @@ from pvm_perception.streams.stills import (
     load_stills,
     still_clip,
 )
+from pvm_perception.training import pool
 from pvm_perception.training.pool import ClipPool, ClipRecipe, draw_length, render
 from pvm_perception.types import Box
 from pvm_perception.vision.frame import View, network_input
