@@ -20,12 +20,11 @@ from pvm_perception.types import TARGETS, Detection, Track
 from pvm_perception.vision.calibration import Calibration
 from pvm_perception.vision.fovea import Fovea, merge
 from pvm_perception.vision.frame import View
+from pvm_perception.vision.frame_clock import FrameClock
 from pvm_perception.vision.look import Look
 from pvm_perception.vision.tracker import LONGEST_STEP, TrackerSettings, TrackManager
 
 GOOD_FORECAST = 1.5  # mean error over copying on validation clips, of a network worth its state
-GAP = 1.0  # seconds without a frame after which the past no longer explains the present
-USUAL_PERIOD = 1 / 30  # seconds; until two stamps tell the real one
 
 
 def default_model() -> Path:
@@ -105,8 +104,7 @@ class Tracker:
         self._tracks.reset()
         self._view: View | None = None
         self._size: tuple[int, int] | None = None
-        self._stamp: float | None = None
-        self._period = USUAL_PERIOD
+        self._clock = FrameClock()
         self._frames = 0
         self.detections = []
 
@@ -170,7 +168,7 @@ class Tracker:
     @property
     def period(self) -> float:
         """The usual time between two frames, seconds, as the stamps told so far."""
-        return self._period
+        return self._clock.period
 
     @property
     def settings(self) -> TrackerSettings:
@@ -191,8 +189,8 @@ class Tracker:
             (H, W, 3) uint8, BGR, of any size; None for a frame that is missing, which ages the
             tracks.
         stamp
-            Seconds. A stamp before the last one (a bag that loops, a simulation that restarts)
-            resets state and tracks first.
+            Seconds. A stamp a few frames before the newest one is a late frame's; one further back (a
+            bag that loops, a simulation that restarts) resets state and tracks first.
         motion
             What the camera's own motion since the last image that was looked at does to the far
             background of the frame, as `vision.motion` defines it: (shift right, shift down) as
@@ -273,23 +271,14 @@ class Tracker:
 
     def _elapsed(self, stamp: float | None) -> float:
         """Return the time since the last frame, in usual frame periods; reset on a jump."""
-        if stamp is None or not math.isfinite(stamp):
-            return 1.0
-        last, self._stamp = self._stamp, stamp
-        if last is None:
-            return 1.0
-        gap = stamp - last
-        if gap < 0:
-            period = self._period
+        step = self._clock.step(stamp)
+        if step.jumped:
+            clock = self._clock
             self.reset()
-            self._stamp, self._period = stamp, period
-            return 1.0
-        dt = gap / self._period if self._period > 0 else 1.0
-        if gap > GAP:
+            self._clock = clock
+        elif step.gap:
             self._forget()
-        elif gap > 0:
-            self._period += 0.1 * (gap - self._period)
-        return dt
+        return step.periods
 
     def heatmap(self, target: str) -> np.ndarray:
         """Return the last frame's presence of `target`, (rows, cols) float32 in 0..1.
