@@ -107,3 +107,11 @@ def test_a_folder_that_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(PvmError, match="cannot write the model"):
         save_model(tmp_path / "file" / "m.safetensors", network.config, network.weights)
+
+
+def test_what_could_not_be_loaded_again_is_not_saved(saved):
+    path, network = saved
+    before = path.read_bytes()
+    with pytest.raises(PvmError, match=r"L1\.w1 holds values that are not finite"):
+        save_model(path, network.config, network.weights | {"L1.w1": network.weights["L1.w1"] * np.nan})
+    assert path.read_bytes() == before

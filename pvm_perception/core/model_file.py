@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
+from pvm_perception.atomic_file import atomic_file
 from pvm_perception.core.config import HierarchyConfig
 from pvm_perception.core.hierarchy import weight_shapes
 from pvm_perception.errors import PvmError
@@ -27,18 +28,24 @@ OPTIMIZER = "optimizer."
 def save_model(path: str | os.PathLike, config: HierarchyConfig, weights: dict[str, np.ndarray],
                history: dict[str, Any] | None = None,
                optimizer: dict[str, np.ndarray] | None = None) -> None:
-    """Write a model file, whole or not at all.
+    """Write a model file, whole or not at all; it is on the disk when this returns.
 
     Parameters
     ----------
     path
-        Where to; replaced in one move, so that a reader never sees half a file.
+        Where to; replaced in one move, see `atomic_file`, so that a reader never sees half a file.
     config, weights
         The network; weights are a flat dictionary of float32 arrays.
     history
         JSON data about the training: "steps", "frames", data, scores.
     optimizer
         State to resume with (checkpoints only).
+
+    Raises
+    ------
+    PvmError
+        In one line: values that are not finite, or the reason why the file cannot be written; what was at
+        `path` before is untouched then.
     """
     path = Path(path)
     tensors = {name: np.ascontiguousarray(w, np.float32) for name, w in weights.items()}
@@ -46,13 +53,14 @@ def save_model(path: str | os.PathLike, config: HierarchyConfig, weights: dict[s
                 for name, w in (optimizer or {}).items()}
     metadata = {"format": FORMAT, "config": json.dumps(config.to_dict()),
                 "history": json.dumps(history or {})}
-    part = path.with_name(path.name + ".part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(tensors, part, metadata)
-        part.replace(path)
-    except OSError as error:
-        raise PvmError(f"cannot write the model to {path}: {error.strerror or error}") from error
+    odd = [name for name, w in tensors.items() if not np.isfinite(w).all()]
+    if odd:
+        raise PvmError(f"the model is not saved to {path}: {odd[0]} holds values that are not finite")
+    with atomic_file(path, "model") as part:
+        try:
+            part.write_bytes(save(tensors, metadata))
+        except SafetensorError as error:
+            raise PvmError(f"cannot write the model to {path}: {str(error).splitlines()[0]}") from error
 
 
 def read_header(path: str | os.PathLike) -> dict[str, Any]:
