@@ -11,7 +11,10 @@ TARGETS = ("green_ball", "stop_sign")
 
 @dataclass(frozen=True)
 class Box:
-    """A labelled box: pixels of the image it belongs to, top-left origin; `visible` is 0..1."""
+    """A labelled box: pixels of the image it belongs to, top-left origin; `visible` is 0..1.
+
+    `id` tells several of one target apart over time; None where the labels do not.
+    """
 
     target: str
     x: float
@@ -19,6 +22,7 @@ class Box:
     w: float
     h: float
     visible: float = 1.0
+    id: int | None = None
 
 
 @dataclass(frozen=True)

@@ -45,6 +45,8 @@ if [ -n "${ROS_DISTRO:-}" ] && "$PYTHON" -c 'import rclpy' 2>/dev/null; then
     done
     "$VENV/bin/python" -m pip install -q --disable-pip-version-check \
         -r build/names.txt -c build/constraints.txt
+    sed -n 's/==.*//p' requirements/tracks.txt >build/tracks.txt
+    "$VENV/bin/python" -m pip install -q --disable-pip-version-check --no-deps -r build/tracks.txt
     link
     exit 0
 fi
@@ -56,6 +58,7 @@ done
 "$PYTHON" -m venv "$VENV"
 "$VENV/bin/python" -m pip install -q --disable-pip-version-check \
     -r requirements/run.txt -r requirements/ros.txt -r requirements/dev.txt
+"$VENV/bin/python" -m pip install -q --disable-pip-version-check --no-deps -r requirements/tracks.txt
 link
 for package in vision_msgs nav2_msgs foxglove_msgs; do
     echo "setup: building $package"

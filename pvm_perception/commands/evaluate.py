@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from pvm_perception.core.backend import DEVICES
 from pvm_perception.errors import PvmError
+from pvm_perception.evaluation.identity import HOW, installed
 from pvm_perception.types import TARGETS
 
 if TYPE_CHECKING:
@@ -18,8 +19,12 @@ if TYPE_CHECKING:
 EXAMPLE = "python -m pvm_perception evaluate --data data/real --output build/evaluate"
 COLUMNS = ("auc", "precision_20px", "normalised_precision", "lt_precision", "lt_recall", "lt_f",
            "presence_f1", "false_alarms", "streaming_auc", "ms_per_frame")
-OURS = "pvm_perception"
 SHORT = ("AUC", "P20", "nP", "LT-P", "LT-R", "LT-F", "pres.F1", "alarms", "stream", "ms")
+BOX_COLUMNS = ("precision_50", "recall_50", "ap_50", "false_boxes", "stray_boxes", "stray_frames",
+               "hota", "mota", "idf1", "id_switches", "start_px", "first_px")
+BOX_SHORT = ("prec.50", "recall50", "AP50", "false/fr", "stray/fr", "stray fr", "HOTA", "MOTA", "IDF1",
+             "switches", "start px", "first px")
+OURS = "pvm_perception"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -176,13 +181,18 @@ def write_csv(path: Path, rows: list[dict]) -> None:
 
 def _print(rows: list[dict], means: dict[str, dict[str, float]]) -> None:
     wide = max(len(r["sequence"]) for r in rows) + 1
-    print(f"{'sequence':{wide}} {'target':11}{'frames':>7}{'with':>6}"
-          + "".join(f"{s:>9}" for s in SHORT))
-    for r in rows:
-        print(f"{r['sequence']:{wide}} {r['target']:11}{r['frames']:7}{r['with_target']:6}"
-              + "".join(_cell(r[c]) for c in COLUMNS))
-    for target, mean in means.items():
-        print(f"{'mean':{wide}} {target:11}{'':13}" + "".join(_cell(mean[c]) for c in COLUMNS))
+    for columns, short, last in ((COLUMNS, SHORT, "mean"), (BOX_COLUMNS, BOX_SHORT, "all")):
+        print(f"{'sequence':{wide}} {'target':11}{'frames':>7}{'with':>6}"
+              + "".join(f"{s:>9}" for s in short))
+        for r in rows:
+            print(f"{r['sequence']:{wide}} {r['target']:11}{r['frames']:7}{r['with_target']:6}"
+                  + "".join(_cell(r[c]) for c in columns))
+        for target, mean in means.items():
+            print(f"{last:{wide}} {target:11}{'':13}" + "".join(_cell(mean[c]) for c in columns))
+        print()
+    print("precision, recall, average precision and false boxes: of all boxes, at overlap 0.5; stray: touches no "
+          "target\nfirst px: longer side, source px, at the first right box of a target that comes nearer; "
+          "start px: when it came into view" + ("" if installed() else f"\n{HOW}"))
     errors = [(r["sequence"], r["prediction_error"], r["copy_error"]) for r in rows
               if r["prediction_error"] == r["prediction_error"]]
     for name, prediction, copy in dict.fromkeys(errors):

@@ -11,6 +11,8 @@ import numpy as np
 
 from pvm_perception.errors import PvmError
 from pvm_perception.evaluation import metrics
+from pvm_perception.evaluation.boxes import FrameBoxes, box_measures, first_detection, scores_and_hits
+from pvm_perception.evaluation.identity import MEASURES, track_measures
 from pvm_perception.streams.files import FolderStream
 from pvm_perception.types import Frame, Track
 
@@ -40,6 +42,8 @@ class Result:
     shots: list[Shot] = field(default_factory=list)
     late: list[Shot] = field(default_factory=list)  # the answer of each frame against the next
     ahead: list[Shot] = field(default_factory=list)  # the forecast of each frame against the next
+    boxes: list[FrameBoxes] = field(default_factory=list)  # all that was reported, frame by frame
+    stills: bool = False  # whether the frames have nothing to do with each other
     milliseconds: float = 0.0
     prediction_error: float = float("nan")
     copy_error: float = float("nan")
@@ -65,9 +69,15 @@ class Result:
             "lt_recall": long["recall"] if seen else nan,
             "lt_f": long["f"] if seen else nan,
             **metrics.presence(scores >= 0, present),
+            **box_measures(self.boxes), **self._over_time(),
             "prediction_error": self.prediction_error, "copy_error": self.copy_error,
             "ms_per_frame": self.milliseconds,
         }
+
+    def _over_time(self) -> dict[str, float]:
+        if self.stills:
+            return dict.fromkeys((*MEASURES, "start_px", "first_px"), float("nan"))
+        return track_measures(self.boxes) | first_detection(self.boxes)
 
 
 def _auc(shots: list[Shot]) -> float:
@@ -179,7 +189,7 @@ def measure_sequence(folder: Path, targets: Iterable[str],
     if not labelled:
         raise PvmError(f"{folder}/groundtruth.csv labels {', '.join(stream.truth.targets)}, but "
                        f"the tracker looks for {', '.join(targets)}")
-    results = [Result(folder.name, target) for target in labelled]
+    results = [Result(folder.name, target, stills=is_stills(folder)) for target in labelled]
     times, before = [], None
     for frame in stream:
         if frame.boxes is not None:
@@ -187,6 +197,7 @@ def measure_sequence(folder: Path, targets: Iterable[str],
             times.append(seconds)
             for result in results:
                 result.shots.append(shot(frame, result.target, tracks))
+                result.boxes.append(FrameBoxes.of(frame, result.target, tracks))
                 if before is not None:
                     result.late.append(shot(frame, result.target, before[0]))
                     result.ahead.append(shot(frame, result.target, before[1]))
@@ -199,15 +210,15 @@ def measure_sequence(folder: Path, targets: Iterable[str],
 
 
 def said(results: Iterable[Result], target: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return the score of every best box of a target and whether its overlap is 0.5 or more."""
-    shots = [s for r in results if r.target == target for s in r.shots if s.score >= 0]
-    return np.array([s.score for s in shots]), np.array([s.iou >= 0.5 for s in shots])
+    """Return the score of every box of a target, and whether it was right; both (boxes,)."""
+    return scores_and_hits(f for r in results if r.target == target for f in r.boxes)
 
 
 def summary(results: Iterable[Result]) -> dict[str, dict[str, float]]:
     """Return by target the mean over sequences of each measure that is defined there.
 
-    `calibration_error` is over the boxes of all sequences together.
+    The measures of `box_measures`, and `calibration_error`, are over the boxes of all sequences together;
+    `id_switches` is the sum.
     """
     results = list(results)
     rows = [r.row() for r in results]
@@ -219,6 +230,8 @@ def summary(results: Iterable[Result]) -> dict[str, dict[str, float]]:
             if isinstance(value, float):
                 values = np.array([r[key] for r in mine], float)
                 values = values[np.isfinite(values)]
-                means[target][key] = float(values.mean()) if len(values) else float("nan")
+                put = np.sum if key == "id_switches" else np.mean
+                means[target][key] = float(put(values)) if len(values) else float("nan")
+        means[target] |= box_measures(f for r in results if r.target == target for f in r.boxes)
         means[target]["calibration_error"] = metrics.calibration_error(*said(results, target))
     return means

@@ -94,6 +94,27 @@ def presence(said: np.ndarray, present: np.ndarray) -> dict[str, float]:
             "false_alarms_per_minute": began * 60 * FRAME_RATE / absent if absent else float("nan")}
 
 
+def average_precision(scores: np.ndarray, hits: np.ndarray, total: int) -> float:
+    """Return the area under the curve of precision against recall, over all boxes together.
+
+    Everingham et al. 2015, "The PASCAL Visual Object Classes Challenge: A Retrospective", section 3.4.1:
+    at each recall the best precision at that recall or more counts.
+
+    Parameters
+    ----------
+    scores, hits
+        (boxes,) score of each, and whether it is right.
+    total
+        Number of targets; NaN where there is none.
+    """
+    if not total:
+        return float("nan")
+    right = np.asarray(hits, bool)[np.argsort(-np.asarray(scores, float), kind="stable")]
+    precision = np.cumsum(right) / np.arange(1, len(right) + 1)
+    best = np.maximum.accumulate(precision[::-1])[::-1]
+    return float(best[right].sum() / total)
+
+
 def reliability(scores: np.ndarray, hits: np.ndarray, bins: int = 10) -> np.ndarray:
     """Return (bins, 3): mean score, share of hits, number of boxes, by score in equal steps.
 

@@ -1,4 +1,4 @@
-"""groundtruth.csv: `frame,target,x,y,w,h[,visible_fraction]`; a blank box = absent."""
+"""groundtruth.csv: `frame,target,x,y,w,h[,visible_fraction][,id]`; a blank box = absent."""
 
 from __future__ import annotations
 
@@ -55,23 +55,24 @@ def read_groundtruth(path: str | Path) -> GroundTruth:
                 numbers = [(row[c] or "").strip() for c in COLUMNS[2:]]
                 if not any(numbers):
                     continue
-                boxes[name] += (_box(path, rows.line_num, target, numbers,
-                                     row.get("visible_fraction")),)
+                boxes[name] += (_box(path, rows.line_num, target, numbers, row),)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise PvmError(f"{path} cannot be read: {error}") from error
     return GroundTruth(boxes, tuple(targets))
 
 
-def _box(path: Path, line: int, target: str, numbers: list[str], visible: str | None) -> Box:
+def _box(path: Path, line: int, target: str, numbers: list[str], row: dict[str, str | None]) -> Box:
+    visible, instance = ((row.get(c) or "").strip() for c in ("visible_fraction", "id"))
     try:
         x, y, w, h = map(float, numbers)
-        share = float(visible) if (visible or "").strip() else 1.0
+        share = float(visible) if visible else 1.0
+        which = int(instance) if instance else None
     except ValueError:
         x = y = w = h = share = math.nan
     if not all(map(math.isfinite, (x, y, w, h, share))) or w < 0 or h < 0:
         raise PvmError(f"{path}, line {line}: x, y, w, h must be numbers, or all blank where the "
-                       "target is absent")
-    return Box(target, x, y, w, h, share)
+                       "target is absent; an id, where there is one, a whole number")
+    return Box(target, x, y, w, h, share, which)
 
 
 def write_groundtruth(path: str | Path, frames: Iterable[tuple[str, Iterable[Box]]],
