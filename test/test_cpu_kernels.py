@@ -212,7 +212,7 @@ def test_units_may_hear_any_number_of_parts():
     w = rng.standard_normal((6 * 3 * plan.EARS, 7), np.float32)
     parts = [(source, index, slice(k, k + 6)) for k in range(0, len(w), 6)]
     out = np.empty((2, 5, 7), np.float32)
-    cpu.products().heard_product(out, parts, w, adds=False)
+    cpu.products().gather_matmul(out, parts, w, adds=False)
     x = source[:, index].reshape(2, 5, 6)
     np.testing.assert_allclose(out, sum(x @ w[rows] for *_, rows in parts), rtol=1e-3, atol=1e-4)
 

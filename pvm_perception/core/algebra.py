@@ -21,7 +21,7 @@ Array = Any
 Part = tuple[Array, Array | None, slice]
 ALL = slice(0, None)  # rows of a product's weights
 LEAK = np.float32(0.1)  # slope of the leaky rectifier below zero
-QUIET = np.float32(1e-3)  # mean square of sums below which normalising no longer lifts them
+NORM_FLOOR = np.float32(1e-3)  # mean square of sums below which normalising no longer lifts them
 
 
 def product(x: Array, w: Array) -> Array:
@@ -40,7 +40,7 @@ def product_into(out: Array, x: Array, w: Array, xp: ModuleType) -> Array:
     return out
 
 
-class Spare:
+class Scratch:
     """Memory for what is needed for a moment: the same at every frame, of whatever shape.
 
     `size` is that of the largest array that is ever asked for, in values.
@@ -119,7 +119,7 @@ def gather(source: Array, index: Array, out: Array) -> Array:
     return out
 
 
-def heard_product(out: Array, parts: list[Part], w: Array, rooms: tuple[Spare, Spare], xp: ModuleType,
+def gather_matmul(out: Array, parts: list[Part], w: Array, scratch: tuple[Scratch, Scratch], xp: ModuleType,
                   adds: bool = False) -> Array:
     """Write what units hear, times w, into `out` (B, U, N), or add it, and return it.
 
@@ -131,7 +131,7 @@ def heard_product(out: Array, parts: list[Part], w: Array, rooms: tuple[Spare, S
         Of what is heard.
     w
         (D, N), or of each unit's own, (U, D, N).
-    rooms
+    scratch
         For all that is heard in a part, and for another `out`.
     xp
         Array module.
@@ -140,45 +140,45 @@ def heard_product(out: Array, parts: list[Part], w: Array, rooms: tuple[Spare, S
     """
     compiled = cpu.products() if w.ndim == 2 else None
     if compiled and compiled.take(out, w, *(source for source, _, _ in parts)):
-        compiled.heard_product(out, parts, w, adds)
+        compiled.gather_matmul(out, parts, w, adds)
         return out
     for source, index, rows in parts:
-        x = heard(source, index, rooms[0])  # (B, U, K * M)
-        y = product_into(rooms[1](*out.shape) if adds else out, x, w[..., rows, :], xp)
+        x = gather_inputs(source, index, scratch[0])  # (B, U, K * M)
+        y = product_into(scratch[1](*out.shape) if adds else out, x, w[..., rows, :], xp)
         if adds:
             out += y
         adds = True
     return out
 
 
-def heard_outer(out: Array, source: Array, index: Array | None, dz: Array, room: Spare) -> None:
+def gather_outer(out: Array, source: Array, index: Array | None, dz: Array, scratch: Scratch) -> None:
     """Write the gradient of a part's shared weights, summed over streams and units, into `out` (K * M, N).
 
-    dz (B, U, N) is the error of `heard_product`, source and index are as there.
+    dz (B, U, N) is the error of `gather_matmul`, source and index are as there.
     """
     if (compiled := cpu.products()) and compiled.take(out, source, dz):
-        compiled.heard_outer(out, source, index, dz)
+        compiled.gather_outer(out, source, index, dz)
     else:
-        out[...] = weight_grad(heard(source, index, room), dz)
+        out[...] = weight_grad(gather_inputs(source, index, scratch), dz)
 
 
-def scatter_product(out: Array, dz: Array, w: Array, index: Array) -> None:
-    """Add the error of what is heard to whom it was heard from: `heard_product`, transposed.
+def matmul_scatter(out: Array, dz: Array, w: Array, index: Array) -> None:
+    """Add the error of what is heard to whom it was heard from: `gather_matmul`, transposed.
 
     `out` is (B, Us + 1, M), whose last row has no meaning afterwards; the error of the product dz
     (B, U, N). `index` as for `scatter`.
     """
     if w.ndim == 2 and (compiled := cpu.products()) and compiled.take(out, dz, w):
-        compiled.scatter_product(out, dz, w, index)
+        compiled.matmul_scatter(out, dz, w, index)
     else:
         scatter(out, affine_input_grad(dz, w), index)
 
 
-def heard(source: Array, index: Array | None, room: Spare) -> Array:
-    """Return what units hear side by side, (B, U, K * M), as `gather` does, in `room`."""
+def gather_inputs(source: Array, index: Array | None, scratch: Scratch) -> Array:
+    """Return what units hear side by side, (B, U, K * M), as `gather` does, in `scratch`."""
     if index is None:
         return source
-    return gather(source, index, room(source.shape[0], index.shape[0], index.shape[1] * source.shape[2]))
+    return gather(source, index, scratch(source.shape[0], index.shape[0], index.shape[1] * source.shape[2]))
 
 
 def scatter(out: Array, d: Array, index: Array) -> None:
@@ -249,29 +249,30 @@ def activation(name: str, xp: ModuleType) -> Activation:
                 polynomial, lambda y: np.float32(0.5) * (1 - xp.abs(2 * y - 1)) ** 2)}[name]
 
 
-def squash(z: Array, sizes: Array, h: Array, phi: Activation, xp: ModuleType) -> None:
+def normalise_activate(z: Array, sizes: Array, h: Array, phi: Activation, xp: ModuleType) -> None:
     """Write codes of sums z (B, U, N) into `h`: phi of the sums brought to a root mean square of 1.
 
     z is brought there, too, and `sizes` (B, U, 1) keeps by what it was divided.
     """
     if phi.leak is not None and (compiled := cpu.products()) and compiled.take(z, sizes, h):
-        compiled.squash(z, sizes, h, QUIET, phi.leak)
+        compiled.normalise_activate(z, sizes, h, NORM_FLOOR, phi.leak)
         return
     sizes[..., 0] = xp.einsum("bun,bun->bu", z, z)
     sizes /= np.float32(z.shape[2])
-    sizes += QUIET
+    sizes += NORM_FLOOR
     xp.sqrt(sizes, out=sizes)
     z /= sizes
     phi.value(z, h)
 
 
-def unsquash(d: Array, z: Array, sizes: Array, h: Array, phi: Activation, out: Array, xp: ModuleType) -> None:
+def normalise_activate_backward(d: Array, z: Array, sizes: Array, h: Array, phi: Activation, out: Array,
+                                xp: ModuleType) -> None:
     """Write the error of the sums into `out` (B, U, N), from that of their codes, d.
 
-    The others as `squash` left them.
+    The others as `normalise_activate` left them.
     """
     if phi.leak is not None and (compiled := cpu.products()) and compiled.take(*d, z, sizes, out):
-        compiled.unsquash(d, z, sizes, out, phi.leak)
+        compiled.normalise_activate_backward(d, z, sizes, out, phi.leak)
         return
     xp.multiply(d, phi.slope(h), out=out)
     along = xp.einsum("bun,bun->bu", out, z)[..., None] / np.float32(z.shape[2])

@@ -60,11 +60,11 @@ def to_numpy(array: Any) -> np.ndarray:
     return array.get() if hasattr(array, "get") else np.asarray(array)
 
 
-def lined_up(array: np.ndarray) -> np.ndarray:
+def cache_aligned(array: np.ndarray) -> np.ndarray:
     """Return a copy of a host array that begins with a cache line: compiled code reads it in whole ones."""
-    room = np.zeros(array.nbytes + LINE, np.uint8)
-    begin = -room.ctypes.data % LINE
-    copy = room[begin:begin + array.nbytes].view(array.dtype).reshape(array.shape)
+    memory = np.zeros(array.nbytes + LINE, np.uint8)
+    begin = -memory.ctypes.data % LINE
+    copy = memory[begin:begin + array.nbytes].view(array.dtype).reshape(array.shape)
     copy[...] = array
     return copy
 

@@ -70,11 +70,12 @@ class Encoder:
         self.groups = [list(same) for _, same in itertools.groupby(
             sorted(self.ears, key=lambda e: e.heard_by), key=lambda e: e.grid)]
         most = max(e.heard_by * (e.rows.stop - e.rows.start) for e in self.ears)
-        self.rooms = algebra.Spare(batch * most, xp), algebra.Spare(batch * self.units * layer.code, xp)
+        self.product_scratch = (algebra.Scratch(batch * most, xp),
+                                algebra.Scratch(batch * self.units * layer.code, xp))
         for e in self.ears:
-            e.room = self.rooms[0]
+            e.scratch = self.product_scratch[0]
         self.phi = algebra.activation(config.activation, xp)
-        self.squash_output = config.output == "activation"
+        self.activates_output = config.output == "activation"
         self.from_signal = config.output == "change"
         shape = (batch, self.units)
         self.h = xp.zeros((*shape, layer.code), np.float32)
@@ -88,7 +89,7 @@ class Encoder:
         self.signal = xp.zeros((*shape, self.signal_size), np.float32)
         self.prediction = xp.zeros_like(self.signal)
         self.error = xp.zeros_like(self.signal)
-        self.spares = [algebra.Spare(batch * self.units * max(layer.code, self.signal_size), xp)
+        self.unit_scratch = [algebra.Scratch(batch * self.units * max(layer.code, self.signal_size), xp)
                        for _ in range(2)]
         self.w1_grad: Array = None
 
@@ -171,16 +172,16 @@ class Encoder:
             self.error[fresh] = 0
         z, h = self._sum(p, source, codes, step), self.h
         if self.normalise:
-            algebra.squash(z, self.sizes, h, self.phi, self.xp)
+            algebra.normalise_activate(z, self.sizes, h, self.phi, self.xp)
         else:
             self.phi.value(z, h)
-        y = self.spares[0](*self.prediction.shape) if self.squash_output else self.prediction
+        y = self.unit_scratch[0](*self.prediction.shape) if self.activates_output else self.prediction
         y[...] = p["b2"]
         if self.from_signal:
             y += self.signal
-        algebra.heard_product(y, [(h, None, algebra.ALL)], p["w2"], (self.rooms[0], self.spares[1]), self.xp,
-                              adds=True)
-        if self.squash_output:
+        algebra.gather_matmul(y, [(h, None, algebra.ALL)], p["w2"],
+                              (self.product_scratch[0], self.unit_scratch[1]), self.xp, adds=True)
+        if self.activates_output:
             self.phi.value(y, self.prediction)
         return h
 
@@ -194,9 +195,9 @@ class Encoder:
             for ear in ears:
                 ear.listen(*self._told(ear, source, codes, step))
             grid, turn = ears[0].grid, 1 - turn
-            y = self.sums if grid == self.grid else self.spares[turn](
+            y = self.sums if grid == self.grid else self.unit_scratch[turn](
                 self.batch, ears[0].heard_by, self.layer.code)
-            algebra.heard_product(y, [e.part for e in ears], p["w1"], self.rooms, self.xp)
+            algebra.gather_matmul(y, [e.part for e in ears], p["w1"], self.product_scratch, self.xp)
             add_spread(y, grid, total, at or grid)
             total, at = y, grid
         return total
@@ -216,7 +217,7 @@ class Encoder:
         out = self.xp.empty_like(h) if out is None else out
         if self.normalise:
             z, sizes = (self.sums_before, self.sizes_before) if before else (self.sums, self.sizes)
-            algebra.unsquash(d, z, sizes, h, self.phi, out, self.xp)
+            algebra.normalise_activate_backward(d, z, sizes, h, self.phi, out, self.xp)
         else:
             self.xp.multiply(d, self.phi.slope(h), out=out)
         return out
@@ -229,9 +230,9 @@ class Encoder:
         """
         seen, *others = (p["w1"][..., e.rows, :] for e in self.views)
         gain = np.float32(self.gain)
-        algebra.scatter_product(below, dz, seen * gain, self.window)
+        algebra.matmul_scatter(below, dz, seen * gain, self.window)
         if others:
-            algebra.scatter_product(below, dz, sum(others) * gain, self.block)
+            algebra.matmul_scatter(below, dz, sum(others) * gain, self.block)
 
     def gradients(self, p: dict[str, Array], known: np.ndarray, weight: float,
                   dz_readout: Array | None) -> tuple[dict[str, Array], Array]:
@@ -263,11 +264,12 @@ class Encoder:
             scale *= self.units * self.signal_size  # own weights: each unit minds its own error
         # dL/dprediction is dp times this, which is multiplied in later, where there are fewer values
         scale = np.float32(-scale)
-        dp = self.error * self.phi.slope(self.signal - self.error) if self.squash_output else self.error
+        dp = self.error * self.phi.slope(self.signal - self.error) if self.activates_output else self.error
         h = self.h_before
         back = p["w2"].swapaxes(-1, -2)
-        dz = algebra.heard_product(self.spares[0](*h.shape), [(dp, None, algebra.ALL)],  # (B, U, N)
-                                   back if self.own else self.xp.ascontiguousarray(back), self.rooms, self.xp)
+        dz = algebra.gather_matmul(self.unit_scratch[0](*h.shape), [(dp, None, algebra.ALL)],  # (B, U, N)
+                                   back if self.own else self.xp.ascontiguousarray(back),
+                                   self.product_scratch, self.xp)
         dz *= scale
         self.before_code(dz, before=True, out=dz)
         if dz_readout is not None:
@@ -276,7 +278,7 @@ class Encoder:
             w2 = algebra.Outer.of(h, dp) * scale
         else:
             w2 = self.xp.empty_like(p["w2"])
-            algebra.heard_outer(w2, h, None, dp, self.rooms[0])
+            algebra.gather_outer(w2, h, None, dp, self.product_scratch[0])
             w2 *= scale
         return {"w1": self.input_grad(dz), "b1": self._sum_of(dz), "w2": w2,
                 "b2": self._sum_of(dp) * scale}, loss

@@ -28,7 +28,7 @@ class Source:
         shape = (batch, units + 1, width)
         self.now, self.before = xp.zeros(shape, np.float32), xp.zeros(shape, np.float32)
         self.mean = None if decay is None else xp.zeros(shape, np.float32)
-        self.spare = algebra.Spare(self.now.size, xp)
+        self.scratch = algebra.Scratch(self.now.size, xp)
 
     def advance(self, codes: Array, fresh: Array | slice | None) -> None:
         """Take this frame's codes (B, U, N); streams in `fresh` (or none) have no frame before."""
@@ -46,7 +46,7 @@ class Source:
         if self.mean is None:
             return
         self.mean *= self.decay
-        part = self.spare(*self.now.shape)
+        part = self.scratch(*self.now.shape)
         self.mean += self.xp.multiply(self.now, np.float32(1 - self.decay), out=part)
 
     def forget(self, streams: Array | slice) -> None:
@@ -59,7 +59,7 @@ class Source:
         if name == "signal":
             return self.now
         usual = self.before if name == "derivative" else self.mean
-        return self.xp.subtract(self.now, usual, out=self.spare(*self.now.shape))
+        return self.xp.subtract(self.now, usual, out=self.scratch(*self.now.shape))
 
 
 class Ear:
@@ -86,7 +86,7 @@ class Ear:
     ----------
     now, before : (B, Us + 1, N), what there is to hear at this frame and was at the one before
     keeps : whether it stays there, for learning; else it lies in the source's own memory
-    room : memory for all that units hear, side by side
+    scratch : memory for all that units hear, side by side
     """
 
     def __init__(self, hears: str | Link, rows: slice, shape: tuple[int, int, int], grid: tuple[int, int],
@@ -94,7 +94,7 @@ class Ear:
         self.hears, self.rows, self.grid, self.index, self.xp = hears, rows, grid, index, xp
         self.heard_by = grid[0] * grid[1]
         self.shape, self.keeps = shape, False
-        self.room: algebra.Spare
+        self.scratch: algebra.Scratch
         self.now: Array = None
         self.before: Array = None
         self._graded: Array = None  # memory for what a gain changes, where nothing is kept
@@ -123,17 +123,17 @@ class Ear:
 
     @property
     def part(self) -> algebra.Part:
-        """What is heard now, as `algebra.heard_product` takes it."""
+        """What is heard now, as `algebra.gather_matmul` takes it."""
         return self.now, self.index, self.rows
 
     def heard(self, before: bool = False) -> Array:
         """Return what each unit hears, side by side, (B, U, D), in memory that others use again."""
-        return algebra.heard(self.before if before else self.now, self.index, self.room)
+        return algebra.gather_inputs(self.before if before else self.now, self.index, self.scratch)
 
     def weight_grad(self, dz: Array, out: Array, before: bool = True) -> None:
         """Write the gradient of shared weights' rows of this part; dz (B, U, N) is the error on its grid."""
         source = self.before if before else self.now
-        algebra.heard_outer(out[self.rows], source, self.index, dz, self.room)
+        algebra.gather_outer(out[self.rows], source, self.index, dz, self.scratch)
 
 
 def add_spread(y: Array, grid: tuple[int, int], total: Array, coarse: tuple[int, int]) -> None:

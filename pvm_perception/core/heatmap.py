@@ -42,7 +42,7 @@ class HeatmapReadout:
         self.inner = [(xp.zeros((batch, len(block), self.hidden), np.float32),
                        xp.zeros((batch, len(block), block.shape[1] * self.targets), np.float32))
                       for block in self.blocks]
-        self.spare = algebra.Spare(max(a.size for pair in self.inner for a in pair), xp)
+        self.scratch = algebra.Scratch(max(a.size for pair in self.inner for a in pair), xp)
         self.cover = xp.asarray(cover)
 
     def parameters(self, rng: np.random.Generator) -> dict[str, np.ndarray]:
@@ -74,7 +74,7 @@ class HeatmapReadout:
             x = codes[i][:, :-1]  # (B, U, N)
             hidden, part = self.inner[i]
             for j, below, here in ((1, x, hidden), (2, hidden, part)):
-                z = algebra.product_into(self.spare(*here.shape), below, p[f"w{j}.{i + 1}"], xp)
+                z = algebra.product_into(self.scratch(*here.shape), below, p[f"w{j}.{i + 1}"], xp)
                 z += p[f"b{j}.{i + 1}"]
                 self.phi.value(z, here)
             self.seen.append((x, hidden, part))

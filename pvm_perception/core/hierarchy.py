@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from pvm_perception.core import algebra
-from pvm_perception.core.backend import lined_up, to_numpy
+from pvm_perception.core.backend import cache_aligned, to_numpy
 from pvm_perception.core.config import INPUT, MOTION, MOTION_VALUES, HierarchyConfig
 from pvm_perception.core.encoder import Encoder
 from pvm_perception.core.hearing import Source
@@ -129,7 +129,7 @@ class Hierarchy:
         rows, cols = c.grid(INPUT)
         check_images(c, self.batch, images)
         x = self.xp.asarray(images).reshape(self.batch, rows, c.block, cols, c.block, 3)
-        blocks = self.sources[INPUT].spare(self.batch, rows, cols, c.block, c.block, 3)
+        blocks = self.sources[INPUT].scratch(self.batch, rows, cols, c.block, c.block, 3)
         blocks[...] = x.transpose(0, 1, 3, 2, 4, 5)
         blocks *= np.float32((c.high - c.low) / 255)
         blocks += np.float32(c.low)
@@ -302,7 +302,7 @@ class Hierarchy:
 
 def _own_copy(weight: Array, xp: ModuleType) -> Array:
     """Return a copy of a weight, float32, as the device likes it best."""
-    return lined_up(np.asarray(weight, np.float32)) if xp is np else xp.array(weight, np.float32)
+    return cache_aligned(np.asarray(weight, np.float32)) if xp is np else xp.array(weight, np.float32)
 
 
 def as_images(config: HierarchyConfig, block: Array, prediction: Array, xp: ModuleType) -> Array:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from pvm_perception.core.algebra import Outer, Spare
+from pvm_perception.core.algebra import Outer, Scratch
 from pvm_perception.core.config import Learning
 
 Array = Any
@@ -78,7 +78,7 @@ class Optimizer:
                            if name not in self.by_muon}
         if learning.average:
             self.state |= {f"average.{name}": w.copy() for name, w in weights.items()}
-        self._spare = Spare(max(w.size for w in weights.values()), xp)
+        self._scratch = Scratch(max(w.size for w in weights.values()), xp)
 
     def update(self, weights: dict[str, Array], gradients: dict[str, Array], rate: float) -> float:
         """Change `weights` in place along `gradients`; return the gradient's norm before the clip.
@@ -103,7 +103,7 @@ class Optimizer:
             decay = np.float32(min(o.average, (1 + self.steps) / (10 + self.steps)))
             for name, w in weights.items():
                 average = self.state[f"average.{name}"]
-                part = self.xp.subtract(w, average, out=self._spare(*w.shape))
+                part = self.xp.subtract(w, average, out=self._scratch(*w.shape))
                 part *= 1 - decay
                 average += part
         return norm
@@ -119,7 +119,7 @@ class Optimizer:
         if name in self.by_muon:
             m *= np.float32(0.95)
             m += g
-            step = xp.multiply(m, np.float32(0.95), out=self._spare(*w.shape))
+            step = xp.multiply(m, np.float32(0.95), out=self._scratch(*w.shape))
             g += step  # Nesterov's look ahead
             orthogonalised(g, xp, out=step)
             step *= np.float32(rate * MUON_SCALE * max(g.shape) ** 0.5)
@@ -135,7 +135,7 @@ class Optimizer:
                 xp.multiply(part, np.float32(rate), out=step)
                 w[some] -= step
         else:
-            v, part = self.state[f"v.{name}"], self._spare(*w.shape)
+            v, part = self.state[f"v.{name}"], self._scratch(*w.shape)
             xp.subtract(g, m, out=part)
             part *= np.float32(0.1)
             m += part

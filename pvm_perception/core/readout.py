@@ -48,7 +48,7 @@ class BoxReadout:
         self.targets = len(config.targets)
         self.hidden, self.mixing = config.readout.hidden, config.readout.mixing
         radii = config.readout.radius
-        self.neighbours, self.grids, self.rise = [], [], []
+        self.neighbours, self.grids, self.upsampling = [], [], []
         for i, layer in enumerate(config.layers):
             grid = (layer.rows, layer.cols)
             radius = min(radii[min(i, len(radii) - 1)], max(grid) - 1)
@@ -60,7 +60,7 @@ class BoxReadout:
                 index = wiring.neighbour_index(grid, grid, radius, config.readout.shape)
             self.neighbours.append(xp.asarray(index))
             self.grids.append(grid)
-            self.rise.append(tuple(xp.asarray(wiring.resize_matrix(s, t)) for s, t in
+            self.upsampling.append(tuple(xp.asarray(wiring.resize_matrix(s, t)) for s, t in
                                    zip(grid, (self.rows, self.cols), strict=True)))
         cell_grid, width = (self.rows, self.cols), self.answers * self.targets
         self.near = xp.asarray(wiring.neighbour_index(cell_grid, cell_grid, config.readout.memory,
@@ -70,10 +70,10 @@ class BoxReadout:
         everywhere = batch * self.rows * self.cols
         self.active = xp.zeros((everywhere, self.hidden), np.float32)
         self.mixed = xp.zeros((everywhere, self.mixing), np.float32)
-        self.spare, self.raised = (algebra.Spare(self.active.size, xp) for _ in range(2))
+        self.wide_scratch, self.tall_scratch = (algebra.Scratch(self.active.size, xp) for _ in range(2))
         heard = max(index.size * n for index, n in zip(
             [*self.neighbours, self.near], [*(k.code for k in config.layers), width], strict=True))
-        self.rooms = (algebra.Spare(batch * heard, xp), self.spare)
+        self.product_scratch = (algebra.Scratch(batch * heard, xp), self.wide_scratch)
         self.codes: list[Array] = []  # of the last `forward`
         self.cell = xp.asarray(self.stride[::-1], np.float32)  # a cell's width and height, px
         rows, cols = (np.arange(n, dtype=np.float32) + 0.5 for n in (self.rows, self.cols))
@@ -131,15 +131,16 @@ class BoxReadout:
         for i, index in enumerate(self.neighbours):
             w = p[f"project{i + 1}"]
             if self.grids[i] == (self.rows, self.cols):
-                algebra.heard_product(every, [(codes[i], index, algebra.ALL)], w, self.rooms, xp, adds=True)
+                algebra.gather_matmul(every, [(codes[i], index, algebra.ALL)], w, self.product_scratch, xp,
+                                      adds=True)
                 continue
-            y = self.spare(batch, len(index), self.hidden)
-            algebra.heard_product(y, [(codes[i], index, algebra.ALL)], w, self.rooms, xp)
-            z += self._raise(y.reshape(batch, *self.grids[i], self.hidden), i)
+            y = self.wide_scratch(batch, len(index), self.hidden)
+            algebra.gather_matmul(y, [(codes[i], index, algebra.ALL)], w, self.product_scratch, xp)
+            z += self._upsample(y.reshape(batch, *self.grids[i], self.hidden), i)
         if self.config.readout.memory:
             self.recalled[...] = self.said
-            algebra.heard_product(every, [(self.recalled, self.near, algebra.ALL)], p["recall"], self.rooms,
-                                  xp, adds=True)
+            algebra.gather_matmul(every, [(self.recalled, self.near, algebra.ALL)], p["recall"],
+                                  self.product_scratch, xp, adds=True)
         xp.maximum(z, 0, out=z)
         last = self.active  # (B*R*C, H)
         if self.mixing:
@@ -172,23 +173,23 @@ class BoxReadout:
         """Zero the memory of the streams with these indices."""
         self.said[streams] = 0
 
-    def _raise(self, y: Array, i: int) -> Array:
+    def _upsample(self, y: Array, i: int) -> Array:
         """Interpolate (B, r, c, H) of layer i to the cells (B, R, C, H)."""
         if y.shape[1:3] == (self.rows, self.cols):
             return y
         b, r, c, h = y.shape
-        down, right = self.rise[i]
-        tall = self.raised(b, self.rows, c * h)
+        down, right = self.upsampling[i]
+        tall = self.tall_scratch(b, self.rows, c * h)
         self.xp.matmul(down, y.reshape(b, r, c * h), out=tall)
-        wide = self.spare(b, self.rows, self.cols, h)  # y is no longer needed
+        wide = self.wide_scratch(b, self.rows, self.cols, h)  # y is no longer needed
         return self.xp.matmul(right, tall.reshape(b, self.rows, c, h), out=wide)
 
-    def _lower(self, y: Array, i: int, grid: tuple[int, int]) -> Array:
-        """Transpose of `_raise`: (B, R, C, H) -> (B, r, c, H)."""
+    def _upsample_transposed(self, y: Array, i: int, grid: tuple[int, int]) -> Array:
+        """Transpose of `_upsample`: (B, R, C, H) -> (B, r, c, H)."""
         if grid == (self.rows, self.cols):
             return y
         b, h = y.shape[0], y.shape[3]
-        down, right = self.rise[i]
+        down, right = self.upsampling[i]
         y = right.T @ y  # (B, R, c, H)
         return (down.T @ y.reshape(b, self.rows, -1)).reshape(b, *grid, h)
 
@@ -293,18 +294,18 @@ class BoxReadout:
         errors = []
         for i, layer in enumerate(self.config.layers):
             w, index = p[f"project{i + 1}"], self.neighbours[i]
-            dy = self._lower(dz, i, self.grids[i]).reshape(self.batch, -1, self.hidden)
+            dy = self._upsample_transposed(dz, i, self.grids[i]).reshape(self.batch, -1, self.hidden)
             gradients[f"project{i + 1}"] = self._outer(w, self.codes[i], index, dy)
             below = xp.zeros((self.batch, layer.rows * layer.cols + 1, layer.code), np.float32)
-            algebra.scatter_product(below, dy, w, index)
+            algebra.matmul_scatter(below, dy, w, index)
             errors.append(below)
         return gradients, errors
 
     def _outer(self, w: Array, source: Array, index: Array, dz: Array) -> Array:
-        """Return the gradient of weights w, as `algebra.heard_outer` tells it."""
+        """Return the gradient of weights w, as `algebra.gather_outer` tells it."""
         gradient = self.xp.empty_like(w)
         dz = dz.reshape(self.batch, -1, self.hidden)
-        algebra.heard_outer(gradient, source, index, dz, self.rooms[0])
+        algebra.gather_outer(gradient, source, index, dz, self.product_scratch[0])
         return gradient
 
     def heat(self, out: Array) -> np.ndarray:

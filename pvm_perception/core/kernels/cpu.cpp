@@ -265,7 +265,7 @@ static void run_layer(const Frame &frame, const Layer &layer, int stream) {
             float *to = codes + (long)(first + j) * N, square = 0.0f;
             for (int n = 0; n < N; ++n)
                 square += sum[n] * sum[n];
-            const float share = 1.0f / std::sqrt(square / N + layer.quiet);
+            const float share = 1.0f / std::sqrt(square / N + layer.norm_floor);
             for (int n = 0; n < N; ++n)
                 to[n] = std::max(share * sum[n], layer.slope * (share * sum[n]));
         }
@@ -385,7 +385,7 @@ static const int *narrow(const Heard &of, std::vector<int> &index) {
 }
 
 // Write what is heard in so many parts times w (rows, N) into out (B, U, N), or add it.
-extern "C" void heard_product(const Heard *of, int parts, const float *weights, int rows, int N, float *out,
+extern "C" void gather_matmul(const Heard *of, int parts, const float *weights, int rows, int N, float *out,
                               int adds) {
     const int wide = padded(N);
     const Weights w = pack(weights, rows, N);
@@ -465,7 +465,7 @@ static void outer(const float *source, const int *row, int heard, long pitch, in
 }
 
 // Write the transpose of what is heard times errors (B, U, N) into out (heard * width, N).
-extern "C" void heard_outer(const Heard *of, const float *errors, int N, float *out) {
+extern "C" void gather_outer(const Heard *of, const float *errors, int N, float *out) {
     const int *index = narrow(*of, index_of[0]), depth = of->heard * of->width, wide = padded(N);
     float *sums = wide == N ? out : sums_of.of((size_t)depth * wide);
     std::fill(sums, sums + (size_t)depth * wide, 0.0f);
@@ -486,7 +486,7 @@ extern "C" void heard_outer(const Heard *of, const float *errors, int N, float *
 }
 
 // Add errors (B, U, N) times the transpose of w (heard * width, N) to what they were heard from.
-extern "C" void scatter_product(const Heard *of, const float *errors, const float *w, int N, float *out) {
+extern "C" void matmul_scatter(const Heard *of, const float *errors, const float *w, int N, float *out) {
     const int *index = narrow(*of, index_of[0]), depth = of->heard * of->width, wide = padded(depth);
     float *back = back_of.of((size_t)N * wide), *sums = sums_of.of(TILE * (size_t)wide);
     for (int d = 0; d < depth; d += 16)  // in squares, so that neither side skips through memory
@@ -517,12 +517,12 @@ extern "C" void scatter_product(const Heard *of, const float *errors, const floa
 }
 
 // Bring sums z (units, N) to a root mean square of 1, which sizes keeps, and write their codes into h.
-extern "C" void squash(float *z, float *sizes, float *h, long units, int N, float quiet, float leak) {
+extern "C" void normalise_activate(float *z, float *sizes, float *h, long units, int N, float norm_floor, float leak) {
     for (long u = 0; u < units; ++u, z += N, h += N) {
         float square = 0.0f;
         for (int n = 0; n < N; ++n)
             square += z[n] * z[n];
-        sizes[u] = std::sqrt(square / N + quiet);
+        sizes[u] = std::sqrt(square / N + norm_floor);
         const float share = 1.0f / sizes[u];
         for (int n = 0; n < N; ++n) {
             z[n] *= share;
@@ -531,8 +531,8 @@ extern "C" void squash(float *z, float *sizes, float *h, long units, int N, floa
     }
 }
 
-// Write the error of the sums before `squash` into out (B, U, N), from that of the codes, d.
-extern "C" void unsquash(const float *d, long pitch, const float *z, const float *sizes, float *out, int streams,
+// Write the error of the sums before `normalise_activate` into out (B, U, N), from that of the codes, d.
+extern "C" void normalise_activate_backward(const float *d, long pitch, const float *z, const float *sizes, float *out, int streams,
                          int units, int N, float leak) {
     for (int b = 0; b < streams; ++b) {
         const float *error = d + b * pitch;
@@ -550,7 +550,7 @@ extern "C" void unsquash(const float *d, long pitch, const float *z, const float
 }
 
 // The sum of the squared differences of two frames.
-extern "C" double apart(const unsigned char *a, const unsigned char *b, long size) {
+extern "C" double squared_difference(const unsigned char *a, const unsigned char *b, long size) {
     long long total = 0;
     for (long begin = 0; begin < size; begin += 4096) {
         int sum = 0;  // holds so many

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from pvm_perception.core.backend import lined_up
+from pvm_perception.core.backend import cache_aligned
 from pvm_perception.core.kernels.plan import Launch
 from pvm_perception.errors import PvmError
 
@@ -56,13 +56,14 @@ def compiled(folder: Path = Path(__file__).parent) -> tuple[str, ctypes.CDLL]:
                 continue  # of another machine's kind
             if library.runs_here():
                 where, number, count, value = ctypes.c_void_p, ctypes.c_int, ctypes.c_long, ctypes.c_float
-                library.apart.restype = ctypes.c_double
-                library.apart.argtypes = (where, where, count)
-                library.squash.argtypes = (where, where, where, count, number, value, value)
-                library.unsquash.argtypes = (where, count, where, where, where, number, number, number, value)
-                library.heard_product.argtypes = (where, number, where, number, number, where, number)
-                library.heard_outer.argtypes = (where, where, number, where)
-                library.scatter_product.argtypes = (where, where, where, number, where)
+                library.squared_difference.restype = ctypes.c_double
+                library.squared_difference.argtypes = (where, where, count)
+                library.normalise_activate.argtypes = (where, where, where, count, number, value, value)
+                library.normalise_activate_backward.argtypes = (
+                    where, count, where, where, where, number, number, number, value)
+                library.gather_matmul.argtypes = (where, number, where, number, number, where, number)
+                library.gather_outer.argtypes = (where, where, number, where)
+                library.matmul_scatter.argtypes = (where, where, where, number, where)
                 return name, library
     raise PvmError("the CPU kernels were not compiled, NumPy does their work, slower; to have them, install "
                    "a C++ compiler (apt install g++) and the package again")
@@ -88,35 +89,39 @@ class Products:
         """Return whether all are arrays of a kind that is read and written here."""
         return all(type(a) is np.ndarray and a.dtype == np.float32 and a.flags.c_contiguous for a in arrays)
 
-    def heard_product(self, out: np.ndarray, parts: list[tuple[np.ndarray, np.ndarray | None, slice]],
+    def gather_matmul(self, out: np.ndarray, parts: list[tuple[np.ndarray, np.ndarray | None, slice]],
                       w: np.ndarray, adds: bool) -> None:
-        """As `algebra.heard_product`."""
+        """As `algebra.gather_matmul`."""
         of = (_Heard * len(parts))(*(_Heard.of(source, index, out.shape[1], rows.start)
                                      for source, index, rows in parts))
-        self._library.heard_product(of, len(of), w.ctypes.data, *w.shape, out.ctypes.data, adds)
+        self._library.gather_matmul(of, len(of), w.ctypes.data, *w.shape, out.ctypes.data, adds)
 
-    def heard_outer(self, out: np.ndarray, source: np.ndarray, index: np.ndarray | None, dz: np.ndarray
+    def gather_outer(self, out: np.ndarray, source: np.ndarray, index: np.ndarray | None, dz: np.ndarray
                     ) -> None:
-        """As `algebra.heard_outer`."""
+        """As `algebra.gather_outer`."""
         of = _Heard.of(source, index, dz.shape[1])
-        self._library.heard_outer(ctypes.byref(of), dz.ctypes.data, dz.shape[2], out.ctypes.data)
+        self._library.gather_outer(ctypes.byref(of), dz.ctypes.data, dz.shape[2], out.ctypes.data)
 
-    def scatter_product(self, out: np.ndarray, dz: np.ndarray, w: np.ndarray, index: np.ndarray) -> None:
-        """As `algebra.scatter_product`."""
+    def matmul_scatter(self, out: np.ndarray, dz: np.ndarray, w: np.ndarray, index: np.ndarray) -> None:
+        """As `algebra.matmul_scatter`."""
         of = _Heard.of(out, index, dz.shape[1])
-        self._library.scatter_product(ctypes.byref(of), dz.ctypes.data, w.ctypes.data, dz.shape[2],
+        self._library.matmul_scatter(ctypes.byref(of), dz.ctypes.data, w.ctypes.data, dz.shape[2],
                                       out.ctypes.data)
 
+    def normalise_activate(self, z: np.ndarray, sizes: np.ndarray, h: np.ndarray, norm_floor: float,
+                           leak: float) -> None:
+        """As `algebra.normalise_activate`, of a leaky rectifier."""
+        self._library.normalise_activate(z.ctypes.data, sizes.ctypes.data, h.ctypes.data, sizes.size,
+                                         z.shape[2], norm_floor, leak)
 
-    def squash(self, z: np.ndarray, sizes: np.ndarray, h: np.ndarray, quiet: float, leak: float) -> None:
-        """As `algebra.squash`, of a leaky rectifier."""
-        self._library.squash(z.ctypes.data, sizes.ctypes.data, h.ctypes.data, sizes.size, z.shape[2], quiet,
-                             leak)
+    def normalise_activate_backward(self, d: np.ndarray, z: np.ndarray, sizes: np.ndarray, out: np.ndarray,
+                                    leak: float) -> None:
+        """As `algebra.normalise_activate_backward`, of a leaky rectifier.
 
-    def unsquash(self, d: np.ndarray, z: np.ndarray, sizes: np.ndarray, out: np.ndarray, leak: float) -> None:
-        """As `algebra.unsquash`, of a leaky rectifier; between the streams of d there may be gaps."""
-        self._library.unsquash(d.ctypes.data, d.strides[0] // d.itemsize, z.ctypes.data, sizes.ctypes.data,
-                               out.ctypes.data, *z.shape, leak)
+        Between the streams of d there may be gaps.
+        """
+        self._library.normalise_activate_backward(d.ctypes.data, d.strides[0] // d.itemsize, z.ctypes.data,
+                                                  sizes.ctypes.data, out.ctypes.data, *z.shape, leak)
 
 
 class CpuRunner:
@@ -142,7 +147,7 @@ class CpuRunner:
 
     def put(self, array: np.ndarray) -> np.ndarray:
         """Return a copy of an array that begins with a cache line."""
-        return lined_up(array)
+        return cache_aligned(array)
 
     def address(self, array: np.ndarray) -> int:
         """Return where an array lies."""
@@ -159,9 +164,9 @@ class CpuRunner:
         out[...] = array
         return out
 
-    def apart(self, a: np.ndarray, b: np.ndarray) -> float:
+    def squared_difference(self, a: np.ndarray, b: np.ndarray) -> float:
         """Return the sum of the squared differences of two arrays (n,) uint8."""
-        return self._library.apart(a.ctypes.data, b.ctypes.data, a.size)
+        return self._library.squared_difference(a.ctypes.data, b.ctypes.data, a.size)
 
     def load(self, launches: list[tuple[Launch, tuple[int, int]]]) -> Callable[[], None]:
         """Return what runs the launches in order."""

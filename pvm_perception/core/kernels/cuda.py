@@ -57,7 +57,7 @@ class CudaRunner:
         """Copy a device array to the host when all before is done; to new memory, or into `out`."""
         return array.get(stream=self._stream, out=out)
 
-    def apart(self, a: np.ndarray, b: np.ndarray) -> float:
+    def squared_difference(self, a: np.ndarray, b: np.ndarray) -> float:
         """Return the sum of the squared differences of two host arrays (n,) uint8."""
         change = np.subtract(a, b, dtype=np.float32)
         return float(change @ change)

@@ -55,7 +55,7 @@ class Runner(Protocol):
     def read(self, array: Array, out: np.ndarray | None = None) -> np.ndarray:
         """Copy a device array to the host when all before is done; to new memory, or into `out`."""
 
-    def apart(self, a: np.ndarray, b: np.ndarray) -> float:
+    def squared_difference(self, a: np.ndarray, b: np.ndarray) -> float:
         """Return the sum of the squared differences of two host arrays (n,) uint8."""
 
     def load(self, launches: list[tuple[Launch, tuple[int, int]]]) -> Callable[[], None]:
@@ -226,7 +226,7 @@ class Engine:
         c = self.config
         now, before = (self._sent[k][plan.FRAME.itemsize:].reshape(self.batch, -1)
                        for k in (self._half, self._half ^ 1))
-        change = np.array([self.runner.apart(a, b) for a, b in zip(now, before, strict=True)])
+        change = np.array([self.runner.squared_difference(a, b) for a, b in zip(now, before, strict=True)])
         return change * (((c.high - c.low) / 255)**2 / now.shape[1])
 
     def surprise(self) -> np.ndarray:
@@ -323,7 +323,7 @@ class Engine:
         row["size"], row["units"] = encoder.signal_size, encoder.units
         row["half"] = self.batch * (encoder.units + 1) * n
         row["error_first"] = encoder.views[-1].rows.start if encoder.hears_error else -1
-        row["error_gain"], row["slope"], row["quiet"] = encoder.gain, algebra.LEAK, algebra.QUIET
+        row["error_gain"], row["slope"], row["norm_floor"] = encoder.gain, algebra.LEAK, algebra.NORM_FLOOR
         kernel, tile, blocks, threads, shared = plan.tiled(
             "layer", (encoder.units,), self.batch, max(encoder.inputs, n + plan.SQUARES), n,
             self.runner.multiprocessors)

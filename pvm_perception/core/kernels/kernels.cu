@@ -58,7 +58,7 @@ struct Layer {
     float *surprise;  // (B, U): each unit's mean squared error; null: nobody asks for it
     int heard, inputs, code, size, units, half;  // ears in use, D, N, S, U
     int error_first;  // row of the weights at which the error begins; -1: it is not heard
-    float error_gain, slope, quiet;
+    float error_gain, slope, norm_floor;
 };
 
 struct Part {  // one product of the readout, and how its rows come to the cells
@@ -225,7 +225,7 @@ FUNCTION void layer_body(Block block, const Frame &frame, const Layer &layer, fl
             float square = 0.0f;
             for (int p = 0; p < SQUARES; ++p)
                 square += squares[p].of[j];
-            const float y = code[n].of[j] / sqrtf(square / N + layer.quiet);
+            const float y = code[n].of[j] / sqrtf(square / N + layer.norm_floor);
             code[n].of[j] = fmaxf(y, layer.slope * y);
             if (first + j < U)
                 codes[(first + j) * N + n] = code[n].of[j];

@@ -36,7 +36,7 @@ LAYER = _struct(ears=(EAR, EARS), signal=EAR, w1=_POINTER, b1=_POINTER, w2=_POIN
                 codes=_POINTER, prediction=_POINTER, error=_POINTER, surprise=_POINTER,
                 heard=np.int32, inputs=np.int32, code=np.int32, size=np.int32, units=np.int32,
                 half=np.int32, error_first=np.int32, error_gain=np.float32, slope=np.float32,
-                quiet=np.float32)
+                norm_floor=np.float32)
 PART = _struct(ear=EAR, w=_POINTER, out=_POINTER, corner=_POINTER, share=_POINTER, units=np.int32,
                inputs=np.int32, corners=np.int32, first_block=np.int32)
 READOUT = _struct(parts=(PART, EARS), b1=_POINTER, mix=_POINTER, b_mix=_POINTER, w2=_POINTER,
