@@ -130,10 +130,10 @@ class PatientEncoder(Encoder):
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        self.keep()
+        self.keep_past()
         self.foretold = np.zeros_like(self.prediction)  # (B, U, S) for the frame after the next
         names = ["h_before", *(["sums_before", "sizes_before"] if self.normalise else [])]
-        self.places = [*((ear, "before") for ear in self.ears), *((self, name) for name in names)]
+        self.places = [*((part, "before") for part in self.input_parts), *((self, name) for name in names)]
         self.kept = [np.zeros_like(getattr(*place)) for place in self.places]  # of two frames ago
 
     def forward(self, *args: Any) -> np.ndarray:
@@ -230,7 +230,7 @@ def graded(clips: list[Clip]) -> list[Clip]:
         for k in range(len(some[0].images)):
             network.step(np.stack([clip.images[k] for clip in some]))
             network.learn(np.stack([clip.truth[k] for clip in some]), 0.0)
-            error += network.readout.trouble
+            error += network.readout.stream_loss
         errors += list(error)
     return [clips[k] for k in np.argsort(errors, kind="stable")]
 
@@ -264,7 +264,7 @@ def trained(variant: Variant, clips: list[Clip], seed: int, frames: int) -> Hier
         for _ in range(variant.looks):
             network.step(images)
             network.learn(boxes, rate)
-        streams.learnt(network.readout.trouble)
+        streams.learnt(network.readout.stream_loss)
     return variant.network(config, STREAMS, np, network.optimizer.averaged(network.weights),
                            step=network.step_count)
 

@@ -36,7 +36,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("build/motion.csv"))
     args = parser.parse_args()
     config, weights, _ = load_model(args.model)
-    if not config.hears_motion:
+    if not config.uses_motion:
         sys.exit(f"{args.model} does not hear the robot's motion: both rows would be the same")
     clips = [make_clip(SEED + n, FRAMES, (config.height, config.width), turns=1.0)
              for n in tqdm(range(-(-args.clips // BATCH) * BATCH), desc="clips")]

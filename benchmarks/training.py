@@ -82,7 +82,7 @@ def learn(pool: Memory | Timed, seconds: float) -> dict:
             network.reset(new)
         network.step(images, motion)
         network.learn(boxes, 1e-4)
-        streams.learnt(to_numpy(network.readout.trouble))
+        streams.learnt(to_numpy(network.readout.stream_loss))
         frames += STREAMS
     return row(frames, time.monotonic() - wall, time.process_time() - own)
 

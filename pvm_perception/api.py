@@ -13,15 +13,15 @@ import numpy as np
 from pvm_perception.core.backend import OneThread, to_numpy
 from pvm_perception.core.config import MOTION_VALUES
 from pvm_perception.core.model_file import load_model, save_model
-from pvm_perception.core.place import Network, beside, place
+from pvm_perception.core.placement import Network, build_network, sharing_weights
 from pvm_perception.errors import PvmError
 from pvm_perception.shipped import shipped
 from pvm_perception.types import TARGETS, Detection, Track
 from pvm_perception.vision.calibration import Calibration
+from pvm_perception.vision.eye import Eye
 from pvm_perception.vision.fovea import Fovea, merge
 from pvm_perception.vision.frame import View
 from pvm_perception.vision.frame_clock import FrameClock
-from pvm_perception.vision.look import Look
 from pvm_perception.vision.tracker import LONGEST_STEP, TrackerSettings, TrackManager
 
 GOOD_FORECAST = 1.5  # mean error over copying on validation clips, of a network worth its state
@@ -83,14 +83,14 @@ class Tracker:
         self.targets = tuple(targets)
         self._one_thread = OneThread()
         self.config = config
-        network, self.notice = place(config, weights, device, learn, self._history.get("steps", 0))
+        network, self.notice = build_network(config, weights, device, learn, self._history.get("steps", 0))
         # the paper's readout draws one contour a frame: a second look has nothing to add to it
         self._fovea = Fovea() if fovea and config.readout.kind == "box" else None
         # of a network that never forecast well, a bad forecast says nothing
         well = self._history.get("validation", {}).get("prediction_over_copy", math.inf) < GOOD_FORECAST
-        self._whole = Look(network, self.targets, well)
-        self._near = Look(beside(network), self.targets, well) if self._fovea else None
-        self._looks = [look for look in (self._whole, self._near) if look]
+        self._whole = Eye(network, self.targets, well)
+        self._near = Eye(sharing_weights(network), self.targets, well) if self._fovea else None
+        self._eyes = [eye for eye in (self._whole, self._near) if eye]
         self._calibration = calibration or Calibration.of(self._history)
         self._tracks = TrackManager(settings or TrackerSettings())
         self._learning = learn
@@ -110,24 +110,24 @@ class Tracker:
 
     def _forget(self) -> None:
         """Forget the recurrent state of both looks."""
-        for look in self._looks:
-            look.reset()
+        for eye in self._eyes:
+            eye.reset()
         if self._fovea:
             self._fovea.reset()
 
     @property
-    def looks(self) -> int:
+    def network_steps(self) -> int:
         """How often networks were shown a picture so far: once a frame or more."""
-        return sum(look.steps for look in self._looks)
+        return sum(eye.steps for eye in self._eyes)
 
     @property
     def _network(self) -> Network:
         return self._whole.network
 
     @property
-    def times_lost(self) -> int:
+    def times_diverged(self) -> int:
         """How often a state that had lost itself was begun anew."""
-        return sum(look.times_lost for look in self._looks)
+        return sum(eye.times_diverged for eye in self._eyes)
 
     @property
     def device(self) -> str:
@@ -149,7 +149,7 @@ class Tracker:
 
     @learning.setter
     def learning(self, value: bool) -> None:
-        network = self._network.learner() if value else self._network
+        network = self._network.as_learning() if value else self._network
         if network is not self._network:
             self._whole.network = network  # kernels gave way to arrays
             if self._near and not self._near.network.shares:
@@ -161,8 +161,8 @@ class Tracker:
     def warm_up(self) -> None:
         """Let the device compile, load and allocate now what else the first frame would wait for."""
         with self._one_thread:
-            for look in self._looks:
-                look.warm_up()
+            for eye in self._eyes:
+                eye.warm_up()
         self._forget()
 
     @property
@@ -239,16 +239,16 @@ class Tracker:
     def _look_closer(self, image: np.ndarray, dt: float, motion: np.ndarray | None) -> None:
         """Run the second look and join what both saw."""
         tracks = self._tracks.report(min(dt, LONGEST_STEP), tentative=True)
-        view = self._fovea.look(self._view, tracks, self.detections)
+        view = self._fovea.choose(self._view, tracks, self.detections)
         if view is None:
             return
         if self._fovea.moved:
             self._near.reset()  # so the window's own jump is not heard as motion either
         near = self._near.see(image, view, motion)
-        self._fovea.saw(near)
+        self._fovea.note_detections(near)
         self.detections = merge(self.detections, near, view, self._view)
 
-    def look(self, image: np.ndarray, steps: int = 3) -> list[Track]:
+    def track_still(self, image: np.ndarray, steps: int = 3) -> list[Track]:
         """Look at a still that has nothing to do with the image before: reset, then look often.
 
         Same arguments, answer and errors as `update`.
@@ -258,6 +258,8 @@ class Tracker:
         for _ in range(steps):
             tracks = self.update(image)
         return tracks
+
+    look = track_still
 
     @property
     def fovea(self) -> tuple[int, int, int, int] | None:

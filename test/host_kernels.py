@@ -52,7 +52,7 @@ class HostRunner:
         out[...] = array
         return out
 
-    def apart(self, a, b):
+    def squared_difference(self, a, b):
         change = np.subtract(a, b, dtype=np.float32)
         return float(change @ change)
 

@@ -116,9 +116,9 @@ def test_a_look_without_a_past_looks_twice(frames, monkeypatch):
         if tracker.fovea is not None:
             assert looks.count(True) == (1 if tracker.fovea == window else 2)
         seen += len(looks)
-        assert tracker.looks == seen
+        assert tracker.network_steps == seen
         window = tracker.fovea
-        # having seen the same picture a moment ago is not to have foreseen it
+        # having seen the same picture a moment ago is not to have forecast it
         assert np.isnan(tracker.prediction_error()[0]) == (k == 0)
 
 

@@ -21,7 +21,7 @@ from pvm_perception.core.hierarchy import Hierarchy
 from pvm_perception.core.kernels import cpu, plan
 from pvm_perception.core.kernels.engine import Engine
 from pvm_perception.core.model_file import load_model
-from pvm_perception.core.place import place
+from pvm_perception.core.placement import build_network
 from pvm_perception.errors import PvmError
 from pvm_perception.evaluation.machine import allocations
 from pvm_perception.streams.simulated import SimulatedStream
@@ -166,7 +166,7 @@ def test_a_step_allocates_next_to_nothing():
 
 def test_what_the_kernels_do_not_run_runs_on_numpy_and_says_so():
     config = preset("paper")
-    network, notice = place(config, Hierarchy(config).weights, "cpu")
+    network, notice = build_network(config, Hierarchy(config).weights, "cpu")
     assert network.runs_on == "cpu (NumPy)"
     assert "weights of each unit's own" in notice and "\n" not in notice
 
@@ -209,7 +209,7 @@ def test_units_may_hear_any_number_of_parts():
     rng = np.random.default_rng(0)
     source = rng.standard_normal((2, 6, 3), np.float32)
     index = rng.integers(0, 6, (5, 2))
-    w = rng.standard_normal((6 * 3 * plan.EARS, 7), np.float32)
+    w = rng.standard_normal((6 * 3 * plan.MAX_PARTS, 7), np.float32)
     parts = [(source, index, slice(k, k + 6)) for k in range(0, len(w), 6)]
     out = np.empty((2, 5, 7), np.float32)
     cpu.products().gather_matmul(out, parts, w, adds=False)

@@ -154,7 +154,7 @@ def test_the_tracker_answers_as_on_the_cpu(gpu, images, tmp_path, fovea, learn):
     device.save(tmp_path / "learnt.safetensors")
     again = Tracker(model=tmp_path / "learnt.safetensors")
     np.testing.assert_array_equal(again._network.weights["L1.w1"], device._network.weights["L1.w1"].get())
-    device.look(images[0])
+    device.track_still(images[0])
 
 
 # --- what would stop a GPU, as upper bounds
@@ -207,7 +207,7 @@ def test_forgetting_all_streams_or_one_alone_costs_no_copy(xp):
 @pytest.mark.parametrize("fovea", [True, False])
 def test_a_frame_is_one_upload_and_two_downloads_a_look(gpu, images, fovea):
     tracker = Tracker(device="cuda", fovea=fovea)
-    answers, window = tracker._network.readout.said.nbytes, "none before"
+    answers, window = tracker._network.readout.memory.nbytes, "none before"
     for k, image in enumerate(images):
         counts = counted(gpu, lambda i=image, t=k / 30: tracker.update(i, t))
         looks = 1 if tracker.fovea is None else 2

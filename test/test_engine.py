@@ -14,7 +14,7 @@ from pvm_perception import Tracker
 from pvm_perception.core.config import preset
 from pvm_perception.core.hierarchy import Hierarchy
 from pvm_perception.core.kernels import cpu, cuda
-from pvm_perception.core.place import place
+from pvm_perception.core.placement import build_network
 from pvm_perception.errors import PvmError
 from pvm_perception.evaluation.bench import Bench, BenchOptions
 from pvm_perception.streams.simulated import SimulatedStream
@@ -56,7 +56,7 @@ def images():
 def assert_same(host, device):
     """Compare all that a tracker shows of its last frame."""
     assert host.fovea == device.fovea
-    assert host.times_lost == device.times_lost
+    assert host.times_diverged == device.times_diverged
     for target in host.targets:
         np.testing.assert_allclose(device.heatmap(target), host.heatmap(target), **CLOSE)
     np.testing.assert_allclose(device.surprise(), host.surprise(), **CLOSE)
@@ -91,7 +91,7 @@ def track_beside(images, fovea):
             assert_same(host, device)  # nothing is left of the past
         found += len(tracks)
     assert found > 20
-    assert_same_tracks(host.look(images[0]), device.look(images[0]))
+    assert_same_tracks(host.track_still(images[0]), device.track_still(images[0]))
     assert json.dumps(device.info())
 
 
@@ -130,7 +130,7 @@ def test_a_state_that_lost_itself_is_begun_anew(gpu, images):
     for image in images[6:9]:
         assert_same_tracks(host.update(image), device.update(image))
         assert_same(host, device)
-    assert device.times_lost == 1
+    assert device.times_diverged == 1
 
 
 def test_both_looks_read_the_same_weights(gpu):
@@ -198,7 +198,7 @@ def test_learning_goes_to_the_arrays_and_stays_there(gpu, images, tmp_path):
 def test_what_the_kernels_do_not_run_runs_as_arrays(gpu, monkeypatch):
     """A network of another kind, and a GPU or a compiler that does not take them; both say so."""
     config = preset("paper")
-    network, notice = place(config, Hierarchy(config).weights, "cuda")
+    network, notice = build_network(config, Hierarchy(config).weights, "cuda")
     assert network.runs_on == "cuda arrays"
     assert "weights of each unit's own" in notice and "\n" not in notice
 
@@ -226,4 +226,4 @@ def test_auto_without_a_gpu_takes_the_cpu_and_says_why(monkeypatch):
     assert "; the CPU kernels were not compiled" in tracker.notice
     config = tiny()
     weights = Hierarchy(config).weights
-    assert place(config, weights, "cpu", learn=True)[1] == ""  # nothing could be faster
+    assert build_network(config, weights, "cpu", learn=True)[1] == ""  # nothing could be faster

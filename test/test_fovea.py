@@ -23,20 +23,20 @@ def inside(view, t):
 
 def test_a_small_track_is_enlarged_and_the_window_stays_while_it_is_well_inside():
     fovea = Fovea()
-    first = fovea.look(WHOLE, [track(300, 200, 30)], [])
+    first = fovea.choose(WHOLE, [track(300, 200, 30)], [])
     assert fovea.moved
     assert inside(first, track(300, 200, 30))
     assert first.scale * 30 > 1.5 * WHOLE.scale * 30
-    assert fovea.look(WHOLE, [track(306, 203, 31)], []) == first
+    assert fovea.choose(WHOLE, [track(306, 203, 31)], []) == first
     assert not fovea.moved
     away = track(420, 90, 30)
-    assert inside(fovea.look(WHOLE, [away], []), away)
+    assert inside(fovea.choose(WHOLE, [away], []), away)
     assert fovea.moved
 
 
 def test_a_large_track_leaves_the_window_free_to_search_every_second_frame():
     fovea = Fovea()
-    views = [fovea.look(WHOLE, [track(100, 100, 200)], []) for _ in range(40)]
+    views = [fovea.choose(WHOLE, [track(100, 100, 200)], []) for _ in range(40)]
     assert all((v is None) == k % 2 for k, v in enumerate(views))
     assert len(set(views[::2])) > 3
     covered = np.zeros(SOURCE, bool)
@@ -48,7 +48,7 @@ def test_a_large_track_leaves_the_window_free_to_search_every_second_frame():
 def test_a_hint_is_looked_at_but_not_for_ever():
     fovea = Fovea()
     hint = Detection("stop_sign", 500, 300, 20, 20, 0.1)
-    views = [fovea.look(WHOLE, [], [hint]) for _ in range(8)]
+    views = [fovea.choose(WHOLE, [], [hint]) for _ in range(8)]
     near = [v for v in views if v.x <= 500 and v.x + v.width >= 520 and v.scale > 0.9]
     assert len(near) == 1
 
@@ -56,14 +56,14 @@ def test_a_hint_is_looked_at_but_not_for_ever():
 def test_two_small_tracks_take_turns():
     fovea = Fovea()
     tracks = [track(100, 100, 25, 1), track(500, 300, 25, 2)]
-    seen = [[inside(fovea.look(WHOLE, tracks, []), t) for t in tracks] for _ in range(24)]
+    seen = [[inside(fovea.choose(WHOLE, tracks, []), t) for t in tracks] for _ in range(24)]
     assert np.mean([row[0] for row in seen]) > 0.25
     assert np.mean([row[1] for row in seen]) > 0.25
 
 
 def test_a_source_without_more_pixels_gets_no_second_look():
     whole = View.fit((80, 100), NETWORK)
-    assert Fovea().look(whole, [track(20, 20, 10)], []) is None
+    assert Fovea().choose(whole, [track(20, 20, 10)], []) is None
 
 
 def test_the_closer_look_decides():

@@ -56,7 +56,7 @@ def test_a_state_that_lost_itself_is_begun_anew(cupy, images):
     cupy.cuda.get_current_stream().synchronize()
     for image in images[6:9]:
         assert_same_tracks(host.update(image), device.update(image))
-    assert (host.times_lost, device.times_lost) == (1, 1)
+    assert (host.times_diverged, device.times_diverged) == (1, 1)
 
 
 @pytest.mark.parametrize("name", CONFIGS)

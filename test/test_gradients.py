@@ -180,12 +180,12 @@ def test_gradients_of_the_rows_that_hear_the_robots_motion(shared):
     real.step(images[1], MOTION_OF[1])
     real.step(images[2], MOTION_OF[2])
     for k, encoder in enumerate(real.encoders):
-        name, (link, ear) = f"{encoder.layer.name}.w1", encoder.context[-1]
+        name, (link, part) = f"{encoder.layer.name}.w1", encoder.context[-1]
         assert link.source == MOTION
-        assert ear.rows.stop == real.weights[name].shape[-2]  # they come last
+        assert part.rows.stop == real.weights[name].shape[-2]  # they come last
         found, _ = encoder.gradients(real._part(encoder.layer.name), real.known, 1.0, None)
         direction = np.zeros_like(real.weights[name])
-        rows = direction[..., ear.rows, :]
+        rows = direction[..., part.rows, :]
         rows[...] = rng.standard_normal(rows.shape)
         direction /= np.linalg.norm(direction)
 

@@ -48,9 +48,9 @@ def test_configuration_survives_plain_data():
         assert HierarchyConfig.from_dict(preset(name).to_dict()) == preset(name)
 
 
-def hearing(network, kind):
+def part_of(network, kind):
     """Return what layer 1 hears through its link of that kind."""
-    return next(ear for link, ear in network.encoders[0].context if link.kind == kind)
+    return next(part for link, part in network.encoders[0].context if link.kind == kind)
 
 
 @pytest.mark.parametrize("kind", ["lateral", "feedback", "global"])
@@ -66,12 +66,12 @@ def test_removing_a_link_changes_only_what_it_should(kind):
     for x, y in zip(a.encoders, b.encoders, strict=True):
         np.testing.assert_array_equal(x.h, y.h)
     a.step(second), b.step(second)
-    for ear, other in zip(a.encoders[0].ears, b.encoders[0].ears, strict=True):
-        if ear is hearing(a, kind):
-            assert ear.now.any()
+    for part, other in zip(a.encoders[0].input_parts, b.encoders[0].input_parts, strict=True):
+        if part is part_of(a, kind):
+            assert part.now.any()
             assert not other.now.any()
         else:
-            np.testing.assert_array_equal(ear.now, other.now)
+            np.testing.assert_array_equal(part.now, other.now)
     assert np.abs(a.encoders[0].h - b.encoders[0].h).max() > 1e-3
 
 
@@ -84,7 +84,7 @@ def test_a_gain_grades_a_link():
         before = a.sources["L1"].now.copy()
         a.step(image), b.step(image)
     assert before.any()
-    np.testing.assert_allclose(hearing(b, "lateral").now, 0.5 * hearing(a, "lateral").now, atol=1e-6)
+    np.testing.assert_allclose(part_of(b, "lateral").now, 0.5 * part_of(a, "lateral").now, atol=1e-6)
 
 
 def test_links_and_layers_start_when_they_are_told():
@@ -96,7 +96,7 @@ def test_links_and_layers_start_when_they_are_told():
     heard, ran = [], []
     for image in noise_images(5):
         network.step(image)
-        heard.append(bool(hearing(network, "lateral").now.any()))
+        heard.append(bool(part_of(network, "lateral").now.any()))
         ran.append(bool(network.encoders[2].h.any()))
         network.learn()
     assert heard == [False, False, True, True, True]
@@ -309,7 +309,7 @@ def test_a_frame_takes_no_new_memory_that_matters(name, learns):
 
 
 def test_what_learns_and_what_does_not_compute_the_same():
-    """Without learning all ears share memory; told to learn later, a network goes on from there."""
+    """Without learning all input parts share memory; asked to learn later, a network goes on from there."""
     config = preset("robot")
     keeps = Hierarchy(config, 2, seed=1)
     shares = Hierarchy(config, 2, weights=keeps.weights, learns=False)
@@ -318,10 +318,10 @@ def test_what_learns_and_what_does_not_compute_the_same():
         np.testing.assert_array_equal(shares.step(image), keeps.step(image))
     first = shares.encoders[0]
     assert first.views[0].now is shares.sources["input"].now  # its very memory
-    assert shares.learner() is shares
+    assert shares.as_learning() is shares
     for image in images[3:]:
         np.testing.assert_array_equal(shares.step(image), keeps.step(image))
-    for ear, other in zip(shares.encoders[0].ears, keeps.encoders[0].ears, strict=True):
-        np.testing.assert_array_equal(ear.before, other.before)
+    for part, other in zip(shares.encoders[0].input_parts, keeps.encoders[0].input_parts, strict=True):
+        np.testing.assert_array_equal(part.before, other.before)
     assert shares.learn().gradient == pytest.approx(keeps.learn().gradient)
 

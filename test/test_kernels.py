@@ -150,8 +150,8 @@ def test_work_is_what_the_network_counts():
     network = Hierarchy(preset("robot"))
     engine = Engine(network, Unmoved(8))
     for encoder, (launch, _) in zip(network.encoders, engine.calls[1:], strict=False):
-        spread = sum((encoder.units - e.heard_by) * (e.rows.stop - e.rows.start)
-                     for e in encoder.ears) * encoder.layer.code
+        spread = sum((encoder.units - e.units) * (e.rows.stop - e.rows.start)
+                     for e in encoder.input_parts) * encoder.layer.code
         assert launch.flops == 2 * (encoder.multiply_adds + spread)
 
 

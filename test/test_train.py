@@ -105,7 +105,7 @@ def test_training_goes_on_from_a_model_that_is_older_than_motion(tmp_path):
         network.learn(rate=1e-3)
     for layer in config.layers[:-1]:
         assert network.weights[f"{layer.name}.w1"][-4:].any()  # and hears it from now on
-    assert not load_model(path)[0].hears_motion  # the file itself stays as it is
+    assert not load_model(path)[0].uses_motion  # the file itself stays as it is
     assert any(name.startswith(OPTIMIZER) for name in load_model(path, optimizer=True)[1])
 
 

@@ -63,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
         writer = csv.writer(file)
         writer.writerow(["frame", "target", "x", "y", "w", "h", "score"])
         for frame in tqdm(stream, total=stream.length, unit="frame", disable=None):
-            tracks = (tracker.look(frame.image) if args.stills
+            tracks = (tracker.track_still(frame.image) if args.stills
                       else tracker.update(frame.image, frame.stamp, frame.motion))
             if args.horizon:
                 tracks = tracker.forecast(args.horizon)

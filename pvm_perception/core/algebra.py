@@ -18,7 +18,7 @@ from pvm_perception.core.kernels import cpu
 Array = Any
 # a source (B, Us + 1, M) with a row of zeros last; whom each unit hears, (U, K), or None for who is in its
 # own place (the source is (B, U, M) then); which of the weights' rows
-Part = tuple[Array, Array | None, slice]
+Operand = tuple[Array, Array | None, slice]
 ALL = slice(0, None)  # rows of a product's weights
 LEAK = np.float32(0.1)  # slope of the leaky rectifier below zero
 NORM_FLOOR = np.float32(1e-3)  # mean square of sums below which normalising no longer lifts them
@@ -119,8 +119,8 @@ def gather(source: Array, index: Array, out: Array) -> Array:
     return out
 
 
-def gather_matmul(out: Array, parts: list[Part], w: Array, scratch: tuple[Scratch, Scratch], xp: ModuleType,
-                  adds: bool = False) -> Array:
+def gather_matmul(out: Array, parts: list[Operand], w: Array, scratch: tuple[Scratch, Scratch],
+                  xp: ModuleType, adds: bool = False) -> Array:
     """Write what units hear, times w, into `out` (B, U, N), or add it, and return it.
 
     Parameters

@@ -168,7 +168,7 @@ class HierarchyConfig:
         return 3 * self.block**2 if name == INPUT else self.layer(name).code
 
     @property
-    def hears_motion(self) -> bool:
+    def uses_motion(self) -> bool:
         """Whether any unit hears the robot's own motion."""
         return any(link.source == MOTION for link in self.links)
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from pvm_perception.core import algebra, wiring
 from pvm_perception.core.config import HierarchyConfig, Layer, Link
-from pvm_perception.core.hearing import Ear, Source, add_spread, gathered
+from pvm_perception.core.inputs import InputPart, Source, add_broadcast, sum_pool
 
 Array = Any
 
@@ -38,23 +38,23 @@ class Encoder:
         self.one_to_one = layer.children == (1, 1) and below == grid
         self.signal_size = block.shape[1] * width  # S
         self.terms = tuple(t for t in layer.terms if t not in ("signal", "error"))
-        self.hears_error = "error" in layer.terms
+        self.uses_error = "error" in layer.terms
         self.gain = forward.gain
         self.inputs = 0  # D
 
-        def ear(hears: str | Link, units: int, n: int, index: Array = None,
-                at: tuple[int, int] = grid) -> Ear:
+        def part(origin: str | Link, units: int, n: int, index: Array = None,
+                 at: tuple[int, int] = grid) -> InputPart:
             rows = slice(self.inputs, self.inputs + n * (1 if index is None else index.shape[1]))
             self.inputs = rows.stop
-            return Ear(hears, rows, (batch, units, n), at, index, xp)
+            return InputPart(origin, rows, (batch, units, n), at, index, xp)
 
         # views of the signal: seen, (changed, unusual), surprising
         children = below[0] * below[1] + 1
-        self.views = [ear("signal", children, width, self.window)]
-        self.views += [ear(term, children, width, self.block) for term in self.terms]
-        if self.hears_error:
-            self.views.append(ear("error", self.units, self.signal_size))
-        self.context: list[tuple[Link, Ear]] = []
+        self.views = [part("signal", children, width, self.window)]
+        self.views += [part(term, children, width, self.block) for term in self.terms]
+        if self.uses_error:
+            self.views.append(part("error", self.units, self.signal_size))
+        self.context: list[tuple[Link, InputPart]] = []
         for link in config.links:
             if link.target == layer.name and link.kind != "feedforward":
                 source, n = config.grid(link.source), config.code_width(link.source)
@@ -64,15 +64,15 @@ class Encoder:
                         e.grid for _, e in self.context)))
                 at = source if alike and source < grid else grid
                 index = xp.asarray(wiring.neighbour_index(source, at, link.radius, link.shape))
-                self.context.append((link, ear(link, source[0] * source[1] + 1, n, index, at)))
-        self.ears = self.views + [e for _, e in self.context]
+                self.context.append((link, part(link, source[0] * source[1] + 1, n, index, at)))
+        self.input_parts = self.views + [e for _, e in self.context]
         # those of one grid, the coarsest grid first
         self.groups = [list(same) for _, same in itertools.groupby(
-            sorted(self.ears, key=lambda e: e.heard_by), key=lambda e: e.grid)]
-        most = max(e.heard_by * (e.rows.stop - e.rows.start) for e in self.ears)
+            sorted(self.input_parts, key=lambda e: e.units), key=lambda e: e.grid)]
+        most = max(e.units * (e.rows.stop - e.rows.start) for e in self.input_parts)
         self.product_scratch = (algebra.Scratch(batch * most, xp),
                                 algebra.Scratch(batch * self.units * layer.code, xp))
-        for e in self.ears:
+        for e in self.input_parts:
             e.scratch = self.product_scratch[0]
         self.phi = algebra.activation(config.activation, xp)
         self.activates_output = config.output == "activation"
@@ -93,10 +93,10 @@ class Encoder:
                        for _ in range(2)]
         self.w1_grad: Array = None
 
-    def keep(self) -> None:
+    def keep_past(self) -> None:
         """Keep what is heard from now on, as learning needs it: in some times as much memory."""
-        for e in self.ears:
-            e.keep()
+        for e in self.input_parts:
+            e.keep_past()
 
     def parameters(self, rng: np.random.Generator) -> dict[str, np.ndarray]:
         """Return new weights: Gaussian, scaled by the number of inputs; predictions start small."""
@@ -113,7 +113,7 @@ class Encoder:
     @property
     def heard(self) -> int:
         """Return how many values all units together hear at one stream's frame."""
-        return sum(e.heard_by * (e.rows.stop - e.rows.start) for e in self.ears)
+        return sum(e.units * (e.rows.stop - e.rows.start) for e in self.input_parts)
 
     @property
     def multiply_adds(self) -> int:
@@ -133,7 +133,7 @@ class Encoder:
     @property
     def products(self) -> list[tuple[int, int, int]]:
         """Return (rows, D, N) of the layer's products for one stream's frame."""
-        shapes = [(e.heard_by, e.rows.stop - e.rows.start, self.layer.code) for e in self.ears]
+        shapes = [(e.units, e.rows.stop - e.rows.start, self.layer.code) for e in self.input_parts]
         return [*shapes, (self.units, self.layer.code, self.signal_size)]
 
     def forward(self, p: dict[str, Array], source: Source, codes: dict[str, Array],
@@ -191,22 +191,23 @@ class Encoder:
         It is summed up from the coarsest grid to the units', so that little is done at each unit.
         """
         total, at, turn = p["b1"], None, 0  # on a grid, (B, r * c, N); at first for all
-        for ears in self.groups:
-            for ear in ears:
-                ear.listen(*self._told(ear, source, codes, step))
-            grid, turn = ears[0].grid, 1 - turn
+        for parts in self.groups:
+            for part in parts:
+                part.load(*self._values_of(part, source, codes, step))
+            grid, turn = parts[0].grid, 1 - turn
             y = self.sums if grid == self.grid else self.unit_scratch[turn](
-                self.batch, ears[0].heard_by, self.layer.code)
-            algebra.gather_matmul(y, [e.part for e in ears], p["w1"], self.product_scratch, self.xp)
-            add_spread(y, grid, total, at or grid)
+                self.batch, parts[0].units, self.layer.code)
+            algebra.gather_matmul(y, [e.operand for e in parts], p["w1"], self.product_scratch, self.xp)
+            add_broadcast(y, grid, total, at or grid)
             total, at = y, grid
         return total
 
-    def _told(self, ear: Ear, source: Source, codes: dict[str, Array], step: int) -> tuple[Array, float]:
-        """Return what an ear listens to, (B, Us + 1, N), and its gain."""
-        if isinstance(ear.hears, Link):
-            return codes[ear.hears.source], ear.hears.gain if step >= ear.hears.start else 0.0
-        return self.error if ear.hears == "error" else source.term(ear.hears), self.gain
+    def _values_of(self, part: InputPart, source: Source, codes: dict[str, Array], step: int
+                   ) -> tuple[Array, float]:
+        """Return the values that a part reads, (B, Us + 1, N), and its gain."""
+        if isinstance(part.origin, Link):
+            return codes[part.origin.source], part.origin.gain if step >= part.origin.start else 0.0
+        return self.error if part.origin == "error" else source.term(part.origin), self.gain
 
     def before_code(self, d: Array, before: bool = False, out: Array = None) -> Array:
         """Return the error of the sums before the non-linearity, from that of the codes.
@@ -294,15 +295,15 @@ class Encoder:
         large gradient costs more than the gradient.
         """
         if self.own:
-            heard = [e.heard(before).copy() for e in self.ears]
+            heard = [e.gathered(before).copy() for e in self.input_parts]
             return algebra.Outer.of(self.xp.concatenate(heard, axis=2), dz)
         if self.w1_grad is None:
             self.w1_grad = self.xp.empty((self.inputs, self.layer.code), np.float32)
         grid = self.grid
-        for ears in reversed(self.groups):  # the coarser, the fewer errors are left
-            dz, grid = gathered(dz, grid, ears[0].grid), ears[0].grid
-            for ear in ears:
-                ear.weight_grad(dz, self.w1_grad, before)
+        for parts in reversed(self.groups):  # the coarser, the fewer errors are left
+            dz, grid = sum_pool(dz, grid, parts[0].grid), parts[0].grid
+            for part in parts:
+                part.weight_grad(dz, self.w1_grad, before)
         return self.w1_grad
 
     def forget(self, streams: Array | slice) -> None:

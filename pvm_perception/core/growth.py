@@ -112,10 +112,10 @@ def _parts(config: HierarchyConfig, name: str) -> tuple[list[Part], Part]:
     """Return what a layer's units hear, in the order of the weights' rows, and what they foretell."""
     encoder = Encoder(config, config.layer(name), 0, np)
     heard = []
-    for ear in encoder.ears:
-        kind, source = ((ear.hears.kind, ear.hears.source) if isinstance(ear.hears, Link)
-                        else (ear.hears, encoder.below))
-        heard.append((kind, source, (ear.rows.stop - ear.rows.start) // config.code_width(source)))
+    for part in encoder.input_parts:
+        kind, source = ((part.origin.kind, part.origin.source) if isinstance(part.origin, Link)
+                        else (part.origin, encoder.below))
+        heard.append((kind, source, (part.rows.stop - part.rows.start) // config.code_width(source)))
     return heard, ("foretold", encoder.below, encoder.block.shape[1])
 
 

@@ -25,7 +25,7 @@ class HeatmapReadout:
     def __init__(self, config: HierarchyConfig, batch: int, xp: ModuleType) -> None:
         self.config, self.batch, self.xp = config, batch, xp
         self.rows, self.cols = config.layers[0].rows, config.layers[0].cols
-        self.trouble = xp.zeros(batch, np.float32)  # squared error of each stream last learnt from
+        self.stream_loss = xp.zeros(batch, np.float32)  # squared error of each stream last learnt from
         self.stride = config.stride
         self.targets = len(config.targets)
         self.hidden = config.readout.hidden
@@ -122,8 +122,8 @@ class HeatmapReadout:
             error = xp.zeros((batch, x.shape[1] + 1, x.shape[2]), np.float32)
             error[:, :-1] = algebra.affine_input_grad(d, p[f"w1.{i + 1}"])
             errors.append(error)
-        self.trouble = ((out - heat) ** 2).mean(axis=(1, 2, 3))
-        return gradients, errors, {"presence": self.trouble.mean(),
+        self.stream_loss = ((out - heat) ** 2).mean(axis=(1, 2, 3))
+        return gradients, errors, {"presence": self.stream_loss.mean(),
                                    "box": xp.zeros((), np.float32)}
 
     def heat(self, out: Array) -> np.ndarray:

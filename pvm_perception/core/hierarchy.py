@@ -12,8 +12,8 @@ from pvm_perception.core import algebra
 from pvm_perception.core.backend import cache_aligned, to_numpy
 from pvm_perception.core.config import INPUT, MOTION, MOTION_VALUES, HierarchyConfig
 from pvm_perception.core.encoder import Encoder
-from pvm_perception.core.hearing import Source
 from pvm_perception.core.heatmap import HeatmapReadout
+from pvm_perception.core.inputs import Source
 from pvm_perception.core.optimizer import Optimizer
 from pvm_perception.core.readout import BoxReadout
 from pvm_perception.errors import PvmError
@@ -64,7 +64,7 @@ class Hierarchy:
         self.config, self.batch, self.xp, self.step_count = config, batch, xp, step
         self.encoders = [Encoder(config, layer, batch, xp) for layer in config.layers]
         if learns:
-            self.learner()
+            self.prepare_learning()
         self.readout = READOUTS[config.readout.kind](config, batch, xp)
         shapes = weight_shapes(config)
         if weights is None:
@@ -94,10 +94,14 @@ class Hierarchy:
         """Say in words what computes it."""
         return "cpu (NumPy)" if self.xp is np else "cuda arrays"
 
-    def learner(self) -> Hierarchy:
-        """Return the network that can `learn`: this one; what it hears teaches it from now on."""
+    def prepare_learning(self) -> None:
+        """Allocate what learning needs: from the next frame on, each frame's inputs are kept."""
         for encoder in self.encoders:
-            encoder.keep()
+            encoder.keep_past()
+
+    def as_learning(self) -> Hierarchy:
+        """Return the network that can `learn`, which is this one, ready for it."""
+        self.prepare_learning()
         return self
 
     def twin(self) -> Hierarchy:
@@ -213,7 +217,7 @@ class Hierarchy:
         rate
             Learning rate; None takes the configuration's final rate.
         """
-        self.learner()
+        self.prepare_learning()
         if self.optimizer is None:
             self.optimizer = Optimizer(self.weights, self.config.learning, self.xp,
                                        self.batch)

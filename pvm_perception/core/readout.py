@@ -42,7 +42,7 @@ class BoxReadout:
     def __init__(self, config: HierarchyConfig, batch: int, xp: ModuleType) -> None:
         self.config, self.batch, self.xp = config, batch, xp
         cells = config.cells
-        self.trouble = xp.zeros(batch, np.float32)  # presence error of each stream last learnt from
+        self.stream_loss = xp.zeros(batch, np.float32)  # presence error of each stream last learnt from
         self.rows, self.cols = cells.rows, cells.cols
         self.stride = config.stride
         self.targets = len(config.targets)
@@ -65,8 +65,8 @@ class BoxReadout:
         cell_grid, width = (self.rows, self.cols), self.answers * self.targets
         self.near = xp.asarray(wiring.neighbour_index(cell_grid, cell_grid, config.readout.memory,
                                                       "square"))
-        self.said = xp.zeros((batch, self.rows * self.cols + 1, width), np.float32)
-        self.recalled = xp.zeros_like(self.said)  # what had been said before
+        self.memory = xp.zeros((batch, self.rows * self.cols + 1, width), np.float32)
+        self.memory_before = xp.zeros_like(self.memory)  # what had been said before
         everywhere = batch * self.rows * self.cols
         self.active = xp.zeros((everywhere, self.hidden), np.float32)
         self.mixed = xp.zeros((everywhere, self.mixing), np.float32)
@@ -97,7 +97,7 @@ class BoxReadout:
             p[f"project{i + 1}"] = gauss(d, self.hidden,
                                          scale=(d * len(self.config.layers) / 2) ** -0.5)
         if self.config.readout.memory:
-            d = self.near.shape[1] * self.said.shape[2]
+            d = self.near.shape[1] * self.memory.shape[2]
             p["recall"] = gauss(d, self.hidden, scale=0.3 * d**-0.5)
         p["b1"] = np.zeros(self.hidden, np.float32)
         last = self.hidden
@@ -115,7 +115,7 @@ class BoxReadout:
         shapes = [(len(index), index.shape[1] * layer.code, self.hidden)
                   for index, layer in zip(self.neighbours, self.config.layers, strict=True)]
         if self.config.readout.memory:
-            shapes.append((len(self.near), self.near.shape[1] * self.said.shape[2], self.hidden))
+            shapes.append((len(self.near), self.near.shape[1] * self.memory.shape[2], self.hidden))
         cells = self.rows * self.cols
         if self.mixing:
             shapes.append((cells, self.hidden, self.mixing))
@@ -138,8 +138,8 @@ class BoxReadout:
             algebra.gather_matmul(y, [(codes[i], index, algebra.ALL)], w, self.product_scratch, xp)
             z += self._upsample(y.reshape(batch, *self.grids[i], self.hidden), i)
         if self.config.readout.memory:
-            self.recalled[...] = self.said
-            algebra.gather_matmul(every, [(self.recalled, self.near, algebra.ALL)], p["recall"],
+            self.memory_before[...] = self.memory
+            algebra.gather_matmul(every, [(self.memory_before, self.near, algebra.ALL)], p["recall"],
                                   self.product_scratch, xp, adds=True)
         xp.maximum(z, 0, out=z)
         last = self.active  # (B*R*C, H)
@@ -157,7 +157,7 @@ class BoxReadout:
         """Keep what was said, for the next frame: presence, and the box as far as believed."""
         xp = self.xp
         flat = out.reshape(out.shape[0], -1, self.targets, self.answers)
-        kept = self.said.reshape(out.shape[0], -1, self.targets, self.answers)[:, :-1]  # a view
+        kept = self.memory.reshape(out.shape[0], -1, self.targets, self.answers)[:, :-1]  # a view
         presence, box = kept[..., :1], kept[..., 1:]
         xp.maximum(flat[..., :1], np.float32(-20), out=presence)
         xp.minimum(presence, np.float32(20), out=presence)
@@ -171,7 +171,7 @@ class BoxReadout:
 
     def forget(self, streams: Array | slice) -> None:
         """Zero the memory of the streams with these indices."""
-        self.said[streams] = 0
+        self.memory[streams] = 0
 
     def _upsample(self, y: Array, i: int) -> Array:
         """Interpolate (B, r, c, H) of layer i to the cells (B, R, C, H)."""
@@ -270,8 +270,8 @@ class BoxReadout:
         taught = weight[..., None]
         smooth = xp.where(bend < BEND, miss * miss / (2 * BEND), bend - BEND / 2)
         d_box = xp.where(bend < BEND, miss / BEND, xp.sign(miss)) * scale * taught
-        self.trouble = loss.sum(axis=(1, 2, 3))
-        losses = {"presence": self.trouble.sum() / count, "box": (smooth * taught).sum()}
+        self.stream_loss = loss.sum(axis=(1, 2, 3))
+        losses = {"presence": self.stream_loss.sum() / count, "box": (smooth * taught).sum()}
         d_out = xp.empty_like(out)
         d_out[..., 0] = d_logit * (learning.presence_weight / count)
         d_out[..., 1:] = d_box * learning.box_weight
@@ -290,7 +290,7 @@ class BoxReadout:
         dz = d.reshape(-1, self.rows, self.cols, self.hidden)
         gradients["b1"] = algebra.total(d, xp)
         if self.config.readout.memory:
-            gradients["recall"] = self._outer(p["recall"], self.recalled, self.near, d)
+            gradients["recall"] = self._outer(p["recall"], self.memory_before, self.near, d)
         errors = []
         for i, layer in enumerate(self.config.layers):
             w, index = p[f"project{i + 1}"], self.neighbours[i]

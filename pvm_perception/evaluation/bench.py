@@ -26,7 +26,7 @@ from pvm_perception.core.backend import OneThread, array_module, device_name, to
 from pvm_perception.core.config import HierarchyConfig, preset
 from pvm_perception.core.hierarchy import Hierarchy
 from pvm_perception.core.model_file import load_model, read_header, save_model
-from pvm_perception.core.place import Network, on_kernels
+from pvm_perception.core.placement import Network, on_kernels
 from pvm_perception.evaluation.machine import CAMERA, Machine, Row, allocations, cold_start
 from pvm_perception.evaluation.peers import PEERS
 from pvm_perception.streams.simulated import SimulatedStream
@@ -214,7 +214,7 @@ class Bench:
 
         for k in range(len(self.images)):
             step(k)
-        looks = tracker.looks / len(self.images)
+        looks = tracker.network_steps / len(self.images)
         load = Load.of(self._built(path, device, learn), learn, looks)
         few = min(o.frames, 60)
         return (self._where(device, tracker) | {"learn": int(learn), "looks": looks,

@@ -133,7 +133,7 @@ def evaluate_sequence(folder: Path, make_tracker: Callable[[], object],
 
     def step(frame: Frame) -> tuple[list[Track], float]:
         if is_stills(folder):
-            return timed(tracker.look, frame.image)
+            return timed(tracker.track_still, frame.image)
         answer = timed(tracker.update, frame.image, frame.stamp)
         errors.append(tracker.prediction_error())
         return answer

@@ -357,7 +357,7 @@ class TrackerNode(LifecycleNode):
     def _own_motion(self) -> str:
         """Say for diagnostics what the network was told last of the robot's motion."""
         motion, topic = self.motion, self.resolve_topic_name("odom")
-        if not self.tracker.config.hears_motion:
+        if not self.tracker.config.uses_motion:
             return "this model does not hear it"
         if motion is None:
             return f"not known: no odometry of the frame's time on {topic}"
@@ -372,7 +372,7 @@ class TrackerNode(LifecycleNode):
         facts = {"device": self.tracker.runs_on, "device note": self.tracker.notice,
                  "learning": self.tracker.learning,
                  "model version": self.tracker.model_version,
-                 "state lost (times)": self.tracker.times_lost, "topic": topic,
+                 "state lost (times)": self.tracker.times_diverged, "topic": topic,
                  "targets": ", ".join(self.tracker.targets), "own motion": self._own_motion(),
                  "age limit": self.age_limit.state(self._value("max_age"))}
         state = diagnostics.status(diagnostics.name_of(self, "tracker"), self.health, facts,

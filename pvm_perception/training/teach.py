@@ -118,7 +118,7 @@ def held_out_marks(model: Path, device: str, folders: Sequence[Path]
               desc="held out", leave=False, disable=None) as bar:
         for folder in folders:
             for r in measure_sequence(folder, tracker.targets,
-                                      lambda frame: timed(tracker.look, frame.image), bar.update,
+                                      lambda frame: timed(tracker.track_still, frame.image), bar.update,
                                       part=HELD_OUT):
                 pooled.setdefault(r.target, Result("held out", r.target)).shots += r.shots
     rows = {target: result.row() for target, result in pooled.items()}

@@ -255,7 +255,7 @@ class Trainer:
     def _other_scores(self) -> dict[str, float]:
         """Score them told the camera's motion, where they hear it, and late in long clips."""
         scores = {}
-        if self.config.hears_motion:
+        if self.config.uses_motion:
             told = validate(self._examined(self.exam), self.exam, motion=True).row()
             scores |= {f"{k}_with_motion": v for k, v in told.items()}
         if self.long_exam:
@@ -294,7 +294,7 @@ class Trainer:
                 network.reset(new)
             network.step(images, motion)
             losses.append(network.learn(boxes, rate))
-            streams.learnt(to_numpy(network.readout.trouble))
+            streams.learnt(to_numpy(network.readout.stream_loss))
             step += 1
             self.history["frames"] += o.streams * self.ranks.size
             self.history["steps"] = network.step_count

@@ -43,11 +43,11 @@ class Fovea:
         self._visited: list[tuple[float, float]] = []
         self._glimpses: list[Detection] = []  # of the windows since it last followed a hint
 
-    def saw(self, near: Sequence[Detection]) -> None:
+    def note_detections(self, near: Sequence[Detection]) -> None:
         """Take what the window showed, source px: a hint for the windows to come."""
         self._glimpses += near
 
-    def look(self, whole: View, tracks: Sequence[Track], hints: Sequence[Detection]) -> View | None:
+    def choose(self, whole: View, tracks: Sequence[Track], hints: Sequence[Detection]) -> View | None:
         """Choose the window for the next frame.
 
         Parameters

@@ -73,7 +73,7 @@ def _shown(width: int, height: int, scale: float, network: tuple[int, int]) -> t
 
 
 def network_input(image: np.ndarray, view: View, out: np.ndarray | None = None,
-                  room: dict[tuple[int, int], np.ndarray] | None = None) -> np.ndarray:
+                  scratch: dict[tuple[int, int], np.ndarray] | None = None) -> np.ndarray:
     """Return the network's input for a BGR image: cut, resized by area, grey bars beside it.
 
     Parameters
@@ -84,7 +84,7 @@ def network_input(image: np.ndarray, view: View, out: np.ndarray | None = None,
         From `View.fit` or `View.window`.
     out
         Memory for the answer; None takes new.
-    room
+    scratch
         Memory on the way there, by (rows, cols), which is kept here for the next frame.
 
     Returns
@@ -93,11 +93,11 @@ def network_input(image: np.ndarray, view: View, out: np.ndarray | None = None,
     """
     rows, cols = view.shown
     cut = image[view.y:view.y + view.height, view.x:view.x + view.width]
-    room = {} if room is None else room
+    scratch = {} if scratch is None else scratch
     while cut.shape[0] % (2 * rows) == 0 and cut.shape[1] % (2 * cols) == 0:
         # an even number of pixels to each: halving comes to the same, and OpenCV is fast at it
         half = cut.shape[0] // 2, cut.shape[1] // 2
-        cut = room[half] = cv2.resize(cut, half[::-1], room.get(half), interpolation=cv2.INTER_AREA)
+        cut = scratch[half] = cv2.resize(cut, half[::-1], scratch.get(half), interpolation=cv2.INTER_AREA)
     canvas = np.empty((*view.network, 3), np.uint8) if out is None else out
     if (rows, cols) != view.network:
         canvas[...] = BAR

@@ -1,12 +1,12 @@
 // One frame of a hierarchy on one core of a CPU: the kernels of kernels.cu, from the same tables.
 //
-// What costs is the products. TILE units share every weight that is read; what they hear is copied
+// What costs is the products. TILE units share every weight that is read; what they read is copied
 // side by side first, where it stays in the first-level cache, and sums stay in registers. What many
 // units hear alike (their parent, the top) is multiplied once for each source unit. Input and decode
 // are cheap; decode is kernels.cu's own, with one thread to a block.
 //
 // Below the frame's kernels is what learning takes longest for. Three products, which go by the same index: what
-// is heard times weights, its transpose times an error, and an error sent back to whom it was heard from; and
+// is read times weights, its transpose times an error, and an error sent back to where it was read; and
 // the codes' non-linearity, there and back.
 //
 // setup.py builds this for several instruction sets; cpu.py takes the best one that runs here.
@@ -43,8 +43,8 @@ static int padded(int n) { return (n + LANES - 1) / LANES * LANES; }
 // Part of what each of some units hears: a stretch of one row of a source.
 struct Piece {
     const float *source;
-    const int *index;  // the row of unit u is index[u * heard]; null: it is row u
-    int heard, pitch;  // rows of the source are so many floats apart
+    const int *index;  // the row of unit u is index[u * fan_in]; null: it is row u
+    int fan_in, pitch;  // rows of the source are so many floats apart
     int first, width;  // rows of the weights
     float gain;
 };
@@ -60,7 +60,7 @@ struct Memory {
     }
 };
 static thread_local Memory tables, sums_of, active_of, mixed_of, line_of, shared_of, packed_of[2], back_of;
-static thread_local Pieces heard_pieces, own_pieces;
+static thread_local Pieces input_pieces, own_pieces;
 static thread_local std::vector<std::vector<int>> index_of(1);  // by part
 
 // Weights (rows, N) as they are, or with their rows padded to whole vectors.
@@ -79,20 +79,20 @@ static Weights pack(const float *w, int rows, int N, Memory &memory = packed_of[
     return {to, N, wide};
 }
 
-static void add_piece(Pieces &pieces, const float *source, const int *index, int heard, int pitch, int first,
+static void add_piece(Pieces &pieces, const float *source, const int *index, int fan_in, int pitch, int first,
                       float gain = 1.0f) {
     for (int at = 0; at < pitch; at += DEEP)
-        pieces.push_back({source + at, index, heard, pitch, first + at, std::min(DEEP, pitch - at), gain});
+        pieces.push_back({source + at, index, fan_in, pitch, first + at, std::min(DEEP, pitch - at), gain});
 }
 
-static void add_ear(Pieces &pieces, const Ear &ear, const Frame &frame, int stream) {
-    const float *source = heard_by(ear, frame, stream);
-    for (int k = 0; k < ear.heard; ++k)
-        add_piece(pieces, source, ear.index + k, ear.heard, ear.width, ear.first + k * ear.width, ear.gain);
+static void add_part(Pieces &pieces, const InputPart &part, const Frame &frame, int stream) {
+    const float *source = source_of(part, frame, stream);
+    for (int k = 0; k < part.fan_in; ++k)
+        add_piece(pieces, source, part.index + k, part.fan_in, part.width, part.first + k * part.width, part.gain);
 }
 
-static bool silent(const Ear &ear, const Frame &frame, int stream) {
-    return ear.gain == 0.0f || (ear.past && frame.fresh[stream]);
+static bool is_zero(const InputPart &part, const Frame &frame, int stream) {
+    return part.gain == 0.0f || (part.past && frame.fresh[stream]);
 }
 
 // Add x (M, STRIDE) times w (depth, .) to sums (M, stride): W vectors of each.
@@ -108,10 +108,10 @@ static void panel(const float *x, const float *w, int pitch, int depth, float *s
             weight[v] = *(const Lanes *)(w + v * LANES);
 #pragma GCC unroll 16
         for (int j = 0; j < M; ++j) {
-            const float heard = x[j * STRIDE + d];
+            const float value = x[j * STRIDE + d];
 #pragma GCC unroll 8
             for (int v = 0; v < W; ++v)
-                sum[j][v] += heard * weight[v];
+                sum[j][v] += value * weight[v];
         }
     }
     for (int j = 0; j < M; ++j)
@@ -144,8 +144,8 @@ static void copy(const float *from, int width, float gain, float *to) {
         to[i] = gain * from[i];
 }
 
-// Add what units first..first+m-1 hear, times its weights, to sums (m, stride); m <= TILE.
-static void hear(const Pieces &pieces, int first, int m, const Weights &w, float *sums, int stride) {
+// Add what units first..first+m-1 read, times its weights, to sums (m, stride); m <= TILE.
+static void gather_multiply(const Pieces &pieces, int first, int m, const Weights &w, float *sums, int stride) {
     alignas(64) static thread_local float x[TILE * STRIDE];
     int depth = 0, begin = 0;
     for (const Piece &piece : pieces) {
@@ -154,7 +154,7 @@ static void hear(const Pieces &pieces, int first, int m, const Weights &w, float
             begin = piece.first, depth = 0;
         }
         for (int j = 0; j < m; ++j) {
-            const int unit = first + j, row = piece.index ? piece.index[unit * piece.heard] : unit;
+            const int unit = first + j, row = piece.index ? piece.index[unit * piece.fan_in] : unit;
             copy(piece.source + (long)row * piece.pitch, piece.width, piece.gain, x + j * STRIDE + depth);
         }
         depth += piece.width;
@@ -171,7 +171,7 @@ static void multiply_all(const float *source, int rows, int width, const Weights
     add_piece(pieces, source, nullptr, 0, width, begin, gain);
     std::fill(out, out + rows * wide, 0.0f);
     for (int first = 0; first < rows; first += TILE)
-        hear(pieces, first, std::min(TILE, rows - first), w, out + first * wide, wide);
+        gather_multiply(pieces, first, std::min(TILE, rows - first), w, out + first * wide, wide);
 }
 
 static void run_input(const Frame &frame, const Input &in, int stream) {
@@ -187,46 +187,46 @@ static void run_input(const Frame &frame, const Input &in, int stream) {
             std::memcpy(to + x * width, values + x * piece, 4 * piece);
     }
     for (int i = 0; i < MOTION_VALUES; ++i) {
-        const float heard = frame.motion[stream * MOTION_VALUES + i] / in.motion_unit;
-        const float held = std::max(-in.motion_limit, std::min(heard, in.motion_limit));
+        const float scaled = frame.motion[stream * MOTION_VALUES + i] / in.motion_unit;
+        const float held = std::max(-in.motion_limit, std::min(scaled, in.motion_limit));
         in.motion[stream * 2 * MOTION_VALUES + i] = frame.fresh[stream] ? 0.0f : held;
     }
 }
 
 static void run_layer(const Frame &frame, const Layer &layer, int stream) {
     const int N = layer.code, S = layer.size, U = layer.units, wide = padded(N);
-    const Ear &signal = layer.signal;
-    const float *now = heard_by(signal, frame, stream);
+    const InputPart &signal = layer.signal;
+    const float *now = source_of(signal, frame, stream);
     float *codes = layer.codes + frame.half * layer.half + stream * (U + 1) * N;
     float *errors = layer.error + (long)stream * U * S;
     float *prediction = layer.prediction + (long)stream * U * S;
     const Weights w1 = pack(layer.w1, layer.inputs, N), w2 = pack(layer.w2, N, S, packed_of[1]);
 
-    // what is heard alike is multiplied here, what each unit hears for itself is listed
-    Pieces &pieces = heard_pieces;
+    // inputs that many units share are multiplied here, each unit's own are listed
+    Pieces &pieces = input_pieces;
     pieces.clear();
-    int alike[EARS], count = 0;
+    int shared[MAX_PARTS], count = 0;
     size_t size = 0;
-    for (int e = 0; e < layer.heard; ++e) {
-        const Ear &ear = layer.ears[e];
-        if (silent(ear, frame, stream))
+    for (int e = 0; e < layer.part_count; ++e) {
+        const InputPart &part = layer.parts[e];
+        if (is_zero(part, frame, stream))
             continue;
-        if (ear.heard == 1 && ear.rows - 1 < U) {
-            alike[count++] = e;
-            size += (size_t)(ear.rows - 1) * wide;
+        if (part.fan_in == 1 && part.rows - 1 < U) {
+            shared[count++] = e;
+            size += (size_t)(part.rows - 1) * wide;
         } else {
-            add_ear(pieces, ear, frame, stream);
+            add_part(pieces, part, frame, stream);
         }
     }
     if (layer.error_first >= 0)
         add_piece(pieces, errors, nullptr, 0, S, layer.error_first, layer.error_gain);
     std::sort(pieces.begin(), pieces.end(), [](const Piece &a, const Piece &b) { return a.first < b.first; });
-    float *table[EARS], *end = tables.of(size);
+    float *table[MAX_PARTS], *end = tables.of(size);
     for (int k = 0; k < count; ++k) {
-        const Ear &ear = layer.ears[alike[k]];
+        const InputPart &part = layer.parts[shared[k]];
         table[k] = end;
-        end += (size_t)(ear.rows - 1) * wide;
-        multiply_all(heard_by(ear, frame, stream), ear.rows - 1, ear.width, w1, ear.first, ear.gain, table[k]);
+        end += (size_t)(part.rows - 1) * wide;
+        multiply_all(source_of(part, frame, stream), part.rows - 1, part.width, w1, part.first, part.gain, table[k]);
     }
 
     float *sums = sums_of.of(TILE * (size_t)(wide + padded(S))), *change = sums + TILE * wide;
@@ -239,8 +239,8 @@ static void run_layer(const Frame &frame, const Layer &layer, int stream) {
             const int unit = first + j;
             float *error = errors + (long)unit * S, *expected = prediction + (long)unit * S;
             float *sum = sums + j * wide, *next = change + j * padded(S), wrong = 0.0f;
-            for (int k = 0; k < signal.heard; ++k) {
-                const float *row = now + signal.index[unit * signal.heard + k] * signal.width;
+            for (int k = 0; k < signal.fan_in; ++k) {
+                const float *row = now + signal.index[unit * signal.fan_in + k] * signal.width;
                 const int at = k * signal.width;
                 for (int c = 0; c < signal.width; ++c) {
                     error[at + c] = frame.fresh[stream] ? 0.0f : row[c] - expected[at + c];
@@ -254,12 +254,12 @@ static void run_layer(const Frame &frame, const Layer &layer, int stream) {
             }
             std::memcpy(sum, layer.b1, 4 * N);
             for (int k = 0; k < count; ++k) {
-                const float *part = table[k] + layer.ears[alike[k]].index[unit] * wide;
+                const float *part = table[k] + layer.parts[shared[k]].index[unit] * wide;
                 for (int n = 0; n < N; ++n)
                     sum[n] += part[n];
             }
         }
-        hear(pieces, first, m, w1, sums, wide);
+        gather_multiply(pieces, first, m, w1, sums, wide);
         for (int j = 0; j < m; ++j) {
             const float *sum = sums + j * wide;
             float *to = codes + (long)(first + j) * N, square = 0.0f;
@@ -269,7 +269,7 @@ static void run_layer(const Frame &frame, const Layer &layer, int stream) {
             for (int n = 0; n < N; ++n)
                 to[n] = std::max(share * sum[n], layer.slope * (share * sum[n]));
         }
-        hear(code, first, m, w2, change, padded(S));
+        gather_multiply(code, first, m, w2, change, padded(S));
         for (int j = 0; j < m; ++j)
             std::memcpy(prediction + (long)(first + j) * S, change + j * padded(S), 4 * S);
     }
@@ -278,19 +278,19 @@ static void run_layer(const Frame &frame, const Layer &layer, int stream) {
 static void run_project(const Frame &frame, const Readout &readout, int stream) {
     const int H = readout.hidden, wide = padded(H);
     float *sums = sums_of.of(TILE * (size_t)wide);
-    for (int p = 0; p < readout.heard; ++p) {
-        const Part &part = readout.parts[p];
-        Pieces &pieces = heard_pieces;
+    for (int p = 0; p < readout.projection_count; ++p) {
+        const Projection &projection = readout.projections[p];
+        Pieces &pieces = input_pieces;
         pieces.clear();
-        if (!silent(part.ear, frame, stream))
-            add_ear(pieces, part.ear, frame, stream);
-        const Weights w = pack(part.w, part.inputs, H);
-        for (int first = 0; first < part.units; first += TILE) {
-            const int m = std::min(TILE, part.units - first);
+        if (!is_zero(projection.input, frame, stream))
+            add_part(pieces, projection.input, frame, stream);
+        const Weights w = pack(projection.w, projection.inputs, H);
+        for (int first = 0; first < projection.units; first += TILE) {
+            const int m = std::min(TILE, projection.units - first);
             std::fill(sums, sums + m * wide, 0.0f);
-            hear(pieces, first, m, w, sums, wide);
+            gather_multiply(pieces, first, m, w, sums, wide);
             for (int j = 0; j < m; ++j)
-                std::memcpy(part.out + (long)(stream * part.units + first + j) * H, sums + j * wide, 4 * H);
+                std::memcpy(projection.out + (long)(stream * projection.units + first + j) * H, sums + j * wide, 4 * H);
         }
     }
 }
@@ -300,18 +300,18 @@ static void run_answer(const Frame &, const Readout &readout, int stream) {
     float *active = active_of.of(TILE * (size_t)H), *mixed = mixed_of.of(TILE * (size_t)padded(M));
     float *sums = sums_of.of(TILE * (size_t)padded(A));
     const Weights mix = pack(readout.mix, H, M), w2 = pack(readout.w2, M, A, packed_of[1]);
-    Pieces &pieces = heard_pieces;
+    Pieces &pieces = input_pieces;
     for (int first = 0; first < C; first += TILE) {
         const int m = std::min(TILE, C - first);
         for (int j = 0; j < m; ++j) {
             const int cell = first + j;
             float *to = active + j * H;
             std::memcpy(to, readout.b1, 4 * H);
-            for (int p = 0; p < readout.heard; ++p) {
-                const Part &part = readout.parts[p];
-                for (int k = cell * part.corners; k < (cell + 1) * part.corners; ++k) {
-                    const float *row = part.out + (long)(stream * part.units + part.corner[k]) * H;
-                    const float share = part.share[k];
+            for (int p = 0; p < readout.projection_count; ++p) {
+                const Projection &projection = readout.projections[p];
+                for (int k = cell * projection.corners; k < (cell + 1) * projection.corners; ++k) {
+                    const float *row = projection.out + (long)(stream * projection.units + projection.corner[k]) * H;
+                    const float share = projection.share[k];
                     for (int n = 0; n < H && share != 0.0f; ++n)
                         to[n] += share * row[n];
                 }
@@ -323,22 +323,22 @@ static void run_answer(const Frame &, const Readout &readout, int stream) {
         }
         pieces.clear();
         add_piece(pieces, active, nullptr, 0, H, 0);
-        hear(pieces, 0, m, mix, mixed, padded(M));
+        gather_multiply(pieces, 0, m, mix, mixed, padded(M));
         for (int i = 0; i < m * padded(M); ++i)
             mixed[i] = std::max(mixed[i], 0.0f);
         pieces.clear();
         for (int at = 0; at < M; at += DEEP)
             pieces.push_back({mixed + at, nullptr, 0, padded(M), at, std::min(DEEP, M - at), 1.0f});
-        hear(pieces, 0, m, w2, sums, padded(A));
+        gather_multiply(pieces, 0, m, w2, sums, padded(A));
         for (int j = 0; j < m; ++j) {
             const float *answer = sums + j * padded(A);
             std::memcpy(readout.out + (long)(stream * C + first + j) * A, answer, 4 * A);
-            float *said = readout.said + (long)(stream * (C + 1) + first + j) * A;
-            for (int target = 0; target < A; target += readout.each) {
+            float *memory = readout.memory + (long)(stream * (C + 1) + first + j) * A;
+            for (int target = 0; target < A; target += readout.values_per_target) {
                 const float logit = std::max(-20.0f, std::min(answer[target], 20.0f));
-                said[target] = 1.0f / (1.0f + std::exp(-logit));
-                for (int n = target + 1; n < target + readout.each; ++n)
-                    said[n] = std::max(-3.0f, std::min(answer[n], 3.0f)) * said[target];
+                memory[target] = 1.0f / (1.0f + std::exp(-logit));
+                for (int n = target + 1; n < target + readout.values_per_target; ++n)
+                    memory[n] = std::max(-3.0f, std::min(answer[n], 3.0f)) * memory[target];
             }
         }
     }
@@ -369,23 +369,23 @@ extern "C" void run(const Call *calls, int count) {
             }
 }
 
-// What B streams' units hear of a source (B, rows, width) through an index (U, heard); null: row by row.
-struct Heard {
+// What B streams' units read of a source (B, rows, width) through an index (U, fan_in); null: row by row.
+struct GatherInput {
     const float *source;
     const long long *index;
-    int streams, units, heard, rows, width;
+    int streams, units, fan_in, rows, width;
     int first;  // row of the weights
 };
 
-static const int *narrow(const Heard &of, std::vector<int> &index) {
+static const int *narrow(const GatherInput &of, std::vector<int> &index) {
     if (!of.index)
         return nullptr;
-    index.assign(of.index, of.index + (size_t)of.units * of.heard);
+    index.assign(of.index, of.index + (size_t)of.units * of.fan_in);
     return index.data();
 }
 
-// Write what is heard in so many parts times w (rows, N) into out (B, U, N), or add it.
-extern "C" void gather_matmul(const Heard *of, int parts, const float *weights, int rows, int N, float *out,
+// Write what is read in so many parts times w (rows, N) into out (B, U, N), or add it.
+extern "C" void gather_matmul(const GatherInput *of, int parts, const float *weights, int rows, int N, float *out,
                               int adds) {
     const int wide = padded(N);
     const Weights w = pack(weights, rows, N);
@@ -395,12 +395,12 @@ extern "C" void gather_matmul(const Heard *of, int parts, const float *weights, 
         narrow(of[p], index_of[p]);
     float *sums = sums_of.of(TILE * (size_t)wide);
     for (int b = 0; b < of->streams; ++b) {
-        Pieces &pieces = heard_pieces;
+        Pieces &pieces = input_pieces;
         pieces.clear();
         for (int p = 0; p < parts; ++p)
-            for (int k = 0; k < of[p].heard; ++k)
+            for (int k = 0; k < of[p].fan_in; ++k)
                 add_piece(pieces, of[p].source + (long)b * of[p].rows * of[p].width,
-                          of[p].index ? index_of[p].data() + k : nullptr, of[p].heard, of[p].width,
+                          of[p].index ? index_of[p].data() + k : nullptr, of[p].fan_in, of[p].width,
                           of[p].first + k * of[p].width);
         std::sort(pieces.begin(), pieces.end(), [](const Piece &x, const Piece &y) { return x.first < y.first; });
         for (int first = 0; first < of->units; first += TILE) {
@@ -411,7 +411,7 @@ extern "C" void gather_matmul(const Heard *of, int parts, const float *weights, 
             else if (sum != to)
                 for (int j = 0; j < m; ++j)
                     std::memcpy(sum + j * wide, to + (long)j * N, 4 * N);
-            hear(pieces, first, m, w, sum, wide);
+            gather_multiply(pieces, first, m, w, sum, wide);
             if (sum != to)
                 for (int j = 0; j < m; ++j)
                     std::memcpy(to + (long)j * N, sum + j * wide, 4 * N);
@@ -419,25 +419,25 @@ extern "C" void gather_matmul(const Heard *of, int parts, const float *weights, 
     }
 }
 
-// Add the outer products of what `units` hear in M of its values with their errors to sums (M, stride).
+// Add the outer products of what `units` read in M of its values with their errors to sums (M, stride).
 template <int M, int W>
-static void outer_panel(const float *source, const int *row, int heard, long pitch, int units,
+static void outer_panel(const float *source, const int *row, int fan_in, long pitch, int units,
                         const float *error, int stride_error, float *sums, int stride) {
     Lanes sum[M][W];
     for (int j = 0; j < M; ++j)
         for (int v = 0; v < W; ++v)
             sum[j][v] = *(const Lanes *)(sums + j * stride + v * LANES);
     for (int u = 0; u < units; ++u, error += stride_error) {
-        const float *x = source + (row ? row[u * heard] : u) * pitch;
+        const float *x = source + (row ? row[u * fan_in] : u) * pitch;
         Lanes value[W];
         for (int v = 0; v < W; ++v)
             value[v] = *(const Lanes *)(error + v * LANES);
 #pragma GCC unroll 16
         for (int j = 0; j < M; ++j) {
-            const float heard_value = x[j];
+            const float input_value = x[j];
 #pragma GCC unroll 8
             for (int v = 0; v < W; ++v)
-                sum[j][v] += heard_value * value[v];
+                sum[j][v] += input_value * value[v];
         }
     }
     for (int j = 0; j < M; ++j)
@@ -446,27 +446,27 @@ static void outer_panel(const float *source, const int *row, int heard, long pit
 }
 
 template <int M, int W = WIDE>
-static void outer_columns(const float *source, const int *row, int heard, long pitch, int units,
+static void outer_columns(const float *source, const int *row, int fan_in, long pitch, int units,
                           const float *error, int N, float *sums, int n = 0) {
     const int wide = padded(N);
     for (; N - n > (W - 1) * LANES; n += W * LANES)
-        outer_panel<M, W>(source, row, heard, pitch, units, error + n, wide, sums + n, wide);
+        outer_panel<M, W>(source, row, fan_in, pitch, units, error + n, wide, sums + n, wide);
     if constexpr (W > 1)
-        outer_columns<M, W - 1>(source, row, heard, pitch, units, error, N, sums, n);
+        outer_columns<M, W - 1>(source, row, fan_in, pitch, units, error, N, sums, n);
 }
 
 template <int M = TILE>
-static void outer(const float *source, const int *row, int heard, long pitch, int width, int units,
+static void outer(const float *source, const int *row, int fan_in, long pitch, int width, int units,
                   const float *error, int N, float *sums) {
     for (; width >= M; width -= M, source += M, sums += (size_t)M * padded(N))
-        outer_columns<M>(source, row, heard, pitch, units, error, N, sums);
+        outer_columns<M>(source, row, fan_in, pitch, units, error, N, sums);
     if constexpr (M > 1)
-        outer<M == 12 ? 8 : M / 2>(source, row, heard, pitch, width, units, error, N, sums);
+        outer<M == 12 ? 8 : M / 2>(source, row, fan_in, pitch, width, units, error, N, sums);
 }
 
-// Write the transpose of what is heard times errors (B, U, N) into out (heard * width, N).
-extern "C" void gather_outer(const Heard *of, const float *errors, int N, float *out) {
-    const int *index = narrow(*of, index_of[0]), depth = of->heard * of->width, wide = padded(N);
+// Write the transpose of what is read times errors (B, U, N) into out (fan_in * width, N).
+extern "C" void gather_outer(const GatherInput *of, const float *errors, int N, float *out) {
+    const int *index = narrow(*of, index_of[0]), depth = of->fan_in * of->width, wide = padded(N);
     float *sums = wide == N ? out : sums_of.of((size_t)depth * wide);
     std::fill(sums, sums + (size_t)depth * wide, 0.0f);
     for (int b = 0; b < of->streams; ++b) {
@@ -474,9 +474,9 @@ extern "C" void gather_outer(const Heard *of, const float *errors, int N, float 
         for (int first = 0; first < of->units; first += CHUNK) {
             const int units = std::min(CHUNK, of->units - first);
             const float *error = pack(errors + ((long)b * of->units + first) * N, units, N).at;
-            for (int k = 0; k < of->heard; ++k)
+            for (int k = 0; k < of->fan_in; ++k)
                 outer(index ? source : source + (long)first * of->width,
-                      index ? index + (long)first * of->heard + k : nullptr, of->heard, of->width, of->width, units,
+                      index ? index + (long)first * of->fan_in + k : nullptr, of->fan_in, of->width, of->width, units,
                       error, N, sums + (size_t)k * of->width * wide);
         }
     }
@@ -485,9 +485,9 @@ extern "C" void gather_outer(const Heard *of, const float *errors, int N, float 
             std::memcpy(out + (long)d * N, sums + (size_t)d * wide, 4 * N);
 }
 
-// Add errors (B, U, N) times the transpose of w (heard * width, N) to what they were heard from.
-extern "C" void matmul_scatter(const Heard *of, const float *errors, const float *w, int N, float *out) {
-    const int *index = narrow(*of, index_of[0]), depth = of->heard * of->width, wide = padded(depth);
+// Add errors (B, U, N) times the transpose of w (fan_in * width, N) to the rows that they were read from.
+extern "C" void matmul_scatter(const GatherInput *of, const float *errors, const float *w, int N, float *out) {
+    const int *index = narrow(*of, index_of[0]), depth = of->fan_in * of->width, wide = padded(depth);
     float *back = back_of.of((size_t)N * wide), *sums = sums_of.of(TILE * (size_t)wide);
     for (int d = 0; d < depth; d += 16)  // in squares, so that neither side skips through memory
         for (int n = 0; n < N; n += 16)
@@ -496,17 +496,17 @@ extern "C" void matmul_scatter(const Heard *of, const float *errors, const float
                     back[(size_t)k * wide + i] = w[(size_t)i * N + k];
     const Weights weights = {back, depth, wide};
     for (int b = 0; b < of->streams; ++b) {
-        Pieces &pieces = heard_pieces;
+        Pieces &pieces = input_pieces;
         pieces.clear();
         add_piece(pieces, errors + (long)b * of->units * N, nullptr, 0, N, 0);
         float *below = out + (long)b * of->rows * of->width;
         for (int first = 0; first < of->units; first += TILE) {
             const int m = std::min(TILE, of->units - first);
             std::fill(sums, sums + (size_t)m * wide, 0.0f);
-            hear(pieces, first, m, weights, sums, wide);
+            gather_multiply(pieces, first, m, weights, sums, wide);
             for (int j = 0; j < m; ++j)
-                for (int k = 0; k < of->heard; ++k) {
-                    const int row = index ? index[(first + j) * of->heard + k] : first + j;
+                for (int k = 0; k < of->fan_in; ++k) {
+                    const int row = index ? index[(first + j) * of->fan_in + k] : first + j;
                     float *to = below + (long)row * of->width;
                     const float *from = sums + (size_t)j * wide + k * of->width;
                     for (int c = 0; c < of->width; ++c)
@@ -532,8 +532,8 @@ extern "C" void normalise_activate(float *z, float *sizes, float *h, long units,
 }
 
 // Write the error of the sums before `normalise_activate` into out (B, U, N), from that of the codes, d.
-extern "C" void normalise_activate_backward(const float *d, long pitch, const float *z, const float *sizes, float *out, int streams,
-                         int units, int N, float leak) {
+extern "C" void normalise_activate_backward(const float *d, long pitch, const float *z, const float *sizes, float *out,
+                                             int streams, int units, int N, float leak) {
     for (int b = 0; b < streams; ++b) {
         const float *error = d + b * pitch;
         for (int u = 0; u < units; ++u, error += N, z += N, ++sizes, out += N) {

@@ -25,18 +25,18 @@ class _Call(ctypes.Structure):
                 ("table", ctypes.c_void_p))
 
 
-class _Heard(ctypes.Structure):
-    """What is heard of whom, as in cpu.cpp."""
+class _GatherInput(ctypes.Structure):
+    """Which rows of a source units read, as in cpu.cpp."""
 
     _fields_ = (("source", ctypes.c_void_p), ("index", ctypes.c_void_p), ("streams", ctypes.c_int),
-                ("units", ctypes.c_int), ("heard", ctypes.c_int), ("rows", ctypes.c_int),
+                ("units", ctypes.c_int), ("fan_in", ctypes.c_int), ("rows", ctypes.c_int),
                 ("width", ctypes.c_int), ("first", ctypes.c_int))
 
     @staticmethod
-    def of(source: np.ndarray, index: np.ndarray | None, units: int, first: int = 0) -> _Heard:
-        """Describe what `units` hear of a source (B, rows, width), through an index (U, K) int64 or all."""
-        where, heard = (None, 1) if index is None else (index.ctypes.data, index.shape[1])
-        return _Heard(source.ctypes.data, where, len(source), units, heard, *source.shape[1:], first)
+    def of(source: np.ndarray, index: np.ndarray | None, units: int, first: int = 0) -> _GatherInput:
+        """Describe what `units` read of a source (B, rows, width), through an index (U, K) int64 or all."""
+        where, fan_in = (None, 1) if index is None else (index.ctypes.data, index.shape[1])
+        return _GatherInput(source.ctypes.data, where, len(source), units, fan_in, *source.shape[1:], first)
 
 
 @cache
@@ -92,19 +92,19 @@ class Products:
     def gather_matmul(self, out: np.ndarray, parts: list[tuple[np.ndarray, np.ndarray | None, slice]],
                       w: np.ndarray, adds: bool) -> None:
         """As `algebra.gather_matmul`."""
-        of = (_Heard * len(parts))(*(_Heard.of(source, index, out.shape[1], rows.start)
+        of = (_GatherInput * len(parts))(*(_GatherInput.of(source, index, out.shape[1], rows.start)
                                      for source, index, rows in parts))
         self._library.gather_matmul(of, len(of), w.ctypes.data, *w.shape, out.ctypes.data, adds)
 
     def gather_outer(self, out: np.ndarray, source: np.ndarray, index: np.ndarray | None, dz: np.ndarray
                     ) -> None:
         """As `algebra.gather_outer`."""
-        of = _Heard.of(source, index, dz.shape[1])
+        of = _GatherInput.of(source, index, dz.shape[1])
         self._library.gather_outer(ctypes.byref(of), dz.ctypes.data, dz.shape[2], out.ctypes.data)
 
     def matmul_scatter(self, out: np.ndarray, dz: np.ndarray, w: np.ndarray, index: np.ndarray) -> None:
         """As `algebra.matmul_scatter`."""
-        of = _Heard.of(out, index, dz.shape[1])
+        of = _GatherInput.of(out, index, dz.shape[1])
         self._library.matmul_scatter(ctypes.byref(of), dz.ctypes.data, w.ctypes.data, dz.shape[2],
                                       out.ctypes.data)
 

@@ -107,7 +107,7 @@ class Engine:
         # two, so that the frame before's pixels are still there
         self._sent = [runner.host(plan.FRAME.itemsize + pixels) for _ in range(2)]
         self._half = 0  # which of the two, and which half of the codes, is the last frame's
-        self._copied = np.zeros(batch)  # mean squared change of the pixels from the frame before
+        self._copy_errors = np.zeros(batch)  # mean squared change of the pixels from the frame before
         self._received = runner.put(self._sent[0])
         self._blocks = self._zeros(batch, _count(c.grid(INPUT)) + 1, c.code_width(INPUT))
         self._motion = self._zeros(batch, 2, MOTION_VALUES)
@@ -119,8 +119,8 @@ class Engine:
         self._out = self._zeros(batch, readout.rows, readout.cols, readout.targets, readout.answers)
         self._wrong = self._zeros(batch, network.encoders[0].units)  # layer 1's mean squared errors
         # all that a frame brings back, in one copy: candidate boxes, each stream's mean of `_wrong`
-        self._found = self._zeros(batch * (readout.targets * plan.MOST * plan.CANDIDATE + 1))
-        self._told = runner.host(self._found.nbytes).view(np.float32)
+        self._found = self._zeros(batch * (readout.targets * plan.MAX_BOXES * plan.BOX_VALUES + 1))
+        self._answer = runner.host(self._found.nbytes).view(np.float32)
         self._add_input()
         for i, encoder in enumerate(network.encoders):
             self._add_layer(network, encoder, i)
@@ -142,7 +142,7 @@ class Engine:
         """Return an engine with a state of its own that reads these very weights."""
         return Engine(self._network, self.runner, self)
 
-    def learner(self) -> hierarchy.Hierarchy:
+    def as_learning(self) -> hierarchy.Hierarchy:
         """Return the network that can `learn`: these weights and this state as the device's arrays.
 
         Where the device shares the host's weights, engines that have them see them learn.
@@ -161,7 +161,7 @@ class Engine:
         source, size = network.sources[INPUT], (self.batch, self.config.height, self.config.width, 3)
         for half, blocks in ((self._half, source.now), (self._half ^ 1, source.before)):
             blocks[:, :-1] = network.blocks(self._sent[half][plan.FRAME.itemsize:].reshape(size))
-        network.readout.said[...] = xp.asarray(self._of_past(self.runner.read(self._said)))
+        network.readout.memory[...] = xp.asarray(self._of_past(self.runner.read(self._memory)))
         for i, encoder in enumerate(network.encoders):
             codes = xp.asarray(self.codes(encoder.layer.name))
             network.sources[encoder.layer.name].now[:, :-1] = codes
@@ -183,17 +183,18 @@ class Engine:
         sent[plan.FRAME.itemsize:] = images.reshape(-1)
         self.runner.write(self._received, sent)
         self._launch()
-        self._copied = self._change() * self.known  # while the device works
-        self.runner.read(self._found, self._told)
+        self._copy_errors = self._change() * self.known  # while the device works
+        self.runner.read(self._found, self._answer)
         self.fresh = np.zeros(self.batch, bool)
 
     def answers(self) -> np.ndarray:
         """Return the readout's raw answers to the last frame, (B, R, C, targets, 5)."""
         return self.runner.read(self._out)
 
-    def candidates(self, least: float, most: int = plan.MOST) -> list[list[np.ndarray]]:
-        """Return the last frame's candidate boxes, as `Hierarchy.candidates`; at most `plan.MOST`."""
-        found = self._told[:-self.batch].reshape(self.batch, -1, plan.MOST, plan.CANDIDATE)[:, :, :most]
+    def candidates(self, least: float, most: int = plan.MAX_BOXES) -> list[list[np.ndarray]]:
+        """Return the last frame's candidate boxes, as `Hierarchy.candidates`; at most `plan.MAX_BOXES`."""
+        found = self._answer[:-self.batch].reshape(self.batch, -1, plan.MAX_BOXES, plan.BOX_VALUES)
+        found = found[:, :, :most]
         return [[rows[rows[:, -1] >= max(least, TINY), :-1] for rows in targets] for targets in found]
 
     def heat(self) -> np.ndarray:
@@ -218,8 +219,8 @@ class Engine:
 
     def forecast_errors(self) -> tuple[float, float]:
         """Return the mean squared errors at the last frame, as `Hierarchy.forecast_errors`."""
-        wrong = self._of_past(self._told[-self.batch:].copy())
-        return float(wrong.mean()), float(self._of_past(self._copied.copy()).mean())
+        wrong = self._of_past(self._answer[-self.batch:].copy())
+        return float(wrong.mean()), float(self._of_past(self._copy_errors.copy()).mean())
 
     def _change(self) -> np.ndarray:
         """Return the mean squared difference of the last two frames, (B,), in squared input units."""
@@ -269,17 +270,17 @@ class Engine:
         values = index.astype(np.int32)
         return self._address((values.tobytes(), values.shape), values)
 
-    def _ear(self, name: str, index: Array, first: int = 0, gain: float = 1.0,
+    def _input_part(self, name: str, index: Array, first: int = 0, gain: float = 1.0,
              past: bool = False) -> np.void:
-        """Return the table of one part of what units hear from the source called `name`."""
+        """Return the table of one part of what units read from the source called `name`."""
         width, rows = self.config.code_width(name), _count(self.config.grid(name)) + 1
         single = {INPUT: self._blocks, MOTION: self._motion}
         half = 0 if name in single else self.batch * rows * width
-        ear = np.zeros((), plan.EAR)
-        ear[()] = (self.runner.address(single.get(name, self._codes.get(name))),
+        part = np.zeros((), plan.INPUT_PART)
+        part[()] = (self.runner.address(single.get(name, self._codes.get(name))),
                    self._index(index), index.shape[1], width, rows, half,
                    past and name not in single, first, gain)
-        return ear
+        return part
 
     def _add(self, kernel: str, table: np.ndarray, blocks: int, threads: int, shared: int,
              block_reads: int, reads: int, writes: int, multiply_adds: int) -> None:
@@ -305,13 +306,13 @@ class Engine:
         name, n = encoder.layer.name, encoder.layer.code
         table = np.zeros(1, plan.LAYER)
         row = table[0]
-        ears = [self._ear(encoder.below, encoder.window, encoder.views[0].rows.start, encoder.gain)]
-        ears += [self._ear(link.source, wiring.neighbour_index(
+        parts = [self._input_part(encoder.below, encoder.window, encoder.views[0].rows.start, encoder.gain)]
+        parts += [self._input_part(link.source, wiring.neighbour_index(
                     self.config.grid(link.source), encoder.grid, link.radius, link.shape),
-                    ear.rows.start, link.gain, past=True) for link, ear in encoder.context]
-        for k, ear in enumerate(ears):
-            row["ears"][k] = ear
-        row["signal"] = self._ear(encoder.below, encoder.block)
+                    part.rows.start, link.gain, past=True) for link, part in encoder.context]
+        for k, part in enumerate(parts):
+            row["parts"][k] = part
+        row["signal"] = self._input_part(encoder.below, encoder.block)
         for key in ("w1", "b1", "w2", "b2"):
             row[key] = self._weight(f"{name}.{key}")
         for key, array in (("codes", self._codes[name]), ("prediction", self._predictions[i]),
@@ -319,19 +320,19 @@ class Engine:
             row[key] = self.runner.address(array)
         if i == 0:
             row["surprise"] = self.runner.address(self._wrong)
-        row["heard"], row["inputs"], row["code"] = len(ears), encoder.inputs, n
+        row["part_count"], row["inputs"], row["code"] = len(parts), encoder.inputs, n
         row["size"], row["units"] = encoder.signal_size, encoder.units
         row["half"] = self.batch * (encoder.units + 1) * n
-        row["error_first"] = encoder.views[-1].rows.start if encoder.hears_error else -1
+        row["error_first"] = encoder.views[-1].rows.start if encoder.uses_error else -1
         row["error_gain"], row["slope"], row["norm_floor"] = encoder.gain, algebra.LEAK, algebra.NORM_FLOOR
         kernel, tile, blocks, threads, shared = plan.tiled(
             "layer", (encoder.units,), self.batch, max(encoder.inputs, n + plan.SQUARES), n,
             self.runner.multiprocessors)
         weights = n * (encoder.inputs + encoder.signal_size + 1) + encoder.signal_size
-        heard = encoder.inputs + 2 * encoder.signal_size  # the signal and the prediction of it
+        read = encoder.inputs + 2 * encoder.signal_size  # the signal and the prediction of it
         state = sum(_count(self.config.grid(s)) * self.config.code_width(s) for s in
                     {encoder.below, *(link.source for link, _ in encoder.context)})
-        self._add(kernel, table, blocks, threads, shared, weights + tile * heard,
+        self._add(kernel, table, blocks, threads, shared, weights + tile * read,
                   weights + self.batch * (state + encoder.units * encoder.signal_size),
                   encoder.units * (n + 2 * encoder.signal_size + (i == 0)),
                   encoder.units * n * (encoder.inputs + encoder.signal_size))
@@ -340,38 +341,38 @@ class Engine:
         readout, layers = network.readout, self.config.layers
         h, m, a, cells = (readout.hidden, readout.mixing, readout.answers * readout.targets,
                           readout.rows * readout.cols)
-        self._said = said = self._zeros(self.batch, cells + 1, a)
+        self._memory = memory = self._zeros(self.batch, cells + 1, a)
         table = np.zeros(1, plan.READOUT)
         row = table[0]
-        products = [(self._ear(layer.name, index), index.shape, f"readout.project{i + 1}",
+        products = [(self._input_part(layer.name, index), index.shape, f"readout.project{i + 1}",
                      self._corners(grid, (readout.rows, readout.cols)))
                     for i, (layer, index, grid) in enumerate(zip(layers, readout.neighbours,
                                                                  readout.grids, strict=True))]
-        # what was said is kept in one place: it is read in one launch and written in the next
-        memory = np.zeros((), plan.EAR)
-        memory[()] = (self.runner.address(said), self._index(readout.near), readout.near.shape[1], a,
+        # the readout's memory lies in one place: one launch reads it, the next writes it
+        recall = np.zeros((), plan.INPUT_PART)
+        recall[()] = (self.runner.address(memory), self._index(readout.near), readout.near.shape[1], a,
                       cells + 1, 0, 1, 0, 1.0)
-        products.append((memory, readout.near.shape, "readout.recall",
+        products.append((recall, readout.near.shape, "readout.recall",
                          self._corners((readout.rows, readout.cols), (readout.rows, readout.cols))))
         units = tuple(shape[0] for _, shape, _, _ in products)
         depths = [self.weights[name].shape[0] for _, _, name, _ in products]
         kernel, tile, blocks, threads, shared = plan.tiled(
             "project", units, self.batch, max(depths), h, self.runner.multiprocessors)
         first = 0
-        for k, (ear, shape, name, (corner, share)) in enumerate(products):
-            row["parts"][k] = (ear, self._weight(name),
+        for k, (part, shape, name, (corner, share)) in enumerate(products):
+            row["projections"][k] = (part, self._weight(name),
                                self.runner.address(self._zeros(self.batch, shape[0], h)),
                                self._index(corner), self._address(share.tobytes(), share), shape[0],
                                depths[k], corner.shape[1], first)
             first += -(-shape[0] // tile)
         for key in ("b1", "mix", "b_mix", "w2", "b2"):
             row[key] = self._weight(f"readout.{key}")
-        row["said"], row["out"] = self.runner.address(said), self.runner.address(self._out)
-        row["heard"], row["hidden"], row["mixing"] = len(products), h, m
-        row["answers"], row["cells"], row["each"] = a, cells, readout.answers
-        heard = sum(layer.rows * layer.cols * layer.code for layer in layers) + cells * a
+        row["memory"], row["out"] = self.runner.address(memory), self.runner.address(self._out)
+        row["projection_count"], row["hidden"], row["mixing"] = len(products), h, m
+        row["answers"], row["cells"], row["values_per_target"] = a, cells, readout.answers
+        read = sum(layer.rows * layer.cols * layer.code for layer in layers) + cells * a
         self._add(kernel, table, blocks, threads, shared, max(depths) * (h + tile),
-                  h * sum(depths) + self.batch * heard, sum(units) * h,
+                  h * sum(depths) + self.batch * read, sum(units) * h,
                   h * sum(u * d for u, d in zip(units, depths, strict=True)))
         kernel, tile, blocks, threads, shared = plan.tiled(
             "answer", (cells,), self.batch, h + m + a, max(h, m, a), self.runner.multiprocessors)
@@ -388,7 +389,7 @@ class Engine:
         if shared > plan.SHARED_LIMIT:
             raise PvmError(f"the kernels cannot hold {pairs} answers in a block; arrays do, slower")
         found, out, wrong = map(self.runner.address, (self._found, self._out, self._wrong))
-        boxes = self.batch * readout.targets * plan.MOST * plan.CANDIDATE
+        boxes = self.batch * readout.targets * plan.MAX_BOXES * plan.BOX_VALUES
         table = np.zeros(1, plan.DECODE)
         table[0] = (out, wrong, found, found + 4 * boxes, readout.rows, readout.cols, readout.targets,
                     readout.answers, units, *readout.stride, UNIT_BOX)

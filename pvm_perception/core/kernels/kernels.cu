@@ -7,7 +7,7 @@
 // kernels are tested without a GPU. So nothing but shared memory lives from one phase to the next,
 // and no thread leaves a phase early.
 //
-// TU units of a layer share a block, and each weight read serves all of them. What they hear lies in
+// TU units of a layer share a block, and each weight read serves all of them. Their inputs lie in
 // shared memory unit by unit innermost, (D, TU), so that one wide load feeds TU multiply-adds.
 //
 // The structs are filled by plan.py, which lists the same fields in the same order.
@@ -26,7 +26,7 @@
 #define UNROLL _Pragma("unroll 8")
 #endif
 
-constexpr int STREAMS = 4, EARS = 8, MOTION_VALUES = 4, SQUARES = 8, MOST = 8, CANDIDATE = 6;
+constexpr int STREAMS = 4, MAX_PARTS = 8, MOTION_VALUES = 4, SQUARES = 8, MAX_BOXES = 8, BOX_VALUES = 6;
 
 struct Frame {  // what the host sends with every frame; the pixels follow it
     int half;                              // which half of each pair of codes is this frame's
@@ -34,12 +34,12 @@ struct Frame {  // what the host sends with every frame; the pixels follow it
     float motion[STREAMS * MOTION_VALUES];
 };
 
-struct Ear {  // where TU units find one part of what they hear
+struct InputPart {  // where TU units find one part of their inputs
     const float *source;  // (2 or 1, B, rows, width); the last row of each stream is zero
-    const int *index;     // (U, heard): source rows of each unit
-    int heard, width, rows;
+    const int *index;     // (U, fan_in): source rows of each unit
+    int fan_in, width, rows;
     int half;   // floats from one frame's codes to the other's; 0: there is only one
-    int past;   // 1: hear the codes of the frame before
+    int past;   // 1: read the codes of the frame before
     int first;  // row of the weights at which this part begins
     float gain;
 };
@@ -51,18 +51,18 @@ struct Input {
 };
 
 struct Layer {
-    Ear ears[EARS];
-    Ear signal;  // the units' own blocks, which they predict
+    InputPart parts[MAX_PARTS];
+    InputPart signal;  // the units' own blocks, which they predict
     const float *w1, *b1, *w2, *b2;
     float *codes, *prediction, *error;  // (2, B, U + 1, N), (B, U, S), (B, U, S)
     float *surprise;  // (B, U): each unit's mean squared error; null: nobody asks for it
-    int heard, inputs, code, size, units, half;  // ears in use, D, N, S, U
-    int error_first;  // row of the weights at which the error begins; -1: it is not heard
+    int part_count, inputs, code, size, units, half;  // ears in use, D, N, S, U
+    int error_first;  // row of the weights at which the error begins; -1: it is no input
     float error_gain, slope, norm_floor;
 };
 
-struct Part {  // one product of the readout, and how its rows come to the cells
-    Ear ear;
+struct Projection {  // one product of the readout, and how its rows come to the cells
+    InputPart input;
     const float *w;
     float *out;          // (B, U, H)
     const int *corner;   // (cells, corners) rows of `out`
@@ -71,18 +71,18 @@ struct Part {  // one product of the readout, and how its rows come to the cells
 };
 
 struct Readout {
-    Part parts[EARS];
+    Projection projections[MAX_PARTS];
     const float *b1, *mix, *b_mix, *w2, *b2;
-    float *said, *out;  // (B, cells + 1, answers), (B, cells, answers)
-    int heard, hidden, mixing, answers, cells;
-    int each;  // answers about one target, presence first
+    float *memory, *out;  // (B, cells + 1, answers), (B, cells, answers)
+    int projection_count, hidden, mixing, answers, cells;
+    int values_per_target;  // answers about one target, presence first
 };
 
 struct Decode {
     const float *out, *wrong;  // (B, cells, answers); (B, U): mean squared error of layer 1's units
-    float *found;  // (B, targets, MOST, CANDIDATE): x, y, w, h, score, presence (0: none), best first
+    float *found;  // (B, targets, MAX_BOXES, BOX_VALUES): x, y, w, h, score, presence (0: none), best first
     float *mean;   // (B,) of `wrong`
-    int rows, cols, targets, each, units;
+    int rows, cols, targets, values_per_target, units;
     float down, right, unit;  // px: a cell's height and width; side of a box that an answer of 0 means
 };
 
@@ -92,31 +92,31 @@ template <int TU> struct alignas(TU >= 4 ? 16 : 4 * TU) Row { float of[TU]; };
 
 FUNCTION int least(int a, int b) { return a < b ? a : b; }
 
-FUNCTION const float *heard_by(const Ear &ear, const Frame &frame, int stream) {
-    return ear.source + (frame.half ^ ear.past) * ear.half + stream * ear.rows * ear.width;
+FUNCTION const float *source_of(const InputPart &part, const Frame &frame, int stream) {
+    return part.source + (frame.half ^ part.past) * part.half + stream * part.rows * part.width;
 }
 
-// Copy what units first..first+TU-1 hear through one ear into x, as far as thread t has to.
+// Copy what units first..first+TU-1 read of one part into x, as far as thread t has to.
 // Neighbouring threads take neighbouring values of one source row, so that reads are whole lines.
 template <int TU>
-FUNCTION void gather(const Ear &ear, const Frame &frame, int stream, int first, int units,
+FUNCTION void gather(const InputPart &part, const Frame &frame, int stream, int first, int units,
                      Row<TU> *x, int t, int threads) {
-    const float *source = heard_by(ear, frame, stream);
-    const bool silent = ear.past && frame.fresh[stream];
-    const int lanes = least(ear.width, threads), groups = threads / lanes;
+    const float *source = source_of(part, frame, stream);
+    const bool is_zero = part.past && frame.fresh[stream];
+    const int lanes = least(part.width, threads), groups = threads / lanes;
     const int group = t / lanes, lane = t - group * lanes;
     if (group < groups)
-        for (int i = group; i < ear.heard * TU; i += groups) {
+        for (int i = group; i < part.fan_in * TU; i += groups) {
             const int j = i % TU, k = i / TU, unit = least(first + j, units - 1);
-            const float *row = source + ear.index[unit * ear.heard + k] * ear.width;
-            for (int c = lane; c < ear.width; c += lanes)
-                x[ear.first + k * ear.width + c].of[j] = silent ? 0.0f : ear.gain * row[c];
+            const float *row = source + part.index[unit * part.fan_in + k] * part.width;
+            for (int c = lane; c < part.width; c += lanes)
+                x[part.first + k * part.width + c].of[j] = is_zero ? 0.0f : part.gain * row[c];
         }
 }
 
 // Add up thread t's share of x (D, TU) times w (D, N): every slices-th row, for one column.
 template <int TU>
-FUNCTION void product(const Row<TU> *x, const float *w, int D, int N, Row<TU> *parts, int t,
+FUNCTION void product(const Row<TU> *x, const float *w, int D, int N, Row<TU> *partial, int t,
                       int threads) {
     const int slices = threads / N;
     if (t >= slices * N)
@@ -130,14 +130,14 @@ FUNCTION void product(const Row<TU> *x, const float *w, int D, int N, Row<TU> *p
         for (int j = 0; j < TU; ++j)
             sum.of[j] += weight * row.of[j];
     }
-    parts[t] = sum;
+    partial[t] = sum;
 }
 
 template <int TU>
-FUNCTION float total(const Row<TU> *parts, int N, int threads, int n, int j) {
+FUNCTION float total(const Row<TU> *partial, int N, int threads, int n, int j) {
     float sum = 0.0f;
     for (int slice = 0; slice < threads / N; ++slice)
-        sum += parts[slice * N + n].of[j];
+        sum += partial[slice * N + n].of[j];
     return sum;
 }
 
@@ -155,8 +155,8 @@ FUNCTION void input_body(Block block, const Frame &frame, const Input &in, float
             in.blocks[(block.y * (cells + 1)) * width + i] = pixel * in.scale + in.low;
         }
         if (i < MOTION_VALUES) {
-            const float heard = frame.motion[block.y * MOTION_VALUES + i] / in.motion_unit;
-            const float held = fmaxf(-in.motion_limit, fminf(heard, in.motion_limit));
+            const float scaled = frame.motion[block.y * MOTION_VALUES + i] / in.motion_unit;
+            const float held = fmaxf(-in.motion_limit, fminf(scaled, in.motion_limit));
             in.motion[block.y * 2 * MOTION_VALUES + i] = frame.fresh[block.y] ? 0.0f : held;
         }
     }
@@ -167,19 +167,19 @@ template <int TU>
 FUNCTION void layer_body(Block block, const Frame &frame, const Layer &layer, float *shared) {
     const int N = layer.code, S = layer.size, D = layer.inputs, U = layer.units;
     const int stream = block.y, first = block.x * TU;
-    Row<TU> *parts = (Row<TU> *)shared, *x = parts + block.threads;
-    Row<TU> *code = x, *squares = x + N;  // what was heard is done with when these are written
-    const Ear &signal = layer.signal;
-    const float *now = heard_by(signal, frame, stream);
+    Row<TU> *partial = (Row<TU> *)shared, *x = partial + block.threads;
+    Row<TU> *code = x, *squares = x + N;  // the inputs are no longer needed when these are written
+    const InputPart &signal = layer.signal;
+    const float *now = source_of(signal, frame, stream);
 
     EACH_THREAD(t) {
-        for (int e = 0; e < layer.heard; ++e)
-            gather<TU>(layer.ears[e], frame, stream, first, U, x, t, block.threads);
+        for (int e = 0; e < layer.part_count; ++e)
+            gather<TU>(layer.parts[e], frame, stream, first, U, x, t, block.threads);
         for (int i = t; i < S * TU; i += block.threads) {
             const int j = i / S, s = i - j * S, unit = first + j, k = s / signal.width;
             float error = 0.0f;
             if (unit < U) {
-                const float *row = now + signal.index[unit * signal.heard + k] * signal.width;
+                const float *row = now + signal.index[unit * signal.fan_in + k] * signal.width;
                 const int at = (stream * U + unit) * S + s;
                 if (!frame.fresh[stream])
                     error = row[s - k * signal.width] - layer.prediction[at];
@@ -189,11 +189,11 @@ FUNCTION void layer_body(Block block, const Frame &frame, const Layer &layer, fl
                 x[layer.error_first + s].of[j] = layer.error_gain * error;
         }
     }
-    EACH_THREAD(t) { product<TU>(x, layer.w1, D, N, parts, t, block.threads); }
+    EACH_THREAD(t) { product<TU>(x, layer.w1, D, N, partial, t, block.threads); }
     EACH_THREAD(t) {
         for (int i = t; i < N * TU; i += block.threads) {
             const int n = i / TU, j = i % TU;
-            code[n].of[j] = layer.b1[n] + total<TU>(parts, N, block.threads, n, j);
+            code[n].of[j] = layer.b1[n] + total<TU>(partial, N, block.threads, n, j);
         }
     }
     EACH_THREAD(t) {
@@ -208,7 +208,7 @@ FUNCTION void layer_body(Block block, const Frame &frame, const Layer &layer, fl
                 float wrong = 0.0f;
                 for (int s = p; s < S; s += SQUARES)
                     wrong += error[s] * error[s];
-                parts[p].of[j] = wrong;  // what lay there is in `code`
+                partial[p].of[j] = wrong;  // what lay there is in `code`
             }
         }
     }
@@ -217,7 +217,7 @@ FUNCTION void layer_body(Block block, const Frame &frame, const Layer &layer, fl
         for (int j = t; layer.surprise && j < TU && first + j < U; j += block.threads) {
             float wrong = 0.0f;
             for (int p = 0; p < SQUARES; ++p)
-                wrong += parts[p].of[j];
+                wrong += partial[p].of[j];
             layer.surprise[stream * U + first + j] = wrong / S;
         }
         for (int i = t; i < N * TU; i += block.threads) {
@@ -245,7 +245,7 @@ FUNCTION void layer_body(Block block, const Frame &frame, const Layer &layer, fl
             for (int j = 0; j < TU; ++j) {
                 const int unit = first + j;
                 if (unit < U) {
-                    const int row = signal.index[unit * signal.heard + k];
+                    const int row = signal.index[unit * signal.fan_in + k];
                     layer.prediction[(stream * U + unit) * S + s] =
                         change.of[j] + layer.b2[s] + now[row * signal.width + c];
                 }
@@ -254,75 +254,75 @@ FUNCTION void layer_body(Block block, const Frame &frame, const Layer &layer, fl
     }
 }
 
-// Every layer's codes, and what was said at the frame before, times the readout's weights; each
+// Every layer's codes, and the readout's memory of the frame before, times the readout's weights; each
 // layer on its own grid, since interpolating the products is less work than interpolating codes.
 template <int TU>
 FUNCTION void project_body(Block block, const Frame &frame, const Readout &readout, float *shared) {
-    int p = readout.heard - 1;
-    while (block.x < readout.parts[p].first_block)
+    int p = readout.projection_count - 1;
+    while (block.x < readout.projections[p].first_block)
         --p;
-    const Part &part = readout.parts[p];
-    const int H = readout.hidden, first = (block.x - part.first_block) * TU;
-    Row<TU> *parts = (Row<TU> *)shared, *x = parts + block.threads;
+    const Projection &projection = readout.projections[p];
+    const int H = readout.hidden, first = (block.x - projection.first_block) * TU;
+    Row<TU> *partial = (Row<TU> *)shared, *x = partial + block.threads;
     EACH_THREAD(t) {
-        gather<TU>(part.ear, frame, block.y, first, part.units, x, t, block.threads);
+        gather<TU>(projection.input, frame, block.y, first, projection.units, x, t, block.threads);
     }
-    EACH_THREAD(t) { product<TU>(x, part.w, part.inputs, H, parts, t, block.threads); }
+    EACH_THREAD(t) { product<TU>(x, projection.w, projection.inputs, H, partial, t, block.threads); }
     EACH_THREAD(t) {
         for (int i = t; i < H * TU; i += block.threads) {
             const int n = i / TU, j = i % TU;
-            if (first + j < part.units)
-                part.out[(block.y * part.units + first + j) * H + n] =
-                    total<TU>(parts, H, block.threads, n, j);
+            if (first + j < projection.units)
+                projection.out[(block.y * projection.units + first + j) * H + n] =
+                    total<TU>(partial, H, block.threads, n, j);
         }
     }
 }
 
-// Sum at each cell, rectify, mix, answer, and remember what was said.
+// Sum at each cell, rectify, mix, answer, and write the memory.
 template <int TU>
 FUNCTION void answer_body(Block block, const Frame &, const Readout &readout, float *shared) {
     const int H = readout.hidden, M = readout.mixing, A = readout.answers, C = readout.cells;
     const int stream = block.y, first = block.x * TU;
-    Row<TU> *parts = (Row<TU> *)shared, *active = parts + block.threads, *mixed = active + H;
+    Row<TU> *partial = (Row<TU> *)shared, *active = partial + block.threads, *mixed = active + H;
     Row<TU> *answer = mixed + M;
     EACH_THREAD(t) {
         for (int i = t; i < H * TU; i += block.threads) {
             const int j = i / H, n = i - j * H, cell = least(first + j, C - 1);
             float sum = readout.b1[n];
-            for (int p = 0; p < readout.heard; ++p) {
-                const Part &part = readout.parts[p];
-                for (int k = cell * part.corners; k < (cell + 1) * part.corners; ++k)
-                    sum += part.share[k]
-                           * part.out[(stream * part.units + part.corner[k]) * H + n];
+            for (int p = 0; p < readout.projection_count; ++p) {
+                const Projection &projection = readout.projections[p];
+                for (int k = cell * projection.corners; k < (cell + 1) * projection.corners; ++k)
+                    sum += projection.share[k]
+                           * projection.out[(stream * projection.units + projection.corner[k]) * H + n];
             }
             active[n].of[j] = fmaxf(sum, 0.0f);
         }
     }
-    EACH_THREAD(t) { product<TU>(active, readout.mix, H, M, parts, t, block.threads); }
+    EACH_THREAD(t) { product<TU>(active, readout.mix, H, M, partial, t, block.threads); }
     EACH_THREAD(t) {
         for (int i = t; i < M * TU; i += block.threads) {
             const int n = i / TU, j = i % TU;
             mixed[n].of[j] =
-                fmaxf(readout.b_mix[n] + total<TU>(parts, M, block.threads, n, j), 0.0f);
+                fmaxf(readout.b_mix[n] + total<TU>(partial, M, block.threads, n, j), 0.0f);
         }
     }
-    EACH_THREAD(t) { product<TU>(mixed, readout.w2, M, A, parts, t, block.threads); }
+    EACH_THREAD(t) { product<TU>(mixed, readout.w2, M, A, partial, t, block.threads); }
     EACH_THREAD(t) {
         for (int i = t; i < A * TU; i += block.threads) {
             const int j = i / A, n = i - j * A;
-            answer[n].of[j] = readout.b2[n] + total<TU>(parts, A, block.threads, n, j);
+            answer[n].of[j] = readout.b2[n] + total<TU>(partial, A, block.threads, n, j);
             if (first + j < C)
                 readout.out[(stream * C + first + j) * A + n] = answer[n].of[j];
         }
     }
     EACH_THREAD(t) {
         for (int i = t; i < A * TU; i += block.threads) {
-            const int j = i / A, n = i - j * A, target = n / readout.each * readout.each;
+            const int j = i / A, n = i - j * A, target = n / readout.values_per_target * readout.values_per_target;
             const float logit = fmaxf(-20.0f, fminf(answer[target].of[j], 20.0f));
             const float presence = 1.0f / (1.0f + expf(-logit));
             const float box = fmaxf(-3.0f, fminf(answer[n].of[j], 3.0f)) * presence;
             if (first + j < C)
-                readout.said[(stream * (C + 1) + first + j) * A + n] = n == target ? presence : box;
+                readout.memory[(stream * (C + 1) + first + j) * A + n] = n == target ? presence : box;
         }
     }
 }
@@ -330,9 +330,9 @@ FUNCTION void answer_body(Block block, const Frame &, const Readout &readout, fl
 // One peak's box, as BoxReadout of readout.py makes it: the mean of the answers around it that agree.
 FUNCTION void write_box(const Decode &decode, const float *out, const float *heat, int cell, int target,
                         float *found) {
-    const int T = decode.targets, A = T * decode.each, row = cell / decode.cols;
+    const int T = decode.targets, A = T * decode.values_per_target, row = cell / decode.cols;
     const int col = cell - row * decode.cols;
-    const float *peak = out + cell * A + target * decode.each;
+    const float *peak = out + cell * A + target * decode.values_per_target;
     const float x0 = (col + 0.5f + peak[1]) * decode.right, y0 = (row + 0.5f + peak[2]) * decode.down;
     const float w0 = decode.unit * expf(fmaxf(-3.0f, fminf(peak[3], 3.0f)));
     const float h0 = decode.unit * expf(fmaxf(-3.0f, fminf(peak[4], 3.0f)));
@@ -343,12 +343,12 @@ FUNCTION void write_box(const Decode &decode, const float *out, const float *hea
             if (r < 0 || r >= decode.rows || c < 0 || c >= decode.cols)
                 continue;
             const int near = r * decode.cols + c;
-            const float *said = out + near * A + target * decode.each;
-            const float log_w = fmaxf(-3.0f, fminf(said[3], 3.0f));
-            const float log_h = fmaxf(-3.0f, fminf(said[4], 3.0f));
+            const float *answer = out + near * A + target * decode.values_per_target;
+            const float log_w = fmaxf(-3.0f, fminf(answer[3], 3.0f));
+            const float log_h = fmaxf(-3.0f, fminf(answer[4], 3.0f));
             const float w = decode.unit * expf(log_w), h = decode.unit * expf(log_h);
-            const float at_x = (c + 0.5f + said[1]) * decode.right;
-            const float at_y = (r + 0.5f + said[2]) * decode.down;
+            const float at_x = (c + 0.5f + answer[1]) * decode.right;
+            const float at_y = (r + 0.5f + answer[2]) * decode.down;
             const float dx = at_x - x0, dy = at_y - y0;
             if (fabsf(dx) < w0 / 4 && fabsf(dy) < h0 / 4) {
                 const float k = heat[near * T + target] * heat[near * T + target];
@@ -372,16 +372,16 @@ FUNCTION void write_box(const Decode &decode, const float *out, const float *hea
 
 // Peaks of each target's presence, the strongest first, as boxes. One block does a whole stream.
 FUNCTION void decode_body(Block block, const Frame &, const Decode &decode, float *shared) {
-    const int T = decode.targets, C = decode.rows * decode.cols, A = T * decode.each;
+    const int T = decode.targets, C = decode.rows * decode.cols, A = T * decode.values_per_target;
     const int stream = block.y;
     const float *out = decode.out + stream * C * A;
-    float *found = decode.found + stream * T * MOST * CANDIDATE;
+    float *found = decode.found + stream * T * MAX_BOXES * BOX_VALUES;
     float *heat = shared, *peaks = heat + C * T, *sums = peaks + C * T;
     EACH_THREAD(t) {
         for (int i = t; i < C * T; i += block.threads)
-            heat[i] = 1.0f / (1.0f + expf(-out[i / T * A + i % T * decode.each]));
-        for (int i = t; i < T * MOST; i += block.threads)
-            found[i * CANDIDATE + CANDIDATE - 1] = 0.0f;
+            heat[i] = 1.0f / (1.0f + expf(-out[i / T * A + i % T * decode.values_per_target]));
+        for (int i = t; i < T * MAX_BOXES; i += block.threads)
+            found[i * BOX_VALUES + BOX_VALUES - 1] = 0.0f;
         sums[t] = 0.0f;
         for (int u = t; u < decode.units; u += block.threads)
             sums[t] += decode.wrong[stream * decode.units + u];
@@ -406,14 +406,14 @@ FUNCTION void decode_body(Block block, const Frame &, const Decode &decode, floa
     EACH_THREAD(t) {
         for (int i = t; i < C * T; i += block.threads) {
             const int cell = i / T, target = i % T;
-            int rank = peaks[i] < 0.0f ? MOST : 0;
-            for (int c = 0; c < C && rank < MOST; ++c) {
+            int rank = peaks[i] < 0.0f ? MAX_BOXES : 0;
+            for (int c = 0; c < C && rank < MAX_BOXES; ++c) {
                 const float other = peaks[c * T + target];
                 rank += other > peaks[i] || (other == peaks[i] && c < cell);
             }
-            if (rank < MOST)
+            if (rank < MAX_BOXES)
                 write_box(decode, out, heat, cell, target,
-                          found + (target * MOST + rank) * CANDIDATE);
+                          found + (target * MAX_BOXES + rank) * BOX_VALUES);
         }
     }
 }

@@ -12,12 +12,12 @@ import numpy as np
 from pvm_perception.core.config import MOTION_VALUES, HierarchyConfig
 from pvm_perception.errors import PvmError
 
-STREAMS, EARS = 4, 8  # as in kernels.cu
+STREAMS, MAX_PARTS = 4, 8  # as in kernels.cu
 SHARED_LIMIT = 48 << 10  # bytes that a block may have without asking the driver for more
 MOST_THREADS = {8: 256, 4: 512, 2: 1024, 1: 1024}  # of a block, by tile; as in kernels.cu
 BALANCE = 4  # units for which arithmetic takes as long as reading the weight: see LINE and SHARE
 SQUARES = 8  # partial sums of squares, as in kernels.cu
-MOST, CANDIDATE = 8, 6  # boxes of a target that `decode` finds, and values of each, as in kernels.cu
+MAX_BOXES, BOX_VALUES = 8, 6  # boxes of a target that `decode` finds, and values of each, as in kernels.cu
 
 
 def _struct(**fields: object) -> np.dtype:
@@ -27,24 +27,24 @@ def _struct(**fields: object) -> np.dtype:
 _POINTER = np.uint64
 FRAME = _struct(half=np.int32, fresh=(np.int32, STREAMS),
                 motion=(np.float32, (STREAMS, MOTION_VALUES)))
-EAR = _struct(source=_POINTER, index=_POINTER, heard=np.int32, width=np.int32, rows=np.int32,
-              half=np.int32, past=np.int32, first=np.int32, gain=np.float32)
+INPUT_PART = _struct(source=_POINTER, index=_POINTER, fan_in=np.int32, width=np.int32, rows=np.int32,
+                     half=np.int32, past=np.int32, first=np.int32, gain=np.float32)
 INPUT_TABLE = _struct(blocks=_POINTER, motion=_POINTER, rows=np.int32, cols=np.int32, block=np.int32,
                       scale=np.float32, low=np.float32, motion_unit=np.float32,
                       motion_limit=np.float32)
-LAYER = _struct(ears=(EAR, EARS), signal=EAR, w1=_POINTER, b1=_POINTER, w2=_POINTER, b2=_POINTER,
-                codes=_POINTER, prediction=_POINTER, error=_POINTER, surprise=_POINTER,
-                heard=np.int32, inputs=np.int32, code=np.int32, size=np.int32, units=np.int32,
+LAYER = _struct(parts=(INPUT_PART, MAX_PARTS), signal=INPUT_PART, w1=_POINTER, b1=_POINTER, w2=_POINTER,
+                b2=_POINTER, codes=_POINTER, prediction=_POINTER, error=_POINTER, surprise=_POINTER,
+                part_count=np.int32, inputs=np.int32, code=np.int32, size=np.int32, units=np.int32,
                 half=np.int32, error_first=np.int32, error_gain=np.float32, slope=np.float32,
                 norm_floor=np.float32)
-PART = _struct(ear=EAR, w=_POINTER, out=_POINTER, corner=_POINTER, share=_POINTER, units=np.int32,
-               inputs=np.int32, corners=np.int32, first_block=np.int32)
-READOUT = _struct(parts=(PART, EARS), b1=_POINTER, mix=_POINTER, b_mix=_POINTER, w2=_POINTER,
-                  b2=_POINTER, said=_POINTER, out=_POINTER, heard=np.int32, hidden=np.int32,
-                  mixing=np.int32, answers=np.int32, cells=np.int32, each=np.int32)
+PROJECTION = _struct(input=INPUT_PART, w=_POINTER, out=_POINTER, corner=_POINTER, share=_POINTER,
+                     units=np.int32, inputs=np.int32, corners=np.int32, first_block=np.int32)
+READOUT = _struct(projections=(PROJECTION, MAX_PARTS), b1=_POINTER, mix=_POINTER, b_mix=_POINTER, w2=_POINTER,
+                  b2=_POINTER, memory=_POINTER, out=_POINTER, projection_count=np.int32, hidden=np.int32,
+                  mixing=np.int32, answers=np.int32, cells=np.int32, values_per_target=np.int32)
 DECODE = _struct(out=_POINTER, wrong=_POINTER, found=_POINTER, mean=_POINTER, rows=np.int32, cols=np.int32,
-                 targets=np.int32, each=np.int32, units=np.int32, down=np.float32, right=np.float32,
-                 unit=np.float32)
+                 targets=np.int32, values_per_target=np.int32, units=np.int32, down=np.float32,
+                 right=np.float32, unit=np.float32)
 
 
 def check_supported(config: HierarchyConfig, batch: int) -> None:
@@ -63,7 +63,7 @@ def check_supported(config: HierarchyConfig, batch: int) -> None:
         (config.readout.kind != "box", f"readout {config.readout.kind}"),
         (not config.readout.memory, "a readout without memory"),
         (not config.readout.mixing, "a readout without a mixing layer"),
-        (len(config.layers) >= EARS, f"{len(config.layers)} layers (at most {EARS - 1})"),
+        (len(config.layers) >= MAX_PARTS, f"{len(config.layers)} layers (at most {MAX_PARTS - 1})"),
     )
     for wrong, what in faults:
         if wrong:

@@ -62,7 +62,7 @@ class Source:
         return self.xp.subtract(self.now, usual, out=self.scratch(*self.now.shape))
 
 
-class Ear:
+class InputPart:
     """One part of what a layer's units hear, and the rows of the weights that belong to it.
 
     Parts are kept apart, and as they are: what units hear overlaps, side by side it is many times as
@@ -89,27 +89,27 @@ class Ear:
     scratch : memory for all that units hear, side by side
     """
 
-    def __init__(self, hears: str | Link, rows: slice, shape: tuple[int, int, int], grid: tuple[int, int],
+    def __init__(self, origin: str | Link, rows: slice, shape: tuple[int, int, int], grid: tuple[int, int],
                  index: Array, xp: ModuleType) -> None:
-        self.hears, self.rows, self.grid, self.index, self.xp = hears, rows, grid, index, xp
-        self.heard_by = grid[0] * grid[1]
-        self.shape, self.keeps = shape, False
+        self.origin, self.rows, self.grid, self.index, self.xp = origin, rows, grid, index, xp
+        self.units = grid[0] * grid[1]
+        self.shape, self.keeps_past = shape, False
         self.scratch: algebra.Scratch
         self.now: Array = None
         self.before: Array = None
         self._graded: Array = None  # memory for what a gain changes, where nothing is kept
 
-    def keep(self) -> None:
+    def keep_past(self) -> None:
         """Keep what is heard from now on, as learning needs it."""
-        if not self.keeps:
+        if not self.keeps_past:
             self.now, self.before = (self.xp.zeros(self.shape, np.float32) for _ in range(2))
-            self.keeps = True
+            self.keeps_past = True
 
-    def listen(self, source: Array, gain: float) -> None:
+    def load(self, source: Array, gain: float) -> None:
         """Hear `source`, (B, Us + 1, N), times a gain; 0 is silence."""
-        if self.keeps:
+        if self.keeps_past:
             self.now, self.before = self.before, self.now
-        elif gain == 1 and self.hears not in ("derivative", "integral"):  # whose memory is used again
+        elif gain == 1 and self.origin not in ("derivative", "integral"):  # whose memory is used again
             self.now = source
             return
         else:
@@ -122,12 +122,12 @@ class Ear:
             self.xp.multiply(source, np.float32(gain), out=self.now)
 
     @property
-    def part(self) -> algebra.Part:
+    def operand(self) -> algebra.Operand:
         """What is heard now, as `algebra.gather_matmul` takes it."""
         return self.now, self.index, self.rows
 
-    def heard(self, before: bool = False) -> Array:
-        """Return what each unit hears, side by side, (B, U, D), in memory that others use again."""
+    def gathered(self, before: bool = False) -> Array:
+        """Return what each unit reads, side by side, (B, U, D), in memory that others use again."""
         return algebra.gather_inputs(self.before if before else self.now, self.index, self.scratch)
 
     def weight_grad(self, dz: Array, out: Array, before: bool = True) -> None:
@@ -136,7 +136,7 @@ class Ear:
         algebra.gather_outer(out[self.rows], source, self.index, dz, self.scratch)
 
 
-def add_spread(y: Array, grid: tuple[int, int], total: Array, coarse: tuple[int, int]) -> None:
+def add_broadcast(y: Array, grid: tuple[int, int], total: Array, coarse: tuple[int, int]) -> None:
     """Add `total`, (B, r * c, N) on a coarse grid, to each unit of y (B, U, N) that lies under it."""
     if grid == coarse:
         y += total
@@ -146,7 +146,7 @@ def add_spread(y: Array, grid: tuple[int, int], total: Array, coarse: tuple[int,
     wide += total.reshape(y.shape[0], r, 1, c, 1, y.shape[2])
 
 
-def gathered(d: Array, grid: tuple[int, int], coarse: tuple[int, int]) -> Array:
+def sum_pool(d: Array, grid: tuple[int, int], coarse: tuple[int, int]) -> Array:
     """Return d (B, U, N) of a grid, summed over the units under each of a coarser one: (B, r * c, N)."""
     if grid == coarse:
         return d

@@ -41,7 +41,7 @@ class Network(Protocol):
     def twin(self) -> Network:
         """Return a network with a state of its own that shares these very weights."""
 
-    def learner(self) -> Hierarchy:
+    def as_learning(self) -> Hierarchy:
         """Return the network that can `learn`: this one, or one with these weights and this state."""
 
     def step(self, images: np.ndarray, motion: np.ndarray | None = None) -> object:
@@ -69,7 +69,7 @@ class Network(Protocol):
         """Return the frames that layer 1 expects next, (B, H, W, 3) uint8, BGR."""
 
 
-def place(config: HierarchyConfig, weights: dict[str, np.ndarray], device: str, learn: bool = False,
+def build_network(config: HierarchyConfig, weights: dict[str, np.ndarray], device: str, learn: bool = False,
           step: int = 0) -> tuple[Network, str]:
     """Make a network on a device.
 
@@ -111,7 +111,7 @@ def place(config: HierarchyConfig, weights: dict[str, np.ndarray], device: str, 
     return network, "; ".join(notices)
 
 
-def beside(network: Network) -> Network:
+def sharing_weights(network: Network) -> Network:
     """Return what runs another stream with these very weights, and sees them learn: kernels, if they can."""
     if isinstance(network, Hierarchy) and network.xp is np:
         with contextlib.suppress(PvmError):

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 
-from pvm_perception.core.place import Network
+from pvm_perception.core.placement import Network
 from pvm_perception.types import Detection
-from pvm_perception.vision.composure import Composure
+from pvm_perception.vision.divergence import DivergenceMonitor
 from pvm_perception.vision.frame import View, network_input
 from pvm_perception.vision.motion import seen_through
 
 LEAST_SCORE = 0.02  # readouts below this are never of use to the track manager
 
 
-class Look:
+class Eye:
     """A network with a state of its own, and with an eye on whether that state has lost itself.
 
     Parameters
@@ -27,8 +27,8 @@ class Look:
 
     Attributes
     ----------
-    foreseen : whether the last picture was expected, well or badly: there was one before it
-    times_lost : how often the state was begun anew because it had lost itself
+    had_forecast : whether the last picture was expected, well or badly: there was one before it
+    times_diverged : how often the state was begun anew because it had lost itself
     steps : how often the network was shown a picture
     """
 
@@ -36,16 +36,16 @@ class Look:
         self.network, self._targets, self._forecasts_well = network, targets, forecasts_well
         config = network.config
         self._picture = np.empty((1, config.height, config.width, 3), np.uint8)
-        self._room: dict[tuple[int, int], np.ndarray] = {}
-        self._composure = Composure()
-        self.times_lost = self.steps = 0
+        self._scratch: dict[tuple[int, int], np.ndarray] = {}
+        self._monitor = DivergenceMonitor()
+        self.times_diverged = self.steps = 0
         self.reset()
 
     def reset(self) -> None:
         """Forget the past."""
         self.network.reset()
-        self._composure.reset()
-        self.foreseen = False
+        self._monitor.reset()
+        self.had_forecast = False
 
     def see(self, image: np.ndarray, view: View, motion: np.ndarray | None) -> list[Detection]:
         """Look at a part of a frame.
@@ -68,16 +68,16 @@ class Look:
             Of the targets looked for, best first, with raw scores, cut at the frame's border; source px.
         """
         size = image.shape[:2]
-        network_input(image, view, self._picture[0], self._room)
-        self.foreseen = not self.network.fresh.any()
-        if self.foreseen:
+        network_input(image, view, self._picture[0], self._scratch)
+        self.had_forecast = not self.network.fresh.any()
+        if self.had_forecast:
             told = None if motion is None else seen_through(view, motion, size)[None]
             self._step(told)
-            if self._forecasts_well and self._composure.lost(*self.forecast_errors()):
-                self.times_lost += 1
-                self.foreseen = False
+            if self._forecasts_well and self._monitor.lost(*self.forecast_errors()):
+                self.times_diverged += 1
+                self.had_forecast = False
                 self.network.reset()
-        if not self.foreseen:
+        if not self.had_forecast:
             self._step()
             self._step()
         return self._sights(view, size)

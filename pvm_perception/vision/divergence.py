@@ -15,7 +15,7 @@ REST = 15  # frames after a new beginning without another: some pictures are bey
 FLOOR = 1e-3  # error that means nothing where hardly anything moves, full range from black to white
 
 
-class Composure:
+class DivergenceMonitor:
     """Running means of how wrong the forecast is, and how wrong copying would have been."""
 
     def __init__(self) -> None:
