@@ -327,7 +327,7 @@ class Tracker:
         Copying means to expect the frame before once more. Units: full range from black to white,
         squared. NaN until two frames of a stream were seen.
         """
-        return self._whole.forecast_errors() if self._whole.foreseen else (math.nan, math.nan)
+        return self._whole.forecast_errors() if self._whole.had_forecast else (math.nan, math.nan)
 
     def save(self, path: str | Path) -> None:
         """Write the network as it is now, with what it learnt, to a model file."""
