@@ -26,9 +26,9 @@ from pvm_perception.commands.evaluate import write_csv
 from pvm_perception.core.config import preset
 from pvm_perception.core.hierarchy import Hierarchy
 from pvm_perception.core.optimizer import Optimizer
+from pvm_perception.training.clip_streams import Streams
 from pvm_perception.training.pool import ClipRecipe, render
 from pvm_perception.training.reducer import Reducer, join
-from pvm_perception.training.train import Streams
 
 ROOT = Path(__file__).resolve().parent.parent
 EVERY = 10  # steps between two meetings here: more of them to measure

@@ -28,8 +28,8 @@ from pvm_perception.core.hierarchy import Hierarchy
 from pvm_perception.core.optimizer import Optimizer
 from pvm_perception.streams.scenes.photos import load_photos
 from pvm_perception.streams.simulated import Clip
+from pvm_perception.training.clip_streams import Streams
 from pvm_perception.training.pool import ClipPool, ClipRecipe, render
-from pvm_perception.training.train import Streams
 
 LENGTHS = (2, 4, 8, 16, 32, 64)
 SHORTEST, LONGEST = 2, 64  # frames of the clips trained on, as `train` draws them

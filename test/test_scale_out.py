@@ -16,8 +16,8 @@ from conftest import ROOT
 
 from pvm_perception.core.model_file import load_model
 from pvm_perception.core.optimizer import Optimizer
+from pvm_perception.training.curve import read_curve
 from pvm_perception.training.reducer import LAUNCHED, Alone, join
-from pvm_perception.training.train import read_curve
 
 MPI = pytest.mark.skipif(
     shutil.which("mpirun") is None or importlib.util.find_spec("mpi4py") is None,

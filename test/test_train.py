@@ -10,7 +10,9 @@ from pvm_perception.core.hierarchy import Hierarchy, Losses
 from pvm_perception.core.model_file import OPTIMIZER, load_model, save_model
 from pvm_perception.core.optimizer import Optimizer
 from pvm_perception.streams.simulated import Clip
-from pvm_perception.training.train import Streams, Trainer, TrainOptions, read_curve
+from pvm_perception.training.clip_streams import Streams
+from pvm_perception.training.curve import read_curve
+from pvm_perception.training.train import Trainer, TrainOptions
 from pvm_perception.training.validate import validate
 
 
@@ -50,8 +52,8 @@ def test_the_hardest_clips_come_again_but_not_for_ever():
     for _ in range(6000):
         streams.next()
         numbers = [int(clip.motion[0, 0]) for clip in streams.clips]
-        for number, place in zip(numbers, streams.places, strict=True):
-            if place == 1:
+        for number, position in zip(numbers, streams.positions, strict=True):
+            if position == 1:
                 seen[number] = seen.get(number, 0) + 1
         streams.learnt(np.array([n % 10 == 0 for n in numbers], np.float32))  # every tenth is hard
     total = 6000 * 4 / 3
@@ -114,8 +116,9 @@ def test_a_learning_curve_grows_columns_with_the_network(tmp_path):
     older(path)
     trainer = Trainer(TrainOptions(tmp_path, start=path, streams=1))
     trainer.curve.write_text("frames,seconds,auc_green_ball\n600,60,0.25\n")
-    trainer.exam = [Clip(np.zeros((3, 128, 160, 3), np.uint8), np.full((3, 1, 6), -1, np.float32),
-                         np.zeros((3, 4), np.float32))] * 16
+    trainer.validation_set.clips = [Clip(np.zeros((3, 128, 160, 3), np.uint8),
+                                         np.full((3, 1, 6), -1, np.float32),
+                                         np.zeros((3, 4), np.float32))] * 16
     trainer.check([Losses(0.1, 0.1, 0.1, 0.1, 0.1)], 1e-3, 1.0, 0.0)
     old, new = read_curve(trainer.curve)
     assert (old["frames"], old["auc_green_ball"]) == ("600", "0.25")
@@ -159,7 +162,8 @@ def test_links_that_opened_in_training_are_open_in_validation(tmp_path):
     late = tuple(dataclasses.replace(link, start=10) for link in trainer.config.links)
     trainer.config = dataclasses.replace(trainer.config, links=late)
     images = np.random.default_rng(2).integers(0, 256, (4, 128, 160, 3), dtype=np.uint8)
-    trainer.exam = [Clip(images, np.full((4, 1, 6), -1, np.float32), np.zeros((4, 4), np.float32))]
+    trainer.validation_set.clips = [Clip(images, np.full((4, 1, 6), -1, np.float32),
+                                         np.zeros((4, 4), np.float32))]
     closed = trainer.validate()
     trainer.network.step_count = 10
     assert trainer.validate() != closed

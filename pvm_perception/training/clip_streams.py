@@ -1,0 +1,61 @@
+"""The streams that a network trains on: clips one after another, the hardest of them again."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pvm_perception.training.pool import ClipPool
+from pvm_perception.training.replay import Replay
+
+MOTION_SHARE = 0.5  # of the clips, given with the camera's motion; the others are a robot without odometry
+
+
+class Streams:
+    """B streams of clips that start at different moments; the hardest clips come again.
+
+    Parameters
+    ----------
+    pool
+        Gives new clips.
+    batch
+        Number of streams, B.
+    rng
+        Draws the first positions, which clips come with motion, and which hard clips come again.
+    replay
+        Share of the clips that are hard ones seen before, 0 to 1.
+    """
+
+    def __init__(self, pool: ClipPool, batch: int, rng: np.random.Generator,
+                 replay: float = 0.0) -> None:
+        self.pool, self.replay = pool, Replay(replay, rng.spawn(1)[0])
+        self.clips = [pool.clip() for _ in range(batch)]
+        self.positions = [int(rng.integers(len(clip.images))) for clip in self.clips]
+        self.rng, self.with_motion = rng, rng.random(batch) < MOTION_SHARE
+        self.seen = [0] * batch  # how often each clip was seen to its end before
+        self.errors: list[list[float]] = [[] for _ in range(batch)]  # of each clip's frames so far
+
+    def next(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Return images (B, H, W, 3), boxes (B, M, 6), motion (B, 4), streams that begin (B,)."""
+        new = np.zeros(len(self.clips), bool)
+        for b, clip in enumerate(self.clips):
+            if self.positions[b] >= len(clip.images):
+                self._change(b)
+                self.positions[b], new[b] = 0, True
+                self.with_motion[b] = self.rng.random() < MOTION_SHARE
+        now = list(zip(self.clips, self.positions, strict=True))
+        self.positions = [k + 1 for k in self.positions]
+        motion = np.stack([clip.motion[k] for clip, k in now]) * self.with_motion[:, None]  # (B, 4)
+        return (np.stack([clip.images[k] for clip, k in now]),
+                np.stack([clip.truth[k] for clip, k in now]), motion, new)
+
+    def _change(self, b: int) -> None:
+        """Give stream `b` its next clip, an old one or a new one."""
+        if self.errors[b]:
+            self.replay.judge(self.clips[b], float(np.mean(self.errors[b])), self.seen[b] + 1)
+        self.errors[b] = []
+        self.clips[b], self.seen[b] = self.replay.draw() or (self.pool.clip(), 0)
+
+    def learnt(self, errors: np.ndarray) -> None:
+        """Record the readout's loss (B,) at each stream's frame of the last `next`."""
+        for recorded, error in zip(self.errors, errors, strict=True):
+            recorded.append(float(error))

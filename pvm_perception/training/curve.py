@@ -1,0 +1,57 @@
+"""The learning curve: a table with a row for each validation, and its picture."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+
+def read_curve(table: Path) -> list[dict[str, str]]:
+    """Return the rows of a table, such as a learning curve."""
+    with table.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def add_to_curve(table: Path, row: dict[str, Any]) -> None:
+    """Append a row; its columns become the table's, for a network that grew has more of them."""
+    rows = [*read_curve(table), row] if table.exists() else [row]
+    with table.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(row), restval="", extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def draw_curve(table: Path, picture: Path) -> None:
+    """Draw accuracy and losses against the frames seen, on a logarithmic scale.
+
+    Raises
+    ------
+    ImportError
+        matplotlib is not installed.
+    """
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    rows = read_curve(table)
+    frames = [int(r["frames"]) for r in rows]
+
+    def column(key: str) -> list[float]:
+        return [float(r[key] or "nan") for r in rows]  # empty before the network had it
+
+    figure, axes = plt.subplots(1, 2, figsize=(11, 4), layout="constrained")
+    for key in rows[0]:
+        if key.startswith(("auc_", "presence_f1_")):
+            axes[0].plot(frames, column(key), ".-", label=key.replace("_", " "))
+    for key in ("loss_presence", "loss_box", "loss_prediction", "loss_copy"):
+        axes[1].plot(frames, column(key), ".-", label=key.replace("_", " "))
+    axes[0].set(xscale="log", xlabel="frames seen", ylabel="generated validation scenes",
+                ylim=(0, 1))
+    axes[1].set(xscale="log", yscale="log", xlabel="frames seen", ylabel="training loss")
+    for axis in axes:
+        axis.grid(alpha=0.3)
+        axis.legend(fontsize=8)
+    figure.savefig(picture, dpi=110)
+    plt.close(figure)
