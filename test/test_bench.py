@@ -10,8 +10,9 @@ from conftest import tiny
 from pvm_perception import Tracker
 from pvm_perception.core.backend import array_module
 from pvm_perception.core.config import preset
-from pvm_perception.core.hierarchy import Hierarchy, weight_shapes
+from pvm_perception.core.hierarchy import Hierarchy
 from pvm_perception.core.kernels import cpu
+from pvm_perception.core.size import weight_shapes
 from pvm_perception.errors import PvmError
 from pvm_perception.evaluation.bench import COLUMNS, Load, grown
 from pvm_perception.evaluation.machine import allocations

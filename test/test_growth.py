@@ -8,9 +8,10 @@ from conftest import noise_images, tiny
 
 from pvm_perception.core.config import MOTION, Link, Readout, preset
 from pvm_perception.core.growth import fits_in, grown
-from pvm_perception.core.hierarchy import Hierarchy, weight_shapes
+from pvm_perception.core.hierarchy import Hierarchy
 from pvm_perception.core.model_file import OPTIMIZER
 from pvm_perception.core.optimizer import Optimizer
+from pvm_perception.core.size import weight_shapes
 from pvm_perception.errors import PvmError
 
 LEAKY = {"activation": "leaky", "normalise": True}

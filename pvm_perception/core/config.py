@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import re
+import reprlib
 from dataclasses import dataclass
 from typing import Any
 
 from pvm_perception.core.settings import check, setting
+from pvm_perception.core.size import check_size
 from pvm_perception.errors import PvmError
 
 INPUT = "input"
@@ -14,6 +17,10 @@ MOTION = "motion"  # a source of context, not a layer: what the robot's motion d
 MOTION_VALUES = 4  # shift right, shift down, roll, growth; see `Hierarchy.step`
 TERMS = ("signal", "derivative", "integral", "error")
 LINK_KINDS = ("feedforward", "lateral", "feedback", "global", "context")
+READOUT = "readout"  # its weights' first word, as a layer's is the layer's name
+LAYER_NAME = re.compile(r"[A-Za-z0-9_-]{1,32}")
+MOST_LAYERS, MOST_LINKS, MOST_TARGETS, LONGEST_NAME = 16, 128, 64, 64
+LEAST_CONTRAST = 1e-3  # between the input values of black and white
 
 
 @dataclass(frozen=True)
@@ -30,8 +37,11 @@ class Layer:
 
     def __post_init__(self) -> None:
         check(self)
-        if "signal" not in self.terms or set(self.terms) - set(TERMS):
-            raise PvmError(f"layer {self.name}: terms must hold 'signal' and be among {TERMS}")
+        if not all(1 <= n <= 256 for n in self.children):
+            raise PvmError(f"layer {self.name}: children are {self.children}; each must be 1 to 256")
+        if "signal" not in self.terms or set(self.terms) - set(TERMS) \
+                or len(set(self.terms)) != len(self.terms):
+            raise PvmError(f"layer {self.name}: terms must hold 'signal', be different and among {TERMS}")
 
 
 @dataclass(frozen=True)
@@ -70,6 +80,12 @@ class Readout:
                              "hears; 0 = none", low=0, high=8)
     mixing: int = setting(0, "width of a second hidden layer, 0 = none", low=0, high=1024)
 
+    def __post_init__(self) -> None:
+        check(self)
+        if not 1 <= len(self.radius) <= MOST_LAYERS or not all(0 <= r <= 16 for r in self.radius):
+            raise PvmError(f"readout radius is {reprlib.repr(self.radius)}; it must be a list of 1 to "
+                           f"{MOST_LAYERS} numbers, each 0 to 16")
+
 
 @dataclass(frozen=True)
 class Learning:
@@ -88,6 +104,9 @@ class Learning:
     decay: float = setting(0.0, "share of a weight lost per step and unit of rate (rule: muon)",
                            low=0.0, high=10.0)
     average: float = setting(0.999, "decay of the averaged weights", low=0.0, high=0.99999)
+
+    def __post_init__(self) -> None:
+        check(self)
 
 
 @dataclass(frozen=True)
@@ -124,16 +143,29 @@ class HierarchyConfig:
         check(self)
         self._check_wiring()
 
+        check_size(self)
+
     def _check_wiring(self) -> None:
-        if not self.layers:
-            raise PvmError("a hierarchy needs at least one layer")
+        if not 1 <= len(self.layers) <= MOST_LAYERS or len(self.links) > MOST_LINKS:
+            raise PvmError(f"a hierarchy has 1 to {MOST_LAYERS} layers and at most {MOST_LINKS} links, not "
+                           f"{len(self.layers)} and {len(self.links)}")
         names = [layer.name for layer in self.layers]
-        if len(set(names)) != len(names) or {INPUT, MOTION} & set(names):
-            raise PvmError("layer names must differ from each other, from 'input' and 'motion'")
+        if len(set(names)) != len(names) or {INPUT, MOTION, READOUT} & set(names):
+            raise PvmError(f"layer names must differ from each other, from {INPUT}, {MOTION} and {READOUT}")
+        if not all(map(LAYER_NAME.fullmatch, names)):
+            raise PvmError(f"layers are called {reprlib.repr(names)}; each name must be 1 to 32 letters, "
+                           "digits, _ or -")
+        for name in (self.name, *self.targets):
+            if not name.isprintable() or not 1 <= len(name) <= LONGEST_NAME:
+                raise PvmError(f"a name is {reprlib.repr(name)}; it must be 1 to {LONGEST_NAME} printable "
+                               "characters")
+        if self.high - self.low < LEAST_CONTRAST:
+            raise PvmError(f"low is {self.low} and high {self.high}; white must be above black by "
+                           f"{LEAST_CONTRAST} at least")
         if self.height % self.block or self.width % self.block:
             raise PvmError(f"input {self.width}x{self.height} is no multiple of block {self.block}")
-        if not self.targets or len(set(self.targets)) != len(self.targets):
-            raise PvmError("targets must be a list of different names")
+        if not 1 <= len(self.targets) <= MOST_TARGETS or len(set(self.targets)) != len(self.targets):
+            raise PvmError(f"targets must be a list of 1 to {MOST_TARGETS} different names")
         known = [INPUT]
         for layer in self.layers:
             forward = [k for k in self.links if k.target == layer.name and k.kind == "feedforward"]
@@ -144,10 +176,12 @@ class HierarchyConfig:
                 raise PvmError(f"layer {layer.name}: children {layer.children} exceed its source")
             known.append(layer.name)
         for link in self.links:
-            if link.target not in names or link.source not in (*known, MOTION):
-                raise PvmError(f"link {link.source} to {link.target} names an unknown layer")
+            sources = known if link.kind == "feedforward" else (*names, MOTION)
+            if link.target not in names or link.source not in sources:
+                raise PvmError(f"{link.kind} link {reprlib.repr(link.source)} to {reprlib.repr(link.target)} "
+                               "names no layer that can be heard there")
         if self.readout.cells not in ("", *names):
-            raise PvmError(f"readout cells {self.readout.cells!r} is no layer")
+            raise PvmError(f"readout cells {reprlib.repr(self.readout.cells)} is no layer")
 
     def layer(self, name: str) -> Layer:
         """Return the layer called `name`."""
@@ -190,20 +224,26 @@ class HierarchyConfig:
     def from_dict(data: dict[str, Any]) -> HierarchyConfig:
         """Build a configuration from plain data; raise PvmError on anything that does not fit."""
         def build(cls: type, values: Any) -> Any:
-            known = {f.name for f in dataclasses.fields(cls)}
-            if not isinstance(values, dict) or set(values) - known:
-                raise PvmError(f"configuration of {cls.__name__} has unknown entries")
+            fields = dataclasses.fields(cls)
+            needed = {f.name for f in fields if f.default is f.default_factory is dataclasses.MISSING}
+            if not isinstance(values, dict):
+                raise PvmError(f"configuration of {cls.__name__} is no table of names and values")
+            odd = sorted((set(values) - {f.name for f in fields}) | (needed - set(values)))
+            if odd:
+                raise PvmError(f"configuration of {cls.__name__} has unknown or missing entries: "
+                               f"{reprlib.repr(odd[0])}")
             return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
 
-        try:
-            values = dict(data)
-            values["layers"] = tuple(build(Layer, v) for v in values.get("layers", ()))
-            values["links"] = tuple(build(Link, v) for v in values.get("links", ()))
-            values["readout"] = build(Readout, values.get("readout", {}))
-            values["learning"] = build(Learning, values.get("learning", {}))
-            return build(HierarchyConfig, values)
-        except (TypeError, AttributeError) as error:
-            raise PvmError(f"the network's configuration cannot be read: {error}") from error
+        def build_all(cls: type, values: Any) -> Any:
+            return tuple(build(cls, v) for v in values) if isinstance(values, (list, tuple)) else values
+
+        if not isinstance(data, dict):
+            raise PvmError("the network's configuration is no table of names and values")
+        parts = {"layers": build_all(Layer, data.get("layers", ())),
+                 "links": build_all(Link, data.get("links", ())),
+                 "readout": build(Readout, data.get("readout", {})),
+                 "learning": build(Learning, data.get("learning", {}))}
+        return build(HierarchyConfig, data | parts)
 
 
 def _robot() -> HierarchyConfig:

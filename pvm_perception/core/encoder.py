@@ -15,6 +15,7 @@ import numpy as np
 from pvm_perception.core import algebra, wiring
 from pvm_perception.core.config import HierarchyConfig, Layer, Link
 from pvm_perception.core.inputs import InputPart, Source, add_broadcast, sum_pool
+from pvm_perception.core.size import context_links, forward_link
 
 Array = Any
 
@@ -25,8 +26,7 @@ class Encoder:
     def __init__(self, config: HierarchyConfig, layer: Layer, batch: int, xp: ModuleType) -> None:
         self.xp, self.layer, self.batch = xp, layer, batch
         self.own = not config.shared
-        forward = next(k for k in config.links
-                       if k.target == layer.name and k.kind == "feedforward")
+        forward = forward_link(config, layer)
         grid, below = (layer.rows, layer.cols), config.grid(forward.source)
         self.grid = grid
         self.below = forward.source
@@ -55,16 +55,15 @@ class Encoder:
         if self.uses_error:
             self.views.append(part("error", self.units, self.signal_size))
         self.context: list[tuple[Link, InputPart]] = []
-        for link in config.links:
-            if link.target == layer.name and link.kind != "feedforward":
-                source, n = config.grid(link.source), config.code_width(link.source)
-                # one product for all units under a source unit, if all such grids lie in each other
-                alike = not (self.own or link.radius) and all(
-                    wiring.even_spread(*sorted((source, g))) for g in (grid, *(
-                        e.grid for _, e in self.context)))
-                at = source if alike and source < grid else grid
-                index = xp.asarray(wiring.neighbour_index(source, at, link.radius, link.shape))
-                self.context.append((link, part(link, source[0] * source[1] + 1, n, index, at)))
+        for link in context_links(config, layer):
+            source, n = config.grid(link.source), config.code_width(link.source)
+            # one product for all units under a source unit, if all such grids lie in each other
+            alike = not (self.own or link.radius) and all(
+                wiring.even_spread(*sorted((source, g))) for g in (grid, *(
+                    e.grid for _, e in self.context)))
+            at = source if alike and source < grid else grid
+            index = xp.asarray(wiring.neighbour_index(source, at, link.radius, link.shape))
+            self.context.append((link, part(link, source[0] * source[1] + 1, n, index, at)))
         self.input_parts = self.views + [e for _, e in self.context]
         # those of one grid, the coarsest grid first
         self.groups = [list(same) for _, same in itertools.groupby(

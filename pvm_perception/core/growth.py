@@ -16,8 +16,8 @@ import numpy as np
 
 from pvm_perception.core.config import HierarchyConfig, Link
 from pvm_perception.core.encoder import Encoder
-from pvm_perception.core.hierarchy import weight_shapes
 from pvm_perception.core.model_file import OPTIMIZER
+from pvm_perception.core.size import weight_shapes
 from pvm_perception.errors import PvmError
 
 Part = tuple[str, str, int]  # what is heard (a term, a kind of link), of which layer, how many units of it

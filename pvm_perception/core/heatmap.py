@@ -10,6 +10,7 @@ import numpy as np
 from pvm_perception.core import algebra, wiring
 from pvm_perception.core.backend import to_numpy
 from pvm_perception.core.config import HierarchyConfig
+from pvm_perception.core.size import map_block
 
 Array = Any
 
@@ -33,8 +34,8 @@ class HeatmapReadout:
         cells = self.rows * self.cols
         self.blocks, self.parts, cover = [], [], np.zeros(cells, np.float32)
         for layer in config.layers:
-            side = (-(-self.rows // layer.rows), -(-self.cols // layer.cols))
-            index = wiring.block_index((self.rows, self.cols), (layer.rows, layer.cols), side)
+            index = wiring.block_index((self.rows, self.cols), (layer.rows, layer.cols),
+                                       map_block(config, layer))
             self.blocks.append(xp.asarray(index))  # (U, k) map cells
             self.parts.append(xp.asarray(_parts_of(index, cells)))  # (cells, most units at a cell)
             cover += np.bincount(index.ravel(), minlength=cells)

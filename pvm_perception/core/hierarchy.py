@@ -16,6 +16,7 @@ from pvm_perception.core.heatmap import HeatmapReadout
 from pvm_perception.core.inputs import Source
 from pvm_perception.core.optimizer import Optimizer
 from pvm_perception.core.readout import BoxReadout
+from pvm_perception.core.size import weight_shapes
 from pvm_perception.errors import PvmError
 
 Array = Any
@@ -338,23 +339,3 @@ def check_motion(batch: int, motion: np.ndarray) -> None:
                        f"not {np.shape(motion)}")
     if not np.isfinite(motion).all():  # it would stay in the codes for ever
         raise PvmError("motion must be finite numbers; give zeros where it is not known")
-
-
-def weight_shapes(config: HierarchyConfig) -> dict[str, tuple[int, ...]]:
-    """Return the shape of every weight of a configuration without drawing any."""
-
-    class Counter:
-        """Stands in for a random generator: only shapes come out, no memory is touched."""
-
-        @staticmethod
-        def standard_normal(shape: tuple[int, ...], _dtype: Any) -> np.ndarray:
-            return np.broadcast_to(np.float32(0), shape)
-
-    shapes: dict[str, tuple[int, ...]] = {}
-    parts: list[tuple[str, Any]] = [
-        (layer.name, Encoder(config, layer, 0, np)) for layer in config.layers]
-    parts.append(("readout", READOUTS[config.readout.kind](config, 0, np)))
-    for name, part in parts:
-        for key, value in part.parameters(Counter()).items():
-            shapes[f"{name}.{key}"] = value.shape
-    return shapes

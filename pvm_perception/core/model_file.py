@@ -6,8 +6,12 @@ and every weight is checked to be finite before it is used.
 
 from __future__ import annotations
 
+import contextlib
 import json
+import math
 import os
+import reprlib
+from collections.abc import Container, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +21,18 @@ from safetensors.numpy import save
 
 from pvm_perception.atomic_file import atomic_file
 from pvm_perception.core.config import HierarchyConfig
-from pvm_perception.core.hierarchy import weight_shapes
+from pvm_perception.core.settings import check_type
+from pvm_perception.core.size import weight_shapes
 from pvm_perception.errors import PvmError
 
 FORMAT = "pvm_perception/1"
 MAX_BYTES = 2 << 30
+MAX_HEADER = 1 << 20  # bytes; the shipped model's is 7520
 OPTIMIZER = "optimizer."
+STATES = ("m", "v", "average", "x", "d")  # of an optimizer, by weight
+HISTORY = {"steps": int, "frames": int, "clips": int, "seconds": float, "validation": dict, "taught": list,
+           "calibration": list}
+LESSON = {"from": str, "data": list, "learnt": int, "minutes": float}  # of "taught", what is shown of it
 
 
 def save_model(path: str | os.PathLike, config: HierarchyConfig, weights: dict[str, np.ndarray],
@@ -44,18 +54,20 @@ def save_model(path: str | os.PathLike, config: HierarchyConfig, weights: dict[s
     Raises
     ------
     PvmError
-        In one line: values that are not finite, or the reason why the file cannot be written; what was at
-        `path` before is untouched then.
+        In one line: what could not be loaded again, or the reason why the file cannot be written; what was
+        at `path` before is untouched then.
     """
-    path = Path(path)
     tensors = {name: np.ascontiguousarray(w, np.float32) for name, w in weights.items()}
     tensors |= {OPTIMIZER + name: np.ascontiguousarray(w, np.float32)
                 for name, w in (optimizer or {}).items()}
     metadata = {"format": FORMAT, "config": json.dumps(config.to_dict()),
                 "history": json.dumps(history or {})}
-    odd = [name for name, w in tensors.items() if not np.isfinite(w).all()]
-    if odd:
-        raise PvmError(f"the model is not saved to {path}: {odd[0]} holds values that are not finite")
+    try:
+        _check_history(json.loads(metadata["history"]))
+        _check_tensors(config, {name: ("F32", w.shape) for name, w in tensors.items()})
+        _check_finite(tensors)
+    except PvmError as error:
+        raise PvmError(f"the model is not saved to {path}: {error}") from error
     with atomic_file(path, "model") as part:
         try:
             part.write_bytes(save(tensors, metadata))
@@ -72,8 +84,11 @@ def read_header(path: str | os.PathLike) -> dict[str, Any]:
         In one line: missing, not safetensors, of another program, cut short, or a configuration
         and shapes that do not fit each other.
     """
-    with _open(path) as file:
-        return _check_header(Path(path), file)
+    path = Path(path)
+    with _refusing(path), _open(path) as file:
+        config, history = _check(file)
+        return {"config": config, "history": history, "bytes": path.stat().st_size,
+                "weights": sum(map(math.prod, weight_shapes(config).values()))}
 
 
 def load_model(path: str | os.PathLike, optimizer: bool = False
@@ -81,57 +96,113 @@ def load_model(path: str | os.PathLike, optimizer: bool = False
     """Return (configuration, weights, history) of a model file, all checked.
 
     With `optimizer`, the state to resume with is among the weights, under "optimizer.".
+
+    Raises
+    ------
+    PvmError
+        As `read_header`; and where a weight is not finite.
     """
-    with _open(path) as file:
-        header = _check_header(Path(path), file)
+    path = Path(path)
+    with _refusing(path), _open(path) as file:
+        config, history = _check(file)
         names = [n for n in file.keys() if optimizer or not n.startswith(OPTIMIZER)]  # noqa: SIM118 (no dict)
         weights = {name: file.get_tensor(name) for name in names}
-    for name, w in weights.items():
-        if not np.isfinite(w).all():
-            raise PvmError(f"model {path} is damaged: {name} holds values that are not finite")
-    return header["config"], weights, header["history"]
+        _check_finite(weights)
+    return config, weights, history
 
 
-def _open(path: str | os.PathLike) -> Any:
-    path = Path(path)
+@contextlib.contextmanager
+def _refusing(path: Path) -> Iterator[None]:
+    """Turn whatever goes wrong with a model file into a PvmError of one line that names the file."""
     try:
-        size = path.stat().st_size
-    except OSError as error:
-        raise PvmError(f"model {path} cannot be opened: {error.strerror}") from error
-    if not path.is_file():
-        raise PvmError(f"model {path} is not a file")
-    if size > MAX_BYTES:
-        raise PvmError(f"model {path} is {size >> 20} MiB, over the limit of {MAX_BYTES >> 20} MiB")
-    try:
-        return safe_open(path, "numpy")
-    except (SafetensorError, OSError, ValueError) as error:
-        raise PvmError(f"model {path} is damaged or no safetensors file: "
-                       f"{str(error).splitlines()[0]}") from error
-
-
-def _check_header(path: Path, file: Any) -> dict[str, Any]:
-    metadata = file.metadata() or {}
-    if metadata.get("format") != FORMAT:
-        raise PvmError(f"model {path} is no {FORMAT} file")
-    try:
-        config = HierarchyConfig.from_dict(json.loads(metadata["config"]))
-        history = json.loads(metadata["history"])
+        yield
     except PvmError as error:
         raise PvmError(f"model {path}: {error}") from error
-    except (KeyError, json.JSONDecodeError, RecursionError) as error:
-        raise PvmError(f"model {path}: its configuration cannot be read ({error})") from error
-    if not isinstance(history, dict):
-        raise PvmError(f"model {path}: its history is not a table")
+    except OSError as error:
+        raise PvmError(f"model {path}: it cannot be opened: {error.strerror or error}") from error
+    except Exception as error:  # the file may be anybody's: nothing about it ends a node
+        reason = " ".join(str(error).split())[:200]
+        raise PvmError(f"model {path}: it is damaged or no safetensors file ({type(error).__name__}: "
+                       f"{reason})") from error
+
+
+def _open(path: Path) -> Any:
+    """Open a file whose size and whose header's size are within bounds."""
+    size = path.stat().st_size
+    if not path.is_file():
+        raise PvmError("it is not a file")
+    if size > MAX_BYTES:
+        raise PvmError(f"it is {size >> 20} MiB, over the limit of {MAX_BYTES >> 20} MiB")
+    with path.open("rb") as file:
+        header = int.from_bytes(file.read(8), "little")
+    if header > MAX_HEADER:
+        raise PvmError(f"its header says it has {header} bytes, at most {MAX_HEADER} are read")
+    return safe_open(path, "numpy")
+
+
+def _check(file: Any) -> tuple[HierarchyConfig, dict[str, Any]]:
+    """Return configuration and history of an open file; PvmError unless they and all tensors fit."""
+    metadata = file.metadata() or {}
+    if metadata.get("format") != FORMAT:
+        raise PvmError(f"it is no {FORMAT} file")
+    parts = {}
+    for name in ("config", "history"):
+        try:
+            parts[name] = json.loads(metadata[name])
+        except (KeyError, ValueError, RecursionError) as error:
+            raise PvmError(f"its {name} cannot be read ({type(error).__name__})") from error
+    config = HierarchyConfig.from_dict(parts["config"])
+    _check_history(parts["history"])
+    found = ((name, file.get_slice(name)) for name in file.keys())  # noqa: SIM118 (no dict)
+    _check_tensors(config, {name: (part.get_dtype(), tuple(part.get_shape())) for name, part in found})
+    return config, parts["history"]
+
+
+def _check_tensors(config: HierarchyConfig, found: dict[str, tuple[str, tuple[int, ...]]]) -> None:
+    """Raise PvmError unless tensors, by name (dtype, shape), are a configuration's weights.
+
+    An optimizer's state may be among them; it is resumed from as far as its shapes fit.
+    """
     expected = weight_shapes(config)
-    found = {n for n in file.keys() if not n.startswith(OPTIMIZER)}  # noqa: SIM118 (no dict)
-    if found != set(expected):
-        odd = sorted(found ^ set(expected))[0]
-        raise PvmError(f"model {path}: weights and configuration disagree about {odd}")
-    for name, shape in expected.items():
-        part = file.get_slice(name)
-        if tuple(part.get_shape()) != shape or part.get_dtype() != "F32":
-            raise PvmError(f"model {path}: {name} is {part.get_dtype()} "
-                           f"{tuple(part.get_shape())}, expected F32 {shape}")
-    return {"config": config, "history": history,
-            "weights": sum(int(np.prod(s)) for s in expected.values()),
-            "bytes": path.stat().st_size}
+    odd = sorted({n for n in found if not n.startswith(OPTIMIZER)} ^ set(expected))
+    odd += sorted(n for n in found if n.startswith(OPTIMIZER) and not _is_state(n, expected))
+    if odd:
+        raise PvmError(f"weights and configuration disagree about {reprlib.repr(odd[0])}")
+    for name, (dtype, shape) in found.items():
+        if dtype != "F32" or shape != expected.get(name, shape):
+            raise PvmError(f"{reprlib.repr(name)} is {dtype} {reprlib.repr(shape)}, expected F32 "
+                           f"{expected.get(name, '')}".rstrip())
+
+
+def _is_state(name: str, weights: Container[str]) -> bool:
+    """Whether a tensor may be an optimizer's state: "optimizer.m.L1.w1"."""
+    _, kind, weight = (*name.split(".", 2), "", "")[:3]
+    return kind in STATES and weight in weights
+
+
+def _check_history(history: Any) -> None:
+    """Raise PvmError unless a history is a table whose known entries are of their types."""
+    if not isinstance(history, dict):
+        raise PvmError("its history is no table of names and values")
+    for name, kind in HISTORY.items():
+        if name in history:
+            check_type(f"its history's {name}", kind, history[name])
+            if kind in (int, float) and history[name] < 0:
+                raise PvmError(f"its history's {name} is {history[name]}; it must be 0 or more")
+    for name, value in history.get("validation", {}).items():
+        if not name.isprintable() or isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise PvmError(f"its history's validation has {reprlib.repr(name)}: {reprlib.repr(value)}, which "
+                           "is no number")
+    for lesson in history.get("taught", ()):
+        check_type("a lesson of its history", dict, lesson)
+        for name, kind in LESSON.items():
+            check_type(f"a lesson's {name}", kind, lesson.get(name))
+        check_type("a lesson's data", (tuple[str, ...]), tuple(lesson["data"]))
+        if not all(map(str.isprintable, (lesson["from"], *lesson["data"]))):
+            raise PvmError("a lesson's names are not printable")
+
+
+def _check_finite(weights: dict[str, np.ndarray]) -> None:
+    for name, w in weights.items():
+        if not np.isfinite(w).all():
+            raise PvmError(f"{name} holds values that are not finite")

@@ -15,6 +15,7 @@ import numpy as np
 from pvm_perception.core import algebra, wiring
 from pvm_perception.core.backend import to_numpy
 from pvm_perception.core.config import HierarchyConfig
+from pvm_perception.core.size import BOX_ANSWERS, readout_neighbourhood
 
 Array = Any
 UNIT_BOX = 24.0  # px: a box head that answers 0 means a box of this side
@@ -37,7 +38,7 @@ class BoxReadout:
     that evidence accumulates and a target is looked for where it was.
     """
 
-    answers = 5  # of a cell, for each target; presence comes first
+    answers = BOX_ANSWERS  # of a cell, for each target; presence comes first
 
     def __init__(self, config: HierarchyConfig, batch: int, xp: ModuleType) -> None:
         self.config, self.batch, self.xp = config, batch, xp
@@ -47,17 +48,11 @@ class BoxReadout:
         self.stride = config.stride
         self.targets = len(config.targets)
         self.hidden, self.mixing = config.readout.hidden, config.readout.mixing
-        radii = config.readout.radius
         self.neighbours, self.grids, self.upsampling = [], [], []
         for i, layer in enumerate(config.layers):
-            grid = (layer.rows, layer.cols)
-            radius = min(radii[min(i, len(radii) - 1)], max(grid) - 1)
-            if layer.rows > self.rows:  # finer than the cells: each cell reads the block under it
-                block = (-(-layer.rows // self.rows), -(-layer.cols // self.cols))
-                index = wiring.block_index(grid, (self.rows, self.cols), block, radius)
-                grid = (self.rows, self.cols)
-            else:
-                index = wiring.neighbour_index(grid, grid, radius, config.readout.shape)
+            grid, block, radius = readout_neighbourhood(config, i)
+            index = (wiring.block_index((layer.rows, layer.cols), grid, block, radius) if block else
+                     wiring.neighbour_index(grid, grid, radius, config.readout.shape))
             self.neighbours.append(xp.asarray(index))
             self.grids.append(grid)
             self.upsampling.append(tuple(xp.asarray(wiring.resize_matrix(s, t)) for s, t in

@@ -6,7 +6,11 @@ From these fields come the ROS parameter descriptors, the YAML files and the tab
 from __future__ import annotations
 
 import dataclasses
+import math
+import reprlib
+import typing
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 from pvm_perception.errors import PvmError
@@ -44,21 +48,65 @@ def settings_of(cls: type) -> Iterator[dataclasses.Field]:
     return (f for f in dataclasses.fields(cls) if "doc" in f.metadata)
 
 
+def check_type(name: str, kind: Any, value: Any) -> None:
+    """Raise PvmError when a value is not of the type that a field is annotated with.
+
+    An int is no bool and no 3.0; a float may be written as an int and is finite; a tuple's items are checked
+    each. `kind` is bool, int, float, str, a class, or a tuple of these, of one length or any.
+    """
+    if typing.get_origin(kind) is tuple:
+        items = typing.get_args(kind)
+        if not isinstance(value, tuple):
+            raise PvmError(f"{name} is {reprlib.repr(value)}; it must be a list")
+        if items[-1] is Ellipsis:
+            items = items[:1] * len(value)
+        if len(items) != len(value):
+            raise PvmError(f"{name} is {reprlib.repr(value)}; it must have {len(items)} entries")
+        for item, one in zip(items, value, strict=True):
+            check_type(name, item, one)
+        return
+    words = {float: "a finite number", int: "a whole number", bool: "true or false", str: "a text"}
+    if kind is float:
+        good = isinstance(value, (int, float)) and not isinstance(value, bool) and _finite(value)
+    else:
+        good = isinstance(value, kind) and (kind is not int or not isinstance(value, bool))
+    if not good:
+        raise PvmError(f"{name} is {reprlib.repr(value)}; it must be {words.get(kind, f'a {kind.__name__}')}")
+
+
+def _finite(value: float) -> bool:
+    """Whether a number is finite as a float, too: an int may be larger than any."""
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        return False
+
+
 def check_value(field: dataclasses.Field, value: Any) -> None:
     """Raise PvmError when `value` is outside what `field` allows."""
     meta = field.metadata
     if meta.get("choices") and value not in meta["choices"]:
-        raise PvmError(f"{field.name} is {value!r}; it must be one of {', '.join(meta['choices'])}")
+        raise PvmError(f"{field.name} is {reprlib.repr(value)}; it must be one of "
+                       f"{', '.join(meta['choices'])}")
     low, high = meta.get("low"), meta.get("high")
     if low is None and high is None:
         return
     if isinstance(value, bool) or not isinstance(value, (int, float)) or value != value:
-        raise PvmError(f"{field.name} is {value!r}; it must be a number")
+        raise PvmError(f"{field.name} is {reprlib.repr(value)}; it must be a number")
     if (low is not None and value < low) or (high is not None and value > high):
-        raise PvmError(f"{field.name} is {value}; it must lie between {low} and {high}")
+        raise PvmError(f"{field.name} is {reprlib.repr(value)}; it must lie between {low} and {high}")
 
 
 def check(instance: Any) -> None:
-    """Check every setting of a dataclass instance (call it in ``__post_init__``)."""
+    """Check every field's type and every setting's range of an instance (call it in ``__post_init__``)."""
+    for name, kind in _kinds(type(instance)).items():
+        check_type(name, kind, getattr(instance, name))
     for field in settings_of(type(instance)):
         check_value(field, getattr(instance, field.name))
+
+
+@cache
+def _kinds(cls: type) -> dict[str, Any]:
+    """Return the types of a dataclass's fields by name."""
+    hints = typing.get_type_hints(cls)
+    return {f.name: hints[f.name] for f in dataclasses.fields(cls)}

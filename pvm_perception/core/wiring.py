@@ -2,7 +2,22 @@
 
 from __future__ import annotations
 
+import operator
+
 import numpy as np
+
+from pvm_perception.errors import PvmError
+
+
+def block_size(block: tuple[int, int], margin: int = 0) -> int:
+    """Return how many source units a block with its margin holds: the K of `block_index`."""
+    return (block[0] + 2 * margin) * (block[1] + 2 * margin)
+
+
+def neighbourhood_size(radius: int, shape: str) -> int:
+    """Return how many source units a neighbourhood holds: the K of `neighbour_index`."""
+    side = range(-radius, radius + 1)
+    return sum(shape != "disk" or i * i + j * j <= radius * radius for i in side for j in side)
 
 
 def block_index(source: tuple[int, int], target: tuple[int, int], block: tuple[int, int],
@@ -27,6 +42,7 @@ def block_index(source: tuple[int, int], target: tuple[int, int], block: tuple[i
         Row-major source indices; places outside the grid hold the number of source units,
         where a source buffer keeps a row of zeros.
     """
+    margin = operator.index(margin)
     firsts = [[(i * (source[a] - block[a])) // max(target[a] - 1, 1) for i in range(target[a])]
               for a in (0, 1)]
     rows, cols = (np.array(firsts[a])[:, None] + np.arange(-margin, block[a] + margin)
@@ -37,6 +53,7 @@ def block_index(source: tuple[int, int], target: tuple[int, int], block: tuple[i
 def neighbour_index(source: tuple[int, int], target: tuple[int, int], radius: int,
                     shape: str = "disk") -> np.ndarray:
     """Return the source units around each target unit's place; layout as in `block_index`."""
+    radius = operator.index(radius)
     spread = np.arange(-radius, radius + 1)
     rows, cols = (((np.arange(target[a]) * 2 + 1) * source[a] // (2 * target[a]))[:, None] + spread
                   for a in (0, 1))
@@ -64,15 +81,34 @@ def _pairs(rows: np.ndarray, cols: np.ndarray, source: tuple[int, int]) -> np.nd
     c = cols[None, :, None, :]
     outside = (r < 0) | (r >= source[0]) | (c < 0) | (c >= source[1])
     flat = np.where(outside, source[0] * source[1], r * source[1] + c)
-    return flat.reshape(rows.shape[0] * cols.shape[0], -1).astype(np.int64)
+    flat = flat.reshape(rows.shape[0] * cols.shape[0], -1).astype(np.int64)
+    check_index(flat, source[0] * source[1])
+    return flat
+
+
+def check_index(index: np.ndarray, units: int) -> None:
+    """Raise PvmError unless a table names units of a source, or the row of zeros behind the last.
+
+    The compiled kernels read and write where a table says, whatever lies there.
+    """
+    if index.size and not (index.dtype.kind == "i" and index.min() >= 0 and index.max() <= units):
+        raise PvmError(f"a table of who hears whom names units {index.min()} to {index.max()} of {units}")
+
+
+def interpolation(source: int, target: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the two cells between whose centres each target cell's centre lies, and their shares.
+
+    Both (target, 2): int64 and float32. At the border, and under a single cell, one share is zero.
+    """
+    place = np.clip((np.arange(target) + 0.5) * source / target - 0.5, 0, source - 1)
+    low = np.minimum(place.astype(int), max(source - 2, 0))
+    share = np.stack([1 - (place - low), place - low], axis=1, dtype=np.float32)
+    return np.stack([low, np.minimum(low + 1, source - 1)], axis=1), share
 
 
 def resize_matrix(source: int, target: int) -> np.ndarray:
     """Return the (target, source) float32 matrix of linear interpolation between cell centres."""
-    place = np.clip((np.arange(target) + 0.5) * source / target - 0.5, 0, source - 1)
-    low = np.minimum(place.astype(int), max(source - 2, 0))
+    cells, shares = interpolation(source, target)
     matrix = np.zeros((target, source), np.float32)
-    matrix[np.arange(target), low] = 1 - (place - low)
-    if source > 1:
-        matrix[np.arange(target), low + 1] += place - low
+    np.add.at(matrix, (np.arange(target)[:, None], cells), shares)
     return matrix

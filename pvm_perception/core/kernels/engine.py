@@ -265,8 +265,9 @@ class Engine:
             return self.runner.address(self.weights[name])
         return self._address(name, self.weights[name])
 
-    def _index(self, index: np.ndarray) -> int:
-        """Return the device's address of a table of source units; equal tables lie there once."""
+    def _index(self, index: np.ndarray, units: int) -> int:
+        """Return the device's address of a table of a source's units; equal tables lie there once."""
+        wiring.check_index(index, units)
         values = index.astype(np.int32)
         return self._address((values.tobytes(), values.shape), values)
 
@@ -278,7 +279,7 @@ class Engine:
         half = 0 if name in single else self.batch * rows * width
         part = np.zeros((), plan.INPUT_PART)
         part[()] = (self.runner.address(single.get(name, self._codes.get(name))),
-                   self._index(index), index.shape[1], width, rows, half,
+                   self._index(index, rows - 1), index.shape[1], width, rows, half,
                    past and name not in single, first, gain)
         return part
 
@@ -350,7 +351,7 @@ class Engine:
                                                                  readout.grids, strict=True))]
         # the readout's memory lies in one place: one launch reads it, the next writes it
         recall = np.zeros((), plan.INPUT_PART)
-        recall[()] = (self.runner.address(memory), self._index(readout.near), readout.near.shape[1], a,
+        recall[()] = (self.runner.address(memory), self._index(readout.near, cells), readout.near.shape[1], a,
                       cells + 1, 0, 1, 0, 1.0)
         products.append((recall, readout.near.shape, "readout.recall",
                          self._corners((readout.rows, readout.cols), (readout.rows, readout.cols))))
@@ -362,8 +363,8 @@ class Engine:
         for k, (part, shape, name, (corner, share)) in enumerate(products):
             row["projections"][k] = (part, self._weight(name),
                                self.runner.address(self._zeros(self.batch, shape[0], h)),
-                               self._index(corner), self._address(share.tobytes(), share), shape[0],
-                               depths[k], corner.shape[1], first)
+                               self._index(corner, shape[0] - 1), self._address(share.tobytes(), share),
+                               shape[0], depths[k], corner.shape[1], first)
             first += -(-shape[0] // tile)
         for key in ("b1", "mix", "b_mix", "w2", "b2"):
             row[key] = self._weight(f"readout.{key}")
@@ -405,10 +406,14 @@ class Engine:
         """
         if grid == cells:
             return np.arange(_count(cells))[:, None], np.ones((_count(cells), 1), np.float32)
-        down, right = (wiring.resize_matrix(s, t) for s, t in zip(grid, cells, strict=True))
-        shares = np.kron(down, right)  # (cells, units)
-        corner = np.argsort(-shares, axis=1, kind="stable")[:, :4]
-        return corner, np.take_along_axis(shares, corner, axis=1)
+        ends = [wiring.interpolation(s, t) for s, t in zip(grid, cells, strict=True)]
+        (row, down), (col, right) = ends  # each (cells along an axis, 2)
+        corner = row[:, None, :, None] * grid[1] + col[None, :, None, :]
+        share = down[:, None, :, None] * right[None, :, None, :]
+        corner, share = corner.reshape(-1, 4), share.reshape(-1, 4)  # (cells, 4)
+        most = np.count_nonzero(share, axis=1).max()
+        order = np.argsort(-share, axis=1, kind="stable")[:, :most]
+        return np.take_along_axis(corner, order, axis=1), np.take_along_axis(share, order, axis=1)
 
 
 def _count(grid: tuple[int, int]) -> int:

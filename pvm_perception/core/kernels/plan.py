@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pvm_perception.core.config import MOTION_VALUES, HierarchyConfig
+from pvm_perception.core.size import context_links
 from pvm_perception.errors import PvmError
 
 STREAMS, MAX_PARTS = 4, 8  # as in kernels.cu
@@ -51,6 +52,7 @@ def check_supported(config: HierarchyConfig, batch: int) -> None:
     """Raise PvmError where the kernels do not compute this network: they know preset `robot`'s kind."""
     terms = {term for layer in config.layers for term in layer.terms}
     starts = max(part.start for part in (*config.layers, *config.links))
+    parts = max(1 + len(context_links(config, layer)) for layer in config.layers)
     faults = (
         (batch > STREAMS, f"{batch} streams (at most {STREAMS})"),
         (not config.shared, "weights of each unit's own"),
@@ -64,6 +66,7 @@ def check_supported(config: HierarchyConfig, batch: int) -> None:
         (not config.readout.memory, "a readout without memory"),
         (not config.readout.mixing, "a readout without a mixing layer"),
         (len(config.layers) >= MAX_PARTS, f"{len(config.layers)} layers (at most {MAX_PARTS - 1})"),
+        (parts > MAX_PARTS, f"a layer that hears {parts} others (at most {MAX_PARTS})"),
     )
     for wrong, what in faults:
         if wrong:

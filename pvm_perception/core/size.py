@@ -1,0 +1,142 @@
+"""What a network of a configuration is made of, by arithmetic: known before anything is allocated.
+
+A configuration may come from anybody's model file. Its ranges bound each number; here their products are
+bounded, so that no small file makes large tables.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from pvm_perception.core.wiring import block_size, neighbourhood_size
+from pvm_perception.errors import PvmError
+
+if TYPE_CHECKING:
+    from pvm_perception.core.config import HierarchyConfig, Layer, Link
+
+Shape = tuple[int, ...]
+MOST_WEIGHTS = 1 << 27  # 512 MiB of float32; the preset `paper` has 22 million
+MOST_HEARD = 1 << 23  # index table entries: units times whom they hear; 128 MiB with the kernels' copies
+MOST_VALUES = 1 << 28  # what one stream's frame holds: sums, codes, predictions; 1 GiB of float32
+MOST_PRODUCTS = 1 << 36  # multiply-adds of one frame: a second on a CPU
+BOX_ANSWERS = 5  # of a cell, for each target: presence, then the box
+
+
+def weight_shapes(config: HierarchyConfig) -> dict[str, Shape]:
+    """Return the shape of every weight of a configuration, by name."""
+    shapes = {f"{layer.name}.{key}": shape for layer in config.layers
+              for key, shape in _layer_shapes(config, layer).items()}
+    own = _box_shapes if config.readout.kind == "box" else _heatmap_shapes
+    return shapes | {f"readout.{key}": shape for key, shape in own(config).items()}
+
+
+def check_size(config: HierarchyConfig) -> None:
+    """Raise PvmError where a network is larger than the limits above."""
+    heard = values = products = 0
+    for layer in config.layers:
+        units, (inputs, code) = layer.rows * layer.cols, _layer_shapes(config, layer)["w1"][-2:]
+        signal = math.prod(layer.children) * config.code_width(forward_link(config, layer).source)
+        tables = [block_size(layer.children, margin) for margin in (0, forward_link(config, layer).radius)]
+        tables += [neighbourhood_size(link.radius, link.shape) for link in context_links(config, layer)]
+        heard += units * sum(tables)
+        values += units * (inputs + 8 * code + 5 * signal)
+        products += units * code * (inputs + signal)
+    for units, near, depth, width in _readout_products(config):
+        heard += units * near
+        values += units * (depth + 3 * width)
+        products += units * depth * width
+    values += 12 * config.height * config.width
+    weights = sum(map(math.prod, weight_shapes(config).values()))
+    for count, most, what in ((weights, MOST_WEIGHTS, "weights"),
+                              (heard, MOST_HEARD, "pairs of a unit and whom it hears"),
+                              (values, MOST_VALUES, "values in a frame"),
+                              (products, MOST_PRODUCTS, "multiply-adds in a frame")):
+        if count > most:
+            raise PvmError(f"network {config.name!r} has {count:,} {what}; at most {most:,} are run")
+
+
+def forward_link(config: HierarchyConfig, layer: Layer) -> Link:
+    """Return the link that brings a layer its signal."""
+    return next(k for k in config.links if k.target == layer.name and k.kind == "feedforward")
+
+
+def context_links(config: HierarchyConfig, layer: Layer) -> list[Link]:
+    """Return the links that bring a layer's units what they hear beside their signal."""
+    return [k for k in config.links if k.target == layer.name and k.kind != "feedforward"]
+
+
+def _layer_shapes(config: HierarchyConfig, layer: Layer) -> dict[str, Shape]:
+    forward = forward_link(config, layer)
+    width = config.code_width(forward.source)
+    signal = block_size(layer.children) * width  # S
+    inputs = block_size(layer.children, forward.radius) * width + (len(layer.terms) - 1) * signal
+    inputs += sum(neighbourhood_size(link.radius, link.shape) * config.code_width(link.source)
+                  for link in context_links(config, layer))  # D
+    lead = () if config.shared else (layer.rows * layer.cols,)
+    return {"w1": (*lead, inputs, layer.code), "b1": (*lead, layer.code),
+            "w2": (*lead, layer.code, signal), "b2": (*lead, signal)}
+
+
+def readout_neighbourhood(config: HierarchyConfig, i: int) -> tuple[tuple[int, int], tuple[int, int] | None,
+                                                                    int]:
+    """Return how the box readout reads layer i: the grid that it is read on, block, and radius.
+
+    A layer with more rows than the cells is read on theirs, each cell the block under it widened by the
+    radius; another on its own grid, each unit's neighbours, without a block.
+    """
+    layer, cells, radii = config.layers[i], config.cells, config.readout.radius
+    radius = min(radii[min(i, len(radii) - 1)], max(layer.rows, layer.cols) - 1)
+    if layer.rows > cells.rows:
+        return (cells.rows, cells.cols), (-(-layer.rows // cells.rows), -(-layer.cols // cells.cols)), radius
+    return (layer.rows, layer.cols), None, radius
+
+
+def _box_near(config: HierarchyConfig, i: int) -> int:
+    """Return how many of layer i's units are read at one place."""
+    _, block, radius = readout_neighbourhood(config, i)
+    return block_size(block, radius) if block else neighbourhood_size(radius, config.readout.shape)
+
+
+def _box_shapes(config: HierarchyConfig) -> dict[str, Shape]:
+    r, answers = config.readout, BOX_ANSWERS * len(config.targets)
+    shapes: dict[str, Shape] = {f"project{i + 1}": (_box_near(config, i) * layer.code, r.hidden)
+                                for i, layer in enumerate(config.layers)}
+    if r.memory:
+        shapes["recall"] = (neighbourhood_size(r.memory, "square") * answers, r.hidden)
+    shapes["b1"] = (r.hidden,)
+    if r.mixing:
+        shapes |= {"mix": (r.hidden, r.mixing), "b_mix": (r.mixing,)}
+    return shapes | {"w2": (r.mixing or r.hidden, answers), "b2": (answers,)}
+
+
+def map_block(config: HierarchyConfig, layer: Layer) -> tuple[int, int]:
+    """Return the block of layer 1's cells that one unit of a layer draws, for the heat map readout."""
+    first = config.layers[0]
+    return -(-first.rows // layer.rows), -(-first.cols // layer.cols)
+
+
+def _heatmap_shapes(config: HierarchyConfig) -> dict[str, Shape]:
+    hidden, shapes = config.readout.hidden, {}
+    for i, layer in enumerate(config.layers):
+        units, drawn = layer.rows * layer.cols, block_size(map_block(config, layer)) * len(config.targets)
+        shapes |= {f"w1.{i + 1}": (units, layer.code, hidden), f"b1.{i + 1}": (units, hidden),
+                   f"w2.{i + 1}": (units, hidden, drawn), f"b2.{i + 1}": (units, drawn)}
+    return shapes
+
+
+def _readout_products(config: HierarchyConfig) -> list[tuple[int, int, int, int]]:
+    """Return (units, whom each hears, inputs, outputs) of the readout's products."""
+    r, targets, cells = config.readout, len(config.targets), config.cells.rows * config.cells.cols
+    if r.kind == "heatmap":
+        return [row for layer in config.layers
+                for units, drawn in [(layer.rows * layer.cols, block_size(map_block(config, layer)))]
+                for row in ((units, 2 * drawn, layer.code, r.hidden), (units, 0, r.hidden, drawn * targets))]
+    found = []
+    for i, layer in enumerate(config.layers):
+        grid, near = readout_neighbourhood(config, i)[0], _box_near(config, i)
+        found.append((math.prod(grid), near, near * layer.code, r.hidden))
+        found.append((cells, 0, 0, r.hidden))  # brought to the cells
+    near = neighbourhood_size(r.memory, "square")
+    found.append((cells, near + 9, near * BOX_ANSWERS * targets if r.memory else 0, r.hidden))
+    return [*found, (cells, 0, r.hidden, r.mixing), (cells, 0, r.mixing or r.hidden, BOX_ANSWERS * targets)]
