@@ -23,12 +23,13 @@ from pathlib import Path
 
 os.environ["OPENBLAS_NUM_THREADS"] = "1"
 import numpy as np
+from kernel_costs import CARDS, NODE, launches_with_costs, predicted_us
 
 from pvm_perception.api import default_model
 from pvm_perception.commands.evaluate import write_csv
 from pvm_perception.core.backend import device_name
 from pvm_perception.core.hierarchy import Hierarchy
-from pvm_perception.core.kernels import engine, plan
+from pvm_perception.core.kernels import engine
 from pvm_perception.core.model_file import load_model
 from pvm_perception.errors import PvmError
 
@@ -100,16 +101,17 @@ class Counting:
 
 def print_predictions(network: Hierarchy) -> None:
     """Print each card's launches, and the time of a frame launched one by one and as a graph."""
-    for card in plan.CARDS:
-        launches = [k for k, _ in engine.Engine(network, Counting(card.multiprocessors)).calls]
+    for card in CARDS:
+        planned = engine.Engine(network, Counting(card.multiprocessors))
+        launches = launches_with_costs(network, planned)
         print(f"\n{card.name}\n| kernel | grid | threads | shared, B | read, kB | written, kB | MFLOP "
               "| us |\n|---|---|---|---|---|---|---|---|")
-        for k in launches:
+        for k, cost in launches:
             print(f"| `{k.kernel}` | {k.grid[0]}x{k.grid[1]} | {k.threads} | {k.shared} "
-                  f"| {k.reads / 1e3:.0f} | {k.writes / 1e3:.0f} | {k.flops / 1e6:.2f} "
-                  f"| {plan.predict(k, card, 0.0):.1f} |")
-        single, graph = (sum(plan.predict(k, card, between) for k in launches)
-                         for between in (card.launch, plan.NODE))
+                  f"| {cost.reads / 1e3:.0f} | {cost.writes / 1e3:.0f} | {cost.flops / 1e6:.2f} "
+                  f"| {predicted_us(k, cost, card, 0.0):.1f} |")
+        single, graph = (sum(predicted_us(k, cost, card, between) for k, cost in launches)
+                         for between in (card.launch, NODE))
         print(f"{len(launches)} launches, {single:.0f} us one by one, {graph:.0f} us as a graph")
 
 

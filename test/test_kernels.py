@@ -2,7 +2,6 @@
 
 import csv
 import dataclasses
-import importlib.util
 import os
 import re
 import shutil
@@ -10,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import kernel_costs as costs
 import numpy as np
 import pytest
 from conftest import ROOT, tiny
@@ -135,24 +135,25 @@ class Unmoved:
 
 
 @pytest.mark.parametrize("batch", [1, 2])
-@pytest.mark.parametrize("card", plan.CARDS, ids=lambda c: c.name)
+@pytest.mark.parametrize("card", costs.CARDS, ids=lambda c: c.name)
 def test_a_frame_is_few_launches_within_every_cards_limits(card, batch):
-    calls = Engine(Hierarchy(preset("robot"), batch), Unmoved(card.multiprocessors)).calls
-    assert len(calls) <= 12
-    for launch, _ in calls:
+    network = Hierarchy(preset("robot"), batch)
+    launches = costs.launches_with_costs(network, Engine(network, Unmoved(card.multiprocessors)))
+    assert len(launches) <= 12
+    for launch, cost in launches:
         assert launch.shared <= plan.SHARED_LIMIT
         assert launch.threads <= 1024
-        assert plan.predict(launch, card, plan.NODE) > plan.NODE
+        assert costs.predicted_us(launch, cost, card, costs.NODE) > costs.NODE
 
 
 def test_work_is_what_the_network_counts():
     """Spread links cost the kernels more: they do not share a parent's product."""
     network = Hierarchy(preset("robot"))
-    engine = Engine(network, Unmoved(8))
-    for encoder, (launch, _) in zip(network.encoders, engine.calls[1:], strict=False):
+    launches = costs.launches_with_costs(network, Engine(network, Unmoved(8)))
+    for encoder, (_, cost) in zip(network.encoders, launches[1:], strict=False):
         spread = sum((encoder.units - e.units) * (e.rows.stop - e.rows.start)
                      for e in encoder.input_parts) * encoder.layer.code
-        assert launch.flops == 2 * (encoder.multiply_adds + spread)
+        assert cost.flops == 2 * (encoder.multiply_adds + spread)
 
 
 @pytest.mark.parametrize(("changes", "what"), [
@@ -173,10 +174,9 @@ def test_refuses_what_the_network_refuses():
 
 @needs_host_compiler
 def test_the_bench_measures_what_a_device_runs(libraries):
-    spec = importlib.util.spec_from_file_location("kernels", ROOT / "benchmarks" / "kernels.py")
-    bench = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(bench)
-    rows = bench.measure(Hierarchy(small(), 2, seed=3), HostRunner(libraries[0], 8), "host", rounds=3)
+    import kernels  # sets the number of threads
+
+    rows = kernels.measure(Hierarchy(small(), 2, seed=3), HostRunner(libraries[0], 8), "host", rounds=3)
     assert [r["what"].partition("_")[0] for r in rows] == [
         "frame", "input", *["layer"] * 3, "project", "answer", "decode"]
     assert rows[0]["largest_difference"] < 1e-3
@@ -201,7 +201,7 @@ def test_compiles_without_spilling(tmp_path):
     process = subprocess.run([sys.executable, ROOT / "benchmarks" / "kernels.py", "--output", table],
                              capture_output=True, text=True, timeout=600, check=False)
     assert process.returncode == 0, process.stderr
-    assert process.stdout.count("as a graph") == len(plan.CARDS)
+    assert process.stdout.count("as a graph") == len(costs.CARDS)
     if not table.exists():
         pytest.skip("needs nvcc, or the NVRTC that comes with CuPy, to compile the kernels")
     with table.open(newline="") as file:

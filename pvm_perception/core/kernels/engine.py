@@ -283,11 +283,9 @@ class Engine:
                    past and name not in single, first, gain)
         return part
 
-    def _add(self, kernel: str, table: np.ndarray, blocks: int, threads: int, shared: int,
-             block_reads: int, reads: int, writes: int, multiply_adds: int) -> None:
-        """Append a launch; counts of one stream, in values of 4 bytes but for `shared`, bytes."""
-        launch = Launch(kernel, (blocks, self.batch), threads, shared, 4 * block_reads, 4 * reads,
-                        4 * writes * self.batch, 2 * multiply_adds * self.batch)
+    def _add(self, kernel: str, table: np.ndarray, blocks: int, threads: int, shared: int) -> None:
+        """Append a launch: blocks of one stream, threads and bytes of shared memory of a block."""
+        launch = Launch(kernel, (blocks, self.batch), threads, shared)
         # every table lies at its own place, so an address is all that a launch needs
         self.calls.append((launch, (self.runner.address(self._received),
                                      self.runner.address(self._put(table.view(np.uint8))))))
@@ -300,8 +298,7 @@ class Engine:
                     c.block, (c.high - c.low) / 255, c.low, hierarchy.MOTION_UNIT,
                     hierarchy.MOTION_LIMIT)
         values = c.height * c.width * 3
-        self._add("input_blocks", table, -(-values // INPUT_THREADS), INPUT_THREADS, 0,
-                  INPUT_THREADS // 4, values // 4 * self.batch, values, values)
+        self._add("input_blocks", table, -(-values // INPUT_THREADS), INPUT_THREADS, 0)
 
     def _add_layer(self, network: hierarchy.Hierarchy, encoder: Encoder, i: int) -> None:
         name, n = encoder.layer.name, encoder.layer.code
@@ -326,17 +323,10 @@ class Engine:
         row["half"] = self.batch * (encoder.units + 1) * n
         row["error_first"] = encoder.views[-1].rows.start if encoder.uses_error else -1
         row["error_gain"], row["slope"], row["norm_floor"] = encoder.gain, algebra.LEAK, algebra.NORM_FLOOR
-        kernel, tile, blocks, threads, shared = plan.tiled(
+        kernel, _, blocks, threads, shared = plan.tiled(
             "layer", (encoder.units,), self.batch, max(encoder.inputs, n + plan.SQUARES), n,
             self.runner.multiprocessors)
-        weights = n * (encoder.inputs + encoder.signal_size + 1) + encoder.signal_size
-        read = encoder.inputs + 2 * encoder.signal_size  # the signal and the prediction of it
-        state = sum(_count(self.config.grid(s)) * self.config.code_width(s) for s in
-                    {encoder.below, *(link.source for link, _ in encoder.context)})
-        self._add(kernel, table, blocks, threads, shared, weights + tile * read,
-                  weights + self.batch * (state + encoder.units * encoder.signal_size),
-                  encoder.units * (n + 2 * encoder.signal_size + (i == 0)),
-                  encoder.units * n * (encoder.inputs + encoder.signal_size))
+        self._add(kernel, table, blocks, threads, shared)
 
     def _add_readout(self, network: hierarchy.Hierarchy) -> None:
         readout, layers = network.readout, self.config.layers
@@ -371,17 +361,10 @@ class Engine:
         row["memory"], row["out"] = self.runner.address(memory), self.runner.address(self._out)
         row["projection_count"], row["hidden"], row["mixing"] = len(products), h, m
         row["answers"], row["cells"], row["values_per_target"] = a, cells, readout.answers
-        read = sum(layer.rows * layer.cols * layer.code for layer in layers) + cells * a
-        self._add(kernel, table, blocks, threads, shared, max(depths) * (h + tile),
-                  h * sum(depths) + self.batch * read, sum(units) * h,
-                  h * sum(u * d for u, d in zip(units, depths, strict=True)))
-        kernel, tile, blocks, threads, shared = plan.tiled(
+        self._add(kernel, table, blocks, threads, shared)
+        kernel, _, blocks, threads, shared = plan.tiled(
             "answer", (cells,), self.batch, h + m + a, max(h, m, a), self.runner.multiprocessors)
-        last = h * (m + 1) + m * (a + 1) + a
-        corners = sum(corner.shape[1] for _, _, _, (corner, _) in products)
-        self._add(kernel, table, blocks, threads, shared, last + tile * corners * h,
-                  last + self.batch * sum(units) * h, 2 * cells * a,
-                  cells * (h * (corners + m) + m * a))
+        self._add(kernel, table, blocks, threads, shared)
 
     def _add_decode(self, network: hierarchy.Hierarchy) -> None:
         readout, units = network.readout, network.encoders[0].units
@@ -394,9 +377,7 @@ class Engine:
         table = np.zeros(1, plan.DECODE)
         table[0] = (out, wrong, found, found + 4 * boxes, readout.rows, readout.cols, readout.targets,
                     readout.answers, units, *readout.stride, UNIT_BOX)
-        read = pairs * readout.answers + units
-        self._add("decode", table, 1, DECODE_THREADS, shared, read, self.batch * read,
-                  self._found.size // self.batch, 9 * pairs)
+        self._add("decode", table, 1, DECODE_THREADS, shared)
 
     @staticmethod
     def _corners(grid: tuple[int, int], cells: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:

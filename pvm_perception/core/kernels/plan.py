@@ -1,4 +1,4 @@
-"""From a hierarchy to tables: what each kernel of `kernels.cu` reads, writes and costs.
+"""From a hierarchy to tables: what each kernel of `kernels.cu` is given, and how it is launched.
 
 The structured dtypes list the fields of the structs in `kernels.cu`, in the same order.
 """
@@ -16,7 +16,7 @@ from pvm_perception.errors import PvmError
 STREAMS, MAX_PARTS = 4, 8  # as in kernels.cu
 SHARED_LIMIT = 48 << 10  # bytes that a block may have without asking the driver for more
 MOST_THREADS = {8: 256, 4: 512, 2: 1024, 1: 1024}  # of a block, by tile; as in kernels.cu
-BALANCE = 4  # units for which arithmetic takes as long as reading the weight: see LINE and SHARE
+BALANCE = 4  # units of a tile whose multiply-adds take about as long as reading their weight
 SQUARES = 8  # partial sums of squares, as in kernels.cu
 MAX_BOXES, BOX_VALUES = 8, 6  # boxes of a target that `decode` finds, and values of each, as in kernels.cu
 
@@ -76,7 +76,7 @@ def check_supported(config: HierarchyConfig, batch: int) -> None:
 
 @dataclass(frozen=True)
 class Launch:
-    """One kernel of a frame, and what it costs.
+    """One kernel of a frame.
 
     Attributes
     ----------
@@ -88,22 +88,12 @@ class Launch:
         Of a block.
     shared
         Bytes of shared memory of a block.
-    block_reads
-        Bytes that one block reads: what bounds a small grid, whose blocks each read all weights.
-    reads, writes
-        Bytes that the whole launch moves at least: every value once.
-    flops
-        Of the whole launch; a multiply-add counts as two.
     """
 
     kernel: str
     grid: tuple[int, int]
     threads: int
     shared: int
-    block_reads: int
-    reads: int
-    writes: int
-    flops: int
 
 
 def tiled(kernel: str, units: tuple[int, ...], batch: int, rows: int, columns: int,
@@ -145,49 +135,3 @@ def tiled(kernel: str, units: tuple[int, ...], batch: int, rows: int, columns: i
         raise PvmError(f"the kernels cannot hold {rows} inputs for {columns} codes in a block; arrays do, "
                        "slower")
     return min(found, key=lambda choice: choice[0])[1:]
-
-
-@dataclass(frozen=True)
-class Card:
-    """A GPU as the prediction sees it; figures from its maker's data sheets.
-
-    Attributes
-    ----------
-    multiprocessors, clock
-        Their number, and GHz under load.
-    lanes
-        Float32 multiply-adds of one multiprocessor in a cycle.
-    bandwidth
-        Of the memory, GB/s.
-    launch
-        Microseconds between the beginnings of two kernels that the host launches one by one.
-    """
-
-    name: str
-    multiprocessors: int
-    clock: float
-    lanes: int
-    bandwidth: float
-    launch: float
-
-
-CARDS = (Card("Jetson Orin NX 16 GB", 8, 0.92, 128, 102, 10.0),
-         Card("RTX 4070", 46, 2.48, 128, 504, 5.0),
-         Card("H200", 132, 1.98, 128, 4800, 5.0))
-NODE = 2.0  # microseconds between two kernels of one graph
-LINE = 32  # bytes that one multiprocessor takes from the second-level cache in a cycle: half its width
-SHARE = 0.25  # of the multiply-adds' peak: each needs its wide load, and phases wait for each other
-
-
-def predict(launch: Launch, card: Card, between: float) -> float:
-    """Return the microseconds that a launch should take.
-
-    The longest of: memory at its bandwidth; the blocks, in turns on the multiprocessors, each
-    reading its bytes from the second-level cache, or doing its multiply-adds; what lies `between`
-    two kernels, microseconds, is added. An estimate made before anything was measured.
-    """
-    blocks = launch.grid[0] * launch.grid[1]
-    turns = -(-blocks // card.multiprocessors)
-    cycles = max(launch.block_reads / LINE, launch.flops / blocks / (2 * card.lanes * SHARE))
-    memory = (launch.reads + launch.writes) / card.bandwidth / 1e3
-    return between + max(memory, turns * cycles / card.clock / 1e3)
