@@ -19,6 +19,7 @@ from pvm_perception.shipped import shipped
 from pvm_perception.types import TARGETS, Detection, Track
 from pvm_perception.vision.calibration import Calibration
 from pvm_perception.vision.eye import Eye
+from pvm_perception.vision.foresight import Foresight, expected
 from pvm_perception.vision.fovea import Fovea, merge
 from pvm_perception.vision.frame import View
 from pvm_perception.vision.frame_clock import FrameClock
@@ -92,6 +93,7 @@ class Tracker:
         self._near = Eye(sharing_weights(network), self.targets, well) if self._fovea else None
         self._eyes = [eye for eye in (self._whole, self._near) if eye]
         self._calibration = calibration or Calibration.of(self._history)
+        self._foresight = Foresight()
         self._tracks = TrackManager(settings or TrackerSettings())
         self._learning = learn
         self.model_version = 0
@@ -299,12 +301,23 @@ class Tracker:
 
     def prediction(self) -> np.ndarray:
         """Return the frame it expects next, (h, w, 3) uint8 BGR, at the network's resolution."""
-        image = self._network.predicted_images()[0]
-        v = self._view
-        if v is None:
-            return image
-        rows, cols = v.shown
-        return image[v.top:v.top + rows, v.left:v.left + cols]
+        return expected(self._network, self._view)
+
+    def foresee(self, steps: int) -> list[np.ndarray]:
+        """Return the frames it expects 1 to `steps` frames from now, as `prediction` does the next.
+
+        Each is the forecast of a copy of the network that was shown the one before it; the state of
+        this tracker stays as it is. The robot's own motion in that time is unknown.
+
+        Raises
+        ------
+        PvmError
+            If `steps` is less than 1.
+        """
+        if steps < 1:
+            raise PvmError(f"steps must be at least 1, not {steps}")
+        with self._one_thread:
+            return self._foresight.images(self._network, self._view, steps)
 
     def surprise(self) -> np.ndarray:
         """Return each layer-1 unit's root mean square prediction error, (rows, cols) float32.

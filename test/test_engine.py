@@ -73,6 +73,16 @@ def assert_same_tracks(host, device):
                                    rtol=1e-2, atol=0.1)
 
 
+def test_what_is_foreseen_is_the_same(gpu, images):
+    host, device = (Tracker(device=d) for d in ("cpu", "cuda"))
+    for image in images[:4]:
+        for tracker in (host, device):
+            tracker.update(image)
+        for mine, its in zip(host.foresee(3), device.foresee(3), strict=True):
+            assert np.abs(mine.astype(int) - its).max() <= 1
+    assert_same(host, device)
+
+
 def track_beside(images, fovea):
     """Run both through motion, a missing frame, a gap, time that jumps back, another size, resets."""
     host, device = (Tracker(device=d, fovea=fovea) for d in ("cpu", "cuda"))

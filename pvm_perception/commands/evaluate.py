@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, required=True,
                         help="a sequence, or a folder of them (frames and groundtruth.csv)")
     parser.add_argument("--output", type=Path, default=Path("build/evaluate"),
-                        help="folder for results.json, results.csv and report.png")
+                        help="folder for results.json, results.csv, forecast.csv and report.png")
     parser.add_argument("--targets", nargs="+", default=list(TARGETS), help="what to look for")
     parser.add_argument("--model", type=Path, help="model file instead of the shipped one")
     parser.add_argument("--device", choices=DEVICES, default="cpu", help="where to run")
@@ -49,7 +49,9 @@ def run(args: argparse.Namespace) -> int:
 
     from pvm_perception.api import Tracker
     from pvm_perception.errors import warn
-    from pvm_perception.evaluation.evaluate import evaluate_sequence, sequences, summary
+    from pvm_perception.evaluation.evaluate import evaluate_sequence, is_stills, sequences, summary
+    from pvm_perception.evaluation.forecast import Forecasts
+    from pvm_perception.evaluation.forecast import means as forecast_means
     from pvm_perception.streams.files import FolderStream
 
     def make_tracker() -> Tracker:
@@ -64,25 +66,34 @@ def run(args: argparse.Namespace) -> int:
     if notice:
         warn(notice)
     total = sum(FolderStream(f).length for f in folders)  # and bad labels, too
-    results = []
+    results, foreseen = [], []
     with tqdm(total=total, unit="frame", disable=None) as bar:
         for folder in folders:
-            results += evaluate_sequence(folder, make_tracker, bar.update)
+            # where times are compared, nothing else runs between two frames
+            forecasts = None if args.peers or is_stills(folder) else Forecasts()
+            results += evaluate_sequence(folder, make_tracker, bar.update, forecasts)
+            foreseen += forecasts.rows(folder.name) if forecasts else []
+    foreseen += forecast_means(foreseen) if foreseen else []
     rows, means = [r.row() for r in results], summary(results)
     _print(rows, means)
+    if foreseen:
+        print_forecasts(foreseen)
     try:
         args.output.mkdir(parents=True, exist_ok=True)
         (args.output / "results.json").write_text(json.dumps(
             {"model": str(args.model or "shipped"), "sequences": rows, "means": means},
             indent=1).replace("NaN", "null") + "\n", encoding="utf-8")
         write_csv(args.output / "results.csv", rows)
+        if foreseen:
+            write_csv(args.output / "forecast.csv", foreseen)
     except OSError as error:
         raise PvmError(f"{args.output} cannot be written: {error.strerror}") from error
     if not args.no_report:
         from pvm_perception.evaluation.report import draw_report
 
         draw_report(results, {f.name: f for f in folders}, args.output / "report.png")
-    print(f"results.json, results.csv{'' if args.no_report else ', report.png'} in {args.output}")
+    print(f"results.json, results.csv{', forecast.csv' if foreseen else ''}"
+          f"{'' if args.no_report else ', report.png'} in {args.output}")
     if args.peers:
         _peers(args, folders, results)
     return 0
@@ -190,13 +201,24 @@ def _print(rows: list[dict], means: dict[str, dict[str, float]]) -> None:
         for target, mean in means.items():
             print(f"{last:{wide}} {target:11}{'':13}" + "".join(_cell(mean[c]) for c in columns))
         print()
-    print("precision, recall, average precision and false boxes: of all boxes, at overlap 0.5; stray: touches no "
-          "target\nfirst px: longer side, source px, at the first right box of a target that comes nearer; "
+    print("precision, recall, average precision, false boxes: of all boxes, at overlap 0.5; stray: touches "
+          "no target\nfirst px: longer side, source px, at the first right box of a target that comes near; "
           "start px: when it came into view" + ("" if installed() else f"\n{HOW}"))
-    errors = [(r["sequence"], r["prediction_error"], r["copy_error"]) for r in rows
-              if r["prediction_error"] == r["prediction_error"]]
-    for name, prediction, copy in dict.fromkeys(errors):
-        print(f"{name:{wide}} prediction error {prediction:.5f}, copying the last frame {copy:.5f}")
+
+
+def print_forecasts(rows: list[dict]) -> None:
+    """Print each sequence's ratios of `evaluation.forecast`, horizons side by side."""
+    names = ("forecast", "flow", "copy_or_flow")
+    horizons = list(dict.fromkeys(r["horizon"] for r in rows))
+    wide = max(len(r["sequence"]) for r in rows) + 1
+    print(f"{'error over that of copying':{wide}}"
+          + "".join(f"{f'frames ahead: {h}':>27}" for h in horizons) + "   on the target")
+    print(" " * wide + "".join(f"{n:>9}" for _ in horizons for n in ("forecast", "flow", "better"))
+          + f"{'first':>9}{'top 3':>9}")
+    for name in dict.fromkeys(r["sequence"] for r in rows):
+        mine = [r for r in rows if r["sequence"] == name]
+        print(f"{name:{wide}}" + "".join(_cell(r[n]) for r in mine for n in names)
+              + "".join(_cell(mine[0][n]) for n in ("pop_out_1", "pop_out_3")))
 
 
 def _cell(value: float) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -111,6 +112,11 @@ class Hierarchy:
                           learns=False)
         other.weights = self.weights
         return other
+
+    def copy(self, _into: object = None) -> Hierarchy:
+        """Return a hierarchy that shares these very weights and goes on from this state by itself."""
+        shared = (self.weights, self.config, self.optimizer, self.xp)
+        return copy.deepcopy(self, {id(part): part for part in shared})
 
     def _source(self, name: str, batch: int) -> Source:
         rows, cols = self.config.grid(name)

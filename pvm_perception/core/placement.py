@@ -41,6 +41,12 @@ class Network(Protocol):
     def twin(self) -> Network:
         """Return a network with a state of its own that shares these very weights."""
 
+    def copy(self, into: Network | None = None) -> Network:
+        """Return a network with these weights that goes on from this state, while this one stays as it is.
+
+        `into` is an earlier copy of this network, whose memory may be used again.
+        """
+
     def as_learning(self) -> Hierarchy:
         """Return the network that can `learn`: this one, or one with these weights and this state."""
 

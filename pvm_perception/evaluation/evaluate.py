@@ -12,6 +12,7 @@ import numpy as np
 from pvm_perception.errors import PvmError
 from pvm_perception.evaluation import metrics
 from pvm_perception.evaluation.boxes import FrameBoxes, box_measures, first_detection, scores_and_hits
+from pvm_perception.evaluation.forecast import Forecasts
 from pvm_perception.evaluation.identity import MEASURES, track_measures
 from pvm_perception.streams.files import FolderStream
 from pvm_perception.types import Frame, Track
@@ -124,10 +125,12 @@ def shot(frame: Frame, target: str, tracks: Iterable[Track]) -> Shot:
 
 
 def evaluate_sequence(folder: Path, make_tracker: Callable[[], object],
-                      progress: Callable[[], None] = lambda: None) -> list[Result]:
+                      progress: Callable[[], None] = lambda: None,
+                      forecasts: Forecasts | None = None) -> list[Result]:
     """Track one sequence from its beginning; return a result for each labelled target.
 
-    A folder whose name ends in `_stills` holds unrelated images: the state is reset for each.
+    A folder whose name ends in `_stills` holds unrelated images: the state is reset for each. What is
+    expected of each frame goes to `forecasts`, if given.
     """
     tracker, errors = make_tracker(), []
 
@@ -136,6 +139,8 @@ def evaluate_sequence(folder: Path, make_tracker: Callable[[], object],
             return timed(tracker.track_still, frame.image)
         answer = timed(tracker.update, frame.image, frame.stamp)
         errors.append(tracker.prediction_error())
+        if forecasts:
+            forecasts.see(tracker, frame.image, frame.boxes)
         return answer
 
     results = measure_sequence(folder, tracker.targets, step, progress,

@@ -99,6 +99,7 @@ class Engine:
         self.runs_on, self.shares = runner.name, runner.shares
         self.calls: list[tuple[Launch, tuple[int, int]]] = []
         self._kept: list[Array] = []  # the tables hold addresses alone
+        self._state: list[Array] = []  # all that frames write
         self._shared: dict[Any, Array] = {} if of is None else of._shared
         c, batch = network.config, network.batch
         self.fresh = np.ones(batch, bool)  # streams whose next frame is their first
@@ -141,6 +142,21 @@ class Engine:
     def twin(self) -> Engine:
         """Return an engine with a state of its own that reads these very weights."""
         return Engine(self._network, self.runner, self)
+
+    def copy(self, into: Engine | None = None) -> Engine:
+        """Return an engine that shares these very weights and goes on from this state by itself.
+
+        `into`, an earlier copy of this engine, is used again; None makes one.
+        """
+        other = into or self.twin()
+        for values, array in zip([self.runner.read(a) for a in self._state], other._state, strict=True):
+            other.runner.write(array, values)
+        for mine, its in zip(self._sent, other._sent, strict=True):
+            its[...] = mine
+        other.fresh, other.known = self.fresh.copy(), self.known.copy()
+        other._half, other._copy_errors = self._half, self._copy_errors.copy()
+        other.runner.read(other._found, other._answer)  # which waits until all is there
+        return other
 
     def as_learning(self) -> hierarchy.Hierarchy:
         """Return the network that can `learn`: these weights and this state as the device's arrays.
@@ -251,7 +267,8 @@ class Engine:
         return self._kept[-1]
 
     def _zeros(self, *shape: int) -> Array:
-        return self._put(np.zeros(shape, np.float32))
+        self._state.append(self._put(np.zeros(shape, np.float32)))
+        return self._state[-1]
 
     def _address(self, key: Any, values: np.ndarray) -> int:
         """Return the device's address of what no frame changes; it lies there once for all twins."""

@@ -1,0 +1,41 @@
+"""Pictures of what a network expects: the next frame, and those after it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pvm_perception.core.placement import Network
+from pvm_perception.vision.frame import BAR, View
+
+
+def expected(network: Network, view: View | None) -> np.ndarray:
+    """Return the frame that a network of one stream expects next, (h, w, 3) uint8 BGR, without the bars."""
+    image = network.predicted_images()[0]
+    return image if view is None else image[_inner(view)]
+
+
+def _inner(view: View) -> tuple[slice, slice]:
+    rows, cols = view.shown
+    return slice(view.top, view.top + rows), slice(view.left, view.left + cols)
+
+
+class Foresight:
+    """Shows a copy of a network its own forecasts, one after the other."""
+
+    def __init__(self) -> None:
+        self._of: Network | None = None
+        self._copy: Network | None = None
+
+    def images(self, network: Network, view: View | None, steps: int) -> list[np.ndarray]:
+        """Return what a network of one stream expects 1 to `steps` frames from now, as `expected` does."""
+        images = [expected(network, view)]
+        if steps == 1:
+            return images
+        self._copy = network.copy(self._copy if self._of is network else None)
+        self._of = network
+        picture = np.full((1, network.config.height, network.config.width, 3), BAR, np.uint8)
+        for _ in range(steps - 1):
+            picture[0][... if view is None else _inner(view)] = images[-1]
+            self._copy.step(picture)
+            images.append(expected(self._copy, view))
+        return images
