@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from pvm_perception.core.backend import OneThread, to_numpy
-from pvm_perception.core.config import MOTION_VALUES
+from pvm_perception.core.config import MOTION_VALUES, HierarchyConfig
 from pvm_perception.core.model_file import load_model, save_model
 from pvm_perception.core.placement import Network, build_network, sharing_weights
 from pvm_perception.errors import PvmError
@@ -342,12 +342,15 @@ class Tracker:
         """
         return self._whole.forecast_errors() if self._whole.had_forecast else (math.nan, math.nan)
 
+    def snapshot(self) -> tuple[HierarchyConfig, dict[str, np.ndarray], dict[str, Any]]:
+        """Return copies of the network as it is now: what `save_model` takes after the path."""
+        network = self._network
+        weights = {k: np.array(to_numpy(v)) for k, v in network.weights.items()}
+        return self.config, weights, self._history | {"steps": network.step_count}
+
     def save(self, path: str | Path) -> None:
         """Write the network as it is now, with what it learnt, to a model file."""
-        network = self._network
-        history = self._history | {"steps": network.step_count}
-        save_model(path, self.config, {k: to_numpy(v) for k, v in network.weights.items()},
-                   history)
+        save_model(path, *self.snapshot())
 
     def info(self) -> dict[str, Any]:
         """Return what this tracker runs: model, size, device, training history."""

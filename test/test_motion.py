@@ -90,11 +90,11 @@ def test_broken_odometry_is_left_out():
     assert ego.between(10.9, 11.0, SIZE, FOV)[0] == pytest.approx(0.05 * ACROSS, rel=1e-3)
 
 
-def calibration(width, height, fx, fy, x_offset=0, roi_width=0):
+def calibration(width, height, fx, fy, x_offset=0, roi=(0, 0)):
     return SimpleNamespace(
         width=width, height=height, k=[fx, 0, width / 2, 0, fy, height / 2, 0, 0, 1], d=[],
         distortion_model="plumb_bob", binning_x=0, binning_y=0,
-        roi=SimpleNamespace(x_offset=x_offset, y_offset=0, width=roi_width, height=0))
+        roi=SimpleNamespace(x_offset=x_offset, y_offset=0, width=roi[0], height=roi[1]))
 
 
 def test_a_calibration_tells_the_focal_length():
@@ -102,7 +102,7 @@ def test_a_calibration_tells_the_focal_length():
     ego.calibrated(calibration(1280, 720, 900.0, 910.0))
     motion = ego.between(10.4, 10.5, (360, 640), FOV)  # a shrunk picture of that camera
     np.testing.assert_allclose(motion[:2], [0.05 * 900 / 1280, -0.01 * 910 / 720], rtol=1e-5)
-    ego.calibrated(calibration(1280, 720, 900.0, 910.0, 320, 640))
+    ego.calibrated(calibration(1280, 720, 900.0, 910.0, 320, (640, 480)))
     assert ego.between(10.4, 10.5, SIZE, FOV)[0] == pytest.approx(0.05 * 900 / 640, rel=1e-5)
     ego.calibrated(calibration(1280, 720, 0.0, 0.0))  # not calibrated
     assert ego.between(10.4, 10.5, SIZE, FOV)[0] == pytest.approx(0.05 * ACROSS, rel=1e-5)

@@ -14,17 +14,23 @@ from pathlib import Path
 import cv2
 import rclpy
 from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import Image
 from vision_msgs.msg import Detection2DArray
 
+from pvm_perception.ros.faults import Guarded
 from pvm_perception.ros.process import stop_on_signals
 from pvm_perception.vision.image_codec import decode_image
 
 
 def _nanoseconds(header: object) -> int:
     return header.stamp.sec * 1_000_000_000 + header.stamp.nanosec
+
+
+class GuardedNode(Guarded, Node):
+    """A node that an odd message does not end."""
 
 
 class Receiver:
@@ -42,7 +48,7 @@ class Receiver:
         delay = f"{(self.node.get_clock().now().nanoseconds - stamp) / 1e6:.3f}"
         rows = [(d.results[0].hypothesis.class_id, d.bbox.center.position.x - d.bbox.size_x / 2,
                  d.bbox.center.position.y - d.bbox.size_y / 2, d.bbox.size_x, d.bbox.size_y,
-                 d.results[0].hypothesis.score, d.id) for d in message.detections]
+                 d.results[0].hypothesis.score, d.id) for d in message.detections if d.results]
         for row in rows or [("",) * 7]:
             self.table.writerow([stamp, delay, *row])
 
@@ -59,7 +65,7 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     stop = stop_on_signals()
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
-    node, executor = rclpy.create_node("receiver"), SingleThreadedExecutor()
+    node, executor = GuardedNode("receiver"), SingleThreadedExecutor()
     executor.add_node(node)
     try:
         with args.table.open("w", newline="", encoding="utf-8") as file:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 
+from pvm_perception.ros.worker import Worker
+
+OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
 WINDOW = 60  # frames over which rates and times are averaged
+REMEMBERED = 1000  # frames whose outcome is remembered: more than come within a `frame_timeout`
 
 
 @dataclass
@@ -47,35 +53,59 @@ class Health:
     malformed: int = 0
     failed: int = 0
     last_fault: str = ""
-    arrivals: deque = field(default_factory=lambda: deque(maxlen=WINDOW))
-    stages: deque = field(default_factory=lambda: deque(maxlen=WINDOW))  # of FrameTimes.stages
+    arrivals: deque[float] = field(default_factory=lambda: deque(maxlen=WINDOW))
+    outcomes: deque[tuple[float, str]] = field(  # when a frame was done with, and its fault or ""
+        default_factory=lambda: deque(maxlen=REMEMBERED))
+    waiting: float | None = None  # since when frames come without an answer, monotonic
+    restarted: float = -math.inf  # when the worker's thread was last started again, monotonic
+    stages: deque[dict[str, float]] = field(default_factory=lambda: deque(maxlen=WINDOW))
     surprise: float = 0.0
     worked: tuple[float, float] = field(  # monotonic and the process's own time, at the last report
         default_factory=lambda: (time.monotonic(), time.process_time()))
     lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def arrived(self) -> None:
-        """Count a frame that came in."""
+    def arrived(self, wanted: bool = True) -> None:
+        """Count a frame that came in; one that is not wanted needs no answer."""
         with self.lock:
+            now = time.monotonic()
             self.received += 1
-            self.arrivals.append(time.monotonic())
+            self.arrivals.append(now)
+            if not wanted:
+                self.waiting = None
+            elif self.waiting is None:
+                self.waiting = now
 
     def processed(self, times: FrameTimes, surprise: float) -> None:
         """Count a frame that became detections."""
         with self.lock:
             self.stages.append(times.stages())
-            self.surprise = surprise
+            self.outcomes.append((time.monotonic(), ""))
+            self.surprise, self.waiting = surprise, None
 
     def fault(self, kind: str, reason: str) -> None:
-        """Count a frame that could not be used; `kind` is "malformed" or "failed"."""
+        """Count a frame without an answer; `kind` is "malformed", "failed" or "too_old"."""
         with self.lock:
             setattr(self, kind, getattr(self, kind) + 1)
             self.last_fault = reason
+            self.outcomes.append((time.monotonic(), reason))
 
     def silence(self) -> float:
         """Return the seconds since the last frame, or since the start."""
         with self.lock:
             return time.monotonic() - (self.arrivals[-1] if self.arrivals else self.started)
+
+    def unanswered(self) -> float:
+        """Return for how many seconds frames have come without any answer."""
+        with self.lock:
+            return 0.0 if self.waiting is None else time.monotonic() - self.waiting
+
+    def lost(self, seconds: float) -> tuple[int, int, str]:
+        """Return (frames without an answer, frames done with, the last reason) of the last seconds."""
+        with self.lock:
+            since = time.monotonic() - seconds
+            recent = [reason for when, reason in self.outcomes if when >= since]
+            bad = [reason for reason in recent if reason]
+            return len(bad), len(recent), bad[-1] if bad else ""
 
     def values(self) -> dict[str, Any]:
         """Return the figures under the names that diagnostics show."""
@@ -96,30 +126,39 @@ class Health:
                     "surprise": f"{self.surprise:.5f}"}
 
 
-def status(name: str, health: Health, facts: dict[str, Any], active: bool, timeout: float,
-           topic: str, publishers: list[str]) -> DiagnosticStatus:
-    """Return the node's state for /diagnostics.
+def judge(health: Health, worker: Worker, timeout: float, topic: str,
+          publishers: Callable[[], list[str]], left_out: str) -> tuple[bytes, str]:
+    """Return the state of a tracker that should be at work: a level of DiagnosticStatus and why.
 
     Parameters
     ----------
-    facts
-        More key-values: device, learning, targets.
     timeout
-        Seconds of silence from which it is a warning.
+        Seconds: of silence from which it is a warning, of frames without an answer from which it is an
+        error, and over which faults are counted.
     topic, publishers
-        The resolved input topic and its publishers' quality of service, for that warning.
+        The resolved input topic and its publishers' quality of service, for the words.
+    left_out
+        Which optional input cannot be used and why; empty where none.
     """
-    level, message = DiagnosticStatus.OK, "tracking"
-    silence = health.silence()
-    if not active:
-        message = "not active"
-    elif silence > timeout:
-        level = DiagnosticStatus.WARN
-        offered = "; ".join(publishers) or "nobody publishes it"
-        message = f"no frame for {silence:.1f} s on {topic} ({offered})"
-    elif health.last_fault and (health.malformed + health.failed) * 2 > health.received:
-        level, message = DiagnosticStatus.ERROR, f"most frames are unusable: {health.last_fault}"
-    return entry(level, name, message, health.values() | facts)
+    silence, (bad, done, reason) = health.silence(), health.lost(timeout)
+    if not worker.alive or time.monotonic() - health.restarted <= max(timeout, 1.0):
+        return ERROR, (f"the network's thread ended and is started again, {worker.restarts} times so far; "
+                       "the log says why")
+    if worker.busy() > timeout:
+        return ERROR, f"one frame has kept the network busy for {worker.busy():.1f} s; restart the node"
+    if silence > timeout:
+        offered = "; ".join(publishers()) or "nobody publishes it"
+        return WARN, f"no frame for {silence:.1f} s on {topic} ({offered})"
+    if health.unanswered() > timeout:
+        why = reason or "the network does not keep up"
+        return ERROR, f"frames come on {topic}, but none was answered for {health.unanswered():.1f} s: {why}"
+    if 2 * bad > done:
+        return ERROR, f"most frames are unusable: {reason}"
+    if 10 * bad > done:
+        return WARN, f"{bad} of the last {done} frames are unusable: {reason}"
+    if left_out:
+        return WARN, f"tracking, but {left_out}"
+    return OK, "tracking"
 
 
 def name_of(node: Any, part: str) -> str:

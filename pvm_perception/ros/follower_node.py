@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ from geometry_msgs.msg import PoseStamped, PoseWithCovarianceStamped, Twist, Twi
 from rclpy.node import Node
 from std_msgs.msg import Bool, Header
 
+from pvm_perception.ros.faults import Guarded
 from pvm_perception.ros.messages import seconds_of
 from pvm_perception.ros.node_settings import NODES, FollowerSettings, FollowerTarget
 from pvm_perception.ros.parameters import values_of
@@ -39,7 +41,7 @@ def pose_of(estimate: Estimate, header: Header) -> PoseWithCovarianceStamped:
     return message
 
 
-class FollowerNode(Node):
+class FollowerNode(Guarded, Node):
     """`target_follower`; topics and parameters as docs/robot.md lists them."""
 
     def __init__(self) -> None:
@@ -60,8 +62,7 @@ class FollowerNode(Node):
         if self.drives:
             self.twist = self.create_publisher(TwistStamped if self.settings.stamped else Twist,
                                                "cmd_vel", 1)
-            self.create_subscription(Bool, "dead_man",
-                                     lambda m: self.servo.held(m.data, self._now()), 1)
+            self.create_subscription(Bool, "dead_man", self._dead_man, 1)
             if SpeedLimit is not None:
                 self.create_subscription(SpeedLimit, "speed_limit", self._limit, 10)
             self.create_timer(1 / self.settings.rate, self._drive, clock=self.clock)
@@ -97,15 +98,27 @@ class FollowerNode(Node):
             return
         detection, estimate = next((r for r in results if r[0].id == self.track), results[0])
         self.track = detection.id
+        if estimate.doubt:  # nothing is said of a place that is not known, and the robot stops
+            self.servo.missed(self._now())
+            return
         if fresh:
             self.servo.saw(estimate.bearing, estimate.distance, self._now())
         message = pose_of(estimate, header)
         self.pose_covariance.publish(message)
         self.pose.publish(PoseStamped(header=header, pose=message.pose.pose))
 
+    def _dead_man(self, message: Bool) -> None:
+        self.servo.held(message.data, self._now())
+
     def _limit(self, message: Any) -> None:
-        """Heed nav2_msgs/SpeedLimit: percent or m/s of the largest speed; 0 = no limit."""
+        """Heed nav2_msgs/SpeedLimit: percent or m/s of the largest speed; 0 = no limit.
+
+        One that is no number or negative changes nothing: the limit that holds goes on.
+        """
         limit = message.speed_limit
+        if not (math.isfinite(limit) and limit >= 0):
+            self.faults.note("speed_limit", f"{limit} is left out; a limit must be 0 or more", "warning")
+            return
         share = limit / 100 if message.percentage else limit / max(self.servo.settings.max_speed, 1e-6)
         self.servo.limit(share if limit > 0 else 1.0)
 

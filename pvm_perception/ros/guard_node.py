@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from nav2_msgs.msg import SpeedLimit
@@ -9,17 +10,19 @@ from nav_msgs.msg import Odometry
 from rclpy.node import Node
 from std_msgs.msg import Header
 
+from pvm_perception.ros.faults import Guarded
 from pvm_perception.ros.node_settings import NODES, GuardSettings, GuardTarget
 from pvm_perception.ros.parameters import values_of
 from pvm_perception.ros.process import publish_last, run_node, steady_clock
 from pvm_perception.ros.ranging import SENSOR, Ranger
 from pvm_perception.ros.stop_rule import StopRule, StopSettings
+from pvm_perception.vision.ego_motion import FASTEST
 from pvm_perception.vision.geometry import Estimate
 
 STEP, REPEAT = 0.05, 1.0  # s between looks at the clock; between repetitions of a limit
 
 
-class GuardNode(Node):
+class GuardNode(Guarded, Node):
     """`stop_sign_guard`; topics and parameters as docs/nav2.md lists them."""
 
     def __init__(self) -> None:
@@ -54,7 +57,11 @@ class GuardNode(Node):
 
     def _odometry(self, message: Odometry) -> None:
         v = message.twist.twist.linear
-        self.rule.moved((v.x**2 + v.y**2)**0.5)
+        speed = math.hypot(v.x, v.y)
+        if speed <= FASTEST:  # false for NaN, too
+            self.rule.moved(speed)
+        else:
+            self.faults.note("odom", f"left out: {speed:g} m/s; at most {FASTEST:g} is believed", "warning")
 
     def _found(self, _header: Header, results: list[tuple[Any, Estimate]]) -> None:
         self.distance = min((e.distance for _, e in results), default=None)

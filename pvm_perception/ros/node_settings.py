@@ -37,7 +37,8 @@ class TrackerNodeSettings:
                                                "where there is no camera_info", low=1.0, high=170.0)
     max_age: float = setting(0.5, "seconds; a frame that is older by its stamp when its turn comes is left "
                                   "out, 0 = none is", low=0.0, high=10.0)
-    frame_timeout: float = setting(2.0, "seconds without a frame after which diagnostics warn",
+    frame_timeout: float = setting(2.0, "seconds without a frame after which diagnostics warn; of "
+                                        "frames without detections after which they say error",
                                    low=0.1, high=60.0)
     diagnostics_period: float = setting(1.0, "seconds between diagnostics", low=0.1, high=60.0)
 

@@ -67,6 +67,19 @@ class Parameters:
             return str(error)
         return ""
 
+    def _reason_against_group(self, node: Any, changes: dict[str, Any]) -> str:
+        """Return why one of the groups cannot take its values all together, or "" if they can."""
+        for group in self.groups:
+            fields = list(settings_of(group))
+            if not any(f.name in changes for f in fields):
+                continue
+            present = {f.name: node.get_parameter(f.name).value for f in fields if node.has_parameter(f.name)}
+            try:
+                group(**present | {f.name: changes[f.name] for f in fields if f.name in changes})
+            except PvmError as error:
+                return str(error)
+        return ""
+
     def declare(self, node: Any, refuse: Callable[[str, Any], str] = lambda _name, _value: ""
                 ) -> None:
         """Declare the parameters on a node; refuse bad values at start and while it runs.
@@ -87,7 +100,8 @@ class Parameters:
                 reason = self.reason_against(p.name, p.value, running) or refuse(p.name, p.value)
                 if reason:
                     return SetParametersResult(successful=False, reason=reason)
-            return SetParametersResult(successful=True)
+            reason = self._reason_against_group(node, {p.name: p.value for p in changes})
+            return SetParametersResult(successful=not reason, reason=reason)
 
         node.add_on_set_parameters_callback(check)
         for field in self.fields():

@@ -21,6 +21,8 @@ from rclpy.signals import SignalHandlerOptions
 
 from pvm_perception.errors import PvmError
 
+FORBEARANCE = 0.1  # s before the executor is tried again after it failed
+
 
 def stop_on_signals() -> threading.Event:
     """Return an event that SIGINT and SIGTERM set, and do nothing else from now on."""
@@ -38,7 +40,7 @@ def run_node(make: Callable[[], Any], argv: list[str] | None = None) -> int:
     Parameters
     ----------
     make
-        Makes the node: an rclpy node with `start()`, which raises PvmError where the node cannot
+        Makes the node: a Guarded rclpy node with `start()`, which raises PvmError where the node cannot
         work, and `stop()`, after which it publishes nothing and no thread of its own runs.
     argv
         Arguments after the program's name; None = the process's.
@@ -54,15 +56,16 @@ def run_node(make: Callable[[], Any], argv: list[str] | None = None) -> int:
         node = make()
         executor.add_node(node)
         node.start()
-        while not stop.is_set():
-            executor.spin_once(timeout_sec=0.1)
+        spin = node.faults.guard("executor", executor.spin_once, lambda *_: stop.wait(FORBEARANCE))
+        while not stop.is_set() and rclpy.ok():
+            spin(0.1)
         return 0
     except (PvmError, InvalidParameterValueException, InvalidParameterTypeException,
             ParameterUninitializedException) as error:
         return _complain(error)
     finally:
         if node is not None:
-            node.stop()
+            node.faults.guard("stop", node.stop)()
             node.destroy_node()
         executor.shutdown()
         rclpy.try_shutdown()

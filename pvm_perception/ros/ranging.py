@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import heapq
 import math
 import time
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, Image
@@ -24,11 +27,15 @@ from pvm_perception.vision.geometry import (
     camera_from_info,
     depth_in_box,
     locate,
+    reconcile,
 )
 from pvm_perception.vision.image_codec import decode_depth
 
 SENSOR = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)  # hears all publishers
 DEPTHS_KEPT = 10  # depth images that wait for the detections of their moment
+MOST = 50  # detections of one message that are looked at, the surest first
+BEYOND = 0.1  # of the image's side: a box that reaches further out belongs to another camera
+RECENT = 2.0  # s for which a problem is reported
 
 
 class Ranger:
@@ -50,9 +57,10 @@ class Ranger:
         self.node, self.settings, self.found = node, settings, found
         self.info: CameraInfo | None = None
         self.depths: deque[Image] = deque(maxlen=DEPTHS_KEPT)
-        self.problem = ""  # why there are no estimates, for diagnostics
+        self.problem = ""  # what could not be used last, for diagnostics
         self.counts = {"detections": 0, "with target": 0, "by depth": 0}
-        self._last = time.monotonic()
+        self._last = time.monotonic()  # when detections came
+        self._severity, self._when = "", -math.inf  # of the problem; monotonic
         node.create_subscription(Detection2DArray, "detections", self._detections, 5)
         node.create_subscription(CameraInfo, "camera_info", self._camera_info, SENSOR)
         if settings.use_depth:
@@ -65,6 +73,11 @@ class Ranger:
     def _keep(self, message: Image) -> None:
         self.depths.append(message)
 
+    def _trouble(self, topic: str, reason: object, severity: str = "warning") -> None:
+        """Say why something is left out: on the console, and for a while in diagnostics."""
+        self.problem, self._severity, self._when = str(reason), severity, time.monotonic()
+        self.node.faults.note(topic, self.problem, severity)
+
     def _camera(self) -> PinholeCamera:
         if self.info is None:
             raise PvmError(f"no camera_info on {self.node.resolve_topic_name('camera_info')}")
@@ -76,45 +89,54 @@ class Ranger:
         try:
             camera = self._camera()
         except PvmError as error:
-            self.problem = str(error)
-            self.node.get_logger().warning(self.problem, throttle_duration_sec=5.0)
+            self._trouble("camera_info", error)
             return
-        self.problem, results = "", []
-        for detection in sorted(message.detections, key=self._score, reverse=True):
-            box = detection.bbox
-            numbers = (box.center.position.x - box.size_x / 2,
-                       box.center.position.y - box.size_y / 2, box.size_x, box.size_y)
-            if (self._score(detection) >= self.settings.min_score and all(math.isfinite(n) for n in numbers)
-                    and box.size_x > 0 and box.size_y > 0):
-                depth = self._depth(message.header, camera, numbers)
-                results.append((detection, locate(camera, numbers, self.settings, depth)))
-        self.counts["with target"] += bool(results)
         header = message.header
+        depth, results = self._depth(header) if self.depths else None, []
+        for detection in heapq.nlargest(MOST, message.detections, key=self._score):
+            if self._score(detection) < self.settings.min_score:
+                break
+            try:
+                results.append((detection, self._locate(camera, _box(detection, camera), depth)))
+            except PvmError as error:
+                self._trouble("detections", error)
+        self.counts["with target"] += bool(results)
         if not header.frame_id:
             header.frame_id = self.info.header.frame_id
         self.found(header, results)
 
     def _score(self, detection: Detection2D) -> float:
         """Return how sure it is that a detection is the target; -1 where nothing says so."""
-        return max((r.hypothesis.score for r in detection.results
-                    if r.hypothesis.class_id == self.settings.target), default=-1.0)
+        return max((r.hypothesis.score for r in detection.results if r.hypothesis.class_id ==
+                    self.settings.target and 0 <= r.hypothesis.score <= 1), default=-1.0)
 
-    def _depth(self, header: Header, camera: PinholeCamera,
-               box: tuple[float, float, float, float]) -> tuple[float, float] | None:
-        """Return z of the target and its standard deviation from the depth image of its moment."""
-        if not self.depths:
-            return None
+    def _locate(self, camera: PinholeCamera, box: tuple[float, float, float, float],
+                depths: np.ndarray | None) -> Estimate:
+        """Return where the target in a box is, by depth where the depth image has it there."""
+        by_size = locate(camera, box, self.settings)
+        depth = None if depths is None else depth_in_box(depths, camera, box, self.settings)
+        if depth is None:
+            return by_size
+        self.counts["by depth"] += 1
+        try:
+            result = reconcile(locate(camera, box, self.settings, depth), by_size, self.settings)
+        except PvmError as error:
+            result = replace(by_size, doubt=f"depth: {error}")
+        if result.doubt:
+            self._trouble("depth", result.doubt, "error")
+        return result
+
+    def _depth(self, header: Header) -> np.ndarray | None:
+        """Return the depths of the detections' moment, (H, W) float32 in metres; None = there are none."""
         stamp = seconds_of(header)
         image = min(self.depths, key=lambda d: abs(seconds_of(d.header) - stamp))
         if abs(seconds_of(image.header) - stamp) > self.settings.depth_tolerance:
             return None
         try:
-            result = depth_in_box(decode_depth(image), camera, box, self.settings)
+            return decode_depth(image)
         except ValueError as error:
-            self.node.get_logger().warning(f"depth left out: {error}", throttle_duration_sec=5.0)
+            self._trouble("depth", f"left out: {error}")
             return None
-        self.counts["by depth"] += result is not None
-        return result
 
     def report(self, state: str, facts: dict[str, Any]) -> None:
         """Publish the node's state on /diagnostics; a warning where there is nothing to go by."""
@@ -126,9 +148,30 @@ class Ranger:
             level = DiagnosticStatus.WARN
             message = (f"no detections for {silence:.1f} s on "
                        f"{self.node.resolve_topic_name('detections')}")
-        elif self.problem:
-            level, message = DiagnosticStatus.WARN, self.problem
+        elif time.monotonic() - self._when < RECENT:
+            level = DiagnosticStatus.ERROR if self._severity == "error" else DiagnosticStatus.WARN
+            message = self.problem
         array = DiagnosticArray(header=Header(stamp=now.to_msg()))
         array.status.append(diagnostics.entry(
-            level, diagnostics.name_of(self.node, "ranging"), message, self.counts | facts))
+            level, diagnostics.name_of(self.node, "ranging"), message, self.counts | facts | {
+                "faults": self.node.faults.count(), "last fault": self.node.faults.last}))
         self.status.publish(array)
+
+
+def _box(detection: Detection2D, camera: PinholeCamera) -> tuple[float, float, float, float]:
+    """Return a detection's box, (x, y, w, h) in pixels of its top left corner and size.
+
+    Raises
+    ------
+    PvmError
+        Numbers that are not finite, no size, or a box that does not lie in the camera's image.
+    """
+    middle, w, h = detection.bbox.center.position, detection.bbox.size_x, detection.bbox.size_y
+    if not (all(map(math.isfinite, (middle.x, middle.y, w, h))) and w > 0 and h > 0):
+        raise PvmError(f"a box around ({middle.x:g}, {middle.y:g}) px of {w:g}x{h:g} px is none")
+    for centre, side, size in ((middle.x, w, camera.width), (middle.y, h, camera.height)):
+        if abs(centre - size / 2) + side / 2 > size * (0.5 + BEYOND):
+            raise PvmError(
+                f"a box around ({middle.x:g}, {middle.y:g}) px of {w:g}x{h:g} px does not lie in an image of "
+                f"{camera.width}x{camera.height} px; camera_info must be that of the detections' image")
+    return middle.x - w / 2, middle.y - h / 2, w, h

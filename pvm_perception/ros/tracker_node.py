@@ -6,18 +6,17 @@ them lies a mailbox for one frame: a newer frame replaces one that was not yet b
 
 from __future__ import annotations
 
-import os
+import contextlib
 import threading
 import time
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
-from nav_msgs.msg import Odometry
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
-from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
-from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from sensor_msgs.msg import CompressedImage
 from std_msgs.msg import Header
 from std_srvs.srv import SetBool, Trigger
 from vision_msgs.msg import Detection2DArray, LabelInfo, VisionInfo
@@ -26,28 +25,26 @@ from pvm_perception.api import Tracker
 from pvm_perception.errors import PvmError
 from pvm_perception.ros import diagnostics, messages
 from pvm_perception.ros.age_limit import AgeLimit
-from pvm_perception.ros.mailbox import Mailbox
+from pvm_perception.ros.camera_input import CameraInput
+from pvm_perception.ros.faults import Guarded, reason_of
 from pvm_perception.ros.node_settings import NODES
+from pvm_perception.ros.own_motion import OwnMotion
 from pvm_perception.ros.parameters import values_of
 from pvm_perception.ros.process import run_node, steady_clock
-from pvm_perception.vision.draw import colour_map, draw_tracks
-from pvm_perception.vision.ego_motion import EgoMotion
-from pvm_perception.vision.image_codec import decode_compressed, decode_image, fill_image
+from pvm_perception.ros.saving import Saver, model_path
+from pvm_perception.ros.views import Views
+from pvm_perception.ros.worker import Worker
+from pvm_perception.vision.image_codec import decode_compressed, decode_image
 from pvm_perception.vision.tracker import TrackerSettings
 
-try:
-    from pvm_perception.ros.annotations import ImageAnnotations, image_annotations
-except ImportError:  # boxes for Foxglove are nothing that a robot must have
-    ImageAnnotations = None
-
 LONGEST_FORECAST = 10.0  # frames; beyond that a moving box is a guess
-# hears all publishers; every twist between two frames counts
-ODOMETRY = QoSProfile(depth=20, reliability=ReliabilityPolicy.BEST_EFFORT)
+WATCH = 0.2  # s between looks at the camera's offers and at the worker
+PATIENCE = 1.0  # s that a service waits for the frame in work
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 OK, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 
 
-class TrackerNode(LifecycleNode):
+class TrackerNode(Guarded, LifecycleNode):
     """`pvm_tracker`; topics, services and parameters as the README lists them."""
 
     def __init__(self) -> None:
@@ -58,15 +55,13 @@ class TrackerNode(LifecycleNode):
         self.add_post_set_parameters_callback(self._adopt)
         self.lock = threading.Lock()  # the worker's frame against services and parameters
         self.health = diagnostics.Health()
-        self.mailbox = Mailbox()
         self.age_limit = AgeLimit()
-        self.worker: threading.Thread | None = None
-        self.subscription: Any = None
-        self.offered: ReliabilityPolicy | None = None
-        self.ego_motion = EgoMotion()
-        self.seen, self.motion = 0.0, None  # last frame's stamp; how the robot moved up to it
+        self.worker: Worker | None = None  # while it is active
+        self.saver = Saver()
+        self.camera: CameraInput | None = None  # likewise
+        self.watch: Any = None  # likewise
+        self.changed = False  # parameters that the tracker does not follow yet
         self.enabled = True
-        self.active = False
         self.announced = -1
         self.owned: list[tuple[Any, Any]] = []  # (how to destroy, what)
 
@@ -86,11 +81,28 @@ class TrackerNode(LifecycleNode):
         """Let accepted parameters act at once."""
         if self.tracker is None:
             return
-        with self.lock:
+        self.changed = True
+        with self._frame_done():
+            self._follow_parameters()
+        self._announce(labels=True)
+
+    def _follow_parameters(self) -> None:
+        """Hand new parameters to the tracker, between two frames."""
+        if self.changed:
+            self.changed = False
             self.tracker.settings = values_of(self, TrackerSettings)
             self.tracker.targets = tuple(self._value("targets"))
             self.tracker.learning = self._value("learning")
-        self._announce(labels=True)
+
+    @contextlib.contextmanager
+    def _frame_done(self) -> Iterator[None]:
+        """Wait for the frame in work, and hold the next; raise PvmError where it does not end."""
+        if not self.lock.acquire(timeout=PATIENCE):
+            raise PvmError(f"one frame has kept the network busy for more than {PATIENCE:g} s; try again")
+        try:
+            yield
+        finally:
+            self.lock.release()
 
     # --- lifecycle
 
@@ -104,25 +116,31 @@ class TrackerNode(LifecycleNode):
     def on_configure(self, _state: LifecycleState) -> TransitionCallbackReturn:
         """Load the model and make publishers and services."""
         try:
-            self.tracker = Tracker(self._value("targets"), self._value("model") or None,
-                                   self._value("device"), self._value("learning"),
-                                   values_of(self, TrackerSettings), self._value("fovea"))
-            self.tracker.warm_up()
-        except PvmError as error:
-            self.fault = str(error)
-            self.get_logger().error(str(error))
+            self._load()
+            self._offer()
+        except Exception as error:
+            self.fault = reason_of(error)
+            self.faults.note("configuring", error)
+            self._release()
             return FAILURE
+        return OK
+
+    def _load(self) -> None:
+        self.tracker = Tracker(self._value("targets"), self._value("model") or None,
+                               self._value("device"), self._value("learning"),
+                               values_of(self, TrackerSettings), self._value("fovea"))
+        self.tracker.warm_up()
         info = self.tracker.info()
         self.get_logger().info(f"{info['network']} network, {info['weights']} weights from "
                                f"{info['model']} on {info['device']}")
         if self.tracker.notice:
             self.get_logger().warning(self.tracker.notice)
+
+    def _offer(self) -> None:
+        """Make publishers, services, timers and the optional subscriptions."""
         self.detections = self._publisher(Detection2DArray, "detections", 5)
-        self.views = {name: self._publisher(Image, f"~/{name}", 1)
-                      for name in ("debug_image", "heatmap", "prediction", "surprise")}
-        if ImageAnnotations is not None:
-            self.views["annotations"] = self._publisher(ImageAnnotations, "~/annotations", 5)
-        else:
+        self.views = Views(self._publisher)
+        if not self.views.annotates:
             self.get_logger().info("no foxglove_msgs, so no ~/annotations: apt install "
                                    "ros-$ROS_DISTRO-foxglove-msgs", once=True)
         self.vision_info = self._publisher(VisionInfo, "vision_info", LATCHED)
@@ -135,12 +153,9 @@ class TrackerNode(LifecycleNode):
                                self.create_service(kind, f"~/{name}", answer)))
         self.owned.append((self.destroy_timer, self.create_timer(
             self._value("diagnostics_period"), self._report, clock=steady_clock())))
-        for kind, name, take in ((Odometry, "odom", self._odometry),
-                                 (CameraInfo, "camera_info", self.ego_motion.calibrated)):
-            self.owned.append((self.destroy_subscription,
-                               self.create_subscription(kind, name, take, ODOMETRY)))
+        self.own_motion = OwnMotion(self)
+        self.owned += [(self.destroy_subscription, s) for s in self.own_motion.subscriptions]
         self._announce(labels=True)
-        return OK
 
     def _publisher(self, kind: type, name: str, qos: Any) -> Any:
         publisher = self.create_publisher(kind, name, qos)
@@ -149,14 +164,14 @@ class TrackerNode(LifecycleNode):
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Begin to listen and to work."""
+        self.stop()
         self.health = diagnostics.Health()
-        self.mailbox = Mailbox()
         self.age_limit = AgeLimit()
-        self.worker = threading.Thread(target=self._work, args=(self.mailbox,), name="network")
+        self.camera = CameraInput(self, self._value("image_transport"), self._value("reliability"),
+                                  self._receive)
+        self.worker = Worker(self.faults.guard("frame", self._work, self._failed))
         self.worker.start()
-        self.active = True
-        self.watch = self.create_timer(0.2, self._subscribe, clock=steady_clock())
-        self._subscribe()
+        self.watch = self.create_timer(WATCH, self._look_after, clock=steady_clock())
         return super().on_activate(state)
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -181,77 +196,46 @@ class TrackerNode(LifecycleNode):
         self.owned, self.tracker, self.announced = [], None, -1
 
     def stop(self) -> None:
-        """End the subscription and join the worker; may be called twice."""
-        self.active = False
-        self.mailbox.close()
-        if self.worker is not None:
-            self.worker.join()
-            self.worker = None
-        if self.subscription is not None:
+        """End the subscription and the worker, wait for a model that is written; may be called twice."""
+        if self.watch is not None:
             self.destroy_timer(self.watch)
-            self.destroy_subscription(self.subscription)
-            self.subscription, self.offered = None, None
+            self.watch = None
+        if self.camera is not None:
+            self.camera.close()
+            self.camera = None
+        if self.worker is not None:
+            if not self.worker.stop():
+                self.faults.note("frame", "the frame in work does not end; it is left behind")
+            self.worker = None
+        if not self.saver.finish():
+            self.faults.note("save_model", "the disk does not answer; the model in work is not saved")
 
     # --- frames
 
-    @property
-    def _input(self) -> tuple[type, str]:
-        compressed = self._value("image_transport") == "compressed"
-        return (CompressedImage, "image/compressed") if compressed else (Image, "image")
-
-    def _subscribe(self) -> None:
-        """Subscribe with the reliability that publishers offer; again when that changes.
-
-        A reliable subscriber hears nothing from a best-effort camera, and a best-effort one
-        loses large frames that a reliable camera would send again.
-        """
-        kind, name = self._input
-        wish = self._value("reliability")
-        if wish == "auto":
-            offers = {p.qos_profile.reliability
-                      for p in self.get_publishers_info_by_topic(self.resolve_topic_name(name))}
-            if not offers and self.subscription is not None:
-                return
-            reliable = offers == {ReliabilityPolicy.RELIABLE}
-        else:
-            reliable = wish == "reliable"
-        policy = ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT
-        if policy == self.offered:
-            return
-        if self.subscription is not None:
-            self.destroy_subscription(self.subscription)
-        self.offered = policy
-        self.subscription = self.create_subscription(
-            kind, name, self._receive, QoSProfile(depth=1, reliability=policy))
-
     def _receive(self, message: Any) -> None:
-        self.health.arrived()
-        if self.enabled and self.mailbox.put(message):
+        worker = self.worker
+        self.health.arrived(self.enabled)
+        if self.enabled and worker is not None and worker.put(message):
             self.health.dropped += 1
 
-    def _odometry(self, message: Odometry) -> None:
-        self.ego_motion.moved(messages.seconds_of(message.header), message.twist.twist)
+    def _work(self, message: Any) -> None:
+        """Make detections of a frame, on the worker's thread."""
+        times = diagnostics.FrameTimes(messages.seconds_of(message.header), self._now())
+        if self._too_old(times):
+            return
+        try:
+            image = (decode_compressed(message) if isinstance(message, CompressedImage)
+                     else decode_image(message))
+        except ValueError as error:
+            self.health.fault("malformed", str(error))
+            self.faults.note("image", f"left out: {error}", "warning")
+            return
+        times.decoded = time.monotonic()
+        self._frame(image, message.header, times)
 
-    def _work(self, mailbox: Mailbox) -> None:
-        """Worker thread: one frame after the other until the mailbox is closed."""
-        while (message := mailbox.take()) is not None:
-            times = diagnostics.FrameTimes(messages.seconds_of(message.header), self._now())
-            if self._too_old(times):
-                continue
-            try:
-                image = (decode_compressed(message) if isinstance(message, CompressedImage)
-                         else decode_image(message))
-            except ValueError as error:
-                self.health.fault("malformed", str(error))
-                self.get_logger().warning(f"image left out: {error}", throttle_duration_sec=5.0)
-                continue
-            times.decoded = time.monotonic()
-            try:
-                self._frame(image, message.header, times)
-            except Exception as error:  # a robot keeps its eyes, whatever one frame does
-                self.health.fault("failed", f"{type(error).__name__}: {error}")
-                self.get_logger().error(f"frame failed: {type(error).__name__}: {error}",
-                                        throttle_duration_sec=5.0)
+    def _failed(self, error: Exception, _message: Any) -> None:
+        """Count a frame that failed: a robot keeps its eyes, whatever one frame does."""
+        self.health.fault("failed", reason_of(error))
 
     def _too_old(self, times: diagnostics.FrameTimes) -> bool:
         """Tell whether to leave a frame out for its age, and count it; one without a stamp has none."""
@@ -260,7 +244,9 @@ class TrackerNode(LifecycleNode):
             return False
         doubted = ages.doubted
         left_out = ages.too_old(times.found - times.stamp, limit, times.begun)
-        self.health.too_old += left_out
+        if left_out:
+            age = times.found - times.stamp
+            self.health.fault("too_old", f"{age:.2f} s old by its stamp; max_age is {limit} s")
         if ages.doubted and not doubted:
             self.get_logger().warning(
                 f"max_age: {ages.state(limit)}. Set the clocks; or max_age, if images take so long to come. "
@@ -273,9 +259,9 @@ class TrackerNode(LifecycleNode):
 
     def _frame(self, image: Any, header: Header, times: diagnostics.FrameTimes) -> None:
         stamp = times.stamp
-        motion = self.ego_motion.between(self.seen, stamp, image.shape[:2], self._value("horizontal_fov"))
-        self.seen, self.motion = stamp, motion
+        motion = self.own_motion.up_to(stamp, image.shape[:2], self._value("horizontal_fov"))
         with self.lock:
+            self._follow_parameters()
             tracks = self.tracker.update(image, stamp if stamp > 0 else None, motion)
             if self._value("latency_compensation") and stamp > 0:
                 late = self._now() - stamp  # s
@@ -286,45 +272,23 @@ class TrackerNode(LifecycleNode):
             times.published = time.monotonic()
             surprise = self.tracker.surprise()
             self.health.processed(times, float(surprise.mean()))
-            for name, publisher in self.views.items():
-                if not publisher.get_subscription_count():
-                    continue
-                if name == "annotations":
-                    publisher.publish(image_annotations(tracks, header, image.shape[1]))
-                else:
-                    pixels, encoding = self._picture(name, image, tracks, surprise)
-                    publisher.publish(fill_image(Image(), pixels, encoding, header))
-
-    def _picture(self, name: str, image: Any, tracks: list, surprise: Any) -> tuple[Any, str]:
-        if name == "debug_image":
-            return draw_tracks(image, tracks), "bgr8"
-        if name == "prediction":
-            return self.tracker.prediction(), "bgr8"
-        if name == "surprise":
-            return surprise, "32FC1"
-        heat = max((self.tracker.heatmap(t) for t in self.tracker.targets), key=lambda h: h.max())
-        return colour_map(heat), "bgr8"
+            self.views.publish(self.tracker, image, tracks, surprise, header)
 
     # --- services
 
     def _reset(self, _request: Any, response: Any) -> Any:
-        with self.lock:
+        with self._frame_done():
             self.tracker.reset()
         response.success, response.message = True, "state and tracks are forgotten, weights kept"
         return response
 
-    def _save(self, _request: Any, response: Any) -> Any:
-        """Save beside nobody's model: into ROS_HOME, by namespace, with the time in the name."""
-        home = Path(os.environ.get("ROS_HOME") or Path.home() / ".ros")
-        folder = home / "pvm_perception" / self.get_namespace()[1:]
-        path = folder / time.strftime("robot-%Y%m%d-%H%M%S.safetensors")
-        try:
-            with self.lock:
-                self.tracker.save(path)
-        except PvmError as error:
-            response.success, response.message = False, str(error)
-        else:
-            response.success, response.message = True, str(path)
+    async def _save(self, _request: Any, response: Any) -> Any:
+        """Save beside nobody's model, while frames go on; answer when it is on the disk."""
+        path = model_path(self.get_namespace(), self.get_name())
+        with self._frame_done():
+            model = self.tracker.snapshot()
+        await self.saver.save(path, model)
+        response.success, response.message = True, str(path)
         return response
 
     def _set_learning(self, request: Any, response: Any) -> Any:
@@ -334,12 +298,21 @@ class TrackerNode(LifecycleNode):
         return response
 
     def _enable(self, request: Any, response: Any) -> Any:
-        self.enabled = bool(request.data)
+        self.enabled, self.health.waiting = bool(request.data), None
         response.success = True
         response.message = "enabled" if request.data else "frames are ignored until enabled again"
         return response
 
     # --- reports
+
+    def _look_after(self) -> None:
+        """Listen as the camera speaks; start a dead worker again; say at once what blinds the node."""
+        self.camera.follow()
+        if self.worker.revive():
+            self.health.restarted = time.monotonic()
+        level, message = self._state()
+        if level == diagnostics.ERROR:
+            self.faults.note("tracking", message)
 
     def _header(self) -> Header:
         return Header(stamp=self.get_clock().now().to_msg())
@@ -354,32 +327,27 @@ class TrackerNode(LifecycleNode):
             self.label_info.publish(messages.label_info(
                 self._header(), tracker.targets, tracker.settings.birth_score))
 
-    def _own_motion(self) -> str:
-        """Say for diagnostics what the network was told last of the robot's motion."""
-        motion, topic = self.motion, self.resolve_topic_name("odom")
-        if not self.tracker.config.uses_motion:
-            return "this model does not hear it"
-        if motion is None:
-            return f"not known: no odometry of the frame's time on {topic}"
-        return "picture {:+.4f} right, {:+.4f} down, roll {:+.4f} rad, growth {:+.4f}".format(*motion)
+    def _state(self) -> tuple[bytes, str]:
+        """Return the level and the words of the node's state."""
+        if self.worker is None or not self.enabled:
+            return diagnostics.OK, "not active"
+        return diagnostics.judge(self.health, self.worker, self._value("frame_timeout"), self.camera.topic,
+                                 self.camera.offers, self.own_motion.faults())
 
     def _report(self) -> None:
-        topic = self.resolve_topic_name(self._input[1])
-        offers = [f"{p.node_namespace.rstrip('/')}/{p.node_name} offers "
-                  f"{p.qos_profile.reliability.name.lower()}, "
-                  f"{p.qos_profile.durability.name.lower()}"
-                  for p in self.get_publishers_info_by_topic(topic)]
-        facts = {"device": self.tracker.runs_on, "device note": self.tracker.notice,
-                 "learning": self.tracker.learning,
-                 "model version": self.tracker.model_version,
-                 "state lost (times)": self.tracker.times_diverged, "topic": topic,
-                 "targets": ", ".join(self.tracker.targets), "own motion": self._own_motion(),
-                 "age limit": self.age_limit.state(self._value("max_age"))}
-        state = diagnostics.status(diagnostics.name_of(self, "tracker"), self.health, facts,
-                                   self.active and self.enabled, self._value("frame_timeout"),
-                                   topic, offers)
+        tracker = self.tracker
+        hears = tracker.config.uses_motion
+        facts = {"device": tracker.runs_on, "device note": tracker.notice, "learning": tracker.learning,
+                 "model version": tracker.model_version, "state lost (times)": tracker.times_diverged,
+                 "topic": self.camera.topic if self.camera else "", "targets": ", ".join(tracker.targets),
+                 "own motion": self.own_motion.words() if hears else "this model does not hear it",
+                 "age limit": self.age_limit.state(self._value("max_age")),
+                 "worker restarts": self.worker.restarts if self.worker else 0,
+                 "faults": self.faults.count()}
+        level, message = self._state()
         array = DiagnosticArray(header=self._header())
-        array.status.append(state)
+        array.status.append(diagnostics.entry(level, diagnostics.name_of(self, "tracker"), message,
+                                              self.health.values() | facts))
         self.status.publish(array)
         self._announce()
 

@@ -20,42 +20,62 @@ from pvm_perception.vision.motion import DEPTH
 
 USUAL_FOV = 60.0  # degrees across, of a camera that nobody calibrated
 KEPT = 1.5  # s of twists; after a longer gap the tracker begins anew anyhow
+MOST = 2048  # twists kept, whatever their stamps say
 STALE = 0.25  # s: a twist says nothing about a moment further away
+FASTEST = 100.0  # m/s and rad/s: more is no robot's motion
+LARGEST = np.array([2.0, 2.0, np.pi, 2.0])  # shift, roll and growth beyond which two pictures share nothing
+ASPECT = 0.03  # by how much, as a share, a calibration's aspect may differ from the picture's
 
 
 class EgoMotion:
     """Keeps the last twists; says how the picture moved between two frames.
 
     Messages may come on another thread than the one that asks.
+
+    Attributes
+    ----------
+    odometry_fault, calibration_fault
+        Why the newest odometry and the newest calibration are left out; empty where they are used.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._twists: deque[tuple[float, ...]] = deque()
+        self._twists: deque[tuple[float, ...]] = deque(maxlen=MOST)
         self._camera: PinholeCamera | None = None
+        self.odometry_fault = self.calibration_fault = ""
 
     def calibrated(self, info: Any) -> None:
-        """Take a sensor_msgs/CameraInfo; one that holds no calibration changes nothing."""
+        """Take a sensor_msgs/CameraInfo; one that cannot be used counts as none."""
         try:
-            self._camera = camera_from_info(info, RangingSettings())
-        except PvmError:
-            self._camera = None
+            self._camera, self.calibration_fault = camera_from_info(info, RangingSettings()), ""
+        except PvmError as error:
+            self._camera, self.calibration_fault = None, str(error)
 
     def moved(self, stamp: float, twist: Any) -> None:
         """Take a geometry_msgs/Twist of the robot's base and when it was measured, seconds.
 
-        One without a stamp, or with broken numbers, is left out.
+        One without a stamp, or with numbers that no robot reaches, is left out. Of several with the same
+        stamp the last one counts.
         """
         a = twist.angular
         values = (stamp, a.x, a.y, a.z, twist.linear.x)
-        if stamp <= 0 or not all(map(math.isfinite, values)):
+        if not (math.isfinite(stamp) and stamp > 0):
+            self.odometry_fault = "it has no stamp"
             return
+        if not all(abs(v) <= FASTEST for v in values[1:]):  # false for NaN, too
+            self.odometry_fault = (f"{twist.linear.x:g} m/s and ({a.x:g}, {a.y:g}, {a.z:g}) rad/s; at most "
+                                   f"{FASTEST:g} of each is believed")
+            return
+        self.odometry_fault = ""
         with self._lock:
-            if self._twists and stamp < self._twists[-1][0]:
-                self._twists.clear()  # time jumped back
-            self._twists.append(values)
-            while self._twists[0][0] < stamp - KEPT:
-                self._twists.popleft()
+            twists = self._twists
+            if twists and stamp < twists[-1][0]:
+                twists.clear()  # time jumped back
+            elif twists and stamp == twists[-1][0]:
+                twists.pop()
+            twists.append(values)
+            while twists[0][0] < stamp - KEPT:
+                twists.popleft()
 
     def between(self, since: float, until: float, size: tuple[int, int],
                 fov: float = USUAL_FOV) -> np.ndarray | None:
@@ -73,7 +93,8 @@ class EgoMotion:
         Returns
         -------
         (4,) float32 or None
-            As `Tracker.update` takes it; None where no odometry covers the time.
+            As `Tracker.update` takes it; None where no odometry covers the time, or where the motion is so
+            large that the two pictures share nothing.
         """
         with self._lock:
             twists = np.array(self._twists)
@@ -88,12 +109,23 @@ class EgoMotion:
         steps = np.diff(times)
         roll, pitch, yaw, way = (float((r[1:] + r[:-1]) / 2 @ steps) for r in rates)
         across, along = self._focal(size, fov)
-        return picture_motion(roll, pitch, yaw, way, across, along)
+        motion = picture_motion(roll, pitch, yaw, way, across, along)
+        return motion if (np.abs(motion) <= LARGEST).all() else None  # false for NaN, too
+
+    def disagreement(self, size: tuple[int, int]) -> str:
+        """Return why the calibration cannot be that of a picture of (rows, cols); empty where it can.
+
+        A picture that was made smaller as a whole still has the calibration's aspect.
+        """
+        c = self._camera
+        if c is None or abs(c.width * size[0] / (c.height * size[1]) - 1) <= ASPECT:
+            return ""
+        return f"camera_info is of {c.width}x{c.height} pixels, the images are of {size[1]}x{size[0]}"
 
     def _focal(self, size: tuple[int, int], fov: float) -> tuple[float, float]:
         """Return the focal lengths as shares of the picture's width and height."""
         c = self._camera
-        if c is not None:
+        if c is not None and not self.disagreement(size):
             return c.fx / c.width, c.fy / c.height
         across = 0.5 / math.tan(math.radians(fov) / 2)
         return across, across * size[1] / size[0]  # its pixels are taken to be square

@@ -7,7 +7,7 @@ and radians. A *tangent* is x/z or y/z of a line of sight, without unit.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import cv2
@@ -19,6 +19,15 @@ from pvm_perception.errors import PvmError
 SHAPES = ("ball", "flat")
 BORDER = 0.01  # of the image's side; a box that comes so near to the edge is taken as cut by it
 UNSURE = 0.5  # of the distance: standard deviation when the image's edge cuts a box all around
+NARROWEST = 1.0  # degrees: the smallest horizontal_fov
+LARGEST_SIDE = 65535  # px; a larger claim is a broken message, not a camera
+FOCAL = (0.02, 500.0)  # focal length as a share of the image's side, from a fisheye to a telescope
+OFF_CENTRE = 1.0  # of the image's side: how far the optical axis may be from its middle
+FARTHEST = 10_000.0  # m; a box or a depth that says more is an error
+STEEPEST = 100.0  # largest tangent of a line of sight: 89.4 degrees off the axis
+SIGMAS = 4.5  # standard deviations of a box's size, from which on depth and size contradict each other
+# how many numbers D holds for each distortion model of CameraInfo; of 12 and 14, OpenCV's own
+COEFFICIENTS = {"plumb_bob": (4, 5), "rational_polynomial": (8, 12, 14), "equidistant": (4,)}
 
 
 @dataclass(frozen=True)
@@ -53,6 +62,9 @@ class RangingSettings:
 
     def __post_init__(self) -> None:
         check(self)
+        if 0 < self.horizontal_fov < NARROWEST:
+            raise PvmError(f"horizontal_fov is {self.horizontal_fov}; it must be 0 (use camera_info's) or at "
+                           f"least {NARROWEST} degrees")
 
 
 @dataclass(frozen=True)
@@ -96,25 +108,62 @@ def camera_from_info(info: Any, settings: RangingSettings) -> PinholeCamera:
     Raises
     ------
     PvmError
-        No image size, or no calibration and no `horizontal_fov` to go without.
+        In one line: no image size, no calibration and no `horizontal_fov` to go without, or numbers that
+        no camera has.
     """
     roi, binning = info.roi, (max(info.binning_x, 1), max(info.binning_y, 1))
     width = (roi.width or info.width) // binning[0]
     height = (roi.height or info.height) // binning[1]
     if not (width and height):
         raise PvmError("camera_info has no image size; check the camera driver")
+    if max(width, height) > LARGEST_SIDE:
+        raise PvmError(f"camera_info is of {width}x{height} pixels; check the camera driver")
     if settings.horizontal_fov:
         f = width / 2 / math.tan(math.radians(settings.horizontal_fov) / 2)
         return PinholeCamera(width, height, f, f, width / 2, height / 2)
-    matrix = np.array(info.p, float).reshape(3, 4)[:, :3] if settings.rectified else np.array(
-        info.k, float).reshape(3, 3)
+    name, values, columns = ("P", info.p, 4) if settings.rectified else ("K", info.k, 3)
+    if len(values) != 3 * columns or not np.isfinite(values).all():
+        raise PvmError(f"camera_info's {name} must be {3 * columns} finite numbers, not {_short(values)}; "
+                       "check the camera driver")
+    matrix = np.array(values, float).reshape(3, columns)[:, :3]
     if not (matrix[0, 0] > 0 and matrix[1, 1] > 0):
         raise PvmError("camera_info holds no calibration; calibrate the camera, or set "
                        "horizontal_fov")
+    (fx, _, cx), (_, fy, cy) = matrix[:2]
+    for side, f, c in ((max(info.width, roi.x_offset + roi.width), fx, cx),
+                       (max(info.height, roi.y_offset + roi.height), fy, cy)):
+        if not (FOCAL[0] <= f / side <= FOCAL[1] and abs(c / side - 0.5) <= OFF_CENTRE):
+            raise PvmError(f"camera_info's {name} (focal lengths {fx:g}, {fy:g} px, centre {cx:g}, {cy:g}) "
+                           f"is no camera's of {info.width}x{info.height} px; calibrate for this resolution")
     return PinholeCamera(
         width, height, matrix[0, 0] / binning[0], matrix[1, 1] / binning[1],
         (matrix[0, 2] - roi.x_offset) / binning[0], (matrix[1, 2] - roi.y_offset) / binning[1],
-        () if settings.rectified else tuple(info.d), info.distortion_model)
+        () if settings.rectified else _distortion(info), info.distortion_model)
+
+
+def _distortion(info: Any) -> tuple[float, ...]:
+    """Return D as its model takes it; () where there is no distortion."""
+    d, model = tuple(map(float, info.d)), info.distortion_model
+    if not all(map(math.isfinite, d)):
+        raise PvmError(f"camera_info's D is {_short(d)}, which is not finite; check the camera driver")
+    if not any(d):
+        return ()
+    lengths = COEFFICIENTS.get(model)
+    if lengths is None:
+        raise PvmError(f"camera_info's distortion model {model[:40]!r} is not known; known are "
+                       f"{', '.join(COEFFICIENTS)}; rectify the image, and set `rectified`")
+    if model == "equidistant" and len(d) == 5 and not d[4]:
+        d = d[:4]  # some drivers send five for every model
+    if len(d) not in lengths:
+        raise PvmError(f"camera_info's D has {len(d)} numbers, but {model} takes "
+                       f"{' or '.join(map(str, lengths))}; calibrate the camera again")
+    return d
+
+
+def _short(values: Any) -> str:
+    """Return numbers as text that fits into a line."""
+    text = ", ".join(f"{v:g}" for v in list(values)[:9])
+    return f"({text}{', ...' if len(values) > 9 else ''})"
 
 
 @dataclass(frozen=True)
@@ -125,10 +174,12 @@ class Estimate:
     ----------
     position : (3,) float, metres, optical frame
     covariance : (3, 3) float, square metres
+    doubt : why the distance is not to be believed, in one line; empty where it is
     """
 
     position: np.ndarray
     covariance: np.ndarray
+    doubt: str = ""
 
     @property
     def bearing(self) -> float:
@@ -161,10 +212,18 @@ def locate(camera: PinholeCamera, box: tuple[float, float, float, float],
     depth
         z of the target's visible surface and its standard deviation, metres, where a depth image
         gave them.
+
+    Raises
+    ------
+    PvmError
+        In one line: the camera has no lines of sight through the box, or it is farther away than anything.
     """
     x, y, w, h = box
-    left, right, top, bottom = camera.tangents(np.array(
+    left, right, top, bottom = edges = camera.tangents(np.array(
         [[x, y + h / 2], [x + w, y + h / 2], [x + w / 2, y], [x + w / 2, y + h]]))
+    if not ((np.abs(edges) <= STEEPEST).all() and left[0] < right[0] and top[1] < bottom[1]):
+        raise PvmError(f"the calibration has no line of sight through a box at {_short(box)}; calibrate the "
+                       "camera again")
     across, down = np.array([left[0], right[0]]), np.array([top[1], bottom[1]])
     cut_x = x < BORDER * camera.width or x + w > (1 - BORDER) * camera.width
     cut_y = y < BORDER * camera.height or y + h > (1 - BORDER) * camera.height
@@ -187,10 +246,29 @@ def locate(camera: PinholeCamera, box: tuple[float, float, float, float],
     else:
         along = share * z * np.linalg.norm(ray)
     position = z * ray
+    if not 0 < np.linalg.norm(position) <= FARTHEST:
+        raise PvmError(f"a box at {_short(box)} would be {np.linalg.norm(position):g} m away; check `size` "
+                       "and camera_info")
     aside = settings.size * (0.5 if cut_x or cut_y else settings.centre_noise)
     sight = ray / np.linalg.norm(ray)
     radial = np.outer(sight, sight)
     return Estimate(position, along**2 * radial + aside**2 * (np.eye(3) - radial))
+
+
+def reconcile(by_depth: Estimate, by_size: Estimate, settings: RangingSettings) -> Estimate:
+    """Return which of two estimates of one target to go by: depth's, unless they contradict each other.
+
+    They do where their distances differ by more than the errors of a box can explain: a depth image in
+    another unit, or of another camera; a `size` that is wrong by far. Then it is the nearer one, with its
+    `doubt`.
+    """
+    share = math.hypot(settings.size_noise, settings.size_tolerance)
+    far = (by_depth.distance, by_size.distance)
+    if abs(math.log(far[0] / far[1])) <= SIGMAS * share:
+        return by_depth
+    return replace(min(by_depth, by_size, key=lambda e: e.distance), doubt=(
+        f"depth says {far[0]:.2f} m, the box's size {far[1]:.2f} m; check depth's unit (32FC1 is metres, "
+        "16UC1 millimetres), `size` and camera_info"))
 
 
 def _touch(edges: np.ndarray, radius: float) -> tuple[float, float]:
