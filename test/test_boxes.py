@@ -1,15 +1,19 @@
 """Measures over all boxes, and of tracks, against cases that can be worked out by hand."""
 
+import cv2
 import numpy as np
 import pytest
 
 from pvm_perception.errors import PvmError
 from pvm_perception.evaluation.boxes import FrameBoxes, box_measures, first_detection, scores_and_hits
 from pvm_perception.evaluation.evaluate import Result, said, summary
+from pvm_perception.evaluation.gallery import ACROSS, draw_false_boxes, false_boxes
 from pvm_perception.evaluation.identity import MEASURES, installed, track_measures
 from pvm_perception.evaluation.metrics import average_precision
+from pvm_perception.evaluation.report import HEAD, THUMB
 from pvm_perception.streams.groundtruth import read_groundtruth
 from pvm_perception.types import Box, Frame, Track
+from pvm_perception.vision.draw import colour_of
 
 IMAGE = np.zeros((100, 200, 3), np.uint8)
 needs_trackeval = pytest.mark.skipif(
@@ -130,3 +134,27 @@ def test_labels_may_name_the_instance(tmp_path):
     labels.write_text("frame,target,x,y,w,h,id\n0.jpg,a,1,2,3,4,first\n")
     with pytest.raises(PvmError, match=r"line 2: .*whole number"):
         read_groundtruth(labels)
+
+
+def test_the_gallery_shows_each_track_with_false_boxes_once(tmp_path):
+    """The first track is false in two of its three frames, the second in one; a sheet of two tiles."""
+    folder = tmp_path / "park"
+    folder.mkdir()
+    for k in range(3):
+        cv2.imwrite(str(folder / f"{k}.png"), IMAGE)
+    (folder / "groundtruth.csv").write_text(
+        "frame,target,x,y,w,h\n0.png,a,0,0,10,10\n1.png,a,,,,\n2.png,a,,,,\n")
+    box = (0, 0, 10, 10)
+    r = Result("park", "a", boxes=[frame([box], [(*box, 0.9, 1)], "0.png"),
+                                   frame([], [(*box, 0.5, 1), (60, 60, 20, 20, 0.7, 2)], "1.png"),
+                                   frame([], [(*box, 0.6, 1)], "2.png")])
+    found = false_boxes([r])
+    assert [(b.frame, b.box[4], b.frames) for b in found] == [("2.png", 0.6, 2), ("1.png", 0.7, 1)]
+    sheet = tmp_path / "false_boxes.png"
+    assert draw_false_boxes([r], {"park": folder}, sheet) == 2
+    picture = cv2.imread(str(sheet))
+    assert picture.shape == (2 * HEAD + THUMB[1], ACROSS * THUMB[0], 3)
+    tile = picture[2 * HEAD:, :THUMB[0]]  # 64 px high, so 180 / 64 of the source's size around (5, 5)
+    left = round(THUMB[0] / 2 - 5 * THUMB[1] / 64)
+    assert (tile[90, left] == colour_of("a")).all()
+    assert draw_false_boxes([Result("park", "a", boxes=[frame([], [])])], {"park": folder}, sheet) == 0

@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, required=True,
                         help="a sequence, or a folder of them (frames and groundtruth.csv)")
     parser.add_argument("--output", type=Path, default=Path("build/evaluate"),
-                        help="folder for results.json, results.csv, forecast.csv and report.png")
+                        help="folder for tables (results, forecast) and pictures (report, false_boxes)")
     parser.add_argument("--targets", nargs="+", default=list(TARGETS), help="what to look for")
     parser.add_argument("--model", type=Path, help="model file instead of the shipped one")
     parser.add_argument("--device", choices=DEVICES, default="cpu", help="where to run")
@@ -89,11 +89,14 @@ def run(args: argparse.Namespace) -> int:
     except OSError as error:
         raise PvmError(f"{args.output} cannot be written: {error.strerror}") from error
     if not args.no_report:
+        from pvm_perception.evaluation.gallery import draw_false_boxes
         from pvm_perception.evaluation.report import draw_report
 
-        draw_report(results, {f.name: f for f in folders}, args.output / "report.png")
+        where = {f.name: f for f in folders}
+        draw_report(results, where, args.output / "report.png")
+        draw_false_boxes(results, where, args.output / "false_boxes.jpg")
     print(f"results.json, results.csv{', forecast.csv' if foreseen else ''}"
-          f"{'' if args.no_report else ', report.png'} in {args.output}")
+          f"{'' if args.no_report else ', report.png, false_boxes.jpg'} in {args.output}")
     if args.peers:
         _peers(args, folders, results)
     return 0

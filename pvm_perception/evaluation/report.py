@@ -58,7 +58,7 @@ def draw_report(results: Iterable[Result], folders: dict[str, Path], path: Path)
     for target in dict.fromkeys(r.target for r in everything):
         score, hit, count = metrics.reliability(*said(everything, target)).T
         trust.plot(score, hit, ".-", label=f"{target}, {int(count.sum())} boxes")
-    trust.set(xlabel="score", ylabel="share with overlap 0.5 and more", title="reliability",
+    trust.set(xlabel="score", ylabel="share with overlap 0.5 and more", title="reliability of all boxes",
               xlim=(0, 1), ylim=(0, 1))
     for axis in (curves, presence, trust):
         axis.grid(alpha=0.3)
@@ -66,14 +66,14 @@ def draw_report(results: Iterable[Result], folders: dict[str, Path], path: Path)
     for i, r in enumerate(results):
         order = sorted((s for s in r.shots if s.present), key=lambda s: s.iou)
         chosen = [*order[::-1][:SHOWN], *order[:SHOWN]]
-        frames = _frames(folders[r.sequence], {s.frame for s in chosen})
+        frames = frames_of(folders[r.sequence], {s.frame for s in chosen})
         shots = _by_frame(o for o in everything if o.sequence == r.sequence)
         for k, s in enumerate(chosen):
             axis = figure.add_subplot(grid[i + 1, k])
             marks = [(shot, colour_of(target)) for target, shot in shots[s.frame]]
             axis.imshow(_thumb(frames[s.frame], marks)[..., ::-1])
-            axis.set_title(f"{'best' if k < SHOWN else 'worst'} {s.frame} IoU {s.iou:.2f}",
-                           fontsize=7)
+            axis.set_title(f"{r.sequence} {s.frame}\n{r.target}, {'best' if k < SHOWN else 'worst'}: "
+                           f"IoU {s.iou:.2f}", fontsize=7)
             axis.axis("off")
     figure.savefig(path, dpi=80)
     plt.close(figure)
@@ -136,7 +136,7 @@ def draw_sheet(methods: dict[str, list[Result]], folder: Path, path: Path) -> No
             for name, results in methods.items()}
     mine = {name: results for name, results in mine.items() if results}
     columns = _columns(next(iter(mine.values())))
-    frames = _frames(folder, set(columns))
+    frames = frames_of(folder, set(columns))
     head = np.full((HEAD, MARGIN + THUMB[0] * len(columns), 3), BACKGROUND, np.uint8)
     for k, (name, why) in enumerate(columns.items()):
         write(head, name + why, (MARGIN + k * THUMB[0] + 4, HEAD - 6), WHITE)
@@ -170,7 +170,7 @@ def _by_frame(results: Iterable[Result]) -> dict[str, list[tuple[str, Shot]]]:
     return shots
 
 
-def _frames(folder: Path, wanted: set[str]) -> dict[str, Frame]:
+def frames_of(folder: Path, wanted: set[str]) -> dict[str, Frame]:
     """Return the wanted frames of a sequence by name."""
     stream = FolderStream(folder)
     stream.paths = [p for p in stream.paths if p.name in wanted]
