@@ -32,8 +32,8 @@ from pvm_perception.core.config import INPUT, HierarchyConfig, Layer, Readout, p
 from pvm_perception.core.encoder import Encoder
 from pvm_perception.core.hierarchy import Hierarchy, Losses
 from pvm_perception.core.model_file import load_model
+from pvm_perception.streams.generated import Clip, make_clip
 from pvm_perception.streams.scenes.photos import load_photos
-from pvm_perception.streams.simulated import Clip, make_clip
 from pvm_perception.training.clip_streams import Streams
 from pvm_perception.training.curve import read_curve
 from pvm_perception.training.validate import validate

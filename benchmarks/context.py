@@ -21,9 +21,9 @@ from pvm_perception.commands.evaluate import write_csv
 from pvm_perception.core.config import HierarchyConfig
 from pvm_perception.core.hierarchy import Hierarchy
 from pvm_perception.core.model_file import load_model
+from pvm_perception.streams.generated import Clip
 from pvm_perception.streams.scenes.light import Camera, Light
 from pvm_perception.streams.scenes.scene import EVERY_CAST, Scene
-from pvm_perception.streams.simulated import Clip
 from pvm_perception.training.validate import validate
 
 FRAMES, STREAMS = 24, 16

@@ -19,7 +19,7 @@ from tqdm import tqdm
 from pvm_perception import Tracker
 from pvm_perception.commands.evaluate import write_csv
 from pvm_perception.evaluation.machine import allocations
-from pvm_perception.streams.simulated import SimulatedStream
+from pvm_perception.streams.generated import SimulatedStream
 
 READINGS = 20
 LOOP = 1800  # frames

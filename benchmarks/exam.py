@@ -46,7 +46,7 @@ def sequence(number: int, photos: list[np.ndarray] | None, solid: bool = False
     made = (np.random.default_rng((SEED, number)), FRAMES, SIZE, photos)
     cast = CASTS[number % len(CASTS)]
     if solid:
-        from pvm_perception.streams.scenes.solid import SolidScene  # panda3d is optional
+        from pvm_perception.streams.scenes.solid.scene import SolidScene  # panda3d is optional
 
         scene = SolidScene(*made, supersample=1, cast=cast, sizes=sizes)
     else:

@@ -41,7 +41,7 @@ from pvm_perception.ros.parameters import default_of
 from pvm_perception.ros.process import run_node, stop_on_signals
 from pvm_perception.ros.tracker_node import TrackerNode
 from pvm_perception.streams.files import open_stream
-from pvm_perception.streams.simulated import SimulatedStream
+from pvm_perception.streams.generated import SimulatedStream
 from pvm_perception.vision.image_codec import fill_image
 
 SIZE = (480, 640)  # rows, columns

@@ -21,7 +21,7 @@ from pvm_perception.api import default_model
 from pvm_perception.commands.evaluate import write_csv
 from pvm_perception.core.hierarchy import Hierarchy
 from pvm_perception.core.model_file import load_model
-from pvm_perception.streams.simulated import make_clip
+from pvm_perception.streams.generated import make_clip
 from pvm_perception.training.validate import validate
 
 FRAMES, BATCH = 12, 16

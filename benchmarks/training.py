@@ -26,8 +26,8 @@ from pvm_perception.core.backend import to_numpy
 from pvm_perception.core.config import preset
 from pvm_perception.core.hierarchy import Hierarchy
 from pvm_perception.core.optimizer import Optimizer
+from pvm_perception.streams.generated import Clip
 from pvm_perception.streams.scenes.photos import load_photos
-from pvm_perception.streams.simulated import Clip
 from pvm_perception.training.clip_streams import Streams
 from pvm_perception.training.pool import ClipPool, ClipRecipe, render
 

@@ -27,8 +27,8 @@ def simulated(tmp_path_factory):
     """Return a simulated labelled sequence of 60 frames of four scenes."""
     import cv2
 
+    from pvm_perception.streams.generated import SimulatedStream
     from pvm_perception.streams.groundtruth import write_groundtruth
-    from pvm_perception.streams.simulated import SimulatedStream
     from pvm_perception.types import TARGETS
 
     folder = tmp_path_factory.mktemp("simulated")

@@ -10,7 +10,7 @@ from test_gradients import clone
 
 from pvm_perception.core.config import HierarchyConfig, Layer, Learning, Link, Readout, preset
 from pvm_perception.core.hierarchy import Hierarchy
-from pvm_perception.streams.simulated import make_clip
+from pvm_perception.streams.generated import make_clip
 
 SMALL = HierarchyConfig(
     "small", 16, 16, 2, (Layer("L1", 4, 4, 6, terms=("signal", "error")), Layer("L2", 2, 2, 5)),

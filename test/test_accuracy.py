@@ -10,7 +10,7 @@ from conftest import ROOT
 from pvm_perception import Tracker
 from pvm_perception.evaluation.evaluate import evaluate_sequence, sequences, summary
 from pvm_perception.evaluation.metrics import overlap, success_auc
-from pvm_perception.streams.simulated import SimulatedStream
+from pvm_perception.streams.generated import SimulatedStream
 
 DATA = Path(os.environ.get("PVM_DATA", ROOT.parent / "shared" / "data"))
 LEAST_AUC = {"green_ball": 0.7, "stop_sign": 0.78}  # on the labelled sequences

@@ -7,7 +7,7 @@ from pvm_perception import Tracker
 from pvm_perception.api import default_model
 from pvm_perception.core.model_file import load_model, save_model
 from pvm_perception.errors import PvmError
-from pvm_perception.streams.simulated import SimulatedStream
+from pvm_perception.streams.generated import SimulatedStream
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,8 @@ from conftest import ROOT
 from pvm_perception.errors import PvmError
 from pvm_perception.streams.bags import DetectionBag
 from pvm_perception.streams.files import open_stream
+from pvm_perception.streams.generated import SimulatedStream
 from pvm_perception.streams.messages import DEFINITIONS
-from pvm_perception.streams.simulated import SimulatedStream
 from pvm_perception.types import Frame, Header, Track
 from pvm_perception.vision.ego_motion import EgoMotion
 from pvm_perception.vision.image_codec import fill_image

@@ -24,7 +24,7 @@ from pvm_perception.core.model_file import load_model
 from pvm_perception.core.placement import build_network
 from pvm_perception.errors import PvmError
 from pvm_perception.evaluation.machine import allocations
-from pvm_perception.streams.simulated import SimulatedStream
+from pvm_perception.streams.generated import SimulatedStream
 
 FOLDER = Path(cpu.__file__).parent
 pytestmark = pytest.mark.skipif(not list(FOLDER.glob("_cpu_*.so")),

@@ -16,7 +16,7 @@ from pvm_perception.core.config import Learning, preset
 from pvm_perception.core.hierarchy import Hierarchy
 from pvm_perception.core.kernels import cpu
 from pvm_perception.evaluation.bench import Bench, BenchOptions
-from pvm_perception.streams.simulated import SimulatedStream
+from pvm_perception.streams.generated import SimulatedStream
 
 BATCH = 3
 CLOSE = {"rtol": 2e-3, "atol": 2e-4}

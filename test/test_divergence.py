@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pvm_perception import Tracker
-from pvm_perception.streams.simulated import SimulatedStream
+from pvm_perception.streams.generated import SimulatedStream
 from pvm_perception.vision.divergence import DivergenceMonitor
 
 

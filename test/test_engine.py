@@ -17,7 +17,7 @@ from pvm_perception.core.kernels import cpu, cuda
 from pvm_perception.core.placement import build_network
 from pvm_perception.errors import PvmError
 from pvm_perception.evaluation.bench import Bench, BenchOptions
-from pvm_perception.streams.simulated import SimulatedStream
+from pvm_perception.streams.generated import SimulatedStream
 
 pytestmark = pytest.mark.skipif(shutil.which("g++") is None,
                                 reason="needs g++ to run the kernels on the host")

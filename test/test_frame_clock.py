@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pvm_perception import Tracker
-from pvm_perception.streams.simulated import SimulatedStream
+from pvm_perception.streams.generated import SimulatedStream
 from pvm_perception.vision.frame_clock import FrameClock, Step
 
 

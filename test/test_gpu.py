@@ -14,7 +14,7 @@ from pvm_perception.core.hierarchy import Hierarchy
 from pvm_perception.core.kernels.cuda import CudaRunner
 from pvm_perception.core.kernels.engine import Engine
 from pvm_perception.core.model_file import load_model
-from pvm_perception.streams.simulated import SimulatedStream
+from pvm_perception.streams.generated import SimulatedStream
 
 pytestmark = pytest.mark.gpu
 

@@ -30,7 +30,7 @@ from pvm_perception import Tracker  # noqa: E402
 from pvm_perception.core.backend import find_gpu  # noqa: E402
 from pvm_perception.ros.age_limit import AgeLimit  # noqa: E402
 from pvm_perception.ros.node_settings import NODES  # noqa: E402
-from pvm_perception.streams.simulated import SimulatedStream  # noqa: E402
+from pvm_perception.streams.generated import SimulatedStream  # noqa: E402
 from pvm_perception.vision.image_codec import fill_image  # noqa: E402
 
 ENV = domain()

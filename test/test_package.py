@@ -70,8 +70,8 @@ def test_dependencies_point_inward(path):
         assert "training" not in inner
     if package in ("evaluation", "training"):
         assert "ros" not in inner
-    if package not in ("commands", "sim"):
-        assert "sim" not in inner, "the simulation is for nobody but its command"
+    if package not in ("commands", "closed_loop"):
+        assert "closed_loop" not in inner, "the simulation is for nobody but its command"
     if package not in ("ros", "commands", "__main__.py") and path.name != "bridge.py":
         assert not outer & {"rclpy", "sensor_msgs", "vision_msgs"}
 

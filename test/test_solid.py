@@ -1,6 +1,7 @@
 """Scenes in three dimensions: what is labelled is what is seen, and where it must be seen."""
 
 import re
+import subprocess
 import sys
 from importlib.util import find_spec
 
@@ -10,8 +11,8 @@ import pytest
 from conftest import ROOT
 
 from pvm_perception.errors import PvmError
-from pvm_perception.streams.scenes import meshes, renderer
-from pvm_perception.streams.simulated import make_clip
+from pvm_perception.streams.generated import make_clip
+from pvm_perception.streams.scenes.solid import meshes, renderer
 from pvm_perception.training import pool
 from pvm_perception.training.pool import ClipPool, ClipRecipe, render
 from pvm_perception.types import TARGETS
@@ -23,7 +24,7 @@ SIZE = (96, 128)
 
 def make_scene(seed, cast=None, frames=6, bare=True):
     """Return a scene; a `bare` one has no clutter, and nothing moves while the shutter is open."""
-    from pvm_perception.streams.scenes.solid import SolidScene
+    from pvm_perception.streams.scenes.solid.scene import SolidScene
 
     class Bare(SolidScene):
         def _furnish(self):
@@ -176,6 +177,14 @@ def test_the_motion_given_moves_what_is_far_away(monkeypatch):
         better += still > 2 and errors[0] < 0.8 * min(still, errors[1])
     assert total >= 6
     assert better > 0.8 * total
+
+
+def test_nothing_of_it_is_imported_unless_it_is_asked_for():
+    code = ("import sys; from pvm_perception.streams.generated import make_clip; from "
+            "pvm_perception.training import train; make_clip(1, 2, (24, 32)); "
+            "print(*[m for m in sys.modules if 'solid' in m or 'panda3d' in m])")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not done.stdout.strip()
 
 
 def test_without_solid_clips_stay_as_they_are():

@@ -12,12 +12,12 @@ from conftest import ROOT
 
 from pvm_perception.errors import PvmError
 from pvm_perception.streams.files import open_stream
+from pvm_perception.streams.generated import SimulatedStream, make_clip
 from pvm_perception.streams.groundtruth import read_groundtruth, write_groundtruth
 from pvm_perception.streams.scenes.distractors import cutout
 from pvm_perception.streams.scenes.light import Camera, linear
 from pvm_perception.streams.scenes.photos import load_photos
 from pvm_perception.streams.scenes.scene import Scene
-from pvm_perception.streams.simulated import SimulatedStream, make_clip
 from pvm_perception.streams.stills import (
     Still,
     StillsStream,

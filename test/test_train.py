@@ -9,7 +9,7 @@ from pvm_perception.core.config import preset
 from pvm_perception.core.hierarchy import Hierarchy, Losses
 from pvm_perception.core.model_file import OPTIMIZER, load_model, save_model
 from pvm_perception.core.optimizer import Optimizer
-from pvm_perception.streams.simulated import Clip
+from pvm_perception.streams.generated import Clip
 from pvm_perception.training.clip_streams import Streams
 from pvm_perception.training.curve import read_curve
 from pvm_perception.training.train import Trainer, TrainOptions

@@ -9,13 +9,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pvm_perception.closed_loop import score
+from pvm_perception.closed_loop.score import Moment
+from pvm_perception.closed_loop.simulation import engine
+from pvm_perception.closed_loop.world import BALL_RADIUS, SIGN_SIZE
 from pvm_perception.commands.evaluate import write_csv
 from pvm_perception.errors import PvmError
 from pvm_perception.processes import run_together
-from pvm_perception.sim import score
-from pvm_perception.sim.score import Moment
-from pvm_perception.sim.simulation import engine
-from pvm_perception.sim.world import BALL_RADIUS, SIGN_SIZE
 
 EXAMPLE = "python -m pvm_perception sim --scenario ball --seconds 20"
 DISTANCE = 1.0  # m to keep from the ball
@@ -75,7 +75,7 @@ def _scenario(args: argparse.Namespace, name: str, seed: int, seconds: float) ->
         "tracker": [*python, "pvm_perception", "tracker", "--ros-args", "-r",
                     "image:=/camera/image_raw", *_parameters({"reliability": "reliable"} | model)],
         node: [*python, "pvm_perception", node, "--ros-args", *camera, *_parameters(settings)],
-        "simulation": [*python, "pvm_perception.sim.bridge", "--scenario", name, "--seed", str(seed),
+        "simulation": [*python, "pvm_perception.closed_loop.bridge", "--scenario", name, "--seed", str(seed),
                        "--seconds", str(seconds), "--table", str(table),
                        "--video", str(args.output / f"{label}.mp4")],
     }, leader="simulation", seconds=120 + 60 * seconds)

@@ -28,8 +28,8 @@ def run(args: argparse.Namespace) -> int:
     import cv2
     from tqdm import tqdm
 
+    from pvm_perception.streams.generated import SimulatedStream
     from pvm_perception.streams.groundtruth import write_groundtruth
-    from pvm_perception.streams.simulated import SimulatedStream
     from pvm_perception.streams.stills import StillsStream, load_stills
 
     if args.frames < 1 or args.seed < 0 or args.fps <= 0:

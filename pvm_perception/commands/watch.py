@@ -41,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
     from pvm_perception.errors import PvmError, warn
     from pvm_perception.live_view import LiveView
     from pvm_perception.streams.files import open_stream
-    from pvm_perception.streams.simulated import SimulatedStream
+    from pvm_perception.streams.generated import SimulatedStream
 
     if args.no_viewer and args.record is None:
         raise PvmError("--no-viewer shows nothing and no --record FILE.rrd was given")

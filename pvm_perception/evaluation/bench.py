@@ -29,7 +29,7 @@ from pvm_perception.core.model_file import load_model, read_header, save_model
 from pvm_perception.core.placement import Network, on_kernels
 from pvm_perception.evaluation.machine import CAMERA, Machine, Row, allocations, cold_start
 from pvm_perception.evaluation.peers import PEERS
-from pvm_perception.streams.simulated import SimulatedStream
+from pvm_perception.streams.generated import SimulatedStream
 from pvm_perception.types import Frame
 
 COMPARED = ("HSV + Kalman", "KCF", "CSRT", "NanoDet", "CenterNet")

@@ -18,7 +18,7 @@ from std_msgs.msg import Header
 from pvm_perception.errors import PvmError
 from pvm_perception.ros.process import stop_on_signals
 from pvm_perception.streams.files import open_stream
-from pvm_perception.streams.simulated import SimulatedStream
+from pvm_perception.streams.generated import SimulatedStream
 from pvm_perception.vision.image_codec import fill_image
 
 SIMULATOR = "simulator"

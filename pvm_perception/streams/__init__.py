@@ -1,1 +1,1 @@
-"""Sources of frames: simulated scenes, videos, folders, labelled stills."""
+"""Sources of frames: generated scenes, videos, folders, labelled stills."""

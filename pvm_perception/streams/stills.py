@@ -14,8 +14,8 @@ import numpy as np
 
 from pvm_perception.errors import PvmError
 from pvm_perception.streams.files import FolderStream
+from pvm_perception.streams.generated import MAX_TARGETS, Clip
 from pvm_perception.streams.scenes.light import Camera, Light, linear
-from pvm_perception.streams.simulated import MAX_TARGETS, Clip
 from pvm_perception.types import TARGETS, Box, Frame
 from pvm_perception.vision.motion import unknown_depth, view_motion
 

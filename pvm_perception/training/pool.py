@@ -22,7 +22,7 @@ import numpy as np
 
 from pvm_perception.core.config import MOTION_VALUES
 from pvm_perception.errors import PvmError
-from pvm_perception.streams.simulated import Clip, make_clip
+from pvm_perception.streams.generated import Clip, make_clip
 from pvm_perception.streams.stills import Still, load_stills, still_clip
 
 MAX_TRUTH = 4  # boxes per frame that a clip can hold
@@ -173,7 +173,7 @@ class ClipPool:
             raise PvmError(f"no folder of photographs at {recipe.photos}; run `make train-data` "
                            "or leave --photos out")
         if recipe.solid:
-            from pvm_perception.streams.scenes.renderer import panda
+            from pvm_perception.streams.scenes.solid.renderer import panda
 
             panda()  # that it is missing is told here, not by a worker
         context = mp.get_context("spawn")

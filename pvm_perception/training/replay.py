@@ -7,7 +7,7 @@ from itertools import count
 
 import numpy as np
 
-from pvm_perception.streams.simulated import Clip
+from pvm_perception.streams.generated import Clip
 
 KEPT = 128  # clips that wait to be seen again
 TIMES = 3  # that a clip comes back at the most: what stays hard so long may have nothing to see

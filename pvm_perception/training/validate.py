@@ -9,7 +9,7 @@ import numpy as np
 from pvm_perception.core.hierarchy import Hierarchy
 from pvm_perception.core.readout import MIN_VISIBLE
 from pvm_perception.evaluation.metrics import overlap
-from pvm_perception.streams.simulated import Clip
+from pvm_perception.streams.generated import Clip
 
 THRESHOLDS = np.linspace(0.05, 0.95, 19)
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import cached_property
 
 from pvm_perception.core.hierarchy import Hierarchy
-from pvm_perception.streams.simulated import Clip
+from pvm_perception.streams.generated import Clip
 from pvm_perception.training.pool import ClipPool, ClipRecipe
 from pvm_perception.training.validate import Validation, validate
 

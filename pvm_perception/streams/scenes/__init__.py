@@ -1,1 +1,1 @@
-"""The parts of simulated scenes: what is painted, how it is lit, and what the camera makes of it."""
+"""The parts of generated scenes: what is painted, how it is lit, and what the camera makes of it."""

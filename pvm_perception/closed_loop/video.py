@@ -7,7 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from pvm_perception.sim.simulation import Simulation
+from pvm_perception.closed_loop.simulation import Simulation
 from pvm_perception.types import Track
 from pvm_perception.vision.draw import draw_tracks
 

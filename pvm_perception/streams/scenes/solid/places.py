@@ -9,8 +9,9 @@ from typing import Any
 import cv2
 import numpy as np
 
-from pvm_perception.streams.scenes import backgrounds, meshes, renderer
+from pvm_perception.streams.scenes import backgrounds
 from pvm_perception.streams.scenes.paint import Rng, any_colour
+from pvm_perception.streams.scenes.solid import meshes, renderer
 
 SURFACES, VIEWS = 64, 32  # painted ones, each painted once in a process
 SEED = 20_261_127  # of those

@@ -26,14 +26,14 @@ from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 from vision_msgs.msg import Detection2DArray
 
+from pvm_perception.closed_loop.score import Moment, write_moments
+from pvm_perception.closed_loop.simulation import Simulation
+from pvm_perception.closed_loop.video import Video
+from pvm_perception.closed_loop.world import Camera, ball_world, sign_world
 from pvm_perception.errors import PvmError
 from pvm_perception.evaluation.metrics import overlap
 from pvm_perception.ros.messages import seconds_of
 from pvm_perception.ros.process import stop_on_signals
-from pvm_perception.sim.score import Moment, write_moments
-from pvm_perception.sim.simulation import Simulation
-from pvm_perception.sim.video import Video
-from pvm_perception.sim.world import Camera, ball_world, sign_world
 from pvm_perception.types import Box, Track
 from pvm_perception.vision.image_codec import fill_image
 

@@ -14,12 +14,11 @@ import numpy as np
 import pytest
 from conftest import ROOT
 
-from pvm_perception.errors import PvmError
-from pvm_perception.sim import score
-from pvm_perception.sim.robot import Base, BaseLimits, body_speeds, wheel_rates
-from pvm_perception.sim.score import Moment
-from pvm_perception.sim.simulation import NEEDS, Simulation, engine
-from pvm_perception.sim.world import (
+from pvm_perception.closed_loop import score
+from pvm_perception.closed_loop.robot import Base, BaseLimits, body_speeds, wheel_rates
+from pvm_perception.closed_loop.score import Moment
+from pvm_perception.closed_loop.simulation import NEEDS, Simulation, engine
+from pvm_perception.closed_loop.world import (
     BALL_RADIUS,
     OVERVIEW,
     SIGN_SIZE,
@@ -28,6 +27,7 @@ from pvm_perception.sim.world import (
     sign_face,
     sign_world,
 )
+from pvm_perception.errors import PvmError
 
 ros = pytest.mark.skipif(find_spec("rclpy") is None, reason="ROS 2 is not installed; run `make setup`")
 
@@ -225,7 +225,7 @@ def test_the_ball_rolls_along_its_path(simulate):
 def test_the_calibration_says_where_a_thing_is_in_the_image(simulate):
     from std_msgs.msg import Header
 
-    from pvm_perception.sim.bridge import camera_info
+    from pvm_perception.closed_loop.bridge import camera_info
     from pvm_perception.vision.geometry import RangingSettings, camera_from_info, locate
 
     simulation = simulate(ball_world(2))
@@ -307,7 +307,7 @@ def test_a_speed_limit_stops_the_robot_on_the_road(simulate, tmp_path):
         limit = robot.node.create_publisher(SpeedLimit, "/speed_limit", 10)
         tracker = start_node(env, "tracker", "-r", "image:=/camera/image_raw", "-p", "use_sim_time:=true")
         bridge = subprocess.Popen([
-            sys.executable, "-m", "pvm_perception.sim.bridge", "--scenario", "sign", "--seconds", "5",
+            sys.executable, "-m", "pvm_perception.closed_loop.bridge", "--scenario", "sign", "--seconds", "5",
             "--table", tmp_path / "run.csv", "--video", tmp_path / "run.mp4"])
         odometry = robot.heard["/odom"]
         robot.until(lambda: odometry and odometry[-1].twist.twist.linear.x > 0.4, 90)

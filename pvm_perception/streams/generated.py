@@ -1,4 +1,4 @@
-"""Simulated scenes: short clips for training, an endless stream for the demo; exact boxes.
+"""Generated scenes: short clips for training, an endless stream for demo and `simulate`; exact boxes.
 
 Every clip is a scene of its own (`scenes.scene`), fixed by one seed.
 """
@@ -75,7 +75,7 @@ def _kind(solid: bool) -> type:
     """Return the class of a clip's scenes."""
     if not solid:
         return Scene
-    from pvm_perception.streams.scenes.solid import SolidScene  # panda3d is optional
+    from pvm_perception.streams.scenes.solid.scene import SolidScene  # panda3d is optional
 
     return SolidScene
 

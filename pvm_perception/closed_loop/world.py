@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import cv2
 import numpy as np
 
-from pvm_perception.sim.robot import TRACK, WHEEL_RADIUS
+from pvm_perception.closed_loop.robot import TRACK, WHEEL_RADIUS
 from pvm_perception.streams.scenes.paint import Rng, noise, polygon_mask
 from pvm_perception.streams.scenes.signs import WHITE, octagon, write
 

@@ -12,11 +12,9 @@ from typing import Any
 import cv2
 import numpy as np
 
-from pvm_perception.streams.scenes import balls, distractors, meshes, renderer, signs
+from pvm_perception.streams.scenes import balls, distractors, signs
 from pvm_perception.streams.scenes.light import Camera, Light, linear
 from pvm_perception.streams.scenes.paint import Rng, drawn
-from pvm_perception.streams.scenes.paths import Drive, Thing, seen_at
-from pvm_perception.streams.scenes.places import Place, matter, tone
 from pvm_perception.streams.scenes.scene import (
     CAST,
     ENLARGED,
@@ -25,6 +23,9 @@ from pvm_perception.streams.scenes.scene import (
     SOLID,
     TURNS_BACK,
 )
+from pvm_perception.streams.scenes.solid import meshes, renderer
+from pvm_perception.streams.scenes.solid.paths import Drive, Thing, seen_at
+from pvm_perception.streams.scenes.solid.places import Place, matter, tone
 from pvm_perception.types import TARGETS
 from pvm_perception.vision.motion import DEPTH, unknown_depth
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from pvm_perception.streams.scenes import renderer
+from pvm_perception.streams.scenes.solid import renderer
 
 
 def _geometry(points: np.ndarray, normals: np.ndarray, uv: np.ndarray, corners: np.ndarray) -> Any:

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from pvm_perception.closed_loop.robot import Base
+from pvm_perception.closed_loop.world import BALL_RADIUS, OVERVIEW, STEP, World, sign_corners
 from pvm_perception.errors import PvmError
-from pvm_perception.sim.robot import Base
-from pvm_perception.sim.world import BALL_RADIUS, OVERVIEW, STEP, World, sign_corners
 from pvm_perception.types import Box
 
 BALL_SPEED = 0.22  # m/s, mean; it gets slower and faster by the half
