@@ -10,7 +10,7 @@ from pvm_perception.core.hierarchy import Hierarchy
 from pvm_perception.core.kernels.engine import Engine
 from pvm_perception.errors import PvmError
 from pvm_perception.evaluation.forecast import HORIZONS, Forecasts, means, moved_on, pop_out, ratios
-from pvm_perception.streams.simulated import SimulatedStream
+from pvm_perception.streams.generated import SimulatedStream
 from pvm_perception.types import Box
 from pvm_perception.vision.frame import View
 
