@@ -28,15 +28,17 @@ from tqdm import tqdm
 
 from pvm_perception.api import default_model
 from pvm_perception.commands.evaluate import write_csv
-from pvm_perception.core.config import INPUT, HierarchyConfig, Layer, Readout, preset
+from pvm_perception.core.config import INPUT, HierarchyConfig, Layer, ReadoutConfig, preset
 from pvm_perception.core.encoder import Encoder
-from pvm_perception.core.hierarchy import Hierarchy, Losses
+from pvm_perception.core.hierarchy import Hierarchy
+from pvm_perception.core.interfaces import Losses
 from pvm_perception.core.model_file import load_model
 from pvm_perception.streams.generated import Clip, make_clip
 from pvm_perception.streams.scenes.photos import load_photos
 from pvm_perception.training.clip_streams import Streams
 from pvm_perception.training.curve import read_curve
 from pvm_perception.training.validate import validate
+from pvm_perception.types import Truth
 
 CLIPS, EXAM, FRAMES, STREAMS = 1600, 160, 8, 16
 CONTEXT = ("lateral", "feedback", "global")
@@ -195,7 +197,7 @@ VARIANTS = {
     "units of 8 x 8 px, one layer less": Variant(grainy),
     "integral input": Variant(layers(lambda layer: {"terms": (*layer.terms, "integral")})),
     "derivative input": Variant(layers(lambda layer: {"terms": (*layer.terms, "derivative")})),
-    "the paper's heat maps": Variant(whole(readout=Readout("heatmap", hidden=98))),
+    "the paper's heat maps": Variant(whole(readout=ReadoutConfig("heatmap", hidden=98))),
     "clips rendered at 240 x 192 px, shrunk": Variant(rendered=LARGE),
     "240 x 192 px, the same units": Variant(whole(height=192, width=240, block=6), rendered=LARGE),
 }
@@ -230,8 +232,7 @@ def graded(clips: list[Clip]) -> list[Clip]:
         error = np.zeros(STREAMS)
         for k in range(len(some[0].images)):
             network.step(np.stack([clip.images[k] for clip in some]))
-            network.learn(np.stack([clip.truth[k] for clip in some]), 0.0)
-            error += network.readout.stream_loss
+            error += network.learn(np.stack([clip.truth[k] for clip in some]), 0.0).by_stream
         errors += list(error)
     return [clips[k] for k in np.argsort(errors, kind="stable")]
 
@@ -244,9 +245,9 @@ def fitted(clip: Clip, size: tuple[int, int]) -> Clip:
         return clip
     images = np.stack([cv2.resize(image, (cols, rows), interpolation=cv2.INTER_AREA)
                        for image in clip.images])
-    scale = np.where(clip.truth[..., :1] >= 0, share, 1)  # (T, M, 1)
-    truth = np.concatenate([clip.truth[..., :1], clip.truth[..., 1:5] * scale, clip.truth[..., 5:]], -1)
-    return Clip(images, truth.astype(np.float32), clip.motion)
+    truth = clip.truth.copy()  # (T, M, Truth.COLUMNS)
+    truth[truth[..., Truth.TARGET] >= 0, Truth.BOX] *= share
+    return Clip(images, truth, clip.motion)
 
 
 def trained(variant: Variant, clips: list[Clip], seed: int, frames: int) -> Hierarchy:
@@ -264,8 +265,8 @@ def trained(variant: Variant, clips: list[Clip], seed: int, frames: int) -> Hier
         rate = max(rate * 0.5 * (1 + math.cos(math.pi * step / steps)), config.learning.final_rate)
         for _ in range(variant.looks):
             network.step(images)
-            network.learn(boxes, rate)
-        streams.learnt(network.readout.stream_loss)
+            losses = network.learn(boxes, rate)
+        streams.learnt(losses.by_stream)
     return variant.network(config, STREAMS, np, network.optimizer.averaged(network.weights),
                            step=network.step_count)
 

@@ -30,7 +30,7 @@ from pvm_perception.evaluation.evaluate import Shot, shot
 from pvm_perception.evaluation.metrics import success_auc
 from pvm_perception.streams.scenes.photos import load_photos
 from pvm_perception.streams.scenes.scene import Scene
-from pvm_perception.types import TARGETS, Box, Frame
+from pvm_perception.types import TARGETS, Frame, Truth
 
 SIZE, FPS, FRAMES, SEED = (480, 640), 30.0, 24, 992
 CASTS = (("green_ball",), ("stop_sign",), ())  # in turn
@@ -53,11 +53,9 @@ def sequence(number: int, photos: list[np.ndarray] | None, solid: bool = False
         scene = Scene(*made, supersample=1, cast=cast, calm=0.35, sizes=sizes, hardest=1.0)
     for k in range(FRAMES):
         image, truth = scene.render(k)
-        rows = [row for row in truth if row[0] >= 0]
-        clear = {int(row[0]) for row in rows if row[5] >= VISIBLE and max(row[3:5]) >= SIDE}
-        boxes = tuple(Box(TARGETS[int(t)], *map(float, rest)) for t, *rest in rows)
-        yield (Frame(image, str(k), k / FPS, boxes),
-               {TARGETS[int(row[0])] for row in rows if int(row[0]) not in clear})
+        boxes = Truth.boxes(truth)
+        clear = {b.target for b in boxes if b.visible >= VISIBLE and max(b.w, b.h) >= SIDE}
+        yield Frame(image, str(k), k / FPS, boxes), {b.target for b in boxes} - clear
 
 
 def scores(shots: list[Shot]) -> dict[str, float]:

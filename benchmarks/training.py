@@ -22,7 +22,6 @@ import numpy as np
 from tqdm import tqdm
 
 from pvm_perception.commands.evaluate import write_csv
-from pvm_perception.core.backend import to_numpy
 from pvm_perception.core.config import preset
 from pvm_perception.core.hierarchy import Hierarchy
 from pvm_perception.core.optimizer import Optimizer
@@ -81,8 +80,7 @@ def learn(pool: Memory | Timed, seconds: float) -> dict:
         if new.any():
             network.reset(new)
         network.step(images, motion)
-        network.learn(boxes, 1e-4)
-        streams.learnt(to_numpy(network.readout.stream_loss))
+        streams.learnt(network.learn(boxes, 1e-4).by_stream)
         frames += STREAMS
     return row(frames, time.monotonic() - wall, time.process_time() - own)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -23,6 +24,27 @@ class Box:
     h: float
     visible: float = 1.0
     id: int | None = None
+
+
+class Truth:
+    """Columns of the true boxes that a network learns from: arrays (..., M, COLUMNS) float32.
+
+    Each row is one target in view, in pixels of the image it belongs to. A row whose TARGET is
+    NONE is empty.
+    """
+
+    TARGET = 0  # which target: its index in the network's list of targets
+    X, Y, W, H = 1, 2, 3, 4  # the box: its top left corner and size
+    BOX = slice(1, 5)  # all four of them
+    VISIBLE = 5  # the share of the target that nothing hides, 0..1
+    COLUMNS = 6
+    NONE = -1
+
+    @staticmethod
+    def boxes(rows: np.ndarray, targets: Sequence[str] = TARGETS) -> tuple[Box, ...]:
+        """Return the boxes of one image's rows (M, COLUMNS), which name their targets by index."""
+        return tuple(Box(targets[int(row[Truth.TARGET])], *map(float, row[Truth.X:]))
+                     for row in rows if row[Truth.TARGET] >= 0)
 
 
 @dataclass(frozen=True)

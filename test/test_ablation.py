@@ -8,7 +8,7 @@ import pytest
 from conftest import ROOT
 from test_gradients import clone
 
-from pvm_perception.core.config import HierarchyConfig, Layer, Learning, Link, Readout, preset
+from pvm_perception.core.config import HierarchyConfig, Layer, Learning, Link, ReadoutConfig, preset
 from pvm_perception.core.hierarchy import Hierarchy
 from pvm_perception.streams.generated import make_clip
 
@@ -16,7 +16,7 @@ SMALL = HierarchyConfig(
     "small", 16, 16, 2, (Layer("L1", 4, 4, 6, terms=("signal", "error")), Layer("L2", 2, 2, 5)),
     (Link("input", "L1", "feedforward", radius=1, shape="square"), Link("L1", "L1", "lateral", 1),
      Link("L1", "L2", "feedforward"), Link("L2", "L1", "feedback", gain=0.7)),
-    activation="leaky", normalise=True, readout=Readout("box", 7),
+    activation="leaky", normalise=True, readout=ReadoutConfig("box", 7),
     learning=Learning(prediction_weight=0.9))
 IMAGES = np.random.default_rng(4).integers(0, 256, (6, 2, 16, 16, 3), dtype=np.uint8)
 BOXES = np.array([[[0, 3, 4, 6, 7, 1]], [[1, 7, 2, 9, 12, 1]]], np.float32)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from pvm_perception.core.algebra import Outer
-from pvm_perception.core.config import MOTION, HierarchyConfig, Layer, Learning, Link, Readout
+from pvm_perception.core.config import MOTION, HierarchyConfig, Layer, Learning, Link, ReadoutConfig
 from pvm_perception.core.hierarchy import Hierarchy
 
 
@@ -20,7 +20,7 @@ def small(shared=True, activation="tanh", output="linear", schedule="sweep", rea
         Link("L2", "L1", "feedback", gain=0.7), Link("L3", "L2", "feedback"),
         Link("L3", "L1", "global"))
     return HierarchyConfig("small", 16, 16, 2, layers, links, shared=shared, activation=activation,
-                           output=output, schedule=schedule, readout=Readout(readout, 7),
+                           output=output, schedule=schedule, readout=ReadoutConfig(readout, 7),
                            learning=Learning(prediction_weight=0.9, presence_weight=1.1,
                                              box_weight=0.8))
 
@@ -37,8 +37,8 @@ VARIANTS = [
     small(activation="leaky", output="change"),
     dataclasses.replace(small(), normalise=True),
     dataclasses.replace(small(activation="leaky", output="change"), normalise=True),
-    dataclasses.replace(small(), readout=Readout("box", 7, cells="L2", mixing=6, shape="square")),
-    dataclasses.replace(small(), readout=Readout("box", 7, memory=1)),
+    dataclasses.replace(small(), readout=ReadoutConfig("box", 7, cells="L2", mixing=6, shape="square")),
+    dataclasses.replace(small(), readout=ReadoutConfig("box", 7, memory=1)),
     with_own_motion(small()), with_own_motion(small(shared=False)),
     with_own_motion(dataclasses.replace(small(activation="leaky"), normalise=True)),
 ]
@@ -96,8 +96,8 @@ def test_readout_gradients_reach_every_weight_of_this_frame(config):
             parts = [0.5 * ((s[2] - heat[:, b].reshape(s[2].shape)) ** 2).sum() / 2
                      for s, b in zip(net.readout.seen, net.readout.blocks, strict=True)]
             return config.learning.presence_weight * float(np.sum(parts, dtype=np.float64))
-        return (config.learning.presence_weight * losses["presence"]
-                + config.learning.box_weight * losses["box"])
+        return (config.learning.presence_weight * losses.presence
+                + config.learning.box_weight * losses.box)
 
     out = network.step(images[2], MOTION_OF[2])
     grads, errors, _ = network.readout.backward(network._part("readout"), out, BOXES)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from conftest import noise_images, tiny
 
-from pvm_perception.core.config import MOTION, Link, Readout, preset
+from pvm_perception.core.config import MOTION, Link, ReadoutConfig, preset
 from pvm_perception.core.growth import fits_in, grown
 from pvm_perception.core.hierarchy import Hierarchy
 from pvm_perception.core.model_file import OPTIMIZER
@@ -31,7 +31,8 @@ def answers(network, images, motion=None):
 
 
 @pytest.mark.parametrize("shared", [True, False])
-@pytest.mark.parametrize("readout", [Readout(), Readout(memory=1, mixing=20), Readout("heatmap", hidden=9)])
+@pytest.mark.parametrize("readout", [
+    ReadoutConfig(), ReadoutConfig(memory=1, mixing=20), ReadoutConfig("heatmap", hidden=9)])
 def test_a_network_that_comes_to_hear_motion_makes_nothing_of_it_at_first(shared, readout):
     config = tiny(shared=shared, readout=readout)
     hearing = dataclasses.replace(config, links=(
@@ -43,7 +44,7 @@ def test_a_network_that_comes_to_hear_motion_makes_nothing_of_it_at_first(shared
                                answers(network, images), atol=1e-5)
 
 
-@pytest.mark.parametrize("readout", [Readout(), Readout(memory=1, mixing=20)])
+@pytest.mark.parametrize("readout", [ReadoutConfig(), ReadoutConfig(memory=1, mixing=20)])
 def test_wider_hidden_layers_of_the_readout_change_nothing_at_first(readout):
     config = tiny(readout=readout, **LEAKY)
     wide = wider(config, (0, 0, 0), hidden=24, mixing=12 if readout.mixing else 0)
@@ -54,7 +55,7 @@ def test_wider_hidden_layers_of_the_readout_change_nothing_at_first(readout):
 
 @pytest.mark.parametrize("shared", [True, False])
 def test_wider_codes_change_nothing_at_first_without_normalising(shared):
-    config = tiny(shared=shared, readout=Readout(memory=1))
+    config = tiny(shared=shared, readout=ReadoutConfig(memory=1))
     wide = wider(config, (3, 5, 2))
     network, images = Hierarchy(config, seed=5), noise_images(4)
     grew = Hierarchy(wide, weights=grown(config, network.weights, wide))
@@ -65,7 +66,7 @@ def test_wider_codes_change_nothing_at_first_without_normalising(shared):
 
 
 def test_wider_normalised_codes_answer_nearly_as_before():
-    config = tiny(readout=Readout(memory=1), **LEAKY)
+    config = tiny(readout=ReadoutConfig(memory=1), **LEAKY)
     wide = wider(config, (12, 10, 8))
     network, images = Hierarchy(config, seed=5), noise_images(6)
     before = answers(network, images)
@@ -75,7 +76,7 @@ def test_wider_normalised_codes_answer_nearly_as_before():
 
 
 def test_what_is_new_is_learnt():
-    config = tiny(readout=Readout(memory=1, mixing=20), **LEAKY)
+    config = tiny(readout=ReadoutConfig(memory=1, mixing=20), **LEAKY)
     wide = wider(config, (3, 5, 2), hidden=24, mixing=12)
     network = Hierarchy(wide, weights=grown(config, Hierarchy(config, seed=5).weights, wide))
     before = {name: w.copy() for name, w in network.weights.items()}
@@ -91,7 +92,7 @@ def test_what_is_new_is_learnt():
 
 
 def test_an_optimizers_state_grows_with_its_weights():
-    config = tiny(readout=Readout(memory=1), **LEAKY)
+    config = tiny(readout=ReadoutConfig(memory=1), **LEAKY)
     wide = wider(config, (3, 5, 2), hidden=4)
     network = Hierarchy(config, seed=5)
     state = Optimizer(network.weights, config.learning, np).state
@@ -110,7 +111,7 @@ def test_an_optimizers_state_grows_with_its_weights():
 def test_what_does_not_fit_is_refused():
     config = tiny()
     for other in (wider(config, (-1, 0, 0)), wider(config, (0, 0, 0), hidden=-8), tiny(height=48),
-                  tiny(links=config.links[:-1]), tiny(readout=Readout(memory=1)), preset("robot")):
+                  tiny(links=config.links[:-1]), tiny(readout=ReadoutConfig(memory=1)), preset("robot")):
         assert not fits_in(config, other)
         with pytest.raises(PvmError, match="cannot grow"):
             grown(config, Hierarchy(config).weights, other)

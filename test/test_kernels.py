@@ -17,7 +17,7 @@ from host_kernels import SANITIZE, HostRunner, build, compare, run_beside
 
 from pvm_perception.api import default_model
 from pvm_perception.core.backend import find_gpu
-from pvm_perception.core.config import MOTION, Link, Readout, preset
+from pvm_perception.core.config import MOTION, Link, ReadoutConfig, preset
 from pvm_perception.core.hierarchy import Hierarchy
 from pvm_perception.core.kernels import plan
 from pvm_perception.core.kernels.engine import Engine, source_code
@@ -37,7 +37,7 @@ def small(**changes):
     links = tuple(dataclasses.replace(k, gain=gains[k.kind]) for k in base.links)
     links += tuple(Link(MOTION, k.name) for k in layers)
     values = {"layers": layers, "links": links, "activation": "leaky", "normalise": True,
-              "readout": Readout(hidden=20, radius=(0, 1), cells="L2", memory=1, mixing=14)}
+              "readout": ReadoutConfig(hidden=20, radius=(0, 1), cells="L2", memory=1, mixing=14)}
     return dataclasses.replace(base, **(values | changes))
 
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from pvm_perception.core.config import preset
-from pvm_perception.core.hierarchy import Hierarchy, Losses
+from pvm_perception.core.hierarchy import Hierarchy
+from pvm_perception.core.interfaces import Losses
 from pvm_perception.core.model_file import OPTIMIZER, load_model, save_model
 from pvm_perception.core.optimizer import Optimizer
 from pvm_perception.streams.generated import Clip
@@ -119,7 +120,7 @@ def test_a_learning_curve_grows_columns_with_the_network(tmp_path):
     trainer.validation_set.clips = [Clip(np.zeros((3, 128, 160, 3), np.uint8),
                                          np.full((3, 1, 6), -1, np.float32),
                                          np.zeros((3, 4), np.float32))] * 16
-    trainer.check([Losses(0.1, 0.1, 0.1, 0.1, 0.1)], 1e-3, 1.0, 0.0)
+    trainer.check([Losses(0.1, 0.1, 0.1, 0.1, 0.1, np.zeros(1, np.float32))], 1e-3, 1.0, 0.0)
     old, new = read_curve(trainer.curve)
     assert (old["frames"], old["auc_green_ball"]) == ("600", "0.25")
     assert old["auc_green_ball_with_motion"] == ""

@@ -9,13 +9,12 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Any
 
 import numpy as np
 
+from pvm_perception.core.backend import Array
 from pvm_perception.core.kernels import cpu
 
-Array = Any
 # a source (B, Us + 1, M) with a row of zeros last; whom each unit hears, (U, K), or None for who is in its
 # own place (the source is (B, U, M) then); which of the weights' rows
 Operand = tuple[Array, Array | None, slice]

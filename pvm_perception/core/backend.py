@@ -5,12 +5,15 @@ from __future__ import annotations
 import contextlib
 import platform
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
 from pvm_perception.errors import PvmError
 
+# an array of the backend: NumPy's, or CuPy's, which offers the same interface
+Array: TypeAlias = npt.NDArray[Any]
 DEVICES = ("cpu", "cuda", "auto")
 LINE = 64  # bytes of a cache line
 

@@ -67,7 +67,7 @@ class Link:
 
 
 @dataclass(frozen=True)
-class Readout:
+class ReadoutConfig:
     """How codes become heat maps and boxes."""
 
     kind: str = setting("box", "box: one head per layer-1 cell; heatmap: the paper's, per unit",
@@ -136,7 +136,7 @@ class HierarchyConfig:
     integral_decay: float = setting(0.98, "decay of the running mean of a signal", low=0.0, high=1.0)
     low: float = setting(-1.0, "input value of a black pixel", low=-8.0, high=8.0)
     high: float = setting(1.0, "input value of a white pixel", low=-8.0, high=8.0)
-    readout: Readout = Readout()
+    readout: ReadoutConfig = ReadoutConfig()
     learning: Learning = Learning()
 
     def __post_init__(self) -> None:
@@ -241,7 +241,7 @@ class HierarchyConfig:
             raise PvmError("the network's configuration is no table of names and values")
         parts = {"layers": build_all(Layer, data.get("layers", ())),
                  "links": build_all(Link, data.get("links", ())),
-                 "readout": build(Readout, data.get("readout", {})),
+                 "readout": build(ReadoutConfig, data.get("readout", {})),
                  "learning": build(Learning, data.get("learning", {}))}
         return build(HierarchyConfig, data | parts)
 
@@ -269,7 +269,7 @@ def _robot() -> HierarchyConfig:
     return HierarchyConfig(
         "robot", height=128, width=160, block=4, layers=layers, links=tuple(links),
         activation="leaky", normalise=True,
-        readout=Readout(radius=(0, 1, 1), cells="L2", memory=2, mixing=96),
+        readout=ReadoutConfig(radius=(0, 1, 1), cells="L2", memory=2, mixing=96),
         learning=Learning("muon", rate=2e-3, final_rate=4e-5, prediction_weight=20.0, decay=0.1))
 
 
@@ -291,7 +291,7 @@ def _paper() -> HierarchyConfig:
     return HierarchyConfig(
         "paper", height=80, width=80, block=5, layers=layers, links=tuple(links), shared=False,
         activation="polynomial", output="activation", schedule="parallel", low=0.0, high=1.0,
-        readout=Readout("heatmap", hidden=98, radius=(0,)), learning=learning)
+        readout=ReadoutConfig("heatmap", hidden=98, radius=(0,)), learning=learning)
 
 
 PRESETS = {"robot": _robot, "paper": _paper}

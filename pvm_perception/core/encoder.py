@@ -8,16 +8,14 @@ from __future__ import annotations
 import itertools
 import math
 from types import ModuleType
-from typing import Any
 
 import numpy as np
 
 from pvm_perception.core import algebra, wiring
+from pvm_perception.core.backend import Array
 from pvm_perception.core.config import HierarchyConfig, Layer, Link
 from pvm_perception.core.inputs import InputPart, Source, add_broadcast, sum_pool
 from pvm_perception.core.size import context_links, forward_link
-
-Array = Any
 
 
 class Encoder:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from types import ModuleType
-from typing import Any
 
 import numpy as np
 
 from pvm_perception.core import algebra, wiring
-from pvm_perception.core.backend import to_numpy
+from pvm_perception.core.backend import Array, to_numpy
 from pvm_perception.core.config import HierarchyConfig
+from pvm_perception.core.interfaces import ReadoutLosses
 from pvm_perception.core.size import map_block
-
-Array = Any
+from pvm_perception.types import Truth
 
 
 class HeatmapReadout:
@@ -26,7 +25,6 @@ class HeatmapReadout:
     def __init__(self, config: HierarchyConfig, batch: int, xp: ModuleType) -> None:
         self.config, self.batch, self.xp = config, batch, xp
         self.rows, self.cols = config.layers[0].rows, config.layers[0].cols
-        self.stream_loss = xp.zeros(batch, np.float32)  # squared error of each stream last learnt from
         self.stride = config.stride
         self.targets = len(config.targets)
         self.hidden = config.readout.hidden
@@ -94,7 +92,7 @@ class HeatmapReadout:
         heat = np.zeros((len(boxes), self.rows, self.cols, self.targets), np.float32)
         rows = (np.arange(self.rows) + 0.5) * self.stride[0]
         cols = (np.arange(self.cols) + 0.5) * self.stride[1]
-        for b, m in zip(*np.nonzero(boxes[:, :, 0] >= 0), strict=True):
+        for b, m in zip(*np.nonzero(boxes[:, :, Truth.TARGET] >= 0), strict=True):
             t, x, y, w, h, _ = boxes[b, m]
             inside = ((abs(rows - y - h / 2) <= max(h, self.stride[0]) / 2)[:, None]
                       & (abs(cols - x - w / 2) <= max(w, self.stride[1]) / 2)[None])
@@ -102,7 +100,7 @@ class HeatmapReadout:
         return heat
 
     def backward(self, p: dict[str, Array], out: Array, boxes: np.ndarray
-                 ) -> tuple[dict[str, Array], list[Array], dict[str, Array]]:
+                 ) -> tuple[dict[str, Array], list[Array], ReadoutLosses]:
         """Compare each unit's part with the truth; layout as in `BoxReadout.backward`."""
         xp = self.xp
         heat = xp.asarray(self.truth(boxes))
@@ -123,9 +121,8 @@ class HeatmapReadout:
             error = xp.zeros((batch, x.shape[1] + 1, x.shape[2]), np.float32)
             error[:, :-1] = algebra.affine_input_grad(d, p[f"w1.{i + 1}"])
             errors.append(error)
-        self.stream_loss = ((out - heat) ** 2).mean(axis=(1, 2, 3))
-        return gradients, errors, {"presence": self.stream_loss.mean(),
-                                   "box": xp.zeros((), np.float32)}
+        by_stream = ((out - heat) ** 2).mean(axis=(1, 2, 3))  # (B,)
+        return gradients, errors, ReadoutLosses(by_stream.mean(), xp.zeros((), np.float32), by_stream)
 
     def heat(self, out: Array) -> np.ndarray:
         """Return presence (B, R, C, targets) in 0..1."""

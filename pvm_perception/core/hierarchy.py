@@ -3,42 +3,25 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
 from types import ModuleType
-from typing import Any
 
 import numpy as np
 
 from pvm_perception.core import algebra
-from pvm_perception.core.backend import cache_aligned, to_numpy
+from pvm_perception.core.backend import Array, cache_aligned, to_numpy
 from pvm_perception.core.config import INPUT, MOTION, MOTION_VALUES, HierarchyConfig
 from pvm_perception.core.encoder import Encoder
 from pvm_perception.core.heatmap import HeatmapReadout
 from pvm_perception.core.inputs import Source
+from pvm_perception.core.interfaces import Losses, ReadoutLosses
 from pvm_perception.core.optimizer import Optimizer
 from pvm_perception.core.readout import BoxReadout
 from pvm_perception.core.size import weight_shapes
 from pvm_perception.errors import PvmError
 
-Array = Any
 READOUTS = {"box": BoxReadout, "heatmap": HeatmapReadout}
 MOTION_UNIT = 0.025  # of each motion value: heard as 1, which is what codes are usually like
 MOTION_LIMIT = 4.0  # loudest that motion is heard: faster than this, nothing in the picture lasts
-
-
-@dataclass(frozen=True)
-class Losses:
-    """What one learning step cost.
-
-    `prediction` and `copy` are mean squared errors of layer 1's forecast and of repeating the
-    last frame, in squared input units; `presence` and `box` are the readout's.
-    """
-
-    prediction: float
-    copy: float
-    presence: float
-    box: float
-    gradient: float
 
 
 class Hierarchy:
@@ -231,7 +214,8 @@ class Hierarchy:
         learning = self.config.learning
         gradients: dict[str, Array] = {}
         nothing = self.xp.zeros((), np.float32)
-        dz_now, losses = None, {"presence": nothing, "box": nothing}
+        dz_now = None
+        losses = ReadoutLosses(nothing, nothing, self.xp.zeros(self.batch, np.float32))
         if boxes is not None:
             grads, errors, losses = self.readout.backward(self._part("readout"), self.out, boxes)
             gradients |= {f"readout.{k}": g for k, g in grads.items()}
@@ -250,8 +234,9 @@ class Hierarchy:
         norm = self.optimizer.update(self.weights, gradients,
                                      learning.final_rate if rate is None else rate)
         self.step_count += 1
-        told = (prediction, self._copy_error(), losses["presence"], losses["box"])
-        return Losses(*to_numpy(self.xp.stack(told)).tolist(), norm)  # stacked: one wait for a GPU
+        means = self.xp.stack((prediction, self._copy_error(), losses.presence, losses.box))
+        found = to_numpy(self.xp.concatenate((means, losses.by_stream)))  # one wait for a GPU
+        return Losses(*found[:4].tolist(), norm, found[4:])
 
     def _credit(self, errors: list[Array]) -> list[Array]:
         """Let the readout's error descend: return each layer's error before its non-linearity.

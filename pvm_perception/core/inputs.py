@@ -6,14 +6,12 @@ Shapes: B streams, U units, D inputs, N code width.
 from __future__ import annotations
 
 from types import ModuleType
-from typing import Any
 
 import numpy as np
 
 from pvm_perception.core import algebra, wiring
+from pvm_perception.core.backend import Array
 from pvm_perception.core.config import Link
-
-Array = Any
 
 
 class Source:

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import math
 from types import ModuleType
-from typing import Any
 
 import numpy as np
 
 from pvm_perception.core.algebra import Outer, Scratch
+from pvm_perception.core.backend import Array
 from pvm_perception.core.config import Learning
-
-Array = Any
-
 
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # quintic steps towards singular values of 1
 CACHED = 1 << 16  # values that are worked on together

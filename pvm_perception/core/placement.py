@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import contextlib
 from types import ModuleType
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
-from pvm_perception.core.backend import array_module, find_gpu
+from pvm_perception.core.backend import Array, array_module, find_gpu
 from pvm_perception.core.config import HierarchyConfig
 from pvm_perception.core.hierarchy import Hierarchy
 from pvm_perception.core.kernels import cpu, cuda
 from pvm_perception.core.kernels.engine import Engine
 from pvm_perception.errors import PvmError
-
-Array = Any
 
 
 class Network(Protocol):

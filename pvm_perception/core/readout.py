@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import itertools
 from types import ModuleType
-from typing import Any
 
 import numpy as np
 
 from pvm_perception.core import algebra, wiring
-from pvm_perception.core.backend import to_numpy
+from pvm_perception.core.backend import Array, to_numpy
 from pvm_perception.core.config import HierarchyConfig
+from pvm_perception.core.interfaces import ReadoutLosses
 from pvm_perception.core.size import BOX_ANSWERS, readout_neighbourhood
+from pvm_perception.types import Truth
 
-Array = Any
 UNIT_BOX = 24.0  # px: a box head that answers 0 means a box of this side
 MIN_SIDE = 6  # px: a target smaller than this is neither taught nor punished
 BEND = 0.1  # error of a box answer from which its loss grows in proportion, no longer squared
@@ -43,7 +43,6 @@ class BoxReadout:
     def __init__(self, config: HierarchyConfig, batch: int, xp: ModuleType) -> None:
         self.config, self.batch, self.xp = config, batch, xp
         cells = config.cells
-        self.stream_loss = xp.zeros(batch, np.float32)  # presence error of each stream last learnt from
         self.rows, self.cols = cells.rows, cells.cols
         self.stride = config.stride
         self.targets = len(config.targets)
@@ -205,7 +204,7 @@ class BoxReadout:
         shape = (len(boxes), self.rows, self.cols, self.targets)
         heat, weight = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
         box, care = np.zeros((*shape, 4), np.float32), np.ones(shape, np.float32)
-        for b, m in zip(*np.nonzero(boxes[:, :, 0] >= 0), strict=True):
+        for b, m in zip(*np.nonzero(boxes[:, :, Truth.TARGET] >= 0), strict=True):
             t, x, y, w, h, visible = (float(v) for v in boxes[b, m])
             t = int(t)
             if w <= 0 or h <= 0:
@@ -234,14 +233,14 @@ class BoxReadout:
         return heat, box, weight, care
 
     def backward(self, p: dict[str, Array], out: Array, boxes: np.ndarray
-                 ) -> tuple[dict[str, Array], list[Array], dict[str, Array]]:
+                 ) -> tuple[dict[str, Array], list[Array], ReadoutLosses]:
         """Compare the answers of the last `forward` with the truth.
 
         Returns
         -------
         gradients, code_errors, losses
             Gradients of the readout's weights; for each layer the error of its codes
-            (B, U + 1, N); losses "presence" and "box", per target in view, on the device.
+            (B, U + 1, N).
         """
         xp, learning = self.xp, self.config.learning
         heat, box, weight, care = self.truth(boxes)
@@ -265,8 +264,8 @@ class BoxReadout:
         taught = weight[..., None]
         smooth = xp.where(bend < BEND, miss * miss / (2 * BEND), bend - BEND / 2)
         d_box = xp.where(bend < BEND, miss / BEND, xp.sign(miss)) * scale * taught
-        self.stream_loss = loss.sum(axis=(1, 2, 3))
-        losses = {"presence": self.stream_loss.sum() / count, "box": (smooth * taught).sum()}
+        by_stream = loss.sum(axis=(1, 2, 3))  # (B,)
+        losses = ReadoutLosses(by_stream.sum() / count, (smooth * taught).sum(), by_stream)
         d_out = xp.empty_like(out)
         d_out[..., 0] = d_logit * (learning.presence_weight / count)
         d_out[..., 1:] = d_box * learning.box_weight

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pvm_perception.streams.scenes.scene import EVERY_CAST, MAX_TARGETS, Scene
-from pvm_perception.types import TARGETS, Box, Frame
+from pvm_perception.types import Frame, Truth
 from pvm_perception.vision.frame import BAR
 
 TURNS = 0.2  # share of the training clips seen from a robot that turns
@@ -25,7 +25,7 @@ class Clip:
     Attributes
     ----------
     images : (T, H, W, 3) uint8, BGR
-    truth : (T, M, 6) float32: target index or -1, x, y, w, h, visible
+    truth : (T, M, Truth.COLUMNS) float32, the true boxes as `types.Truth` lays them out
     motion : (T, 4) float32, what the camera's motion did to the picture, as `Hierarchy.step` takes it
     """
 
@@ -61,11 +61,11 @@ def make_clip(seed: int, frames: int, size: tuple[int, int] = (144, 192),
     top, left = (rows - height) // 2, (cols - width) // 2
     scene = _kind(solid)(rng, frames, (height, width), photos, turns=turns)
     images = np.full((frames, rows, cols, 3), BAR, np.uint8)
-    truth = np.empty((frames, MAX_TARGETS, 6), np.float32)
+    truth = np.empty((frames, MAX_TARGETS, Truth.COLUMNS), np.float32)
     for k in range(frames):
         images[k, top:top + height, left:left + width], truth[k] = scene.render(k)
-    truth[:, :, 1] += np.where(truth[:, :, 0] >= 0, left, 0)
-    truth[:, :, 2] += np.where(truth[:, :, 0] >= 0, top, 0)
+    truth[:, :, Truth.X] += np.where(truth[:, :, Truth.TARGET] >= 0, left, 0)
+    truth[:, :, Truth.Y] += np.where(truth[:, :, Truth.TARGET] >= 0, top, 0)
     motion = np.stack([scene.motion(k) for k in range(frames)])
     motion[:, :2] *= np.float32([width / cols, height / rows])
     return Clip(images, truth, motion)
@@ -123,8 +123,7 @@ class SimulatedStream:
                 if self.length is not None and index >= self.length:
                     return
                 image, truth = scene.render(k)
-                boxes = tuple(Box(TARGETS[int(t)], *map(float, rest))
-                              for t, *rest in truth if t >= 0 and rest[4] >= 0.25)
+                boxes = tuple(b for b in Truth.boxes(truth) if b.visible >= 0.25)
                 yield Frame(image, str(index), index / self.fps, boxes)
                 index += 1
             number += 1

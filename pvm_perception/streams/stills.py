@@ -16,7 +16,7 @@ from pvm_perception.errors import PvmError
 from pvm_perception.streams.files import FolderStream
 from pvm_perception.streams.generated import MAX_TARGETS, Clip
 from pvm_perception.streams.scenes.light import Camera, Light, linear
-from pvm_perception.types import TARGETS, Box, Frame
+from pvm_perception.types import TARGETS, Box, Frame, Truth
 from pvm_perception.vision.motion import unknown_depth, view_motion
 
 LEAST_VISIBLE = 0.25  # a box cut further than this is not given as truth
@@ -149,7 +149,7 @@ def still_clip(rng: np.random.Generator, frames: int, size: tuple[int, int],
     """Return a training clip of one still, laid out as by `simulated.make_clip`."""
     camera = VirtualCamera(rng, stills[int(rng.integers(len(stills)))], frames, size)
     images = np.empty((frames, *size, 3), np.uint8)
-    truth = np.full((frames, MAX_TARGETS, 6), -1, np.float32)
+    truth = np.full((frames, MAX_TARGETS, Truth.COLUMNS), Truth.NONE, np.float32)
     for k in range(frames):
         images[k], boxes = camera.render(k)
         known = [b for b in boxes if b.target in TARGETS]

@@ -15,7 +15,7 @@ from pvm_perception.api import Tracker
 from pvm_perception.core.readout import MIN_VISIBLE
 from pvm_perception.evaluation.metrics import overlap
 from pvm_perception.streams.scenes.scene import EVERY_CAST, Scene
-from pvm_perception.types import TARGETS
+from pvm_perception.types import TARGETS, Truth
 from pvm_perception.vision.calibration import Calibration
 
 SEED = 31_337
@@ -39,12 +39,13 @@ def sights(model: Path, count: int, photos: Sequence[np.ndarray] | None = None) 
         for k in range(FRAMES):
             image, truth = scene.render(k)
             tracker.update(image)
-            doubtful = {int(t) for t, *_, visible in truth if t >= 0 and visible < MIN_VISIBLE}
+            known = truth[truth[:, Truth.TARGET] >= 0]
+            doubtful = set(known[known[:, Truth.VISIBLE] < MIN_VISIBLE, Truth.TARGET].astype(int).tolist())
             for d in tracker.detections:
                 index = TARGETS.index(d.target)
                 if index in doubtful:
                     continue
-                boxes = truth[truth[:, 0] == index, 1:5]
+                boxes = truth[truth[:, Truth.TARGET] == index, Truth.BOX]
                 hit = len(boxes) and overlap(np.array([d.x, d.y, d.w, d.h]), boxes).max() >= HIT
                 rows.append((d.score, bool(hit)))
     return np.array(rows, float).reshape(-1, 2)

@@ -24,6 +24,7 @@ from pvm_perception.core.config import MOTION_VALUES
 from pvm_perception.errors import PvmError
 from pvm_perception.streams.generated import Clip, make_clip
 from pvm_perception.streams.stills import Still, load_stills, still_clip
+from pvm_perception.types import Truth
 
 MAX_TRUTH = 4  # boxes per frame that a clip can hold
 FRAMES = 512  # that a worker may render ahead: 31 MB at 160 x 128
@@ -78,7 +79,7 @@ class _Ring:
     """Memory for frames, one after the other, in which each clip lies in one piece."""
 
     def __init__(self, memory: Any, recipe: ClipRecipe, frames: int) -> None:
-        shapes = (((frames, *recipe.size, 3), np.uint8), ((frames, MAX_TRUTH, 6), np.float32),
+        shapes = (((frames, *recipe.size, 3), np.uint8), ((frames, MAX_TRUTH, Truth.COLUMNS), np.float32),
                   ((frames, MOTION_VALUES), np.float32))
         self.frames, self.next, place, parts = frames, 0, 0, []
         for shape, kind in shapes:
@@ -90,7 +91,7 @@ class _Ring:
     @staticmethod
     def bytes(recipe: ClipRecipe, frames: int) -> int:
         """Return how much memory so many frames take."""
-        return frames * (math.prod(recipe.size) * 3 + MAX_TRUTH * 24 + MOTION_VALUES * 4)
+        return frames * (math.prod(recipe.size) * 3 + MAX_TRUTH * Truth.COLUMNS * 4 + MOTION_VALUES * 4)
 
     def place(self, length: int) -> tuple[int, int]:
         """Return where the next clip begins, and the frames that it takes with what it skips."""
@@ -102,7 +103,7 @@ class _Ring:
     def write(self, begin: int, clip: Clip) -> None:
         some = slice(begin, begin + len(clip.images))
         self.images[some], self.motion[some] = clip.images, clip.motion
-        self.truth[some] = -1
+        self.truth[some] = Truth.NONE
         rows = min(MAX_TRUTH, clip.truth.shape[1])
         self.truth[some, :rows] = clip.truth[:, :rows]
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from tqdm import tqdm
 
-from pvm_perception.core.hierarchy import Losses
+from pvm_perception.core.interfaces import Losses
 
 if TYPE_CHECKING:
     from pvm_perception.training.train import TrainOptions

@@ -13,16 +13,17 @@ import contextlib
 import math
 import signal
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
-from pvm_perception.core.backend import array_module, to_numpy
+from pvm_perception.core.backend import array_module
 from pvm_perception.core.config import preset
-from pvm_perception.core.hierarchy import Hierarchy, Losses
+from pvm_perception.core.hierarchy import Hierarchy
+from pvm_perception.core.interfaces import Losses
 from pvm_perception.core.model_file import load_model, save_model
 from pvm_perception.core.optimizer import Optimizer
 from pvm_perception.streams.scenes.photos import load_photos
@@ -177,7 +178,7 @@ class Trainer:
             self.network.reset(new)
         self.network.step(images, motion)
         losses = self.network.learn(boxes, rate)
-        streams.learnt(to_numpy(self.network.readout.stream_loss))
+        streams.learnt(losses.by_stream)
         return losses
 
     def _meet(self, due: bool, done: bool, check: bool) -> tuple[bool, bool]:
@@ -235,7 +236,7 @@ class Trainer:
         save_checkpoint(self.checkpoint, self.network, self.history)  # validating may take minutes
         validation = self.validate()
         scores = validation.row() | self.validation_set.other_scores(self._averaged)
-        mean = {k: float(np.mean([asdict(x)[k] for x in losses])) for k in asdict(losses[0])}
+        mean = {k: float(np.mean([x.means()[k] for x in losses])) for k in losses[0].means()}
         add_to_curve(self.curve, {
             "frames": self.history["frames"], "seconds": round(self.history["seconds"]),
             "steps": self.history["steps"], "clips": self.history["clips"],

@@ -10,6 +10,7 @@ from pvm_perception.core.hierarchy import Hierarchy
 from pvm_perception.core.readout import MIN_VISIBLE
 from pvm_perception.evaluation.metrics import overlap
 from pvm_perception.streams.generated import Clip
+from pvm_perception.types import Truth
 
 THRESHOLDS = np.linspace(0.05, 0.95, 19)
 
@@ -72,13 +73,13 @@ def validate(network: Hierarchy, clips: list[Clip], looks: int = 1, reset_each_f
             for b, clip in enumerate(group):
                 truth = clip.truth[k]
                 for t, found in ious.items():
-                    rows = truth[truth[:, 0] == t]
-                    if len(rows) and (rows[:, 5] < MIN_VISIBLE).any():
+                    rows = truth[truth[:, Truth.TARGET] == t]
+                    if len(rows) and (rows[:, Truth.VISIBLE] < MIN_VISIBLE).any():
                         continue
                     best = answers[b][t]
                     scores[t].append((float(best[0, 4]) if len(best) else 0.0, bool(len(rows))))
                     if len(rows):
-                        found.append(float(overlap(best[:1, :4], rows[:, 1:5]).max())
+                        found.append(float(overlap(best[:1, :4], rows[:, Truth.BOX]).max())
                                        if len(best) else 0.0)
     names = config.targets
     return Validation({names[t]: float(np.mean(v)) if v else 0.0 for t, v in ious.items()},

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from pvm_perception.core import algebra, hierarchy, wiring
+from pvm_perception.core.backend import Array
 from pvm_perception.core.config import INPUT, MOTION, MOTION_VALUES
 from pvm_perception.core.encoder import Encoder
 from pvm_perception.core.kernels import plan
@@ -22,7 +23,6 @@ from pvm_perception.core.kernels.plan import Launch
 from pvm_perception.core.readout import UNIT_BOX
 from pvm_perception.errors import PvmError
 
-Array = Any
 INPUT_THREADS = DECODE_THREADS = 256
 TINY = np.float32(1e-30)  # presence of what is there at all; the kernel writes 0 where nothing is
 

@@ -16,7 +16,7 @@ from pvm_perception.streams.scenes import balls, distractors, signs
 from pvm_perception.streams.scenes.backgrounds import background
 from pvm_perception.streams.scenes.light import COARSE, Camera, Light, line_kernel, linear
 from pvm_perception.streams.scenes.paint import Rng, any_colour, drawn
-from pvm_perception.types import TARGETS
+from pvm_perception.types import TARGETS, Truth
 from pvm_perception.vision.motion import unknown_depth, view_motion
 
 MAX_TARGETS = 4
@@ -274,7 +274,7 @@ class Scene:
         return moved
 
     def render(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return frame `index`: picture (H, W, 3) uint8 and truth (M, 6)."""
+        """Return frame `index`: picture (H, W, 3) uint8 and truth (M, Truth.COLUMNS)."""
         k = index - self.frames / 2
         view, before = self._view(k), self._view(k - 1)
         moved = view[:, 2] - before[:, 2]
@@ -363,17 +363,17 @@ class Scene:
         return thing, alpha[..., 0].copy(), int(x0), int(y0), area
 
     def _truth(self, seen: list) -> np.ndarray:
-        rows = np.full((MAX_TARGETS, 6), -1, np.float32)
+        rows = np.full((MAX_TARGETS, Truth.COLUMNS), Truth.NONE, np.float32)
         for n, (thing, mask, left, top, area) in enumerate(seen[:MAX_TARGETS]):
             rows[n] = [thing.target, 0, 0, 0, 0, 0]
             solid = mask > SOLID
             if not mask.size or not solid.any():
-                rows[n, 0] = -1
+                rows[n, Truth.TARGET] = Truth.NONE
                 continue
             r, c = np.flatnonzero(solid.any(1)), np.flatnonzero(solid.any(0))
             box = np.array([left + c[0], top + r[0], c[-1] - c[0] + 1, r[-1] - r[0] + 1])
-            rows[n, 1:5] = box / self.scale
-            rows[n, 5] = min(float(mask.sum()) / max(area, 1e-6), 1.0)
+            rows[n, Truth.BOX] = box / self.scale
+            rows[n, Truth.VISIBLE] = min(float(mask.sum()) / max(area, 1e-6), 1.0)
         return rows
 
 

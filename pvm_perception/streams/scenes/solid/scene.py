@@ -26,7 +26,7 @@ from pvm_perception.streams.scenes.scene import (
 from pvm_perception.streams.scenes.solid import meshes, renderer
 from pvm_perception.streams.scenes.solid.paths import Drive, Thing, seen_at
 from pvm_perception.streams.scenes.solid.places import Place, matter, tone
-from pvm_perception.types import TARGETS
+from pvm_perception.types import TARGETS, Truth
 from pvm_perception.vision.motion import DEPTH, unknown_depth
 
 FIELDS = (40.0, 90.0)  # degrees that the camera's longer side sees
@@ -279,7 +279,7 @@ class SolidScene:
         return k + self.shutter * ((np.arange(count) + 0.5) / count - 0.5)
 
     def render(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return frame `index`: picture (H, W, 3) uint8 and truth (M, 6)."""
+        """Return frame `index`: picture (H, W, 3) uint8 and truth (M, Truth.COLUMNS)."""
         moments = self._moments(index)
         pictures, names = zip(*(self._look(k) for k in moments), strict=True)
         picture = linear(pictures[0])
@@ -309,11 +309,11 @@ class SolidScene:
                     and up - reach < 0.6 / self.focal * (ahead + reach))
 
     def _truth(self, names: Sequence[np.ndarray | None], moments: np.ndarray) -> np.ndarray:
-        rows = np.full((MAX_TARGETS, 6), -1, np.float32)
+        rows = np.full((MAX_TARGETS, Truth.COLUMNS), Truth.NONE, np.float32)
         k = float(moments.mean())
         for n, (target, thing) in enumerate(self.targets[:MAX_TARGETS]):
             masks = [(name == n + 1).view(np.uint8) for name in names if name is not None]
-            rows[n, 1:] = 0
+            rows[n, Truth.X:] = 0
             if not masks:
                 continue
             often = masks[0] if len(masks) == 1 else np.sum(masks, axis=0, dtype=np.uint8)

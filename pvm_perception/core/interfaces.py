@@ -1,0 +1,218 @@
+"""What the network's parts promise each other, as protocols and records.
+
+Shapes: B streams, U units of a layer, N values of a unit's code, R x C cells of the readout, T targets.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from types import ModuleType
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from pvm_perception.core.backend import Array
+from pvm_perception.core.config import HierarchyConfig
+
+Images = npt.NDArray[np.uint8]  # (B, H, W, 3), BGR, at the network's size
+Mask = npt.NDArray[np.bool_]  # (B,), on the host
+Floats = npt.NDArray[np.float32]  # of any shape, on the host
+
+
+@dataclass(frozen=True)
+class Losses:
+    """What one learning step cost.
+
+    Attributes
+    ----------
+    prediction, copy : mean squared errors of layer 1's forecast and of repeating the last frame, in
+        squared input units
+    presence, box : the readout's losses, for each target in view
+    gradient : norm of the gradient before it was clipped; infinite where it was not used
+    by_stream : (B,) float32, the readout's loss of each stream; zeros where no boxes were given
+    """
+
+    prediction: float
+    copy: float
+    presence: float
+    box: float
+    gradient: float
+    by_stream: Floats
+
+    def means(self) -> dict[str, float]:
+        """Return the losses that are means over the streams, by name."""
+        return {name: value for name, value in asdict(self).items() if name != "by_stream"}
+
+
+@dataclass(frozen=True)
+class ReadoutLosses:
+    """The losses of a readout at one frame, on the device.
+
+    Attributes
+    ----------
+    presence, box : () float32, for each target in view
+    by_stream : (B,) float32, how wrong the presence of each stream was
+    """
+
+    presence: Array
+    box: Array
+    by_stream: Array
+
+
+class Readout(Protocol):
+    """From all layers' codes to heat maps and boxes, with its learning.
+
+    A new readout is a class with these methods and an entry in `hierarchy.READOUTS`.
+
+    Attributes
+    ----------
+    rows, cols : R and C, the grid of cells that answer
+    targets : T
+    stride : network pixels from one cell to the next, (down, right)
+    """
+
+    rows: int
+    cols: int
+    targets: int
+    stride: tuple[float, float]
+
+    def parameters(self, rng: np.random.Generator) -> dict[str, Floats]:
+        """Draw new weights, by name."""
+        ...
+
+    @property
+    def products(self) -> list[tuple[int, int, int]]:
+        """The matrix products for one frame of one stream, as (rows, D, N)."""
+        ...
+
+    def forward(self, p: dict[str, Array], codes: list[Array]) -> Array:
+        """Return the raw answers (B, R, C, T, ...) for each layer's codes (B, U + 1, N)."""
+        ...
+
+    def forget(self, streams: Array | slice) -> None:
+        """Zero the state of the streams with these indices."""
+        ...
+
+    def backward(self, p: dict[str, Array], out: Array, boxes: Floats
+                 ) -> tuple[dict[str, Array], list[Array], ReadoutLosses]:
+        """Compare the answers `out` of the last `forward` with the true boxes.
+
+        Parameters
+        ----------
+        p
+            The readout's weights.
+        out
+            What `forward` returned.
+        boxes
+            (B, M, Truth.COLUMNS) the true boxes in network pixels, as `types.Truth` lays them out.
+
+        Returns
+        -------
+        gradients, code_errors, losses
+            The gradients of the weights, by name; each layer's error of its codes (B, U + 1, N).
+        """
+        ...
+
+    def heat(self, out: Array) -> Floats:
+        """Return the presence (B, R, C, T) in 0..1 from raw answers."""
+        ...
+
+    def decode(self, out: Array, least: float, most: int = 8) -> list[list[Floats]]:
+        """Return candidate boxes by stream and target: (n, 5) rows x, y, w, h, score, best first.
+
+        Parameters
+        ----------
+        out
+            What `forward` returned.
+        least
+            The least presence of a candidate, 0..1.
+        most
+            The largest number of candidates of one target.
+        """
+        ...
+
+
+class Network(Protocol):
+    """A network that runs frames of B streams, whatever computes it.
+
+    `hierarchy.Hierarchy` (arrays) and `kernels.engine.Engine` (kernels) are such networks.
+
+    Attributes
+    ----------
+    config : shape and wiring
+    batch : B
+    xp : the array module of the device
+    step_count : learning steps behind these weights
+    fresh : (B,) streams whose next frame is their first
+    known : (B,) streams whose last frame had one before it
+    """
+
+    config: HierarchyConfig
+    batch: int
+    xp: ModuleType
+    fresh: Mask
+    known: Mask
+
+    @property
+    def weights(self) -> dict[str, Array]:
+        """The weights by name, on the host or on the device."""
+        ...
+
+    @property
+    def step_count(self) -> int:
+        """How many learning steps are behind these weights."""
+        ...
+
+    @property
+    def runs_on(self) -> str:
+        """What computes the network, in words: "cpu kernels (avx2)", "cuda arrays" or the like."""
+        ...
+
+    def twin(self) -> Network:
+        """Return a network with a state of its own that shares these very weights."""
+        ...
+
+    def as_learning(self) -> LearningNetwork:
+        """Return the network that can learn: this one, or one with these weights and this state."""
+        ...
+
+    def step(self, images: Images, motion: Floats | None = None) -> object:
+        """Run one frame of every stream; see `hierarchy.Hierarchy.step`."""
+        ...
+
+    def candidates(self, least: float, most: int = 8) -> list[list[Floats]]:
+        """Return the last frame's candidate boxes, as `Readout.decode` does."""
+        ...
+
+    def heat(self) -> Floats:
+        """Return the last frame's presence, (B, R, C, T) in 0..1."""
+        ...
+
+    def reset(self, streams: Mask | None = None) -> None:
+        """Forget the past of the marked streams, or of all; the weights stay."""
+        ...
+
+    def codes(self, name: str) -> Floats:
+        """Return the last frame's codes of a layer, (B, U, N)."""
+        ...
+
+    def forecast_errors(self) -> tuple[float, float]:
+        """Return the last frame's mean squared errors of the forecast and of copying."""
+        ...
+
+    def surprise(self) -> Floats:
+        """Return the root mean square error of each layer-1 unit, (B, rows, cols)."""
+        ...
+
+    def predicted_images(self) -> Images:
+        """Return the frames that layer 1 expects next, (B, H, W, 3) uint8, BGR."""
+        ...
+
+
+class LearningNetwork(Network, Protocol):
+    """A network that can also learn from the frame it was shown last."""
+
+    def learn(self, boxes: Floats | None = None, rate: float | None = None) -> Losses:
+        """Learn from the frame of the last `step`; see `hierarchy.Hierarchy.learn`."""
+        ...
