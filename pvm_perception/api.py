@@ -12,8 +12,9 @@ import numpy as np
 
 from pvm_perception.core.backend import OneThread, to_numpy
 from pvm_perception.core.config import MOTION_VALUES, HierarchyConfig
+from pvm_perception.core.interfaces import Network
 from pvm_perception.core.model_file import load_model, save_model
-from pvm_perception.core.placement import Network, build_network, sharing_weights
+from pvm_perception.core.placement import build_network, sharing_weights, switch_to_learning
 from pvm_perception.errors import PvmError
 from pvm_perception.shipped import shipped
 from pvm_perception.types import TARGETS, Detection, Track
@@ -151,12 +152,10 @@ class Tracker:
 
     @learning.setter
     def learning(self, value: bool) -> None:
-        network = self._network.as_learning() if value else self._network
-        if network is not self._network:
-            self._whole.network = network  # kernels gave way to arrays
-            if self._near and not self._near.network.shares:
-                near = network.twin()
-                self._near.network.hand_over(near)
+        if value:
+            near = self._near.network if self._near else None
+            self._whole.network, near = switch_to_learning(self._network, near)
+            if self._near:
                 self._near.network = near
         self._learning = value
 

@@ -173,6 +173,16 @@ class Network(Protocol):
         """Return a network with a state of its own that shares these very weights."""
         ...
 
+    def copy(self, into: Network | None = None) -> Network:
+        """Return a network with these weights that goes on from this state; this one stays as it is.
+
+        Parameters
+        ----------
+        into
+            An earlier copy of this network, whose memory may be used again.
+        """
+        ...
+
     def as_learning(self) -> LearningNetwork:
         """Return the network that can learn: this one, or one with these weights and this state."""
         ...

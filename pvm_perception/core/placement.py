@@ -1,76 +1,23 @@
-"""Where a network runs: on the CPU or a GPU; on kernels, or arrays for what they do not do."""
+"""Choose what runs a network: the CPU or a GPU; kernels, or arrays for what kernels do not compute.
+
+Kernels do not learn. A network that is asked to learn later goes on as arrays, with the same weights
+and the same state: `switch_to_learning`.
+"""
 
 from __future__ import annotations
 
 import contextlib
 from types import ModuleType
-from typing import Protocol
 
 import numpy as np
 
-from pvm_perception.core.backend import Array, array_module, find_gpu
+from pvm_perception.core.backend import array_module, find_gpu
 from pvm_perception.core.config import HierarchyConfig
 from pvm_perception.core.hierarchy import Hierarchy
+from pvm_perception.core.interfaces import LearningNetwork, Network
 from pvm_perception.core.kernels import cpu, cuda
 from pvm_perception.core.kernels.engine import Engine
 from pvm_perception.errors import PvmError
-
-
-class Network(Protocol):
-    """What runs frames of B streams, as `Hierarchy` documents it; learning apart, all that a user needs.
-
-    Attributes
-    ----------
-    xp : array module of the device
-    weights : by name, here or on the device
-    step_count : learning steps behind these weights
-    known : streams whose last frame had one before, (B,) bool
-    runs_on : in words, what computes it
-    """
-
-    config: HierarchyConfig
-    batch: int
-    xp: ModuleType
-    weights: dict[str, Array]
-    step_count: int
-    known: np.ndarray
-    runs_on: str
-
-    def twin(self) -> Network:
-        """Return a network with a state of its own that shares these very weights."""
-
-    def copy(self, into: Network | None = None) -> Network:
-        """Return a network with these weights that goes on from this state, while this one stays as it is.
-
-        `into` is an earlier copy of this network, whose memory may be used again.
-        """
-
-    def as_learning(self) -> Hierarchy:
-        """Return the network that can `learn`: this one, or one with these weights and this state."""
-
-    def step(self, images: np.ndarray, motion: np.ndarray | None = None) -> object:
-        """Run one frame of every stream."""
-
-    def candidates(self, least: float, most: int = 8) -> list[list[np.ndarray]]:
-        """Return the last frame's candidate boxes, by stream and target: (n, 5) x, y, w, h, score."""
-
-    def heat(self) -> np.ndarray:
-        """Return the last frame's presence, (B, R, C, targets) in 0..1."""
-
-    def reset(self, streams: np.ndarray | None = None) -> None:
-        """Forget the past of some streams, or of all."""
-
-    def codes(self, name: str) -> np.ndarray:
-        """Return the last frame's codes of a layer, (B, U, N)."""
-
-    def forecast_errors(self) -> tuple[float, float]:
-        """Return the mean squared errors at the last frame of the forecast and of copying."""
-
-    def surprise(self) -> np.ndarray:
-        """Return the root mean square surprise of each layer-1 unit, (B, rows, cols)."""
-
-    def predicted_images(self) -> np.ndarray:
-        """Return the frames that layer 1 expects next, (B, H, W, 3) uint8, BGR."""
 
 
 def build_network(config: HierarchyConfig, weights: dict[str, np.ndarray], device: str, learn: bool = False,
@@ -116,11 +63,38 @@ def build_network(config: HierarchyConfig, weights: dict[str, np.ndarray], devic
 
 
 def sharing_weights(network: Network) -> Network:
-    """Return what runs another stream with these very weights, and sees them learn: kernels, if they can."""
+    """Return a network with a state of its own that runs on the very weights of this one.
+
+    It runs on kernels where they can read the weights of a network that learns; else it is a twin.
+    """
     if isinstance(network, Hierarchy) and network.xp is np:
         with contextlib.suppress(PvmError):
             return on_kernels(network)
     return network.twin()
+
+
+def switch_to_learning(network: Network, companion: Network | None = None
+                       ) -> tuple[LearningNetwork, Network | None]:
+    """Return networks that go on from these two: the first can learn, the second uses what it learns.
+
+    Parameters
+    ----------
+    network
+        The network that has to learn; kernels give way to arrays.
+    companion
+        A network that shares its weights, as from `sharing_weights`; None where there is none.
+
+    Returns
+    -------
+    network, companion
+        Those given, where nothing has to change.
+    """
+    learning = network.as_learning()
+    if learning is not network and isinstance(companion, Engine) and not companion.shares:
+        twin = learning.twin()
+        companion.hand_over(twin)
+        companion = twin
+    return learning, companion
 
 
 def on_kernels(network: Hierarchy, xp: ModuleType = np) -> Engine:

@@ -25,8 +25,9 @@ from pvm_perception.api import Tracker, default_model
 from pvm_perception.core.backend import OneThread, array_module, device_name, to_numpy
 from pvm_perception.core.config import HierarchyConfig, preset
 from pvm_perception.core.hierarchy import Hierarchy
+from pvm_perception.core.interfaces import Network
 from pvm_perception.core.model_file import load_model, read_header, save_model
-from pvm_perception.core.placement import Network, on_kernels
+from pvm_perception.core.placement import on_kernels
 from pvm_perception.evaluation.machine import CAMERA, Machine, Row, allocations, cold_start
 from pvm_perception.evaluation.peers import PEERS
 from pvm_perception.streams.generated import SimulatedStream

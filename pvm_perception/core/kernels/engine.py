@@ -20,7 +20,7 @@ from pvm_perception.core.config import INPUT, MOTION, MOTION_VALUES
 from pvm_perception.core.encoder import Encoder
 from pvm_perception.core.kernels import plan
 from pvm_perception.core.kernels.plan import Launch
-from pvm_perception.core.readout import UNIT_BOX
+from pvm_perception.core.readout import UNIT_BOX, BoxReadout
 from pvm_perception.errors import PvmError
 
 INPUT_THREADS = DECODE_THREADS = 256
@@ -94,6 +94,9 @@ class Engine:
 
     def __init__(self, network: hierarchy.Hierarchy, runner: Runner, of: Engine | None = None) -> None:
         plan.check_supported(network.config, network.batch)
+        if not isinstance(network.readout, BoxReadout):
+            raise PvmError(f"the kernels compute a BoxReadout, not a {type(network.readout).__name__}; "
+                           "arrays do, slower")
         self.config, self.batch, self.runner = network.config, network.batch, runner
         self.readout, self.xp, self._network = network.readout, runner.xp, network
         self.runs_on, self.shares = runner.name, runner.shares
