@@ -40,9 +40,9 @@ from pvm_perception.training.curve import read_curve
 from pvm_perception.training.validate import validate
 from pvm_perception.types import Truth
 
-CLIPS, EXAM, FRAMES, STREAMS = 1600, 160, 8, 16
+CLIPS, VALIDATION, FRAMES, STREAMS = 1600, 160, 8, 16
 CONTEXT = ("lateral", "feedback", "global")
-SEED, EXAM_SEED = 313_000_000, 717_000_000
+SEED, VALIDATION_SEED = 313_000_000, 717_000_000
 SIZE, LARGE = (preset("robot").height, preset("robot").width), (192, 240)
 WARM_UP = 100  # steps
 SCORES = ("auc_green_ball", "auc_stop_sign", "prediction_over_copy", "reset_green_ball",
@@ -165,7 +165,7 @@ class Variant:
 
     change: Change = lambda config: config
     replay: float = 0.0  # share of the clips that are the hardest so far, as `train --replay`
-    looks: int = 1  # at each frame, in training and in the exam
+    looks: int = 1  # at each frame, in training and in validation
     network: type[Hierarchy] = Hierarchy
     rendered: tuple[int, int] = SIZE  # (rows, cols) of the clips, which are shrunk to the network's input
     graded: bool = False  # the clips come from the easiest for the shipped model to the hardest
@@ -205,7 +205,7 @@ VARIANTS = {
 
 def mark(size: tuple[int, int], photos: list[np.ndarray] | None) -> str:
     """Return what tells the scenes rendered now from those of an earlier program or of other photographs."""
-    clips = (make_clip(EXAM_SEED + n, FRAMES, size, photos) for n in range(8))
+    clips = (make_clip(VALIDATION_SEED + n, FRAMES, size, photos) for n in range(8))
     return f"{zlib.crc32(b''.join(clip.images.tobytes() for clip in clips)):08x}"
 
 
@@ -271,10 +271,10 @@ def trained(variant: Variant, clips: list[Clip], seed: int, frames: int) -> Hier
                            step=network.step_count)
 
 
-def scored(network: Hierarchy, exam: list[Clip], looks: int = 1) -> dict[str, str]:
+def scored(network: Hierarchy, clips: list[Clip], looks: int = 1) -> dict[str, str]:
     """Return `SCORES`: running on, and reset before each frame that is then looked at twice."""
-    run = validate(network, exam, looks).row()
-    reset = validate(network, exam, 2, reset_each_frame=True)
+    run = validate(network, clips, looks).row()
+    reset = validate(network, clips, 2, reset_each_frame=True)
     run |= {f"reset_{target}": value for target, value in reset.auc.items()}
     return {name: f"{run[name]:.4f}" for name in SCORES}
 
@@ -320,10 +320,11 @@ def main() -> None:
             key = {"variant": name, "scenes": scenes, "seed": str(seed), "frames": str(args.frames)}
             if any(key.items() <= row.items() for row in rows):
                 continue
-            lesson, exam = ([fitted(clip, (config.height, config.width))
+            training, validation = ([fitted(clip, (config.height, config.width))
                              for clip in clips(first, count, variant.rendered)]
-                            for first, count in ((SEED, CLIPS), (EXAM_SEED, EXAM)))
-            rows.append(key | scored(trained(variant, lesson, seed, args.frames), exam, variant.looks))
+                            for first, count in ((SEED, CLIPS), (VALIDATION_SEED, VALIDATION)))
+            network = trained(variant, training, seed, args.frames)
+            rows.append(key | scored(network, validation, variant.looks))
             write_csv(args.output, rows)
             print(" ".join(f"{k}={v}" for k, v in rows[-1].items()), flush=True)
 

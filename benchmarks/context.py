@@ -88,9 +88,9 @@ def main() -> None:
     rows = []
     for name, (kinds, reset) in variants.items():
         row: dict[str, str] = {"variant": name}
-        for light, exam in sets.items():
+        for light, scenes in sets.items():
             network = Hierarchy(config, min(STREAMS, args.scenes), np, cut(config, weights, kinds))
-            result = validate(network, exam, 1 + reset, reset_each_frame=reset)
+            result = validate(network, scenes, 1 + reset, reset_each_frame=reset)
             row |= {f"{light}_{k}": f"{v:.3f}" for k, v in result.row().items()
                     if not k.startswith("prediction")}
         rows.append(row)

@@ -61,7 +61,7 @@ def test_the_table_keeps_scenes_apart(ablation, tmp_path, capsys):
 def test_a_mark_tells_scenes_apart(ablation, monkeypatch):
     first = ablation.mark((16, 16), None)
     assert first == ablation.mark((16, 16), None)
-    monkeypatch.setattr(ablation, "EXAM_SEED", 1)
+    monkeypatch.setattr(ablation, "VALIDATION_SEED", 1)
     assert ablation.mark((16, 16), None) != first
 
 

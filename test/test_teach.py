@@ -11,7 +11,7 @@ from pvm_perception.core.config import preset
 from pvm_perception.errors import PvmError
 from pvm_perception.streams.files import FolderStream
 from pvm_perception.streams.stills import load_stills
-from pvm_perception.training.teach import HELD_OUT, TAUGHT, Exam, Lesson, check_sequences
+from pvm_perception.training.teach import HELD_OUT, TAUGHT, Assessment, Lesson, check_sequences
 from pvm_perception.training.validate import Validation
 
 
@@ -88,12 +88,12 @@ def test_frames_without_a_label_do_not_count(simulated, tmp_path):
     (0.6, 0.5, []), (0.6, 0.46, []), (0.5, 0.6, ["no better"]), (0.6, 0.44, ["lost more"]),
     (0.4, 0.4, ["no better", "lost more"])])
 def test_what_is_worth_keeping(own, general, words):
-    def exam(own, general):
+    def assessment(own, general):
         nan = float("nan")
-        return Exam({"green_ball": {"auc": own, "presence_f1": own, "false_alarms": nan}},
+        return Assessment({"green_ball": {"auc": own, "presence_f1": own, "false_alarms": nan}},
                     Validation({"green_ball": general}, {"green_ball": general}, 1.0))
 
-    lesson = Lesson(preset("robot"), {}, {}, exam(0.5, 0.5), exam(own, general))
+    lesson = Lesson(preset("robot"), {}, {}, assessment(0.5, 0.5), assessment(own, general))
     found = lesson.failures()
     assert len(found) == len(words)
     assert all(word in line for word, line in zip(words, found, strict=True))
@@ -101,7 +101,7 @@ def test_what_is_worth_keeping(own, general, words):
 
 def test_frames_without_a_target_are_marked_by_false_alarms():
     nan = float("nan")
-    exam = Exam({"green_ball": {"auc": nan, "presence_f1": nan, "false_alarms": 0.25}},
+    assessment = Assessment({"green_ball": {"auc": nan, "presence_f1": nan, "false_alarms": 0.25}},
                 Validation({}, {}, 1.0))
-    assert exam.held_out_mark == 0.75
-    assert exam.row()["held_out"] == {"false_alarms_green_ball": 0.25}
+    assert assessment.held_out_mark == 0.75
+    assert assessment.row()["held_out"] == {"false_alarms_green_ball": 0.25}

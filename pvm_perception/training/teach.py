@@ -1,6 +1,6 @@
 """Teach a model a user's own labelled frames, among generated scenes so that it forgets nothing.
 
-The last fifth of each sequence is never trained on. The model is examined before and after, on
+The last fifth of each sequence is never trained on. The model is assessed before and after, on
 these frames and on generated scenes, and is only worth keeping when it passes (`failures`).
 """
 
@@ -32,7 +32,7 @@ FORGOTTEN = 0.05  # what the mark on generated scenes may lose
 
 
 @dataclass(frozen=True)
-class Exam:
+class Assessment:
     """What a model is worth: on the held-out frames, and on generated scenes.
 
     `held_out` has by target `auc`, `presence_f1` and `false_alarms`, NaN where not defined.
@@ -67,8 +67,8 @@ class Lesson:
     config: HierarchyConfig
     weights: dict[str, np.ndarray]
     history: dict[str, Any]
-    before: Exam
-    after: Exam
+    before: Assessment
+    after: Assessment
 
     def failures(self) -> list[str]:
         """Return in words why the model is not worth keeping; nothing where it is."""
@@ -137,7 +137,7 @@ def teach(folders: Sequence[Path], model: Path, minutes: float, photos: Path | N
     model
         To start from; not changed.
     minutes
-        Of training; examining comes on top. A signal ends it early, with what was learnt by then.
+        Of training; the assessments come on top. A signal ends it early, with what was learnt by then.
     photos
         Folder of photographs for the generated scenes' backgrounds.
     device
@@ -157,10 +157,10 @@ def teach(folders: Sequence[Path], model: Path, minutes: float, photos: Path | N
             device=device, validate_every=float("inf"), validation_clips=96, calibration_scenes=32)
         trainer = Trainer(options)
         begin = dict(trainer.history)
-        before = Exam(held_out_marks(model, device, folders), trainer.validate())
+        before = Assessment(held_out_marks(model, device, folders), trainer.validate())
         validation = trainer.run()
         path = Path(folder) / "model.safetensors"
-        after = Exam(held_out_marks(path, device, folders), validation)
+        after = Assessment(held_out_marks(path, device, folders), validation)
         config, weights, history = load_model(path)
     lesson = {"from": model.name, "data": [f.resolve().name for f in folders], "learnt": learnt,
               "held_out": held_out, "frames": history["frames"] - begin["frames"],

@@ -1,15 +1,15 @@
-"""The whole tracker on many short generated sequences: what tells one model from another.
+"""Benchmark of whole trackers on many short generated sequences, to compare models that are near each other.
 
-A labelled sequence is found or missed as a whole, so ten of them say little about two models that are near
-each other; here are as many scenes as you like, of the kinds that training shows, from seeds that it never
-uses, at a camera's size. All models see the same frames. A target counts where a third of it is in view and
+A labelled sequence is found or missed as a whole, so ten of them do not rank two similar models. Here are
+as many scenes as asked for, of the kinds that training shows, from seeds that it never uses, at a
+camera's size. All models see the same frames. A target counts where a third of it is in view and
 its longer side has 12 px. Success AUC over frames; the share of them with a box that touches the target;
 false alarms (share of the frames without the target that have a box) at the shipped thresholds; and the
 success AUC left when boxes below a score are dropped, so that false alarms are as rare as named: for each
 model its own score, so models whose scores mean different things can be compared. With `--solid`, scenes in
 three dimensions.
-Usage: .venv/bin/python benchmarks/exam.py [--model FILE ...] [--scenes N] [--photos DIR] [--solid]
-       [--output FILE]
+Usage: .venv/bin/python benchmarks/generated_sequences.py [--model FILE ...] [--scenes N] [--photos DIR]
+       [--solid] [--output FILE]
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ SIZE, FPS, FRAMES, SEED = (480, 640), 30.0, 24, 992
 CASTS = (("green_ball",), ("stop_sign",), ())  # in turn
 FAR, NEAR = (0.05, 0.13), (0.13, 0.5)  # height of the target as a share of the frame's; two thirds are far
 VISIBLE, SIDE = 0.35, 12.0  # share of a target in view, and px, from which it should be found
-RARE = (0.1, 0.05, 0.02, 0.01)  # shares of false alarms at which success is told, too
+RARE = (0.1, 0.05, 0.02, 0.01)  # shares of false alarms at which success is reported, too
 
 
 def sequence(number: int, photos: list[np.ndarray] | None, solid: bool = False
@@ -59,7 +59,7 @@ def sequence(number: int, photos: list[np.ndarray] | None, solid: bool = False
 
 
 def scores(shots: list[Shot]) -> dict[str, float]:
-    """Return what the shots of one model and one target come to."""
+    """Return the measures of one model and one target."""
     seen, empty = ([s for s in shots if s.present is there] for there in (True, False))
     iou, score = (np.array([getattr(s, name) for s in seen]) for name in ("iou", "score"))
     alarms = np.array([s.score for s in empty])
@@ -72,14 +72,14 @@ def scores(shots: list[Shot]) -> dict[str, float]:
 
 
 def main() -> None:
-    """Examine models side by side and write the table."""
+    """Run models side by side and write the table."""
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, nargs="+", default=[default_model()])
     parser.add_argument("--scenes", type=int, default=180)
     parser.add_argument("--photos", type=Path, help="folder of photographs (make train-data)")
     parser.add_argument("--solid", action="store_true", help="scenes in three dimensions (needs panda3d)")
-    parser.add_argument("--output", type=Path, default=Path("build/exam.csv"))
+    parser.add_argument("--output", type=Path, default=Path("build/generated_sequences.csv"))
     args = parser.parse_args()
     photos = load_photos(args.photos) if args.photos else None
     trackers = {model: Tracker(model=model) for model in args.model}
