@@ -137,7 +137,7 @@ class HeatmapReadout:
     def _contour(self, heat: np.ndarray, least: float) -> np.ndarray:
         row, col = np.unravel_index(int(heat.argmax()), heat.shape)
         peak = float(heat[row, col])
-        if peak < least:
+        if not peak >= least:  # it may be no number
             return np.zeros((0, 5), np.float32)
         high = heat >= peak / 2
         region = np.zeros_like(high)

@@ -28,6 +28,7 @@ from pvm_perception.errors import PvmError
 FORMAT = "pvm_perception/1"
 MAX_BYTES = 2 << 30
 MAX_HEADER = 1 << 20  # bytes; the shipped model's is 7520
+MAX_WEIGHT = 1e4  # the shipped model's largest is 5.7; one flipped bit of an exponent makes 1e38
 OPTIMIZER = "optimizer."
 STATES = ("m", "v", "average", "x", "d")  # of an optimizer, by weight
 HISTORY = {"steps": int, "frames": int, "clips": int, "seconds": float, "validation": dict, "taught": list,
@@ -65,7 +66,7 @@ def save_model(path: str | os.PathLike, config: HierarchyConfig, weights: dict[s
     try:
         _check_history(json.loads(metadata["history"]))
         _check_tensors(config, {name: ("F32", w.shape) for name, w in tensors.items()})
-        _check_finite(tensors)
+        _check_values(tensors)
     except PvmError as error:
         raise PvmError(f"the model is not saved to {path}: {error}") from error
     with atomic_file(path, "model") as part:
@@ -107,7 +108,7 @@ def load_model(path: str | os.PathLike, optimizer: bool = False
         config, history = _check(file)
         names = [n for n in file.keys() if optimizer or not n.startswith(OPTIMIZER)]  # noqa: SIM118 (no dict)
         weights = {name: file.get_tensor(name) for name in names}
-        _check_finite(weights)
+        _check_values(weights)
     return config, weights, history
 
 
@@ -202,7 +203,10 @@ def _check_history(history: Any) -> None:
             raise PvmError("a lesson's names are not printable")
 
 
-def _check_finite(weights: dict[str, np.ndarray]) -> None:
-    for name, w in weights.items():
-        if not np.isfinite(w).all():
+def _check_values(tensors: dict[str, np.ndarray]) -> None:
+    """Raise PvmError unless all values are finite and all weights of a size that learning can reach."""
+    for name, values in tensors.items():
+        if not np.isfinite(values).all():
             raise PvmError(f"{name} holds values that are not finite")
+        if not name.startswith(OPTIMIZER) and values.size and np.abs(values).max() > MAX_WEIGHT:
+            raise PvmError(f"{name} holds values over {MAX_WEIGHT:g}: it is damaged, or learning ran away")

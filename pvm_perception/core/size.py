@@ -82,12 +82,12 @@ def readout_neighbourhood(config: HierarchyConfig, i: int) -> tuple[tuple[int, i
                                                                     int]:
     """Return how the box readout reads layer i: the grid that it is read on, block, and radius.
 
-    A layer with more rows than the cells is read on theirs, each cell the block under it widened by the
-    radius; another on its own grid, each unit's neighbours, without a block.
+    A layer with more rows or columns than the cells is read on theirs, each cell the block under it widened
+    by the radius; another on its own grid, each unit's neighbours, without a block.
     """
     layer, cells, radii = config.layers[i], config.cells, config.readout.radius
     radius = min(radii[min(i, len(radii) - 1)], max(layer.rows, layer.cols) - 1)
-    if layer.rows > cells.rows:
+    if layer.rows > cells.rows or layer.cols > cells.cols:
         return (cells.rows, cells.cols), (-(-layer.rows // cells.rows), -(-layer.cols // cells.cols)), radius
     return (layer.rows, layer.cols), None, radius
 
