@@ -42,6 +42,45 @@ def simulated(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="module")
+def robot():
+    """Return the test's own side of a ROS 2 graph, in a domain of its own."""
+    pytest.importorskip("rclpy", reason="ROS 2 is not installed; run `make setup`")
+    from ros_side import Robot, domain
+
+    robot = Robot(domain())
+    yield robot
+    robot.close()
+
+
+@pytest.fixture
+def start_tracker(robot):
+    """Start the tracker's node as a process; end it, and check that it ended as it should."""
+    from ros_side import end_node, start_node
+
+    running = []
+
+    def run(*arguments, name="pvm_tracker"):
+        process = start_node(
+            robot.env, "tracker", "-r", f"__node:={name}", "-r", f"image:=/{name}/camera", "-r",
+            f"detections:=/{name}/detections", "-r",
+            f"image/compressed:=/{name}/camera/compressed", *arguments)
+        running.append(process)
+        return process
+
+    yield run
+    for process in running:
+        end_node(process)
+
+
+@pytest.fixture(scope="session")
+def images():
+    """Return 30 images of a simulated stream."""
+    from pvm_perception.streams.generated import SimulatedStream
+
+    return [f.image for f in SimulatedStream(0, (240, 320), 30.0, 30)]
+
+
 def tiny(**changes):
     """Return the configuration of a network that runs in microseconds."""
     links = [Link("input", "L1", "feedforward"), Link("L1", "L1", "lateral", 1),

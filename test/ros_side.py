@@ -10,8 +10,15 @@ import time
 import rclpy
 from conftest import ROOT
 from rclpy.executors import SingleThreadedExecutor
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import Image
 
 from pvm_perception.processes import image_transport
+from pvm_perception.vision.image_codec import fill_image
+
+LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+BEST_EFFORT = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
+EAGER = ("-p", "birth_score:=0.02", "-p", "keep_score:=0.01")  # boxes come, whatever the model
 
 
 def domain():
@@ -77,3 +84,25 @@ def end_node(process):
     logged, errors = process.communicate(timeout=20)
     assert (process.returncode, errors) == (0, ""), errors
     return logged
+
+
+def picture(image, stamp=None, encoding="bgr8"):
+    """Return an Image message."""
+    message = fill_image(Image(), image, encoding, Image().header)
+    message.header.frame_id = "camera_optical"
+    if stamp is not None:
+        message.header.stamp.sec, message.header.stamp.nanosec = int(stamp), int(stamp % 1 * 1e9)
+    return message
+
+
+def feed(robot, publisher, images, topic, count, start=100.0, **kwargs):
+    """Publish until `count` more answers came."""
+    goal, k = len(robot.heard[topic]) + count, 0
+
+    def done():
+        nonlocal k
+        publisher.publish(picture(images[k % len(images)], start + k / 30, **kwargs))
+        k += 1
+        robot.spin(0.03)
+        return len(robot.heard[topic]) >= goal
+    robot.until(done, 30)

@@ -22,7 +22,7 @@ from geometry_msgs.msg import (  # noqa: E402
     TwistStamped,
 )
 from nav_msgs.msg import Odometry  # noqa: E402
-from ros_side import Robot, domain, end_node, start_node  # noqa: E402
+from ros_side import domain, end_node, start_node  # noqa: E402
 from sensor_msgs.msg import CameraInfo, Image  # noqa: E402
 from std_msgs.msg import Bool, Header  # noqa: E402
 from vision_msgs.msg import Detection2DArray  # noqa: E402
@@ -31,23 +31,14 @@ from pvm_perception.ros.messages import detection_array  # noqa: E402
 from pvm_perception.types import Track  # noqa: E402
 from pvm_perception.vision.image_codec import fill_image  # noqa: E402
 
-ENV = domain()
-
-
-@pytest.fixture(scope="module")
-def robot():
-    robot = Robot(ENV)
-    yield robot
-    robot.close()
-
 
 @pytest.fixture
-def start():
+def start(robot):
     """Start a node in a namespace of its own."""
     running = []
 
     def run(command, namespace, *arguments):
-        running.append(start_node(ENV, command, "-r", f"__ns:=/{namespace}", *arguments))
+        running.append(start_node(robot.env, command, "-r", f"__ns:=/{namespace}", *arguments))
         return running[-1]
 
     yield run
@@ -255,7 +246,7 @@ def test_parameters_that_cannot_be(robot):
     for command, arguments, words in (
             ("follower", ["-p", "size:=0.0"], "size"), ("follower", ["-p", "shape:=cube"], "shape"),
             ("follower", ["-p", "max_speed:=99.0"], "max_speed")):
-        process = start_node(ENV, command, *arguments)
+        process = start_node(robot.env, command, *arguments)
         _, errors = process.communicate(timeout=20)
         assert process.returncode == 2
         assert words in errors and len(errors.strip().splitlines()) == 1
@@ -264,7 +255,7 @@ def test_parameters_that_cannot_be(robot):
 def test_the_follower_runs_without_nav2_and_the_guard_says_what_it_lacks(tmp_path):
     """A robot without Nav2: an import of nav2_msgs fails there."""
     (tmp_path / "nav2_msgs.py").write_text("raise ModuleNotFoundError('none', name='nav2_msgs.msg')")
-    env = os.environ | ENV | {"PYTHONPATH": f"{tmp_path}:{os.environ.get('PYTHONPATH', '')}"}
+    env = os.environ | domain() | {"PYTHONPATH": f"{tmp_path}:{os.environ.get('PYTHONPATH', '')}"}
     process = subprocess.run([sys.executable, "-m", "pvm_perception", "guard"], cwd=ROOT, env=env,
                              capture_output=True, text=True, timeout=30, check=False)
     assert process.returncode == 2

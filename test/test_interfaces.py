@@ -14,7 +14,7 @@ rclpy = pytest.importorskip("rclpy", reason="ROS 2 is not installed; run `make s
 
 from rcl_interfaces.srv import DescribeParameters  # noqa: E402
 from rclpy.parameter import Parameter  # noqa: E402
-from ros_side import Robot, domain, end_node, start_node  # noqa: E402
+from ros_side import end_node, start_node  # noqa: E402
 
 from pvm_perception.ros.node_settings import NODES  # noqa: E402
 
@@ -24,13 +24,6 @@ STANDARD = ("/rosout", "/parameter_events")
 NAMES = {"tracker": ("pvm_tracker", []),
          "follower": ("target_follower", ["-p", "drive:=true", "-p", "use_depth:=true"]),
          "guard": ("stop_sign_guard", ["-p", "use_depth:=true"])}
-
-
-@pytest.fixture(scope="module")
-def robot():
-    robot = Robot(domain())
-    yield robot
-    robot.close()
 
 
 def short(name, node):

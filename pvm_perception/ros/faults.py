@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -16,7 +17,9 @@ from typing import Any
 from pvm_perception.errors import PvmError
 from pvm_perception.ros.finite import odd_number
 
-AGAIN = 30.0  # s before the console hears of the same kind of fault again
+AGAIN = 30.0  # s before the console hears the same words again
+NUMBER = re.compile(r"[-+]?\d[\d.e+-]*|\b(nan|inf)\b")
+SOON = 1.0  # s before it hears other words of the same kind
 
 
 def nothing(_error: Exception, *_arguments: Any) -> None:
@@ -32,11 +35,12 @@ def reason_of(error: Exception) -> str:
 @dataclass
 class _Kind:
     count: int = 0
+    words: str = ""  # that the console heard last, without their numbers
     said: float = float("-inf")  # when the console last heard of it, monotonic
 
 
 class Faults:
-    """Counts faults by kind; the console hears of the first of a kind and then of one in 30 s.
+    """Counts faults by kind; the console hears of the first, and of the same words once in 30 s.
 
     Parameters
     ----------
@@ -74,10 +78,10 @@ class Faults:
             entry = self._kinds.setdefault(kind, _Kind())
             entry.count += 1
             self.last = f"{kind}: {reason}"
-            now, often = self._clock(), ""
-            if now - entry.said < AGAIN:
+            now, words, often = self._clock(), NUMBER.sub("#", str(reason)), ""
+            if now - entry.said < (AGAIN if words == entry.words else SOON):
                 return
-            entry.said = now
+            entry.said, entry.words = now, words
             if entry.count > 1:
                 often = f" ({entry.count} times so far)"
         self._say(severity, f"{kind}: {reason}{often}")

@@ -14,6 +14,7 @@ from typing import Any
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import CompressedImage
@@ -58,6 +59,7 @@ class TrackerNode(Guarded, LifecycleNode):
         self.age_limit = AgeLimit()
         self.worker: Worker | None = None  # while it is active
         self.saver = Saver()
+        self.slow = ReentrantCallbackGroup()  # of services that await: the others go on meanwhile
         self.camera: CameraInput | None = None  # likewise
         self.watch: Any = None  # likewise
         self.changed = False  # parameters that the tracker does not follow yet
@@ -146,11 +148,11 @@ class TrackerNode(Guarded, LifecycleNode):
         self.vision_info = self._publisher(VisionInfo, "vision_info", LATCHED)
         self.label_info = self._publisher(LabelInfo, "label_info", LATCHED)
         self.status = self._publisher(DiagnosticArray, "/diagnostics", 10)
-        for kind, name, answer in (
-                (Trigger, "reset", self._reset), (Trigger, "save_model", self._save),
-                (SetBool, "set_learning", self._set_learning), (SetBool, "enable", self._enable)):
+        for kind, name, answer, group in (
+                (Trigger, "reset", self._reset, None), (Trigger, "save_model", self._save, self.slow),
+                (SetBool, "set_learning", self._set_learning, None), (SetBool, "enable", self._enable, None)):
             self.owned.append((self.destroy_service,
-                               self.create_service(kind, f"~/{name}", answer)))
+                               self.create_service(kind, f"~/{name}", answer, callback_group=group)))
         self.owned.append((self.destroy_timer, self.create_timer(
             self._value("diagnostics_period"), self._report, clock=steady_clock())))
         self.own_motion = OwnMotion(self)

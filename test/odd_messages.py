@@ -1,0 +1,317 @@
+"""Messages that are well-formed and odd, thrown at the nodes' own callbacks; for tests and for torture runs.
+
+Everything is made from a `random.Random`, which hypothesis can stand in for. The callbacks are called
+without the guard that a running node has around them: what they raise is a failure, and so is a number
+that is not finite in what they publish, and a good message afterwards that does not work.
+
+The `throw_at_*` functions return what failed, as {words: how often}; empty = nothing.
+"""
+
+import math
+import random
+from array import array
+from collections import Counter
+from types import SimpleNamespace
+
+import numpy as np
+from builtin_interfaces.msg import Time
+from geometry_msgs.msg import Twist
+from nav2_msgs.msg import SpeedLimit
+from nav_msgs.msg import Odometry
+from rclpy.parameter import Parameter
+from sensor_msgs.msg import CameraInfo, Image
+from std_msgs.msg import Header
+from vision_msgs.msg import Detection2D, Detection2DArray, ObjectHypothesisWithPose
+
+from pvm_perception.ros.finite import odd_number
+from pvm_perception.ros.own_motion import OwnMotion
+from pvm_perception.ros.parameters import default_of
+from pvm_perception.vision.ego_motion import LARGEST
+
+NUMBERS = (math.nan, math.inf, -math.inf, 0.0, -0.0, 5e-324, -5e-324, 1e-30, 1e30, 1e39, -1e39, 1e200, 1e308,
+           -1.7976931348623157e308, 2.0**31, 2.0**63, 1.0, -1.0)
+NAMES = ("", "plumb_bob", "rational_polynomial", "equidistant", "thin_prism", "green_ball", "stop_sign",
+         "camera", "\N{PILE OF POO}\0", "x" * 3000)
+WIDTH, HEIGHT, FOCAL = 640, 480, 500.0  # of the good camera, px
+TARGETS = {"follower": ("green_ball", 0.2), "guard": ("stop_sign", 0.75)}  # class and size, m
+
+
+class Odd:
+    """Draws messages in which a number is odd now and then; half of them are odd nowhere."""
+
+    def __init__(self, rng):
+        self.rng = rng
+        self.share = rng.choice((0.0, 0.0, 0.05, 0.3))  # of the numbers that are odd
+
+    def number(self, usual):
+        """Return a usual number, or an odd one."""
+        if self.rng.random() >= self.share:
+            return usual
+        return self.rng.choice((*NUMBERS, *(usual * f for f in (0.1, 0.5, 2.0, -1.0, 1e-3, 1e3))))
+
+    def count(self, usual, most=2**32 - 1):
+        if self.rng.random() >= self.share:
+            return usual
+        return self.rng.choice((0, 1, 2, most, usual // 2, self.rng.randint(0, most)))
+
+    def name(self, usual):
+        return usual if self.rng.random() >= self.share else self.rng.choice(NAMES)
+
+    def header(self, now=100.0):
+        sec, nanosec = divmod(round(now * 1e9), 10**9)
+        stamp = Time(sec=sec, nanosec=nanosec)
+        if self.rng.random() < self.share:
+            stamp = self.rng.choice((Time(), Time(sec=-(2**31)), Time(sec=2**31 - 1, nanosec=2**32 - 1),
+                                     Time(sec=sec, nanosec=2**32 - 1)))
+        return Header(stamp=stamp, frame_id=self.name("camera"))
+
+    def camera_info(self, now=100.0):
+        usual = good_camera_info(now)
+        message = CameraInfo(header=self.header(now), width=self.count(WIDTH), height=self.count(HEIGHT))
+        message.k = [self.number(v) for v in usual.k]
+        message.p = [self.number(v) for v in usual.p]
+        model, lengths = self.rng.choice((("plumb_bob", (0, 4, 5)), ("equidistant", (4, 5)),
+                                          ("rational_polynomial", (8, 12, 14)),
+                                          (self.name("plumb_bob"), (1, 3, 6, 40))))
+        message.distortion_model = model
+        sizes = self.rng.choice((0.0, 0.1, 10.0))
+        message.d = [self.number(self.rng.uniform(-sizes, sizes)) for _ in range(self.rng.choice(lengths))]
+        if self.rng.random() < 0.1:
+            message.binning_x, message.binning_y = self.count(1), self.count(2)
+            roi = message.roi
+            roi.x_offset, roi.y_offset, roi.width, roi.height = (self.count(v) for v in (10, 10, 300, 200))
+        return message
+
+    def odometry(self, now=100.0):
+        message = Odometry(header=self.header(now))
+        for part in (message.twist.twist.linear, message.twist.twist.angular):
+            part.x, part.y, part.z = (self.number(0.3) for _ in range(3))
+        return message
+
+    def speed_limit(self):
+        return SpeedLimit(percentage=self.rng.random() < 0.5, speed_limit=self.number(50.0))
+
+    def detections(self, target, now=100.0):
+        message = Detection2DArray(header=self.header(now))
+        for _ in range(self.rng.choice((0, 1, 1, 1, 2, 5, 60))):
+            d = Detection2D(id=self.name("1"))
+            middle = d.bbox.center.position
+            middle.x, middle.y = (self.number(self.rng.uniform(0, s)) for s in (WIDTH, HEIGHT))
+            d.bbox.center.theta = self.number(0.0)
+            d.bbox.size_x, d.bbox.size_y = (self.number(self.rng.uniform(1, 300)) for _ in range(2))
+            for _ in range(self.rng.choice((0, 1, 1, 1, 3))):
+                result = ObjectHypothesisWithPose()
+                result.hypothesis.class_id, result.hypothesis.score = self.name(target), self.number(0.8)
+                d.results = [*d.results, result]
+            message.detections = [*message.detections, d]
+        return message
+
+    def depth(self, now=100.0):
+        """Return a small depth image of either encoding, its header and sizes odd now and then."""
+        kind, encoding = self.rng.choice(((np.float32, "32FC1"), (np.uint16, "16UC1")))
+        rows, cols = self.rng.choice(((12, 16), (48, 64), (1, 1)))
+        with np.errstate(all="ignore"):
+            values = np.array([self.number(2.0 if kind is np.float32 else 2000.0) for _ in range(8)])
+            values = np.nan_to_num(values) if kind is np.uint16 else values
+            pixels = np.resize(values, (rows, cols)).astype(kind)
+        message = Image(header=self.header(now), height=self.count(rows, 70000),
+                        width=self.count(cols, 70000), encoding=self.name(encoding),
+                        step=self.count(pixels.strides[0], 2**31), is_bigendian=self.rng.choice((0, 0, 1)))
+        message.data = array("B", pixels.tobytes())
+        return message
+
+
+def good_camera_info(now=100.0):
+    f, cx, cy = FOCAL, WIDTH / 2, HEIGHT / 2
+    return CameraInfo(header=_header(now), width=WIDTH, height=HEIGHT, distortion_model="plumb_bob",
+                      d=[0.0] * 5, k=[f, 0.0, cx, 0.0, f, cy, 0.0, 0.0, 1.0],
+                      p=[f, 0.0, cx, 0.0, 0.0, f, cy, 0.0, 0.0, 0.0, 1.0, 0.0])
+
+
+def good_detections(target, size, distance, now=0.0):
+    """Return a target straight ahead, `distance` metres away; without a stamp, unless `now` is given."""
+    message, d = Detection2DArray(header=_header(now)), Detection2D(id="1")
+    d.bbox.center.position.x, d.bbox.center.position.y = WIDTH / 2, HEIGHT / 2
+    d.bbox.size_x = d.bbox.size_y = FOCAL * size / distance
+    result = ObjectHypothesisWithPose()
+    result.hypothesis.class_id, result.hypothesis.score = target, 0.9
+    d.results, message.detections = [result], [d]
+    return message
+
+
+def _header(now):
+    sec, nanosec = divmod(round(now * 1e9), 10**9)
+    return Header(stamp=Time(sec=sec, nanosec=nanosec), frame_id="camera")
+
+
+class Bench:
+    """A follower or a guard whose callbacks are called and whose publishers are listened to.
+
+    Parameters
+    ----------
+    node
+        A FollowerNode or a GuardNode that nothing spins.
+    kind
+        "follower" or "guard".
+    """
+
+    def __init__(self, node, kind):
+        self.node, self.kind = node, kind
+        self.target, self.size = TARGETS[kind]
+        self.now, self.published, self.failures = 100.0, {}, Counter()
+        for name, publisher in vars(node).items():
+            if hasattr(publisher, "publish"):
+                publisher.publish = lambda message, name=name: self._hear(name, message)
+        node.ranger.status.publish = lambda message: self._hear("status", message)
+        node.clock = SimpleNamespace(now=lambda: SimpleNamespace(nanoseconds=round(self.now * 1e9)))
+
+    def _hear(self, name, message):
+        self.published[name] = message
+        if odd := odd_number(message):
+            self.failures[f"{name} published: {odd}"] += 1
+
+    def call(self, callback, *message):
+        """Call a callback as the executor would; count what it raises."""
+        try:
+            callback(*message)
+        except Exception as error:
+            self.failures[f"{callback.__name__} raised {type(error).__name__}: {error}"] += 1
+
+    def throw(self, rng):
+        """Send one odd message to one of the callbacks."""
+        odd, node = Odd(rng), self.node
+        self.now += rng.choice((0.0, 0.001, 0.05, 1.0))
+        doors = [(node.ranger._camera_info, odd.camera_info), (node.ranger._keep, odd.depth),
+                 (node.ranger._detections, lambda now: odd.detections(self.target, now))]
+        if self.kind == "follower":
+            doors.append((node._limit, lambda _now: odd.speed_limit()))
+        else:
+            doors.append((node._odometry, odd.odometry))
+        callback, make = rng.choice(doors)
+        self.call(callback, make(self.now))
+        if self.kind == "follower" and not 0 <= node.servo.share <= 1:
+            self.failures["a speed limit that is none"] += 1
+        self.call(node._drive if self.kind == "follower" else node._step)
+        if rng.random() < 0.05:
+            self.call(node._report)
+
+    def check(self):
+        """Send good messages; count as failures what a node that works would not do."""
+        node = self.node
+        self.published.clear()
+        node.ranger.depths.clear()
+        if self.kind == "follower":
+            self.call(node._limit, SpeedLimit())
+        for _ in range(20):
+            self.now += 0.05
+            self.call(node.ranger._camera_info, good_camera_info(self.now))
+            self.call(node.ranger._detections, good_detections(self.target, self.size, 2.0))
+            self.call(node._drive if self.kind == "follower" else node._step)
+        if self.kind == "follower":
+            pose = self.published.get("pose")
+            if pose is None or abs(pose.pose.position.z - 2.0) > 0.05:
+                self.failures["no right pose after good messages"] += 1
+            twist = self.published.get("twist", Twist())
+            if not 0 < twist.linear.x <= node.servo.settings.max_speed:
+                self.failures["no driving after good messages"] += 1
+        elif node.distance is None or abs(node.distance - 2.0) > 0.05:
+            self.failures["no right distance after good messages"] += 1
+
+
+def throw_at(node, kind, count, seed=0, every=200):
+    """Throw `count` odd messages at a follower (with drive and use_depth) or a guard (with use_depth)."""
+    bench, rng = Bench(node, kind), random.Random(seed)
+    for k in range(count):
+        bench.throw(rng)
+        if k % every == every - 1:
+            bench.check()
+    bench.check()
+    return dict(bench.failures)
+
+
+class OptionalInputs:
+    """The tracker's `odom` and `camera_info`, without a node around them."""
+
+    def __init__(self):
+        self.failures, self.now = Counter(), 100.0
+        self.motion = OwnMotion(SimpleNamespace(
+            create_subscription=lambda *_: None, resolve_topic_name=lambda name: name,
+            faults=SimpleNamespace(note=lambda *_: None)))
+
+    def _frame(self, size=(HEIGHT, WIDTH)):
+        motion = self.motion.up_to(self.now, size, 60.0)
+        if motion is not None and not (np.abs(motion) <= LARGEST).all():
+            self.failures[f"motion {motion}"] += 1
+        self.motion.words(), self.motion.faults()
+        return motion
+
+    def throw(self, rng):
+        odd = Odd(rng)
+        self.now += rng.choice((0.0, 0.001, 1 / 30, 1.0))
+        try:
+            if rng.random() < 0.5:
+                self.motion._odometry(odd.odometry(self.now))
+            else:
+                self.motion._camera_info(odd.camera_info(self.now))
+            self._frame(rng.choice(((HEIGHT, WIDTH), (1, 1), (1, 16384))))
+        except Exception as error:
+            self.failures[f"{type(error).__name__}: {error}"] += 1
+
+    def check(self):
+        """Turn for a second at 0.3 rad/s; the picture must move as it should."""
+        self.motion._camera_info(good_camera_info(self.now))
+        for _ in range(31):
+            self.now += 1 / 30
+            message = Odometry(header=_header(self.now))
+            message.twist.twist.angular.z = 0.3
+            self.motion._odometry(message)
+            motion = self._frame()
+        if motion is None or abs(motion[0] - 0.01 * FOCAL / WIDTH) > 1e-4:
+            self.failures["no right motion after good messages"] += 1
+        if len(self.motion._ego._twists) > 2048:
+            self.failures["twists without limit"] += 1
+
+
+def throw_at_optional_inputs(count, seed=0, every=200):
+    """Throw `count` odd messages at the tracker's optional inputs."""
+    inputs, rng = OptionalInputs(), random.Random(seed)
+    for k in range(count):
+        inputs.throw(rng)
+        if k % every == every - 1:
+            inputs.check()
+    inputs.check()
+    return dict(inputs.failures)
+
+
+def throw_at_parameters(node, parameters, count, seed=0):
+    """Set `count` odd values of a node's parameters, then the defaults; all must be accepted or refused.
+
+    Parameters
+    ----------
+    node
+        Any node of the package.
+    parameters
+        Its entry in `node_settings.NODES`.
+    """
+    rng, failures, fields = random.Random(seed), Counter(), parameters.fields()
+    before = node.faults.count()
+    for _ in range(count):
+        field = rng.choice(fields)
+        odd = Odd(rng)
+        usual = default_of(field)
+        value = rng.choice((odd.number(1.0), odd.name("ball"), rng.random() < 0.5, rng.randint(-5, 5), [],
+                            ["", ""], [1.0, math.nan], usual))
+        if isinstance(usual, float) and rng.random() < 0.7:
+            value = odd.number(usual)
+        try:
+            result = node.set_parameters([Parameter(field.name, value=value)])[0]
+            if not result.successful and not result.reason:
+                failures[f"{field.name} refused without a reason"] += 1
+        except Exception as error:
+            failures[f"{field.name} = {value!r}: {type(error).__name__}: {error}"] += 1
+    for field in fields:
+        if field.name not in parameters.fixed:
+            node.set_parameters([Parameter(field.name, value=default_of(field))])
+    if node.faults.count() != before:
+        failures[f"a parameter callback raised: {node.faults.last}"] += node.faults.count() - before
+    return dict(failures)

@@ -1,0 +1,127 @@
+"""What the node says about itself on /diagnostics and on the console."""
+
+import signal
+import time
+
+import pytest
+
+rclpy = pytest.importorskip("rclpy", reason="ROS 2 is not installed; run `make setup`")
+
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus  # noqa: E402
+from ros_side import end_node, feed, picture, start_node  # noqa: E402
+from sensor_msgs.msg import Image  # noqa: E402
+from vision_msgs.msg import Detection2DArray  # noqa: E402
+
+from pvm_perception import Tracker  # noqa: E402
+from pvm_perception.core.backend import find_gpu  # noqa: E402
+from pvm_perception.ros.age_limit import AgeLimit  # noqa: E402
+
+
+def test_the_diagnostics_say_where_a_frames_time_goes(robot, start_tracker, images):
+    topic = "/stages/detections"
+    robot.listen(Detection2DArray, topic)
+    robot.listen(DiagnosticArray, "/diagnostics")
+    publisher = robot.node.create_publisher(Image, "/stages/camera", 5)
+    start_tracker("-p", "diagnostics_period:=0.2", name="stages")
+    feed(robot, publisher, images, topic, 5, start=time.time() - 10)  # stamps of ten seconds ago
+
+    def said():
+        found = [s for m in robot.heard["/diagnostics"] for s in m.status
+                 if s.name == "stages: tracker"]
+        return {v.key: v.value for v in found[-1].values} if found else {}
+    robot.until(lambda: float(said().get("age (ms)", 0)) > 0)
+    values = {k: float(v) for k, v in said().items() if k.endswith(("(ms)", "(% of a core)"))}
+    assert values["age when begun (ms)"] > 5000
+    assert values["age (ms)"] == pytest.approx(
+        values["age when begun (ms)"] + values["step time (ms)"], abs=0.2)
+    assert values["step time (ms)"] == pytest.approx(sum(
+        values[f"{stage} (ms)"] for stage in ("decode", "look", "publish")), abs=0.3)
+    assert values["CPU (% of a core)"] >= 0
+
+
+@pytest.mark.parametrize("device", ["auto", "cpu"])
+def test_log_and_diagnostics_say_what_runs_the_network(robot, device):
+    """And where `auto` found no GPU, why; who asked for the CPU is not told."""
+    name = f"placed_{device}"
+    robot.listen(DiagnosticArray, "/diagnostics")
+    process = start_node(robot.env, "tracker", "-r", f"__node:={name}", "-p", f"device:={device}",
+                         "-p", "diagnostics_period:=0.2")
+
+    def said():
+        found = [s for m in robot.heard["/diagnostics"] for s in m.status if s.name == f"{name}: tracker"]
+        return {v.key: v.value for v in found[-1].values} if found else {}
+    try:
+        robot.until(said)
+    finally:
+        logged = end_node(process)
+    gpu, why = (None, "") if device == "cpu" else find_gpu()
+    plain = Tracker()  # on the CPU
+    notes = [f"device 'auto' takes the CPU: {why}" if why else "", "" if gpu else plain.notice]
+    note = "; ".join(filter(None, notes))
+    assert (said()["device"], said()["device note"]) == ("cuda kernels" if gpu else plain.runs_on, note)
+    assert f"on {said()['device']}" in logged
+    assert [line.partition("]: ")[2] for line in logged.splitlines() if "[WARN]" in line] == [
+        note] * bool(note)
+
+
+def test_a_frame_that_comes_too_late_is_left_out_and_counted(robot, start_tracker, images):
+    topic = "/aged/detections"
+    robot.listen(Detection2DArray, topic)
+    robot.listen(DiagnosticArray, "/diagnostics")
+    publisher = robot.node.create_publisher(Image, "/aged/camera", 5)
+    process = start_tracker("-p", "max_age:=3.0", "-p", "diagnostics_period:=0.2", "-p", "device:=cpu",
+                    name="aged")
+    answers = robot.heard[topic]
+
+    def said(key):
+        found = [s for m in robot.heard["/diagnostics"] for s in m.status if s.name == "aged: tracker"]
+        return {v.key: v.value for v in found[-1].values}[key] if found else ""
+
+    def show(age):
+        """Publish one frame of this age; return whether it became detections."""
+        message = picture(images[0], time.time() - age)
+        counted, stamp = int(said("frames too old")), message.header.stamp
+        publisher.publish(message)
+        robot.until(lambda: answers[-1].header.stamp == stamp or int(said("frames too old")) > counted)
+        return answers[-1].header.stamp == stamp
+
+    feed(robot, publisher, images, topic, 12, start=100.0)  # no stamps of this machine's clock
+    robot.until(lambda: "not kept" in said("age limit") or feed(
+        robot, publisher, images, topic, 1, start=100.0))
+    assert "behind the node's clock" in said("age limit")
+    assert show(0)
+    robot.until(lambda: said("age limit") == "3.0 s")
+    assert [show(30), show(0)] == [False, True]
+    robot.until(lambda: show(30), 60)  # it is the clock that is wrong
+    assert int(said("frames too old")) > 1
+    assert [show(30), show(0), show(30)] == [True, True, False]
+    process.send_signal(signal.SIGTERM)
+    words = process.stdout.read()
+    assert words.count("[WARN]") == words.count("max_age: 3.0 s, not kept") >= 1
+
+
+def test_whose_age_is_judged():
+    def judged(*ages, every=0.3):
+        return [limit.too_old(age, 0.5, k * every) for k, age in enumerate(ages)]
+    limit = AgeLimit()
+    assert not any(judged(*[5.0] * 9))  # a bag: always old
+    assert limit.doubted
+    assert not any(judged(*[-5.0] * 9))  # a clock that is ahead
+    assert limit.state(0.5) == "0.5 s, not kept: stamps lie 5.00 s ahead of the node's clock"
+    assert judged(0.1, 0.6, -5.0, 0.4, 9.0) == [False, True, False, False, True]
+    assert (limit.state(0.5), limit.state(0.0)) == ("0.5 s", "none")
+    assert judged(0.1, *[0.6] * 5, 0.1, 0.6) == [False, *[True] * 4, False, False, True]  # a second of them
+
+
+@pytest.mark.parametrize("simulated", ["false", "true"])  # true: by a simulation's clock, which stands
+def test_silence_is_a_warning_that_names_the_topic(robot, start_tracker, simulated):
+    robot.listen(DiagnosticArray, "/diagnostics")
+    name = f"quiet_{simulated}"
+    start_tracker("-p", "frame_timeout:=0.5", "-p", "diagnostics_period:=0.2", "-p",
+          f"use_sim_time:={simulated}", name=name)
+
+    def warned():
+        return any(s.level == DiagnosticStatus.WARN and f"/{name}/camera" in s.message
+                   for m in robot.heard["/diagnostics"] for s in m.status
+                   if s.name.startswith(name))
+    robot.until(warned)
