@@ -31,7 +31,7 @@ from tqdm import tqdm
 
 from pvm_perception import Tracker
 from pvm_perception.core import size
-from pvm_perception.core.config import MOTION, HierarchyConfig, Layer, Learning, Link, Readout
+from pvm_perception.core.config import MOTION, HierarchyConfig, Layer, Learning, Link, ReadoutConfig
 from pvm_perception.core.hierarchy import Hierarchy
 from pvm_perception.core.kernels import cpu
 from pvm_perception.core.model_file import FORMAT, load_model, save_model
@@ -56,15 +56,16 @@ def base(which: int) -> HierarchyConfig:
     layers = (Layer("L1", 6, 8, 6, children=(1, 1), terms=cheap), Layer("L2", 3, 4, 9, terms=cheap),
               Layer("L3", 1, 1, 5, children=(3, 4), terms=("signal",)))
     if which == 0:
+        readout = ReadoutConfig(radius=(0, 1), cells="L2", memory=1, mixing=7, hidden=10)
         return HierarchyConfig("small", height=24, width=32, block=4, layers=layers, links=tuple(links),
-                               activation="leaky", normalise=True, learning=Learning("muon"),
-                               readout=Readout(radius=(0, 1), cells="L2", memory=1, mixing=7, hidden=10))
+                               activation="leaky", normalise=True, readout=readout,
+                               learning=Learning("muon"))
     if which == 1:
         return HierarchyConfig("small", height=24, width=32, block=4, links=tuple(links),
                                layers=tuple(dataclasses.replace(k, terms=Layer("x").terms) for k in layers))
     return HierarchyConfig("small", height=24, width=32, block=4, layers=layers, links=tuple(links),
                            shared=False, activation="polynomial", output="activation", schedule="parallel",
-                           low=0.0, readout=Readout("heatmap", hidden=8), learning=Learning("momentum"))
+                           low=0.0, readout=ReadoutConfig("heatmap", hidden=8), learning=Learning("momentum"))
 
 
 def places(tree: Any, path: tuple = ()) -> list[tuple]:

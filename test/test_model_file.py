@@ -9,7 +9,7 @@ import pytest
 from conftest import tiny
 from safetensors.numpy import load_file, save_file
 
-from pvm_perception.core.config import PRESETS, HierarchyConfig, Layer, Link, Readout, preset
+from pvm_perception.core.config import PRESETS, HierarchyConfig, Layer, Link, ReadoutConfig, preset
 from pvm_perception.core.hierarchy import Hierarchy
 from pvm_perception.core.model_file import FORMAT, load_model, read_header, save_model
 from pvm_perception.core.size import check_size, weight_shapes
@@ -189,7 +189,8 @@ def test_an_optimizers_state_is_of_a_weight(saved):
 def test_shapes_by_arithmetic_are_those_of_the_network(shared, kind):
     finer = tiny().layers[1]
     for cells, radius in (("", (1,)), ("L2", (0, 2)), ("L3", (16, 1, 0))):
-        config = tiny(shared=shared, readout=Readout(kind, radius=radius, cells=cells, memory=2, mixing=5),
+        readout = ReadoutConfig(kind, radius=radius, cells=cells, memory=2, mixing=5)
+        config = tiny(shared=shared, readout=readout,
                       layers=(tiny().layers[0], dataclasses.replace(finer, cols=9), tiny().layers[2]))
         made = Hierarchy(config, 0, learns=False)._new_weights(np.random.default_rng(0))
         assert {name: w.shape for name, w in made.items()} == weight_shapes(config)
@@ -202,7 +203,7 @@ def test_the_preset_networks_are_far_within_the_limits():
 
 def test_what_a_small_file_may_not_ask_for():
     """Each of these has a header of some KB and few weights."""
-    wide = {"height": 256, "width": 256, "block": 1, "readout": Readout(hidden=1, radius=(0,))}
+    wide = {"height": 256, "width": 256, "block": 1, "readout": ReadoutConfig(hidden=1, radius=(0,))}
     layer = Layer("L1", 256, 256, 1, children=(1, 1), terms=("signal",))
     feed = Link("input", "L1", "feedforward")
     with pytest.raises(PvmError, match="pairs of a unit and whom it hears"):

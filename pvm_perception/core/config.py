@@ -87,6 +87,9 @@ class ReadoutConfig:
                            f"{MOST_LAYERS} numbers, each 0 to 16")
 
 
+Readout = ReadoutConfig  # the name under which scripts outside of this repository import it
+
+
 @dataclass(frozen=True)
 class Learning:
     """Online learning; the same for training and for a node that goes on learning."""
