@@ -29,7 +29,7 @@ def setting(default: Any, doc: str, *, low: float | None = None, high: float | N
     low, high
         Inclusive bounds for numbers.
     choices
-        The allowed words for strings.
+        The allowed words for strings and lists of them.
     """
     metadata = {"doc": doc, "low": low, "high": high, "choices": choices}
     if isinstance(default, (list, dict)):
@@ -85,9 +85,11 @@ def _finite(value: float) -> bool:
 def check_value(field: dataclasses.Field, value: Any) -> None:
     """Raise PvmError when `value` is outside what `field` allows."""
     meta = field.metadata
-    if meta.get("choices") and value not in meta["choices"]:
-        raise PvmError(f"{field.name} is {reprlib.repr(value)}; it must be one of "
-                       f"{', '.join(meta['choices'])}")
+    words = value if isinstance(value, (list, tuple)) else [value]
+    for word in words if meta.get("choices") else ():
+        if word not in meta["choices"]:
+            raise PvmError(f"{field.name} is {reprlib.repr(word)}; it must be one of "
+                           f"{', '.join(meta['choices'])}")
     low, high = meta.get("low"), meta.get("high")
     if low is None and high is None:
         return

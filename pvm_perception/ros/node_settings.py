@@ -10,6 +10,7 @@ from pvm_perception.ros.parameters import Parameters
 from pvm_perception.ros.servo import ServoSettings
 from pvm_perception.ros.stop_rule import StopSettings
 from pvm_perception.types import TARGETS
+from pvm_perception.vision.compressed_image import CompressedSettings
 from pvm_perception.vision.ego_motion import USUAL_FOV
 from pvm_perception.vision.geometry import RangingSettings
 from pvm_perception.vision.tracker import TrackerSettings
@@ -82,7 +83,7 @@ class GuardSettings:
 # by the name of the YAML file in config/
 NODES: dict[str, Parameters] = {
     "tracker": Parameters(
-        (TrackerNodeSettings, TrackerSettings),
+        (TrackerNodeSettings, CompressedSettings, TrackerSettings),
         ("model", "device", "fovea", "autostart", "image_transport", "reliability", "diagnostics_period")),
     "follower": Parameters((FollowerTarget, FollowerSettings, ServoSettings),
                            ("use_depth", "drive", "stamped", "base_frame", "rate", "max_age")),

@@ -60,7 +60,6 @@ class Parameters:
             words = [v for v in value or [] if isinstance(v, str)]
             if not words or len(set(words)) != len(list(value)):
                 return f"{name} must be a list of different names that is not empty"
-            return ""
         try:
             check_value(field, value)
         except PvmError as error:

@@ -35,6 +35,7 @@ from pvm_perception.ros.process import run_node, steady_clock
 from pvm_perception.ros.saving import Saver, model_path
 from pvm_perception.ros.views import Views
 from pvm_perception.ros.worker import Worker
+from pvm_perception.vision.compressed_image import CompressedSettings
 from pvm_perception.vision.image_codec import decode_compressed, decode_image
 from pvm_perception.vision.tracker import TrackerSettings
 
@@ -226,8 +227,8 @@ class TrackerNode(Guarded, LifecycleNode):
         if self._too_old(times):
             return
         try:
-            image = (decode_compressed(message) if isinstance(message, CompressedImage)
-                     else decode_image(message))
+            image = (decode_compressed(message, values_of(self, CompressedSettings))
+                     if isinstance(message, CompressedImage) else decode_image(message))
         except ValueError as error:
             self.health.fault("malformed", str(error))
             self.faults.note("image", f"left out: {error}", "warning")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Callable, Container, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,14 @@ import numpy as np
 from pvm_perception.errors import PvmError, warn
 from pvm_perception.streams.messages import DEFINITIONS
 from pvm_perception.types import Frame, Header, Track
+from pvm_perception.vision.compressed_image import FILES
 from pvm_perception.vision.ego_motion import EgoMotion
 from pvm_perception.vision.image_codec import decode_compressed, decode_image
 
 SUFFIXES = (".mcap", ".db3")
 DECODERS: dict[str, Callable[[Any], np.ndarray]] = {
     "sensor_msgs/msg/Image": decode_image,
-    "sensor_msgs/msg/CompressedImage": decode_compressed,
+    "sensor_msgs/msg/CompressedImage": partial(decode_compressed, settings=FILES),
 }
 ODOMETRY, CAMERA_INFO = "nav_msgs/msg/Odometry", "sensor_msgs/msg/CameraInfo"
 DETECTIONS = "vision_msgs/msg/Detection2DArray"

@@ -14,6 +14,8 @@ from typing import Any
 import cv2
 import numpy as np
 
+from pvm_perception.vision.compressed_image import USUAL, CompressedSettings, unpack
+
 MAX_SIDE = 16384  # px; a larger claim is a broken message, not a camera
 
 
@@ -158,22 +160,16 @@ def _with_cv_bridge(message: Any) -> np.ndarray:
         raise unknown from error
 
 
-def decode_compressed(message: Any) -> np.ndarray:
-    """Return the BGR picture in a CompressedImage message (JPEG, PNG, whatever OpenCV reads).
+def decode_compressed(message: Any, settings: CompressedSettings = USUAL) -> np.ndarray:
+    """Return the BGR picture in a CompressedImage message; see `compressed_image.unpack`.
 
-    Raises
-    ------
-    ValueError
-        If the data cannot be decoded or, for JPEG, ends early.
+    The bytes say what they are; the message's `format` is not asked.
     """
-    data = np.frombuffer(message.data, np.uint8)
-    image = cv2.imdecode(data, cv2.IMREAD_COLOR) if len(data) else None
-    if image is None:
-        raise ValueError(f"{len(data)} bytes of {message.format or 'unnamed'!r} that no decoder "
-                         "understands")
-    if data[:2].tobytes() == b"\xff\xd8" and b"\xff\xd9" not in data[-4096:].tobytes():
-        raise ValueError(f"a JPEG of {len(data)} bytes that is cut short")
-    return image
+    try:
+        data = np.frombuffer(message.data, np.uint8)
+    except (TypeError, ValueError, BufferError) as error:
+        raise ValueError(f"no bytes of a picture: {error}") from None
+    return unpack(data, settings)
 
 
 def fill_image(message: Any, pixels: np.ndarray, encoding: str, header: Any) -> Any:
