@@ -1,20 +1,55 @@
-"""Write config/*.yaml and the generated parts of the documentation from the nodes' settings.
+"""Write config/*.yaml and the generated parts of the documentation: nodes' settings, measured figures.
 
 Usage: .venv/bin/python scripts/make_docs.py
 """
 
 from __future__ import annotations
 
+import csv
 import re
 from pathlib import Path
 
 from pvm_perception.ros.node_settings import NODES
 
 ROOT = Path(__file__).resolve().parent.parent
+SCORES = {"auc": "success AUC", "lt_f": "VOT-LT F", "presence_f1": "presence F1",
+          "false_alarms": "false alarms"}
+BOXES = {"precision_50": "precision", "recall_50": "recall", "ap_50": "AP",
+         "false_boxes": "false boxes a frame", "hota": "HOTA", "idf1": "IDF1"}
+FIGURES = {  # the table of each file below benchmarks/: its columns and their titles
+    "labelled_sequences": {"sequence": "sequence", "target": "target", "frames": "frames",
+                           "with_target": "with", **SCORES,
+                           "late_auc": "AUC one frame later", **BOXES, "id_switches": "id switches",
+                           "start_px": "px in view", "first_px": "px when found"},
+    "labelled_means": {"target": "target", **SCORES, **BOXES},
+    "forecast": {"sequence": "sequence", "horizon": "frames ahead", "forecast": "forecast", "flow": "flow",
+                 "copy_or_flow": "better of flow and copying", "moving_forecast": "forecast, moving frames",
+                 "moving_flow": "flow, moving frames", "pop_out_1": "first place", "pop_out_3": "top three"}}
+WHOLE = ("frames", "with_target", "horizon", "id_switches", "start_px", "first_px")  # shown without decimals
+
+
+def table(name: str) -> str:
+    """Return a file of figures as a table in Markdown, two decimals; blank stays a dash."""
+    columns = FIGURES[name]
+    lines = ["| " + " | ".join(columns.values()) + " |", "|---" * len(columns) + "|"]
+    with (ROOT / "benchmarks" / f"{name}.csv").open(newline="", encoding="utf-8") as file:
+        lines += ["| " + " | ".join(_cell(key, row[key]) for key in columns) + " |"
+                  for row in csv.DictReader(file)]
+    return "\n".join(lines) + "\n"
+
+
+def _cell(key: str, text: str) -> str:
+    try:
+        return f"{float(text):.{0 if key in WHOLE else 2}f}"
+    except ValueError:
+        return text or "–"
 
 
 def filled(text: str) -> str:
-    """Return a page with what lies between its marks, `<!-- parameters NODE -->`, made anew."""
+    """Return a page with what lies between its marks, `<!-- parameters NODE -->` or the like, made anew."""
+    for name in FIGURES:
+        text = re.sub(rf"(<!-- figures {name} -->\n).*?(<!-- /figures -->)",
+                      lambda m, name=name: m[1] + table(name) + m[2], text, flags=re.DOTALL)
     for name, parameters in NODES.items():
         for mark, part in (("parameters", parameters.markdown_table()),
                            ("yaml", f"```yaml\n{parameters.yaml_file()}```\n")):
@@ -27,7 +62,7 @@ def main() -> None:
     """Write what has changed."""
     for name, parameters in NODES.items():
         (ROOT / "config" / f"{name}.yaml").write_text(parameters.yaml_file(), encoding="utf-8")
-    for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
+    for page in (ROOT / "README.md", ROOT / "models/README.md", *(ROOT / "docs").glob("*.md")):
         page.write_text(filled(page.read_text(encoding="utf-8")), encoding="utf-8")
 
 

@@ -1,6 +1,7 @@
 """What is written in two places must say the same; the package must be what ROS expects."""
 
 import ast
+import importlib
 import os
 import re
 import shutil
@@ -39,6 +40,15 @@ def test_parameter_files_and_pages_are_generated_from_the_settings(name):
     pages = [p.read_text() for p in (ROOT / "README.md", *(ROOT / "docs").glob("*.md"))]
     assert any(parameters.markdown_table() in page for page in pages)
     assert NODES["tracker"].yaml_file() in (ROOT / "README.md").read_text()
+
+
+def test_tables_of_pages_are_those_of_the_figures(monkeypatch):
+    """Regenerate: .venv/bin/python scripts/make_docs.py."""
+    monkeypatch.syspath_prepend(ROOT / "scripts")
+    make_docs = importlib.import_module("make_docs")
+    for page in (ROOT / "README.md", ROOT / "models/README.md", *(ROOT / "docs").glob("*.md")):
+        assert make_docs.filled(page.read_text()) == page.read_text(), page
+    assert "| green_ball | 0." in make_docs.table("labelled_means")
 
 
 @pytest.mark.parametrize("name", NODES)

@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, required=True,
                         help="a sequence, or a folder of them (frames and groundtruth.csv)")
     parser.add_argument("--output", type=Path, default=Path("build/evaluate"),
-                        help="folder for tables (results, forecast) and pictures (report, false_boxes)")
+                        help="folder for tables (results, means, forecast), pictures (report, false_boxes)")
     parser.add_argument("--targets", nargs="+", default=list(TARGETS), help="what to look for")
     parser.add_argument("--model", type=Path, help="model file instead of the shipped one")
     parser.add_argument("--device", choices=DEVICES, default="cpu", help="where to run")
@@ -84,6 +84,7 @@ def run(args: argparse.Namespace) -> int:
             {"model": str(args.model or "shipped"), "sequences": rows, "means": means},
             indent=1).replace("NaN", "null") + "\n", encoding="utf-8")
         write_csv(args.output / "results.csv", rows)
+        write_csv(args.output / "means.csv", [{"target": t} | mean for t, mean in means.items()])
         if foreseen:
             write_csv(args.output / "forecast.csv", foreseen)
     except OSError as error:
@@ -95,7 +96,7 @@ def run(args: argparse.Namespace) -> int:
         where = {f.name: f for f in folders}
         draw_report(results, where, args.output / "report.png")
         draw_false_boxes(results, where, args.output / "false_boxes.jpg")
-    print(f"results.json, results.csv{', forecast.csv' if foreseen else ''}"
+    print(f"results.json, results.csv, means.csv{', forecast.csv' if foreseen else ''}"
           f"{'' if args.no_report else ', report.png, false_boxes.jpg'} in {args.output}")
     if args.peers:
         _peers(args, folders, results)
