@@ -17,6 +17,7 @@ from pvm_perception.vision.geometry import (
     depth_in_box,
     facing,
     locate,
+    reconcile,
 )
 
 CAMERA = PinholeCamera(640, 480, 500.0, 510.0, 322.0, 238.0)
@@ -153,6 +154,70 @@ def test_camera_info():
     assert camera.fx == pytest.approx(320)
     with pytest.raises(PvmError, match="no image size"):
         camera_from_info(info(width=0), BALL)
+
+
+K = [500.0, 0.0, 320.0, 0.0, 500.0, 240.0, 0.0, 0.0, 1.0]
+
+
+@pytest.mark.parametrize(("changes", "words"), [
+    ({"distortion_model": "plumb_bob", "d": [0.1, 0.2, 0.3]}, "D has 3 numbers, but plumb_bob takes 4 or 5"),
+    ({"distortion_model": "plumb_bob", "d": [0.1, 0.01, 0.0, 0.0, 0.0, 0.0]}, "D has 6 numbers"),
+    ({"distortion_model": "equidistant", "d": [0.1] * 3}, "D has 3 numbers, but equidistant takes 4"),
+    ({"distortion_model": "equidistant", "d": [0.1] * 5}, "D has 5 numbers"),
+    ({"distortion_model": "rational_polynomial", "d": [0.1] * 5}, "takes 8 or 12 or 14"),
+    ({"distortion_model": "thin_prism_fisheye", "d": [0.1] * 5}, "'thin_prism_fisheye' is not known"),
+    ({"d": [0.1, math.nan, 0.0, 0.0, 0.0]}, "not finite"),
+    ({"d": [0.1, math.inf, 0.0, 0.0, 0.0]}, "not finite"),
+    ({"k": [500.0, 0.0, math.nan, *K[3:]]}, "9 finite numbers"), ({"k": [math.inf, *K[1:]]}, "finite"),
+    ({"k": [*K[:4], 5e-324, *K[5:]]}, "no camera's of 640x480"), ({"k": [1e300, *K[1:]]}, "no camera's"),
+    ({"k": [*K[:2], -5000.0, *K[3:]]}, "no camera's"), ({"k": [-500.0, *K[1:]]}, "no calibration"),
+    ({"width": 4_000_000_000}, "pixels"), ({"height": 0}, "no image size"),
+    ({"binning_x": 1000}, "no image size")])
+def test_a_calibration_that_no_camera_has(changes, words):
+    with pytest.raises(PvmError, match=words) as caught:
+        camera_from_info(info(**changes), BALL)
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 200
+
+
+@pytest.mark.parametrize(("model", "d", "used"), [
+    ("equidistant", [-0.006, 0.04, -0.04, 0.007, 0.0], (-0.006, 0.04, -0.04, 0.007)),  # as a T265 sends it
+    ("plumb_bob", [0.1, 0.01, 0.0, 0.0], (0.1, 0.01, 0.0, 0.0)), ("plumb_bob", [], ()), ("", [0.0] * 7, ()),
+    ("rational_polynomial", [0.1] * 8, (0.1,) * 8)])
+def test_distortions_as_drivers_send_them(model, d, used):
+    camera = camera_from_info(info(distortion_model=model, d=d), BALL)
+    assert camera.distortion == used
+    x, y = camera.tangents(np.array([[camera.cx + 50, camera.cy]]))[0]
+    assert (x, y) == (pytest.approx(0.1, abs=0.005), pytest.approx(0, abs=0.001))
+
+
+def test_a_calibration_that_has_no_line_of_sight_through_a_box():
+    camera = camera_from_info(info(distortion_model="plumb_bob", d=[-2.0, 0.0, 0.0, 0.0, 0.0]), BALL)
+    with pytest.raises(PvmError, match="no line of sight"):
+        locate(camera, (5.0, 5.0, 60.0, 60.0), BALL)  # far out, where the polynomial turns back
+    for box in ((300.0, 200.0, 5e-324, 60.0), (math.nan, 200.0, 60.0, 60.0), (1e300, 200.0, 60.0, 60.0)):
+        with pytest.raises(PvmError):
+            locate(CAMERA, box, BALL)
+
+
+@pytest.mark.parametrize("fov", [5e-324, 1e-9, 0.99])
+def test_a_field_of_view_that_no_camera_has(fov):
+    with pytest.raises(PvmError, match=r"horizontal_fov .* must be 0 .* or at least 1.0 degrees"):
+        RangingSettings(horizontal_fov=fov)
+
+
+def test_depth_and_size_that_contradict_each_other():
+    box = box_of(ball([0.0, 0.0, 1.7]))
+    by_size = locate(CAMERA, box, BALL)
+    assert by_size.doubt == ""
+    for z in (0.9, 1.7, 3.4):
+        found = reconcile(locate(CAMERA, box, BALL, (z, 0.05)), by_size, BALL)
+        assert (found.doubt, found.position[2]) == ("", pytest.approx(z))
+    for z, nearer in ((1700.0, 1.7), (0.17, 0.17), (5.0, 1.7)):
+        found = reconcile(locate(CAMERA, box, BALL, (z, 0.05)), by_size, BALL)
+        assert f"depth says {z:.2f} m, the box's size 1.70 m" in found.doubt
+        assert found.distance == pytest.approx(nearer, abs=0.02)
+    unsure = RangingSettings(size_tolerance=0.5)  # of a target whose size is hardly known
+    assert not reconcile(locate(CAMERA, box, unsure, (5.0, 0.05)), by_size, unsure).doubt
 
 
 def test_depth_of_a_ball_before_a_wall():

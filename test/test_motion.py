@@ -90,6 +90,36 @@ def test_broken_odometry_is_left_out():
     assert ego.between(10.9, 11.0, SIZE, FOV)[0] == pytest.approx(0.05 * ACROSS, rel=1e-3)
 
 
+@pytest.mark.parametrize(("name", "value"), [
+    ("ahead", 1e39), ("ahead", 1e200), ("yaw", -1e39), ("ahead", 101.0), ("roll", math.inf),
+    ("pitch", math.nan)])
+def test_odometry_that_no_robot_reaches_is_left_out_and_said(name, value):
+    ego = driven({"yaw": lambda _: 0.5}, np.arange(10, 11, 0.02))
+    assert ego.odometry_fault == ""
+    ego.moved(11.0, twist(**{name: value}))
+    assert "at most 100 of each is believed" in ego.odometry_fault
+    assert ego.between(10.9, 11.0, SIZE, FOV)[0] == pytest.approx(0.05 * ACROSS, rel=1e-3)
+    ego.moved(11.02, twist(yaw=0.5))
+    assert ego.odometry_fault == ""
+
+
+def test_odometry_whose_stamp_stands_still_is_not_kept():
+    ego = EgoMotion()
+    for k in range(5000):
+        ego.moved(10.0, twist(yaw=k / 5000))
+    assert len(ego._twists) == 1
+    assert ego.between(9.95, 10.05, SIZE, FOV)[0] == pytest.approx(0.1 * 4999 / 5000 * ACROSS, rel=1e-4)
+    for k in range(5000):
+        ego.moved(10.0 + k * 1e-9, twist(yaw=0.5))
+    assert len(ego._twists) <= 2048
+
+
+def test_two_pictures_that_share_nothing_tell_no_motion():
+    ego = driven({"yaw": lambda _: 90.0}, np.arange(10, 11, 0.02))
+    assert ego.between(10.4, 10.42, SIZE, FOV)[0] == pytest.approx(1.8 * ACROSS, rel=1e-4)
+    assert ego.between(10.4, 10.5, SIZE, FOV) is None
+
+
 def calibration(width, height, fx, fy, x_offset=0, roi=(0, 0)):
     return SimpleNamespace(
         width=width, height=height, k=[fx, 0, width / 2, 0, fy, height / 2, 0, 0, 1], d=[],
@@ -106,6 +136,20 @@ def test_a_calibration_tells_the_focal_length():
     assert ego.between(10.4, 10.5, SIZE, FOV)[0] == pytest.approx(0.05 * 900 / 640, rel=1e-5)
     ego.calibrated(calibration(1280, 720, 0.0, 0.0))  # not calibrated
     assert ego.between(10.4, 10.5, SIZE, FOV)[0] == pytest.approx(0.05 * ACROSS, rel=1e-5)
+
+
+def test_a_calibration_of_another_picture_is_not_used():
+    ego = driven({"yaw": lambda _: 0.5}, np.arange(10, 11, 0.02))
+    ego.calibrated(calibration(1280, 720, 900.0, 900.0))
+    assert ego.disagreement((720, 1280)) == ego.disagreement((360, 641)) == ""
+    assert ego.disagreement(SIZE) == "camera_info is of 1280x720 pixels, the images are of 640x480"
+    assert ego.between(10.4, 10.5, SIZE, FOV)[0] == pytest.approx(0.05 * ACROSS, rel=1e-5)
+    ego.calibrated(calibration(640, 480, math.inf, 600.0))
+    assert "9 finite numbers" in ego.calibration_fault
+    assert ego.between(10.4, 10.5, SIZE, FOV)[0] == pytest.approx(0.05 * ACROSS, rel=1e-5)
+    ego.calibrated(calibration(640, 480, 600.0, 600.0))
+    assert ego.calibration_fault == ""
+    assert ego.between(10.4, 10.5, SIZE, FOV)[0] == pytest.approx(0.05 * 600 / 640, rel=1e-5)
 
 
 @pytest.mark.parametrize("view", [

@@ -24,6 +24,8 @@ LARGEST_SIDE = 65535  # px; a larger claim is a broken message, not a camera
 FOCAL = (0.02, 500.0)  # focal length as a share of the image's side, from a fisheye to a telescope
 OFF_CENTRE = 1.0  # of the image's side: how far the optical axis may be from its middle
 FARTHEST = 10_000.0  # m; a box or a depth that says more is an error
+UNDISTORT = (cv2.TERM_CRITERIA_COUNT + cv2.TERM_CRITERIA_EPS, 50, 1e-9)  # iterations, change
+MISS = 0.1  # of a box's side: by how much its lines of sight may miss it
 STEEPEST = 100.0  # largest tangent of a line of sight: 89.4 degrees off the axis
 SIGMAS = 4.5  # standard deviations of a box's size, from which on depth and size contradict each other
 # how many numbers D holds for each distortion model of CameraInfo; of 12 and 14, OpenCV's own
@@ -80,23 +82,36 @@ class PinholeCamera:
     distortion: tuple[float, ...] = ()
     model: str = "plumb_bob"
 
-    def tangents(self, points: np.ndarray) -> np.ndarray:
+    def tangents(self, points: np.ndarray, within: float = 1.0) -> np.ndarray:
         """Return the lines of sight through pixels, free of distortion.
 
         Parameters
         ----------
         points : (N, 2) float, pixels
+        within
+            How far, in pixels, the lines of sight may miss the points.
 
         Returns
         -------
         (N, 2) float, x/z and y/z
+
+        Raises
+        ------
+        PvmError
+            There is no such line: far out, a distortion polynomial may turn back.
         """
         points = np.asarray(points, float).reshape(-1, 1, 2)
         matrix = np.array([[self.fx, 0, self.cx], [0, self.fy, self.cy], [0, 0, 1]])
         if not any(self.distortion):
             return (points[:, 0] - matrix[:2, 2]) / (self.fx, self.fy)
-        undistort = cv2.fisheye.undistortPoints if self.model == "equidistant" else cv2.undistortPoints
-        return undistort(points, matrix, np.array(self.distortion))[:, 0]
+        lens, d = cv2.fisheye if self.model == "equidistant" else cv2, np.array(self.distortion)
+        found = lens.undistortPoints(points, matrix, d, criteria=UNDISTORT)
+        rays = np.concatenate([found, np.ones((len(found), 1, 1))], 2)
+        back = lens.projectPoints(rays, np.zeros(3), np.zeros(3), matrix, d)[0]
+        if not (np.abs(back - points) <= within).all():  # false for NaN, too
+            raise PvmError(f"the calibration has no line of sight through {_short(points[:, 0].ravel())} px; "
+                           "calibrate the camera again")
+        return found[:, 0]
 
 
 def camera_from_info(info: Any, settings: RangingSettings) -> PinholeCamera:
@@ -220,7 +235,7 @@ def locate(camera: PinholeCamera, box: tuple[float, float, float, float],
     """
     x, y, w, h = box
     left, right, top, bottom = edges = camera.tangents(np.array(
-        [[x, y + h / 2], [x + w, y + h / 2], [x + w / 2, y], [x + w / 2, y + h]]))
+        [[x, y + h / 2], [x + w, y + h / 2], [x + w / 2, y], [x + w / 2, y + h]]), max(1.0, MISS * min(w, h)))
     if not ((np.abs(edges) <= STEEPEST).all() and left[0] < right[0] and top[1] < bottom[1]):
         raise PvmError(f"the calibration has no line of sight through a box at {_short(box)}; calibrate the "
                        "camera again")
