@@ -14,7 +14,9 @@ TARGETS = ("green_ball", "stop_sign")
 class Box:
     """A labelled box: pixels of the image it belongs to, top-left origin; `visible` is 0..1.
 
-    `id` tells several of one target apart over time; None where the labels do not.
+    `id` tells several of one target apart over time; None where the labels do not. `weight` says how
+    much the label counts in learning: 1 = it is the target; 0 = it may be or not, so that neither finding
+    nor missing it is an error.
     """
 
     target: str
@@ -24,27 +26,49 @@ class Box:
     h: float
     visible: float = 1.0
     id: int | None = None
+    weight: float = 1.0
 
 
 class Truth:
     """Columns of the true boxes that a network learns from: arrays (..., M, COLUMNS) float32.
 
     Each row is one target in view, in pixels of the image it belongs to. A row whose TARGET is
-    NONE is empty.
+    NONE is empty. A row of WEIGHT 0 is a place where the target may be or not.
     """
 
     TARGET = 0  # which target: its index in the network's list of targets
     X, Y, W, H = 1, 2, 3, 4  # the box: its top left corner and size
     BOX = slice(1, 5)  # all four of them
     VISIBLE = 5  # the share of the target that nothing hides, 0..1
-    COLUMNS = 6
+    WEIGHT = 6  # how much the row counts in learning, 0..1, as in `Box`
+    COLUMNS = 7
     NONE = -1
+    IN_VIEW = 4  # rows for what is seen in one frame
 
     @staticmethod
     def boxes(rows: np.ndarray, targets: Sequence[str] = TARGETS) -> tuple[Box, ...]:
         """Return the boxes of one image's rows (M, COLUMNS), which name their targets by index."""
-        return tuple(Box(targets[int(row[Truth.TARGET])], *map(float, row[Truth.X:]))
-                     for row in rows if row[Truth.TARGET] >= 0)
+        return tuple(Box(targets[int(row[Truth.TARGET])], *map(float, row[Truth.X:Truth.WEIGHT]),
+                         weight=float(row[Truth.WEIGHT])) for row in rows if row[Truth.TARGET] >= 0)
+
+    @staticmethod
+    def rows(boxes: Sequence[Box], targets: Sequence[str] = TARGETS) -> np.ndarray:
+        """Return the rows (IN_VIEW, COLUMNS) of one image's boxes.
+
+        Things of other names were looked at and are no target: they have no row.
+        """
+        rows = np.full((Truth.IN_VIEW, Truth.COLUMNS), Truth.NONE, np.float32)
+        for n, b in enumerate([b for b in boxes if b.target in targets][:Truth.IN_VIEW]):
+            rows[n] = [targets.index(b.target), b.x, b.y, b.w, b.h, b.visible, b.weight]
+        return rows
+
+    @staticmethod
+    def unknown(size: tuple[int, int], targets: Sequence[str] = TARGETS) -> np.ndarray:
+        """Return rows (targets, COLUMNS) for an image of (rows, cols) of which nothing is known.
+
+        They say that each target may be anywhere. Rows of what is known to be there still count.
+        """
+        return np.array([[t, 0, 0, size[1], size[0], 1, 0] for t in range(len(targets))], np.float32)
 
 
 @dataclass(frozen=True)

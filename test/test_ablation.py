@@ -19,7 +19,7 @@ SMALL = HierarchyConfig(
     activation="leaky", normalise=True, readout=ReadoutConfig("box", 7),
     learning=Learning(prediction_weight=0.9))
 IMAGES = np.random.default_rng(4).integers(0, 256, (6, 2, 16, 16, 3), dtype=np.uint8)
-BOXES = np.array([[[0, 3, 4, 6, 7, 1]], [[1, 7, 2, 9, 12, 1]]], np.float32)
+BOXES = np.array([[[0, 3, 4, 6, 7, 1, 1]], [[1, 7, 2, 9, 12, 1, 1]]], np.float32)
 
 
 @pytest.fixture(name="ablation")
@@ -89,10 +89,10 @@ def test_larger_units_leave_the_layers_above_as_they_were(ablation):
 def test_a_shrunk_clip_keeps_its_boxes_on_their_things(ablation):
     image = np.zeros((1, 192, 240, 3), np.uint8)
     image[0, 48:96, 60:120] = 255
-    truth = np.array([[[1, 60, 48, 60, 48, 0.5], [-1] * 6]], np.float32)
+    truth = np.array([[[1, 60, 48, 60, 48, 0.5, 1], [-1] * 7]], np.float32)
     clip = dataclasses.replace(make_clip(1, 1, (16, 16)), images=image, truth=truth)
     small = ablation.fitted(clip, (128, 160))
-    t, x, y, w, h, visible = small.truth[0, 0]
+    t, x, y, w, h, visible, _ = small.truth[0, 0]
     assert (t, visible) == (1, 0.5)
     assert (small.truth[0, 1] == -1).all()
     inside = np.zeros((128, 160), bool)

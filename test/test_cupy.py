@@ -50,10 +50,10 @@ def pair(config, batch, xp, step=0):
 def shown(config, frames, batch=BATCH):
     """Return images, motion and boxes of some frames, noise all of it."""
     rng = np.random.default_rng(5)
-    boxes = np.full((frames, batch, 2, 6), -1, np.float32)
-    boxes[:, 0, 0] = [0, 3, 4, 11, 9, 1]
-    boxes[:, -1, 0] = [1, 6, 2, 9, 12, 1]
-    boxes[:, -1, 1] = [0, 0, 5, 8, 8, 0.1]  # hidden: neither taught nor punished
+    boxes = np.full((frames, batch, 2, 7), -1, np.float32)
+    boxes[:, 0, 0] = [0, 3, 4, 11, 9, 1, 1]
+    boxes[:, -1, 0] = [1, 6, 2, 9, 12, 1, 0.5]
+    boxes[:, -1, 1] = [0, 0, 5, 8, 8, 0.1, 1]  # hidden: neither taught nor punished
     return (rng.integers(0, 256, (frames, batch, config.height, config.width, 3), np.uint8),
             rng.uniform(-0.05, 0.05, (frames, batch, 4)).astype(np.float32), boxes)
 

@@ -9,6 +9,7 @@ import pytest
 from pvm_perception.core.algebra import Outer
 from pvm_perception.core.config import MOTION, HierarchyConfig, Layer, Learning, Link, ReadoutConfig
 from pvm_perception.core.hierarchy import Hierarchy
+from pvm_perception.types import Truth
 
 
 def small(shared=True, activation="tanh", output="linear", schedule="sweep", readout="box"):
@@ -43,10 +44,10 @@ VARIANTS = [
     with_own_motion(dataclasses.replace(small(activation="leaky"), normalise=True)),
 ]
 MOTION_OF = np.random.default_rng(3).uniform(-0.04, 0.04, (4, 2, 4)).astype(np.float32)
-BOXES = np.full((2, 2, 6), -1, np.float32)
-BOXES[0, 0] = [0, 3, 4, 6, 5, 1]
-BOXES[1, 0] = [1, 7, 2, 9, 12, 1]
-BOXES[1, 1] = [0, 0, 9, 5, 5, 0.5]
+BOXES = np.full((2, 2, 7), -1, np.float32)
+BOXES[0, 0] = [0, 3, 4, 6, 5, 1, 1]
+BOXES[1, 0] = [1, 7, 2, 9, 12, 1, 1]
+BOXES[1, 1] = [0, 0, 9, 5, 5, 0.5, 1]
 
 
 def clone(network):
@@ -197,3 +198,28 @@ def test_gradients_of_the_rows_that_hear_the_robots_motion(shared):
         expected = slope(network, name, direction, loss, 1e-2)
         assert abs(expected) > 1e-6
         assert np.vdot(whole(found["w1"]), direction) == pytest.approx(expected, rel=0.05, abs=1e-4)
+
+
+@pytest.mark.parametrize("config", VARIANTS)
+def test_where_nothing_is_known_nothing_is_taught(config):
+    """A frame of which nothing is known has no share in any gradient, nor in the loss: exactly none."""
+    rng = np.random.default_rng(8)
+    network, image = Hierarchy(config, 2, seed=6), frames(1, rng)[0]
+    out = network.step(image)
+    unknown = np.full((2, 3, 7), -1, np.float32)
+    unknown[:, :2] = Truth.unknown((config.height, config.width))
+    readout, part = network.readout, network._part("readout")
+    grads, errors, losses = readout.backward(part, out, unknown)
+    assert not any(whole(g).any() for g in grads.values())
+    assert not any(e.any() for e in errors)
+    assert losses.presence == losses.box == 0
+    mixed = unknown.copy()
+    mixed[0] = -1
+    mixed[0, :2] = BOXES[0]
+    _, errors, losses = readout.backward(part, out, mixed)
+    assert all(e[0].any() and not e[1].any() for e in errors)
+    assert losses.by_stream[0] > 0 == losses.by_stream[1]
+    mixed[1, 2] = BOXES[1, 0]  # what is known to be there counts, whatever else there may be
+    _, errors, losses = readout.backward(part, out, mixed)
+    assert all(e[1].any() for e in errors)
+    assert losses.by_stream[1] > 0

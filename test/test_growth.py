@@ -80,7 +80,7 @@ def test_what_is_new_is_learnt():
     wide = wider(config, (3, 5, 2), hidden=24, mixing=12)
     network = Hierarchy(wide, weights=grown(config, Hierarchy(config, seed=5).weights, wide))
     before = {name: w.copy() for name, w in network.weights.items()}
-    boxes = np.array([[[0, 8, 8, 9, 9, 1]]], np.float32)
+    boxes = np.array([[[0, 8, 8, 9, 9, 1, 1]]], np.float32)
     for image in noise_images(12):
         network.step(image)
         network.learn(boxes, rate=1e-2)

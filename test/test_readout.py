@@ -17,8 +17,8 @@ def readout():
 @pytest.mark.parametrize("box", [(20, 30, 8, 9), (90, 60, 60, 50), (150, 100, 25, 40),
                                  (2, 3, 30, 20)])
 def test_what_is_taught_can_be_read_back(readout, box):
-    boxes = np.full((1, 2, 6), -1, np.float32)
-    boxes[0, 0] = [1, *box, 1]
+    boxes = np.full((1, 2, 7), -1, np.float32)
+    boxes[0, 0] = [1, *box, 1, 1]
     heat, answers, weight, care = readout.truth(boxes)
     assert heat[..., 1].max() == 1
     assert heat[..., 0].max() == 0
@@ -32,8 +32,8 @@ def test_what_is_taught_can_be_read_back(readout, box):
 
 
 def test_neighbours_that_agree_make_a_score_credible(readout):
-    boxes = np.full((1, 1, 6), -1, np.float32)
-    boxes[0, 0] = [0, 80, 50, 50, 50, 1]
+    boxes = np.full((1, 1, 7), -1, np.float32)
+    boxes[0, 0] = [0, 80, 50, 50, 50, 1, 1]
     heat, answers, *_ = readout.truth(boxes)
     heat = np.clip(heat, 1e-3, 0.9)
     row, col = np.unravel_index(heat[0, :, :, 0].argmax(), heat.shape[1:3])
@@ -70,12 +70,34 @@ def test_a_peak_whose_neighbours_name_no_common_box_scores_zero(readout):
 
 
 def test_hidden_targets_are_neither_taught_nor_punished(readout):
-    boxes = np.full((1, 1, 6), -1, np.float32)
-    boxes[0, 0] = [0, 80, 50, 50, 50, 0.1]
+    boxes = np.full((1, 1, 7), -1, np.float32)
+    boxes[0, 0] = [0, 80, 50, 50, 50, 0.1, 1]
     heat, _, weight, care = readout.truth(boxes)
     assert heat.max() == 0
     assert weight.max() == 0
     assert (care[..., 0] == 0).sum() > 20
+
+
+def test_soft_labels_count_as_much_as_they_are_sure(readout):
+    boxes = np.full((1, 2, 7), -1, np.float32)
+    boxes[0, 0] = [0, 80, 50, 50, 50, 1, 1]
+    heat, answers, weight, care = readout.truth(boxes)
+    boxes[0, 0, 6] = 0.25
+    soft_heat, soft_answers, soft_weight, soft_care = readout.truth(boxes)
+    np.testing.assert_array_equal(soft_heat, heat)
+    np.testing.assert_array_equal(soft_answers, answers)
+    np.testing.assert_allclose(soft_weight, 0.25 * weight)
+    assert (care == 1).all()
+    assert set(np.unique(soft_care)) == {0.25, 1}
+    assert (soft_care[heat > 0.5] == 0.25).all()
+    boxes[0, 0, 6] = 0
+    heat, _, weight, care = readout.truth(boxes)
+    assert heat.max() == weight.max() == 0
+    assert (care == 0).sum() == (soft_care == 0.25).sum()
+    boxes[0, 1] = [0, 90, 60, 30, 30, 1, 1]  # a sure one among what nobody is sure of
+    heat, _, weight, care = readout.truth(boxes)
+    assert heat.max() == weight.max() == 1
+    assert care[heat == 1] == 1
 
 
 def test_heat_map_readout_finds_the_extent_around_its_peak():
@@ -83,8 +105,8 @@ def test_heat_map_readout_finds_the_extent_around_its_peak():
 
     config = preset("paper")
     readout = HeatmapReadout(config, 1, np)
-    boxes = np.full((1, 1, 6), -1, np.float32)
-    boxes[0, 0] = [0, 20, 30, 25, 15, 1]
+    boxes = np.full((1, 1, 7), -1, np.float32)
+    boxes[0, 0] = [0, 20, 30, 25, 15, 1, 1]
     found, none = readout.decode(readout.truth(boxes) * 0.8, 0.3)[0]
     assert len(none) == 0
     np.testing.assert_allclose(found[0, :4], [20, 30, 25, 15], atol=5.1)

@@ -60,7 +60,7 @@ def test_solid_clips_hold_all_there_is_to_learn():
         assert clip.images.shape == (2, *SIZE, 3)
         assert np.isfinite(clip.motion).all()
         rows = clip.truth[1][clip.truth[1][:, 0] >= 0]
-        for target, x, y, w, h, visible in rows:
+        for target, x, y, w, h, visible, _ in rows:
             assert w > 0 and h > 0 and 0 <= visible <= 1
             assert x >= 0 and y >= 0 and x + w <= SIZE[1] and y + h <= SIZE[0]
             present[int(target)] += 1
@@ -78,7 +78,7 @@ def test_a_ball_is_labelled_where_it_must_be_seen():
         scene = make_scene(seed, ("green_ball",))
         for index in (1, 4):
             _, truth = scene.render(index)
-            target, *box, visible = truth[0]
+            target, *box, visible, _ = truth[0]
             x, y, w, h = box
             if target < 0 or visible < 0.97 or min(x, y, SIZE[1] - x - w, SIZE[0] - y - h) < 1:
                 continue
@@ -103,7 +103,7 @@ def test_a_green_ball_is_green_and_a_stop_sign_red_where_they_are_labelled(monke
         right = total = 0
         for seed in range(20):
             picture, truth = make_scene(seed, (name,)).render(3)
-            target, x, y, w, h, visible = truth[0]
+            target, x, y, w, h, visible, _ = truth[0]
             if target < 0 or visible < 0.9:
                 continue
             assert TARGETS[int(target)] == name

@@ -21,7 +21,7 @@ class Clips:
     """Clips without end, of three frames each, all of which move the same way."""
 
     def clip(self):
-        return Clip(np.zeros((3, 8, 8, 3), np.uint8), np.full((3, 1, 6), -1, np.float32),
+        return Clip(np.zeros((3, 8, 8, 3), np.uint8), np.full((3, 1, 7), -1, np.float32),
                     np.full((3, 4), 0.1, np.float32))
 
 
@@ -118,7 +118,7 @@ def test_a_learning_curve_grows_columns_with_the_network(tmp_path):
     trainer = Trainer(TrainOptions(tmp_path, start=path, streams=1))
     trainer.curve.write_text("frames,seconds,auc_green_ball\n600,60,0.25\n")
     trainer.validation_set.clips = [Clip(np.zeros((3, 128, 160, 3), np.uint8),
-                                         np.full((3, 1, 6), -1, np.float32),
+                                         np.full((3, 1, 7), -1, np.float32),
                                          np.zeros((3, 4), np.float32))] * 16
     trainer.check([Losses(0.1, 0.1, 0.1, 0.1, 0.1, np.zeros(1, np.float32))], 1e-3, 1.0, 0.0)
     old, new = read_curve(trainer.curve)
@@ -133,7 +133,7 @@ def test_validation_tells_the_motion_only_when_asked():
     config = preset("robot")
     rng = np.random.default_rng(1)
     clips = [Clip(rng.integers(0, 256, (4, 128, 160, 3), dtype=np.uint8),
-                  np.full((4, 1, 6), -1, np.float32), np.full((4, 4), 0.05, np.float32))]
+                  np.full((4, 1, 7), -1, np.float32), np.full((4, 4), 0.05, np.float32))]
     network = Hierarchy(config, seed=3)
     silent, told = (validate(network, clips, motion=m) for m in (False, True))
     assert silent.prediction_ratio != told.prediction_ratio
@@ -163,7 +163,7 @@ def test_links_that_opened_in_training_are_open_in_validation(tmp_path):
     late = tuple(dataclasses.replace(link, start=10) for link in trainer.config.links)
     trainer.config = dataclasses.replace(trainer.config, links=late)
     images = np.random.default_rng(2).integers(0, 256, (4, 128, 160, 3), dtype=np.uint8)
-    trainer.validation_set.clips = [Clip(images, np.full((4, 1, 6), -1, np.float32),
+    trainer.validation_set.clips = [Clip(images, np.full((4, 1, 7), -1, np.float32),
                                          np.zeros((4, 4), np.float32))]
     closed = trainer.validate()
     trainer.network.step_count = 10

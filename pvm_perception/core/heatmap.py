@@ -89,30 +89,41 @@ class HeatmapReadout:
 
     def truth(self, boxes: np.ndarray) -> np.ndarray:
         """Return (B, R, C, T) maps: 1 where a cell's centre lies in a target's box."""
+        return self._maps(boxes)[0]
+
+    def _maps(self, boxes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the truth, and how much each cell of it counts; both (B, R, C, T)."""
         heat = np.zeros((len(boxes), self.rows, self.cols, self.targets), np.float32)
+        care = np.ones_like(heat)
         rows = (np.arange(self.rows) + 0.5) * self.stride[0]
         cols = (np.arange(self.cols) + 0.5) * self.stride[1]
-        for b, m in zip(*np.nonzero(boxes[:, :, Truth.TARGET] >= 0), strict=True):
-            t, x, y, w, h, _ = boxes[b, m]
+        order = np.argsort(boxes[:, :, Truth.WEIGHT], axis=1, kind="stable")  # what is surer prevails
+        for b, m in np.ndindex(order.shape):
+            t, x, y, w, h, _, sure = boxes[b, order[b, m]]
+            if t < 0:
+                continue
             inside = ((abs(rows - y - h / 2) <= max(h, self.stride[0]) / 2)[:, None]
                       & (abs(cols - x - w / 2) <= max(w, self.stride[1]) / 2)[None])
-            heat[b, inside, int(t)] = 1
-        return heat
+            heat[b, inside, int(t)] = sure > 0
+            care[b, inside, int(t)] = sure
+        return heat, care
 
     def backward(self, p: dict[str, Array], out: Array, boxes: np.ndarray
                  ) -> tuple[dict[str, Array], list[Array], ReadoutLosses]:
         """Compare each unit's part with the truth; layout as in `BoxReadout.backward`."""
         xp = self.xp
-        heat = xp.asarray(self.truth(boxes))
+        heat, care = map(xp.asarray, self._maps(boxes))
         batch = heat.shape[0]
-        flat = xp.concatenate([heat.reshape(batch, -1, self.targets),
-                               xp.zeros((batch, 1, self.targets), np.float32)], axis=1)
+        flat, cared = (xp.concatenate([a.reshape(batch, -1, self.targets),
+                                       xp.zeros((batch, 1, self.targets), np.float32)], axis=1)
+                       for a in (heat, care))
         weight = np.float32(self.config.learning.presence_weight / batch)
         gradients, errors = {}, []
         for i, block in enumerate(self.blocks):
             x, hidden, part = self.seen[i]
             truth = algebra.gather(flat, block, xp.empty(part.shape, np.float32))
             d = (part - truth) * self.phi.slope(part) * weight
+            d *= algebra.gather(cared, block, truth)
             gradients[f"w2.{i + 1}"] = algebra.Outer.of(hidden, d)
             gradients[f"b2.{i + 1}"] = d.sum(axis=0)
             d = algebra.affine_input_grad(d, p[f"w2.{i + 1}"]) * self.phi.slope(hidden)
@@ -121,7 +132,7 @@ class HeatmapReadout:
             error = xp.zeros((batch, x.shape[1] + 1, x.shape[2]), np.float32)
             error[:, :-1] = algebra.affine_input_grad(d, p[f"w1.{i + 1}"])
             errors.append(error)
-        by_stream = ((out - heat) ** 2).mean(axis=(1, 2, 3))  # (B,)
+        by_stream = (care * (out - heat) ** 2).mean(axis=(1, 2, 3))  # (B,)
         return gradients, errors, ReadoutLosses(by_stream.mean(), xp.zeros((), np.float32), by_stream)
 
     def heat(self, out: Array) -> np.ndarray:

@@ -203,7 +203,7 @@ class Hierarchy:
         Parameters
         ----------
         boxes
-            (B, M, 6) truth as in `BoxReadout.truth`; None learns from the stream alone.
+            (B, M, Truth.COLUMNS) truth as in `BoxReadout.truth`; None learns from the stream alone.
         rate
             Learning rate; None takes the configuration's final rate.
         """

@@ -193,19 +193,21 @@ class BoxReadout:
         Parameters
         ----------
         boxes
-            (B, M, 6) float32 rows of target index (-1 = none), x, y, w, h in network pixels,
-            visible fraction.
+            (B, M, Truth.COLUMNS) float32. A row of weight 0 marks a place where it is
+            not known whether the target is there; it may be as large as the frame, where nothing is
+            known but the other rows.
 
         Returns
         -------
         heat (B, R, C, T), box (B, R, C, T, 4), weight (B, R, C, T), care (B, R, C, T)
-            Presence, box answers, where the box is taught, where presence is.
+            Presence, box answers, how much the box counts, how much presence does.
         """
         shape = (len(boxes), self.rows, self.cols, self.targets)
         heat, weight = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
         box, care = np.zeros((*shape, 4), np.float32), np.ones(shape, np.float32)
+        centres: list[tuple[int, int, int, int, float]] = []
         for b, m in zip(*np.nonzero(boxes[:, :, Truth.TARGET] >= 0), strict=True):
-            t, x, y, w, h, visible = (float(v) for v in boxes[b, m])
+            t, x, y, w, h, visible, sure = (float(v) for v in boxes[b, m])
             t = int(t)
             if w <= 0 or h <= 0:
                 continue
@@ -213,23 +215,29 @@ class BoxReadout:
             sy, sx = self.stride
             dy, dx = (self.cell_y - cy) / sy, (self.cell_x - cx) / sx  # cells
             if visible < MIN_VISIBLE or max(w, h) < MIN_SIDE:
+                sure = 0.0
+            if sure < 1:
                 inside = ((np.abs(dy) <= h / 2 / sy + 1)[:, None]
                           & (np.abs(dx) <= w / 2 / sx + 1)[None])
-                care[b, inside, t] = 0
+                care[b, inside, t] = np.minimum(care[b, inside, t], sure)
+            if sure == 0:
                 continue
             sigma_y, sigma_x = (min(max(0.14 * s / q, 0.55), 2.0) for s, q in ((h, sy), (w, sx)))
             bump = np.exp(-0.5 * ((dy / sigma_y) ** 2)[:, None] - 0.5 * ((dx / sigma_x) ** 2)[None])
             row = min(max(int(cy / sy), 0), self.rows - 1)
             col = min(max(int(cx / sx), 0), self.cols - 1)
             bump[row, col] = 1.0
+            centres.append((b, row, col, t, sure))
             closer = bump > heat[b, :, :, t]
             heat[b, :, :, t] = np.where(closer, bump, heat[b, :, :, t])
             taught = closer & (bump > 0.2)
-            weight[b, :, :, t] = np.where(taught, bump, weight[b, :, :, t])
+            weight[b, :, :, t] = np.where(taught, bump * sure, weight[b, :, :, t])
             answer = np.empty((self.rows, self.cols, 4), np.float32)
             answer[..., 0], answer[..., 1] = -dx[None], -dy[:, None]
             answer[..., 2:] = np.log(np.array([w, h]) / UNIT_BOX)
             box[b, taught, t] = answer[taught]
+        for b, row, col, t, sure in centres:  # a target counts also where its surroundings do not
+            care[b, row, col, t] = sure
         return heat, box, weight, care
 
     def backward(self, p: dict[str, Array], out: Array, boxes: np.ndarray
@@ -244,17 +252,17 @@ class BoxReadout:
         """
         xp, learning = self.xp, self.config.learning
         heat, box, weight, care = self.truth(boxes)
-        count = max(int((heat == 1).sum()), 1)
+        count = max(float(care[heat == 1].sum()), 1.0)
         weight /= max(float(weight.sum()), 1.0)
         heat, box, weight, care = map(xp.asarray, (heat, box, weight, care))
         logit = out[..., 0]
         q = 1 / (1 + xp.exp(-logit))
         log_q, log_not = -xp.logaddexp(0, -logit), -xp.logaddexp(0, logit)
         centre = heat == 1
-        calm = (1 - heat) ** 4 * care  # how much a look-alike there counts
-        loss = xp.where(centre, -((1 - q) ** 2) * log_q, -calm * q * q * log_not)
-        d_logit = xp.where(centre, (1 - q) ** 2 * (2 * q * log_q - (1 - q)),
-                           calm * q * q * (q - 2 * (1 - q) * log_not))
+        calm = (1 - heat) ** 4  # how much a look-alike there counts
+        loss = care * xp.where(centre, -((1 - q) ** 2) * log_q, -calm * q * q * log_not)
+        d_logit = care * xp.where(centre, (1 - q) ** 2 * (2 * q * log_q - (1 - q)),
+                                  calm * q * q * (q - 2 * (1 - q) * log_not))
         # offsets count as shares of the box, as overlap does, but more mildly
         sides = UNIT_BOX * xp.exp(box[..., 2:])
         share = xp.sqrt(xp.minimum(self.cell / sides, 2.0))

@@ -10,7 +10,7 @@ import cv2
 
 from pvm_perception.errors import PvmError, warn
 from pvm_perception.streams.bags import BagStream, is_bag
-from pvm_perception.streams.groundtruth import GroundTruth, read_groundtruth
+from pvm_perception.streams.groundtruth import GroundTruth, labels_of, read_groundtruth
 from pvm_perception.types import Frame
 
 IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".tif", ".tiff")
@@ -22,7 +22,7 @@ class FolderStream:
     Parameters
     ----------
     folder
-        Holds the images, or `frames/` with them, and groundtruth.csv where there is truth.
+        Holds the images, or `frames/` with them, and groundtruth.csv or labels.csv where there is truth.
     fps
         Frames a second, for the stamps.
     part
@@ -37,8 +37,8 @@ class FolderStream:
         self.paths = sorted(p for p in self.folder.iterdir() if p.suffix.lower() in IMAGES)
         if not self.paths:
             raise PvmError(f"no images in {self.folder}; expected {', '.join(IMAGES[:4])} files")
-        labels = folder / "groundtruth.csv"
-        self.truth: GroundTruth | None = read_groundtruth(labels) if labels.is_file() else None
+        labels = labels_of(folder)
+        self.truth: GroundTruth | None = read_groundtruth(labels) if labels else None
         if part is not None:
             known = [p for p in self.paths if self.truth and p.name in self.truth.boxes]
             low, high = (round(share * len(known)) for share in part)

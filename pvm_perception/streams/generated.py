@@ -5,12 +5,12 @@ Every clip is a scene of its own (`scenes.scene`), fixed by one seed.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from pvm_perception.streams.scenes.scene import EVERY_CAST, MAX_TARGETS, Scene
+from pvm_perception.streams.scenes.scene import EVERY_CAST, Scene
 from pvm_perception.types import Frame, Truth
 from pvm_perception.vision.frame import BAR
 
@@ -35,7 +35,8 @@ class Clip:
 
 
 def make_clip(seed: int, frames: int, size: tuple[int, int] = (144, 192),
-              photos: Sequence[np.ndarray] | None = None, turns: float = TURNS, solid: bool = False) -> Clip:
+              photos: Sequence[np.ndarray] | None = None, turns: float = TURNS, solid: bool = False,
+              scene: Callable[..., Scene] | None = None) -> Clip:
     """Render one training clip, wholly fixed by `seed` (and the photographs).
 
     Parameters
@@ -53,20 +54,23 @@ def make_clip(seed: int, frames: int, size: tuple[int, int] = (144, 192),
         Probability that the camera turns fast.
     solid
         Render a scene in three dimensions (`scenes.solid`), which needs panda3d.
+    scene
+        Makes the scene, in place of `Scene` and with the same arguments.
     """
     rng = np.random.default_rng(seed)
     rows, cols = size
     aspect = float(rng.choice(ASPECTS)) if rng.random() < 0.6 else cols / rows
     height, width = min(rows, round(cols / aspect)), min(cols, round(rows * aspect))
     top, left = (rows - height) // 2, (cols - width) // 2
-    scene = _kind(solid)(rng, frames, (height, width), photos, turns=turns)
-    images = np.full((frames, rows, cols, 3), BAR, np.uint8)
-    truth = np.empty((frames, MAX_TARGETS, Truth.COLUMNS), np.float32)
+    shown = (scene or _kind(solid))(rng, frames, (height, width), photos, turns=turns)
+    images, rendered = np.full((frames, rows, cols, 3), BAR, np.uint8), []
     for k in range(frames):
-        images[k, top:top + height, left:left + width], truth[k] = scene.render(k)
+        images[k, top:top + height, left:left + width], seen = shown.render(k)
+        rendered.append(seen)
+    truth = np.stack(rendered)  # (T, M, Truth.COLUMNS)
     truth[:, :, Truth.X] += np.where(truth[:, :, Truth.TARGET] >= 0, left, 0)
     truth[:, :, Truth.Y] += np.where(truth[:, :, Truth.TARGET] >= 0, top, 0)
-    motion = np.stack([scene.motion(k) for k in range(frames)])
+    motion = np.stack([shown.motion(k) for k in range(frames)])
     motion[:, :2] *= np.float32([width / cols, height / rows])
     return Clip(images, truth, motion)
 

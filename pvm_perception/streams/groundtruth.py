@@ -1,4 +1,8 @@
-"""groundtruth.csv: `frame,target,x,y,w,h[,visible_fraction][,id]`; a blank box = absent."""
+"""groundtruth.csv: `frame,target,x,y,w,h[,visible_fraction][,id][,weight]`; a blank box = absent.
+
+Sets that were labelled for learning may call the file labels.csv; it is read the same way. A target such as
+`other_ball` or `other_sign` is a thing that resembles a target and is none.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +16,8 @@ from pvm_perception.errors import PvmError
 from pvm_perception.types import Box
 
 COLUMNS = ("frame", "target", "x", "y", "w", "h")
+NAMES = ("groundtruth.csv", "labels.csv")  # of a folder's labels; the first that exists is read
+OTHER = "other_"  # how the names of things that are no target begin
 
 
 @dataclass(frozen=True)
@@ -26,6 +32,11 @@ class GroundTruth:
 
     boxes: dict[str, tuple[Box, ...]]
     targets: tuple[str, ...]
+
+
+def labels_of(folder: Path) -> Path | None:
+    """Return the file of a folder's labels; None where it has none."""
+    return next((folder / name for name in NAMES if (folder / name).is_file()), None)
 
 
 def read_groundtruth(path: str | Path) -> GroundTruth:
@@ -62,17 +73,20 @@ def read_groundtruth(path: str | Path) -> GroundTruth:
 
 
 def _box(path: Path, line: int, target: str, numbers: list[str], row: dict[str, str | None]) -> Box:
-    visible, instance = ((row.get(c) or "").strip() for c in ("visible_fraction", "id"))
+    visible, instance, sure = ((row.get(c) or "").strip() for c in ("visible_fraction", "id", "weight"))
     try:
         x, y, w, h = map(float, numbers)
         share = float(visible) if visible else 1.0
         which = int(instance) if instance else None
+        weight = float(sure) if sure else 1.0
     except ValueError:
-        x = y = w = h = share = math.nan
+        x = y = w = h = share = weight = math.nan
     if not all(map(math.isfinite, (x, y, w, h, share))) or w < 0 or h < 0:
         raise PvmError(f"{path}, line {line}: x, y, w, h must be numbers, or all blank where the "
                        "target is absent; an id, where there is one, a whole number")
-    return Box(target, x, y, w, h, share, which)
+    if not 0 <= weight <= 1:
+        raise PvmError(f"{path}, line {line}: the weight must be from 0 (neither right nor wrong) to 1")
+    return Box(target, x, y, w, h, share, which, weight)
 
 
 def write_groundtruth(path: str | Path, frames: Iterable[tuple[str, Iterable[Box]]],

@@ -1,6 +1,7 @@
 """Labelled stills under a moving virtual camera: real texture, and motion for nothing.
 
-A crop that drifts, zooms and shakes over each picture; its boxes are cut at the crop's border.
+A crop that drifts, zooms and shakes over each picture, blurred as it moves; its boxes are cut at the crop's
+border. Under the same camera `streams.footage` shows clips that move by themselves.
 """
 
 from __future__ import annotations
@@ -14,12 +15,13 @@ import numpy as np
 
 from pvm_perception.errors import PvmError
 from pvm_perception.streams.files import FolderStream
-from pvm_perception.streams.generated import MAX_TARGETS, Clip
-from pvm_perception.streams.scenes.light import Camera, Light, linear
-from pvm_perception.types import TARGETS, Box, Frame, Truth
+from pvm_perception.streams.generated import Clip
+from pvm_perception.streams.groundtruth import NAMES
+from pvm_perception.streams.scenes.light import Camera, Light, line_kernel, linear
+from pvm_perception.types import Box, Frame, Truth
 from pvm_perception.vision.motion import unknown_depth, view_motion
 
-LEAST_VISIBLE = 0.25  # a box cut further than this is not given as truth
+LEAST_VISIBLE = 0.25  # a box cut further than this is not given as a stream's truth
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,10 @@ class Still:
     def read(self) -> np.ndarray:
         """Return the picture, (H, W, 3) uint8 BGR."""
         return cv2.imread(str(self.path), cv2.IMREAD_COLOR)
+
+    def pictures(self) -> Sequence[np.ndarray]:
+        """Return what the camera sees, frame by frame; the last one stays."""
+        return [self.read()]
 
 
 def load_stills(folder: str | Path, part: tuple[float, float] | None = None) -> list[Still]:
@@ -48,13 +54,15 @@ def load_stills(folder: str | Path, part: tuple[float, float] | None = None) -> 
     ------
     PvmError
         No labels, no image, or none that is labelled.
+
+    Things whose names begin with `other_` keep their boxes: they are worth looking at, and no target.
     """
     stream = FolderStream(_existing(Path(folder)), part=part)
     if stream.truth is None:
-        raise PvmError(f"no groundtruth.csv in {folder}; stills need their boxes")
+        raise PvmError(f"no {' or '.join(NAMES)} in {folder}; stills need their boxes")
     stills = [Still(stream.folder / f.name, f.boxes) for f in stream if f.boxes is not None]
     if not stills:
-        raise PvmError(f"no image in {folder} is named in its groundtruth.csv")
+        raise PvmError(f"no image in {folder} is named in its labels")
     return stills
 
 
@@ -65,12 +73,26 @@ def _existing(folder: Path) -> Path:
 
 
 class VirtualCamera:
-    """A camera that moves over one still for some frames; `render` gives a frame and its boxes."""
+    """A camera that moves over one still for some frames; `render` gives a frame and its boxes.
+
+    Parameters
+    ----------
+    rng
+        Draws how it moves, the light and the lens.
+    still
+        A `Still`, or anything else with `pictures` (all of one size) and `boxes`.
+    frames
+        How many it takes.
+    size
+        (rows, cols) of its frames.
+    moves
+        Let it drift, zoom, shake and turn; else it keeps to one part of the picture.
+    """
 
     def __init__(self, rng: np.random.Generator, still: Still, frames: int,
-                 size: tuple[int, int]) -> None:
-        self.image, self.boxes, self.size, self.frames = still.read(), still.boxes, size, frames
-        rows, cols = self.image.shape[:2]
+                 size: tuple[int, int], moves: bool = True) -> None:
+        self.pictures, self.boxes, self.size, self.frames = still.pictures(), still.boxes, size, frames
+        rows, cols = self.pictures[0].shape[:2]
         whole = min(cols / size[1], rows / size[0])  # source px per frame px, all in view
         self.zoom = whole * rng.uniform(0.35, 1.0)
         self.zoom_rate = rng.normal(0, 0.008)
@@ -83,6 +105,10 @@ class VirtualCamera:
         self.drift = rng.normal(0, 0.008, 2) * size[0] * self.zoom
         self.shake = rng.standard_normal((frames, 2)) * rng.exponential(0.004) * size[0] * self.zoom
         self.angle, self.turn = rng.normal(0, 0.05), rng.normal(0, 0.003)
+        self.shutter = rng.uniform(0.1, 0.9) if rng.random() < 0.5 else 0.0
+        if not moves:
+            self.zoom_rate = self.angle = self.turn = 0.0
+            self.drift, self.shake = self.drift * 0, self.shake * 0
         self.mirror = rng.random() < 0.5 and not any("sign" in b.target for b in still.boxes)
         hard = rng.uniform(0, 0.6)
         self.light, self.camera = Light(rng, *size, hard), Camera(rng, hard)
@@ -115,7 +141,7 @@ class VirtualCamera:
         """Return frame `index`, (H, W, 3) uint8, and the boxes in it."""
         matrix, (rows, cols) = self._view(index), self.size
         scale = float(np.hypot(matrix[0, 0], matrix[1, 0]))
-        source, extra = self.image, 1.0
+        source, extra = self.pictures[min(index, len(self.pictures) - 1)], 1.0
         while scale * extra < 0.5:  # halve first, so that the warp skips no pixel
             source = cv2.resize(source, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
             extra *= 2
@@ -123,25 +149,36 @@ class VirtualCamera:
         warp[:, :2] *= extra
         image = cv2.warpAffine(source, warp, (cols, rows), flags=cv2.INTER_LINEAR,
                                borderMode=cv2.BORDER_REFLECT_101)
-        image = self.camera.develop(linear(image), self.light.at_frame(index))
-        boxes = [_moved(b, matrix, self.size) for b in self.boxes]
+        image, smear = linear(image), self._smear(index)
+        if np.abs(smear).max() > 1:
+            image = cv2.filter2D(image, -1, line_kernel(*smear), borderType=cv2.BORDER_REPLICATE)
+        image = self.camera.develop(image, self.light.at_frame(index))
+        boxes = [_moved(b, matrix, self.size, smear) for b in self.boxes]
         return image, tuple(b for b in boxes if b is not None)
 
+    def _smear(self, index: int) -> np.ndarray:
+        """Return how far the middle of the picture moves while the shutter is open, (2,) px."""
+        if index == 0 or not self.shutter:
+            return np.zeros(2)
+        return self.motion(index)[:2] * self.size[::-1] * self.shutter
 
-def _moved(b: Box, matrix: np.ndarray, size: tuple[int, int]) -> Box | None:
-    """Return a box as the camera sees it, cut at the border; None if little of it is left."""
+
+def _moved(b: Box, matrix: np.ndarray, size: tuple[int, int], smear: np.ndarray) -> Box | None:
+    """Return a box as the camera sees it, with its blur, cut at the border; None if nothing is left."""
     corners = np.array([[x, y, 1.0] for x in (b.x, b.x + b.w) for y in (b.y, b.y + b.h)])
     centre = matrix @ np.array([b.x + b.w / 2, b.y + b.h / 2, 1.0])
     # targets are round: a turned box keeps its size, which the turned corners would exceed
     scale = float(np.sqrt(abs(np.linalg.det(matrix[:, :2]))))
-    half = np.minimum(np.array([b.w, b.h]) * scale, np.ptp(corners @ matrix.T, axis=0)) / 2
+    sides = np.minimum(np.array([b.w, b.h]) * scale, np.ptp(corners @ matrix.T, axis=0))
+    blur = np.abs(smear)  # its box ends where a quarter of its highest opacity is left
+    half = (np.maximum(sides, blur) + np.minimum(sides, blur) / 2) / 2
     low, high = np.maximum(centre - half, 0), np.minimum(centre + half, size[::-1])
     area = float(np.prod(np.maximum(high - low, 0)))
     share = area / max(float(np.prod(2 * half)), 1e-9)
-    if share < LEAST_VISIBLE:
+    if share <= 0:
         return None
     return Box(b.target, float(low[0]), float(low[1]), float(high[0] - low[0]),
-               float(high[1] - low[1]), b.visible * min(share, 1.0))
+               float(high[1] - low[1]), b.visible * min(share, 1.0), b.id, b.weight)
 
 
 def still_clip(rng: np.random.Generator, frames: int, size: tuple[int, int],
@@ -149,13 +186,11 @@ def still_clip(rng: np.random.Generator, frames: int, size: tuple[int, int],
     """Return a training clip of one still, laid out as by `simulated.make_clip`."""
     camera = VirtualCamera(rng, stills[int(rng.integers(len(stills)))], frames, size)
     images = np.empty((frames, *size, 3), np.uint8)
-    truth = np.full((frames, MAX_TARGETS, Truth.COLUMNS), Truth.NONE, np.float32)
+    truth = []
     for k in range(frames):
         images[k], boxes = camera.render(k)
-        known = [b for b in boxes if b.target in TARGETS]
-        for n, b in enumerate(known[:MAX_TARGETS]):
-            truth[k, n] = [TARGETS.index(b.target), b.x, b.y, b.w, b.h, b.visible]
-    return Clip(images, truth, np.stack([camera.motion(k) for k in range(frames)]))
+        truth.append(Truth.rows(boxes))
+    return Clip(images, np.stack(truth), np.stack([camera.motion(k) for k in range(frames)]))
 
 
 class StillsStream:
@@ -186,6 +221,7 @@ class StillsStream:
                 if self.length is not None and index >= self.length:
                     return
                 image, boxes = camera.render(k)
-                yield Frame(image, str(index), index / self.fps, boxes)
+                seen = tuple(b for b in boxes if b.visible >= LEAST_VISIBLE)
+                yield Frame(image, str(index), index / self.fps, seen)
                 index += 1
             number += 1

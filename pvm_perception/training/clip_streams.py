@@ -35,7 +35,7 @@ class Streams:
         self.errors: list[list[float]] = [[] for _ in range(batch)]  # of each clip's frames so far
 
     def next(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Return images (B, H, W, 3), boxes (B, M, 6), motion (B, 4), streams that begin (B,)."""
+        """Return images (B, H, W, 3), truth (B, M, 7), motion (B, 4), streams that begin (B,)."""
         new = np.zeros(len(self.clips), bool)
         for b, clip in enumerate(self.clips):
             if self.positions[b] >= len(clip.images):

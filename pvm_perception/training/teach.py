@@ -21,6 +21,7 @@ from pvm_perception.core.model_file import load_model, read_header, save_model
 from pvm_perception.errors import PvmError
 from pvm_perception.evaluation.evaluate import Result, measure_sequence, timed
 from pvm_perception.streams.files import FolderStream
+from pvm_perception.streams.groundtruth import OTHER
 from pvm_perception.training.train import Trainer, TrainOptions
 from pvm_perception.training.validate import Validation
 
@@ -97,7 +98,8 @@ def check_sequences(folders: Sequence[Path], config: HierarchyConfig) -> tuple[i
         stream = FolderStream(folder, part=(0.0, 1.0))
         if stream.truth is None:
             raise PvmError(f"no groundtruth.csv in {folder}")
-        unknown = [t for t in stream.truth.targets if t not in config.targets]
+        unknown = [t for t in stream.truth.targets
+                   if t not in config.targets and not t.startswith(OTHER)]
         if unknown:
             raise PvmError(f"{folder}/groundtruth.csv labels {unknown[0]!r}; this model knows "
                            f"{', '.join(config.targets)}: label what it shall find as one of these")

@@ -222,9 +222,13 @@ PLACES = ((_outdoors, 4.0), (_indoors, 3.0), (texture, 2.0), (_plain, 2.0), (_cl
           (_busy, 4.0))
 
 
-def background(rng: Rng, rows: int, cols: int, photos: Sequence[np.ndarray] | None) -> np.ndarray:
-    """Return a place, (rows, cols, 3) uint8 BGR; half of them photographs where there are any."""
-    if photos and rng.random() < 0.55:
+def background(rng: Rng, rows: int, cols: int, photos: Sequence[np.ndarray] | None,
+               real: bool = False) -> np.ndarray:
+    """Return a place, (rows, cols, 3) uint8 BGR; half of them photographs where there are any.
+
+    All of them where `real` ones are wanted.
+    """
+    if photos and (real or rng.random() < 0.55):
         painter = _collage if rng.random() < 0.45 else _photo
         picture = painter(rng, rows, cols, photos)
     else:

@@ -19,7 +19,7 @@ from pvm_perception.streams.scenes.paint import Rng, any_colour, drawn
 from pvm_perception.types import TARGETS, Truth
 from pvm_perception.vision.motion import unknown_depth, view_motion
 
-MAX_TARGETS = 4
+MAX_TARGETS = Truth.IN_VIEW
 SIZES = (  # a target's height as a share of the frame's, least and largest, and how often
     ((0.1, 0.6), 0.4),  # as the fovea brings it
     ((0.047, 0.15), 0.35),  # as the whole frame shows what is far away: the fovea has to hear of it
@@ -29,7 +29,7 @@ ENLARGED = ((0.13, 0.1), (0.28, 0.55), (np.inf, COARSE))  # how often seen enlar
 CAST = ((("green_ball",), 0.4), (("stop_sign",), 0.38), (("green_ball", "stop_sign"), 0.08),
         ((), 0.14))
 ROLLING = 0.4  # share of the cameras that read a frame row by row, in most of the time that it has
-SOLID = 0.25  # opacity from which a pixel of a blurred target counts as the target's
+SOLID = 0.25  # of a target's highest opacity: from there on a pixel of its blur counts as the target's
 TURNS_BACK = (10.0, 60.0)  # frames in which what moves turns back, over pi
 TURN_SPEED = (0.015, 0.09)  # of a camera on a turning robot, in view heights a frame
 EVERY_CAST = (("green_ball",), ("stop_sign",), ("green_ball", "stop_sign"), ())  # in turn
@@ -57,6 +57,7 @@ class Thing:
     roll: float = 0.0
     floor: float | None = None  # where it bounces
     target: int = -1
+    weight: float = 1.0  # as in `types.Box`
     span: float = 30.0  # see `there_and_back`
 
     def pose(self, k: float) -> tuple[np.ndarray, float, float]:
@@ -85,7 +86,7 @@ class Scene:
         margin = 1.5
         places = [p for p in photos or () if p.shape[2] == 3]
         self.cutouts = [p for p in photos or () if p.shape[2] == 4]
-        self.place = background(rng, int(self.rows * margin), int(self.cols * margin), places)
+        self.place = self._background(int(self.rows * margin), int(self.cols * margin), places)
         self.calm = calm
         speed = (0.0 if rng.random() < 0.25 else rng.exponential(0.012)) * calm
         heading = rng.uniform(0, 6.3)
@@ -108,6 +109,10 @@ class Scene:
         self.camera = Camera(rng, self.hard, next(p for size, p in ENLARGED if smallest < size))
         self.shutter = rng.choice([0.0, rng.uniform(0.1, 0.9)])
         self.rolling = own.uniform(0.2, 1.0) if own.random() < ROLLING else 0.0
+
+    def _background(self, rows: int, cols: int, photos: Sequence[np.ndarray]) -> np.ndarray:
+        """Return the place, (rows, cols, 3) uint8."""
+        return background(self.rng, rows, cols, photos)
 
     def _populate(self, cast: tuple[str, ...] | None) -> None:
         rng = self.rng
@@ -280,7 +285,7 @@ class Scene:
         moved = view[:, 2] - before[:, 2]
         canvas = self._draw_place(self._read_out(moved) @ np.vstack([view, [0, 0, 1]]),
                                   moved * self.shutter)
-        seen: list[tuple[Thing, np.ndarray, float, float]] = []
+        seen: list[tuple[Thing, np.ndarray, int, int, float, float]] = []
         for thing in self.things:
             part = self._draw_thing(canvas, thing, k, view, before, seen)
             if part is not None:
@@ -337,7 +342,7 @@ class Scene:
             size * self.rows * np.hypot(view[0, 0], view[1, 0]) / self.rows
             / thing.sprite.shape[0]) ** 2
         if x1 - x0 < 1 or y1 - y0 < 1 or max(x1 - x0, y1 - y0) < 2:
-            return (thing, np.zeros((0, 0)), 0, 0, area) if thing.target >= 0 else None
+            return (thing, np.zeros((0, 0)), 0, 0, area, 1.0) if thing.target >= 0 else None
         corner = at - [x0, y0] - turned @ np.array([w, h]) / 2
         matrix = np.column_stack([turned, corner]).astype(np.float32)
         part = cv2.warpAffine(sprite, matrix, (int(x1 - x0), int(y1 - y0)),
@@ -360,13 +365,13 @@ class Scene:
                                                                          a0 - x0:a1 - x0, 0]
         if thing.target < 0:
             return None
-        return thing, alpha[..., 0].copy(), int(x0), int(y0), area
+        return thing, alpha[..., 0].copy(), int(x0), int(y0), area, float(alpha.max())
 
     def _truth(self, seen: list) -> np.ndarray:
         rows = np.full((MAX_TARGETS, Truth.COLUMNS), Truth.NONE, np.float32)
-        for n, (thing, mask, left, top, area) in enumerate(seen[:MAX_TARGETS]):
-            rows[n] = [thing.target, 0, 0, 0, 0, 0]
-            solid = mask > SOLID
+        for n, (thing, mask, left, top, area, peak) in enumerate(seen[:MAX_TARGETS]):
+            rows[n] = [thing.target, 0, 0, 0, 0, 0, thing.weight]
+            solid = mask > SOLID * peak  # a streak is nowhere opaque
             if not mask.size or not solid.any():
                 rows[n, Truth.TARGET] = Truth.NONE
                 continue

@@ -323,5 +323,5 @@ class SolidScene:
             seen = sum(cv2.countNonZero(mask) for mask in masks) / len(names)
             whole = thing.whole(k, self.drive.pose(k), self.focal * self.rows)
             box = np.array(cv2.boundingRect(solid)) / self.scale
-            rows[n] = [target, *box, min(seen / max(whole, 1e-6), 1.0)]
+            rows[n] = [target, *box, min(seen / max(whole, 1e-6), 1.0), 1.0]
         return rows
