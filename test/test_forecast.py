@@ -1,9 +1,11 @@
 """What is expected of the frames to come: measures by hand, and what a tracker foresees."""
 
+import importlib
+
 import cv2
 import numpy as np
 import pytest
-from conftest import noise_images, tiny
+from conftest import ROOT, noise_images, tiny
 
 from pvm_perception import Tracker
 from pvm_perception.core.hierarchy import Hierarchy
@@ -171,3 +173,16 @@ def test_a_tracker_foresees_and_stays_as_it_was(learn):
 def test_a_tracker_foresees_at_least_one_frame():
     with pytest.raises(PvmError, match="at least 1"):
         Tracker().foresee(0)
+
+
+def test_the_pictures_show_each_scene_and_the_horizons(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "scripts")
+    draw = importlib.import_module("draw_prediction")
+    monkeypatch.setattr(draw, "SCENES", draw.SCENES[-1:])
+    rows, ahead = draw.draw(None)
+    high, wide = draw.TILE[1] + draw.HEAD + draw.GAP, draw.TILE[0] + draw.GAP
+    assert rows.shape == (high, 4 * wide, 3)
+    assert ahead.shape == (2 * high, len(HORIZONS) * wide, 3)
+    came = rows[draw.HEAD:draw.HEAD + draw.TILE[1], 2 * wide:2 * wide + draw.TILE[0]]
+    again = ahead[high + draw.HEAD:high + draw.HEAD + draw.TILE[1], :draw.TILE[0]]
+    np.testing.assert_array_equal(came, again)  # what came one frame ahead
