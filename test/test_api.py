@@ -1,5 +1,7 @@
 """The tracker as a Python object."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -93,9 +95,9 @@ def test_the_robots_own_motion_reaches_both_looks(frames, hearing, monkeypatch):
     assert not heard[0][0].any()  # nothing came before
     expected = np.array(motion) * [1, 120 / 128, 1, 1]  # 4:3 lies in 5:4 with bars
     np.testing.assert_allclose(heard[-1][0], expected, atol=1e-6)
-    stays = [near for (_, _, last), (_, near, now) in zip(heard, heard[1:], strict=False)
+    stays = [near for (_, _, last), (_, near, now) in itertools.pairwise(heard)
              if last == now is not None]
-    moves = [near for (_, _, last), (_, near, now) in zip(heard, heard[1:], strict=False)
+    moves = [near for (_, _, last), (_, near, now) in itertools.pairwise(heard)
              if last != now is not None]
     assert stays or moves
     assert all(near[0] > heard[-1][0][0] for near in stays)  # the frame's shift, enlarged

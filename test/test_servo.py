@@ -1,5 +1,6 @@
 """The servo keeps its limits whatever it is told; the rule of the stop sign has its hysteresis."""
 
+import itertools
 import math
 import random
 
@@ -83,7 +84,7 @@ def test_distances_that_err_do_not_shake_the_robot():
                                     max_deceleration=5.0))
         said, _ = run(servo, 10, 0.0, lambda s, t: s.saw(0.0, 1.8 * math.exp(rng.gauss(0, 0.2)), t))
         speeds = [c.forward for c in said[20:]]
-        changes[trust] = sum(abs(b - a) for a, b in zip(speeds, speeds[1:], strict=False))
+        changes[trust] = sum(abs(b - a) for a, b in itertools.pairwise(speeds))
     assert changes[0.3] < 0.5 * changes[1.0]
 
 
@@ -100,7 +101,7 @@ def test_loss_brakes_and_then_is_silent():
     assert servo.state == "target lost"
     speeds = [c.forward for c in said if c]
     assert speeds[8] == pytest.approx(0.3)  # within loss_timeout it drives on
-    assert speeds[-1] == 0 and all(a >= b for a, b in zip(speeds, speeds[1:], strict=False))
+    assert speeds[-1] == 0 and all(a >= b for a, b in itertools.pairwise(speeds))
     assert said[-1] is None  # and lets others drive
     said, now = run(servo, 1, now, ahead)
     assert said[-1].forward > 0.2

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -190,7 +191,7 @@ def write_csv(path: Path, rows: list[dict]) -> None:
         writer = csv.DictWriter(file, list(columns), lineterminator="\n")
         writer.writeheader()
         for row in rows:
-            writer.writerow({k: ("" if v != v else f"{v:.4f}") if isinstance(v, float) else v
+            writer.writerow({k: ("" if math.isnan(v) else f"{v:.4f}") if isinstance(v, float) else v
                              for k, v in row.items()})
 
 
@@ -226,4 +227,4 @@ def print_forecasts(rows: list[dict]) -> None:
 
 
 def _cell(value: float) -> str:
-    return f"{'–':>9}" if value != value else f"{value:9.3f}" if value < 100 else f"{value:9.1f}"
+    return f"{'–':>9}" if math.isnan(value) else f"{value:9.3f}" if value < 100 else f"{value:9.1f}"

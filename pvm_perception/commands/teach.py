@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -78,5 +79,5 @@ def _print(lesson: Lesson) -> None:
     lines += [("held out", "", "mark", before.held_out_mark, after.held_out_mark),
               ("generated", "", "mark", before.generated_mark, after.generated_mark)]
     for where, target, name, old, new in lines:
-        if old == old:
+        if not math.isnan(old):
             print(f"{where:14}{target:12}{name.replace('_', ' '):15}{old:8.3f}{new:8.3f}")

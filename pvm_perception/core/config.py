@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import re
 import reprlib
 from dataclasses import dataclass
@@ -261,12 +262,11 @@ def _robot() -> HierarchyConfig:
     )
     names = [INPUT] + [layer.name for layer in layers]
     links = []
-    for below, name in zip(names, names[1:], strict=False):
+    for below, name in itertools.pairwise(names):
         links.append(Link(below, name, "feedforward", radius=0 if name == "L5" else 1,
                           shape="square"))
         links.append(Link(name, name, "lateral", radius=1))
-    links += [Link(above, name, "feedback") for name, above in zip(names[1:], names[2:-1],
-                                                                   strict=False)]
+    links += [Link(above, name, "feedback") for name, above in itertools.pairwise(names[1:-1])]
     links += [Link("L5", name, "global") for name in names[1:-1]]
     links += [Link(MOTION, name) for name in names[1:]]
     return HierarchyConfig(
@@ -284,11 +284,11 @@ def _paper() -> HierarchyConfig:
         for i, side in enumerate(sides))
     names = [INPUT] + [layer.name for layer in layers]
     links = []
-    for below, name in zip(names, names[1:], strict=False):
+    for below, name in itertools.pairwise(names):
         links.append(Link(below, name, "feedforward"))
         links.append(Link(name, name, "lateral", radius=2, start=100_000))
     links += [Link(above, name, "feedback", start=700_000)
-              for name, above in zip(names[1:], names[2:], strict=False)]
+              for name, above in itertools.pairwise(names[1:])]
     links += [Link("L6", name, "global", start=900_000) for name in names[1:-1]]
     learning = Learning("momentum", rate=2e-4, final_rate=1e-5, clip=0.0, credit_depth=0, average=0.0)
     return HierarchyConfig(

@@ -170,8 +170,10 @@ class HeatmapReadout:
 
 
 def _parts_of(index: np.ndarray, cells: int) -> np.ndarray:
-    """Return which parts lie on each cell of the map, (cells, K) places in `index`, (U, k), read row
-    by row; `index.size`, behind the last of them, where a cell has fewer than K.
+    """Return which parts lie on each cell of the map, (cells, K).
+
+    Positions in `index`, (U, k), read row by row; `index.size`, behind the last of them, where a cell has
+    fewer than K.
     """
     count = np.bincount(index.ravel(), minlength=cells)
     parts = np.full((cells, count.max()), index.size)

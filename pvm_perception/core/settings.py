@@ -93,7 +93,7 @@ def check_value(field: dataclasses.Field, value: Any) -> None:
     low, high = meta.get("low"), meta.get("high")
     if low is None and high is None:
         return
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or value != value:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or math.isnan(value):
         raise PvmError(f"{field.name} is {reprlib.repr(value)}; it must be a number")
     if (low is not None and value < low) or (high is not None and value > high):
         raise PvmError(f"{field.name} is {reprlib.repr(value)}; it must lie between {low} and {high}")

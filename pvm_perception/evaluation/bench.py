@@ -91,8 +91,9 @@ class Load:
 
 
 def _peaks(machine: Machine, load: Load) -> tuple[float, float, float]:
-    """Return what a machine can do at best: FLOP/s of the largest product, and of all one after the
-    other, by themselves; bytes a second of a copy.
+    """Return what a machine can do at best.
+
+    FLOP/s of the largest product, and of all one after the other, by themselves; bytes a second of a copy.
     """
     work = [math.prod(shape) for shape in load.products]
     rates = [machine.flops(shape) for shape in load.products]

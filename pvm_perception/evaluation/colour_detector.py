@@ -58,7 +58,7 @@ class ColourDetector:
     def detect(self, image: np.ndarray) -> Rect | None:
         """Return the largest box of the right colour and shape."""
         if self.colour is None:
-            return None  # a target that no tutorial speaks of
+            return None  # a target without a known colour
         hsv = cv2.cvtColor(cv2.GaussianBlur(image, (5, 5), 0), cv2.COLOR_BGR2HSV)
         mask = np.zeros(image.shape[:2], np.uint8)
         for low, high in self.colour.ranges:
@@ -71,6 +71,7 @@ class ColourDetector:
         return cv2.boundingRect(max(good, key=cv2.contourArea)) if good else None
 
     def update(self, image: np.ndarray) -> list[Track]:
+        """Return the track of the target in the next frame, (H, W, 3) uint8, BGR; none or one."""
         box = self.filter.update(self.detect(image))
         sure = 1.0 - self.filter.gap / (self.filter.coast + 1)
         return [Track(self.target, *box, sure, 0)] if box else []

@@ -43,6 +43,8 @@ class Forecasts:
 
         Parameters
         ----------
+        tracker
+            That foresees; its state is that after this frame.
         image
             (H, W, 3) uint8 BGR.
         boxes

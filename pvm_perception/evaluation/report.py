@@ -32,6 +32,8 @@ def draw_report(results: Iterable[Result], folders: dict[str, Path], path: Path)
         From `evaluate_sequence`.
     folders
         Where each sequence lies, by name.
+    path
+        The PNG to write.
     """
     import matplotlib
 
@@ -86,6 +88,8 @@ def draw_peers(methods: dict[str, list[Result]], path: Path) -> None:
     ----------
     methods
         Results by the method's name; the first is drawn thick.
+    path
+        The PNG to write.
     """
     import matplotlib
 
@@ -127,6 +131,8 @@ def draw_sheet(methods: dict[str, list[Result]], folder: Path, path: Path) -> No
         did not run on this sequence has no row.
     folder
         Where the sequence lies.
+    path
+        The picture to write.
     """
     from matplotlib.colors import to_rgb
 

@@ -132,6 +132,10 @@ def judge(health: Health, worker: Worker, timeout: float, topic: str,
 
     Parameters
     ----------
+    health
+        What was counted so far.
+    worker
+        The thread that runs the network.
     timeout
         Seconds: of silence from which it is a warning, of frames without an answer from which it is an
         error, and over which faults are counted.

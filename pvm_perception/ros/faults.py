@@ -97,6 +97,8 @@ class Faults:
 
         Parameters
         ----------
+        kind
+            The name under which faults are counted and reported.
         callback
             A function or a coroutine function.
         otherwise

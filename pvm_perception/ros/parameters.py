@@ -1,5 +1,6 @@
-"""The parameters of a node: declared once as dataclass settings, from which come the ROS
-descriptors, the YAML file and the documentation's table.
+"""The parameters of a node, declared once as dataclass settings.
+
+From them come the ROS descriptors, the YAML file and the documentation's table.
 """
 
 from __future__ import annotations

@@ -43,11 +43,14 @@ class Views:
 
         Parameters
         ----------
-        image : (H, W, 3) uint8, BGR
+        tracker
+            That saw the image last.
+        image
+            (H, W, 3) uint8, BGR.
         tracks
             Boxes in pixels of the image.
-        surprise : (rows, cols) float32
-            Of the last frame.
+        surprise
+            (rows, cols) float32, of the last frame.
         header
             The image's.
         """

@@ -6,6 +6,7 @@ these frames and on generated scenes, and is only worth keeping when it passes (
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -56,7 +57,7 @@ class Assessment:
     def row(self) -> dict[str, Any]:
         """Return all of it as plain data, rounded; what is not defined is left out."""
         held_out = {f"{name}_{target}": round(v, 4) for target, m in self.held_out.items()
-                    for name, v in m.items() if v == v}
+                    for name, v in m.items() if not math.isnan(v)}
         return {"held_out": held_out,
                 "generated": {k: round(v, 4) for k, v in self.generated.row().items()}}
 

@@ -38,14 +38,16 @@ def validate(network: Hierarchy, clips: list[Clip], looks: int = 1, reset_each_f
     ----------
     network
         For B streams; clips that are left over when B at a time were taken don't count.
+    clips
+        All of as many frames.
     looks
         How often each frame is looked at: the readout's last answer counts, and the forecast that
         the first look meets.
     reset_each_frame
         Forget the state before each frame. With two looks, so that the first may serve as the
-        second's history, this tells what the frames before are worth.
+        second's history, the difference is what the frames before are worth.
     motion
-        Tell the network the camera's motion.
+        Give the network the camera's motion.
     run_up
         Frames at the start of each clip that don't count.
     """

@@ -87,7 +87,8 @@ class PinholeCamera:
 
         Parameters
         ----------
-        points : (N, 2) float, pixels
+        points
+            (N, 2) float, pixels.
         within
             How far, in pixels, the lines of sight may miss the points.
 
@@ -302,9 +303,14 @@ def depth_in_box(depth: np.ndarray, camera: PinholeCamera, box: tuple[float, flo
 
     Parameters
     ----------
-    depth : (H, W) float32, metres; 0 and NaN = unknown
+    depth
+        (H, W) float32, metres; 0 and NaN = unknown.
     camera
         Its size is that of the detections' image, which the depth image shows as well.
+    box
+        x, y, w, h in pixels of the detections' image.
+    settings
+        The target's shape and size, and the depth camera's noise.
     """
     scale = np.array([depth.shape[1] / camera.width, depth.shape[0] / camera.height] * 2)
     x, y, w, h = np.array(box) * scale
@@ -330,7 +336,8 @@ def facing(position: np.ndarray) -> np.ndarray:
 
     Parameters
     ----------
-    position : (3,) float, optical frame
+    position
+        (3,) float, in the camera's optical frame.
 
     Returns
     -------

@@ -181,6 +181,10 @@ def fill_image(message: Any, pixels: np.ndarray, encoding: str, header: Any) -> 
         A new sensor_msgs/Image.
     pixels
         (H, W, 3) uint8 for "bgr8", (H, W) uint8 for "mono8", (H, W) float32 for "32FC1".
+    encoding
+        Its name in ROS.
+    header
+        std_msgs/Header of the message.
     """
     pixels = np.ascontiguousarray(pixels)
     message.header = header
