@@ -1,7 +1,9 @@
 """Shared pieces: the command line as a user starts it, pictures, small networks."""
 
+import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +55,25 @@ def robot():
     robot.close()
 
 
+@pytest.fixture(scope="module")
+def nodes():
+    """Return the package's nodes in this process by their commands; nothing spins them."""
+    rclpy = pytest.importorskip("rclpy", reason="ROS 2 is not installed; run `make setup`")
+    from ros_side import domain
+
+    from pvm_perception.ros.follower_node import FollowerNode
+    from pvm_perception.ros.guard_node import GuardNode
+    from pvm_perception.ros.tracker_node import TrackerNode
+
+    os.environ.update(domain())
+    rclpy.init(args=["--ros-args", "-p", "drive:=true", "-p", "use_depth:=true", "-p", "max_age:=0.0"])
+    made = {"tracker": TrackerNode(), "follower": FollowerNode(), "guard": GuardNode()}
+    yield made
+    for node in made.values():
+        node.destroy_node()
+    rclpy.try_shutdown()
+
+
 @pytest.fixture
 def start_tracker(robot):
     """Start the tracker's node as a process; end it, and check that it ended as it should."""
@@ -71,6 +92,35 @@ def start_tracker(robot):
     yield run
     for process in running:
         end_node(process)
+
+
+@pytest.fixture
+def live_tracker(robot):
+    """Return a tracker's node at work in this process; its `show` publishes an image as a camera would."""
+    from rclpy.lifecycle import TransitionCallbackReturn
+    from rclpy.parameter import Parameter
+    from ros_side import picture
+    from sensor_msgs.msg import Image
+    from vision_msgs.msg import Detection2DArray
+
+    from pvm_perception.ros.tracker_node import TrackerNode
+
+    node = TrackerNode()
+    node.set_parameters([Parameter("frame_timeout", value=0.5), Parameter("max_age", value=0.0)])
+    assert node.trigger_configure() == node.trigger_activate() == TransitionCallbackReturn.SUCCESS
+    robot.executor.add_node(node)
+    camera = robot.node.create_publisher(Image, "image", 5)
+    robot.listen(Detection2DArray, "detections")
+
+    def show(image, seconds=0.03):
+        camera.publish(picture(image, time.time()))
+        robot.spin(seconds)
+    node.show = show
+    yield node
+    robot.executor.remove_node(node)
+    node.stop()
+    node.destroy_node()
+    robot.node.destroy_publisher(camera)
 
 
 @pytest.fixture(scope="session")

@@ -15,6 +15,7 @@ from vision_msgs.msg import Detection2DArray  # noqa: E402
 from pvm_perception import Tracker  # noqa: E402
 from pvm_perception.core.backend import find_gpu  # noqa: E402
 from pvm_perception.ros.age_limit import AgeLimit  # noqa: E402
+from pvm_perception.ros.diagnostics import ERROR, OK, WARN, FrameTimes, Health, judge  # noqa: E402
 
 
 def test_the_diagnostics_say_where_a_frames_time_goes(robot, start_tracker, images):
@@ -125,3 +126,118 @@ def test_silence_is_a_warning_that_names_the_topic(robot, start_tracker, simulat
                    for m in robot.heard["/diagnostics"] for s in m.status
                    if s.name.startswith(name))
     robot.until(warned)
+
+
+class Waiting:
+    """A worker that lives and waits."""
+
+    alive, restarts, begun = True, 0, None
+
+    def busy(self):
+        return 0.0 if self.begun is None else time.monotonic() - self.begun
+
+
+class Watched:
+    """A tracker's health, and the clock it goes by, which the test sets."""
+
+    def __init__(self, monkeypatch):
+        self.now, self.worker = 1000.0, Waiting()
+        monkeypatch.setattr(time, "monotonic", lambda: self.now)
+        self.health = Health()
+
+    def frames(self, seconds, outcome, rate=30.0):
+        """Let frames come; `outcome` is "", or the kind of fault of each."""
+        for _ in range(round(seconds * rate)):
+            self.now += 1 / rate
+            self.health.arrived()
+            if outcome is None:
+                continue
+            if outcome:
+                self.health.fault(outcome, "step is 10")
+            else:
+                self.health.processed(FrameTimes(0.0, 0.0, self.now), 0.1)
+
+    def state(self, left_out=""):
+        return judge(self.health, self.worker, 2.0, "/image", lambda: ["/camera offers reliable"], left_out)
+
+
+@pytest.mark.parametrize("kind", ["malformed", "failed", "too_old", None])
+def test_health_is_of_the_last_seconds(monkeypatch, kind):
+    watched = Watched(monkeypatch)
+    watched.frames(3600, "", rate=5.0)
+    assert watched.state() == (OK, "tracking")
+    watched.frames(2.2, kind)
+    level, words = watched.state()
+    assert level == ERROR
+    assert words.startswith("frames come on /image, but none was answered for 2.2 s: ")
+    assert words.endswith("step is 10" if kind else "the network does not keep up")
+    watched.frames(2.1, "")
+    assert watched.state() == (OK, "tracking")
+
+
+def test_some_bad_frames_are_said_by_their_share(monkeypatch):
+    watched = Watched(monkeypatch)
+    for bad, level, words in ((1, OK, "tracking"), (8, WARN, "of the last"), (60, ERROR, "most frames")):
+        for _ in range(4):
+            watched.frames(bad / 30, "malformed")
+            watched.frames(20 / 30, "")
+        assert watched.state()[0] == level
+        assert words in watched.state()[1]
+
+
+def test_silence_a_busy_and_a_dead_worker(monkeypatch):
+    watched = Watched(monkeypatch)
+    watched.frames(5, "")
+    watched.now += 1.9
+    assert watched.state() == (OK, "tracking")
+    assert watched.state("odom is left out: 1e39 m/s") == (WARN, "tracking, but odom is left out: 1e39 m/s")
+    watched.now += 0.2
+    assert watched.state() == (WARN, "no frame for 2.1 s on /image (/camera offers reliable)")
+    watched.worker.begun = watched.now - 2.5
+    assert watched.state() == (ERROR, "one frame has kept the network busy for 2.5 s; restart the node")
+    watched.worker.alive = False
+    assert watched.state()[0] == ERROR
+    watched.worker.alive, watched.worker.begun, watched.worker.restarts = True, None, 1
+    watched.health.restarted = watched.now
+    watched.frames(1, "")
+    assert watched.state() == (ERROR, "the network's thread ended and is started again, 1 times so far; the "
+                                      "log says why")
+    watched.frames(1.5, "")
+    assert watched.state() == (OK, "tracking")
+
+
+def test_a_frame_that_is_not_wanted_needs_no_answer(monkeypatch):
+    watched = Watched(monkeypatch)
+    for _ in range(300):
+        watched.now += 1 / 30
+        watched.health.arrived(wanted=False)
+    assert watched.state() == (OK, "tracking")
+
+
+def test_malformed_frames_after_a_good_start_are_an_error_on_the_console_too(robot, start_tracker, images):
+    topic = "/spoilt/detections"
+    robot.listen(Detection2DArray, topic)
+    robot.listen(DiagnosticArray, "/diagnostics")
+    publisher = robot.node.create_publisher(Image, "/spoilt/camera", 5)
+    process = start_tracker("-p", "frame_timeout:=0.5", "-p", "diagnostics_period:=0.2", name="spoilt")
+    feed(robot, publisher, images, topic, 30)
+
+    def level():
+        found = [s for m in robot.heard["/diagnostics"] for s in m.status if s.name == "spoilt: tracker"]
+        return found[-1].level if found else None
+
+    def spoil():
+        message = picture(images[0], 200.0)
+        message.step = 10
+        publisher.publish(message)
+        robot.spin(0.03)
+        return level() == DiagnosticStatus.ERROR
+    robot.until(lambda: level() == DiagnosticStatus.OK)
+    robot.until(spoil)
+    robot.until(lambda: feed(robot, publisher, images, topic, 1, start=300.0)
+                or level() == DiagnosticStatus.OK)
+    process.send_signal(signal.SIGTERM)
+    logged = process.stdout.read()
+    assert "[WARN]" in logged and "image: left out: step is 10" in logged
+    assert any("[ERROR]" in line and "tracking: " in line and "step is 10" in line
+               for line in logged.splitlines())

@@ -3,7 +3,6 @@
 import asyncio
 import math
 import threading
-import time
 
 import pytest
 
@@ -14,10 +13,8 @@ from geometry_msgs.msg import PoseWithCovarianceStamped, Twist  # noqa: E402
 from rclpy.lifecycle import LifecycleNode, TransitionCallbackReturn  # noqa: E402
 from rclpy.node import Node  # noqa: E402
 from rclpy.parameter import Parameter  # noqa: E402
-from ros_side import picture  # noqa: E402
 from sensor_msgs.msg import CameraInfo, Image  # noqa: E402
 from std_srvs.srv import SetBool, Trigger  # noqa: E402
-from vision_msgs.msg import Detection2DArray  # noqa: E402
 
 from pvm_perception.errors import PvmError  # noqa: E402
 from pvm_perception.ros import tracker_node  # noqa: E402
@@ -149,80 +146,60 @@ def test_a_transition_that_raises_has_failed_and_can_be_tried_again(robot):
         node.destroy_node()
 
 
-@pytest.fixture
-def eyes(robot):
-    """Return a tracker's node in this process, its diagnostics and a camera that shows it frames."""
-    node = tracker_node.TrackerNode()
-    node.set_parameters([Parameter("frame_timeout", value=0.5), Parameter("max_age", value=0.0)])
-    assert node.trigger_configure() == node.trigger_activate() == TransitionCallbackReturn.SUCCESS
-    robot.executor.add_node(node)
-    camera = robot.node.create_publisher(Image, "image", 5)
-    robot.listen(Detection2DArray, "detections")
-    robot.listen(DiagnosticArray, "/diagnostics")
-    frames = iter(range(1, 10**6))
-
-    def show(image, seconds=0.03):
-        camera.publish(picture(image, time.time() + next(frames) * 1e-6))
-        robot.spin(seconds)
-    node.show = show
-    yield node
-    robot.executor.remove_node(node)
-    node.stop()
-    node.destroy_node()
-
-
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_a_worker_that_dies_is_started_again(robot, eyes, images, monkeypatch):
+def test_a_worker_that_dies_is_started_again(robot, live_tracker, images, monkeypatch):
     answers = robot.heard["detections"]
-    robot.until(lambda: eyes.show(images[0]) or len(answers) > 3)
+    robot.until(lambda: live_tracker.show(images[0]) or len(answers) > 3)
     decode = tracker_node.decode_image
 
     def dies(_message):
         raise SystemExit  # what no guard holds back
     monkeypatch.setattr(tracker_node, "decode_image", dies)
-    robot.until(lambda: eyes.show(images[0]) or eyes.worker.restarts > 0)
-    assert eyes.faults.last.startswith("tracking: the network's thread ended and is started again")
-    assert eyes._state()[0] == b"\x02"
+    robot.until(lambda: live_tracker.show(images[0]) or live_tracker.worker.restarts > 0)
+    assert live_tracker.faults.last.startswith("tracking: the network's thread ended and is started again")
+    assert live_tracker._state()[0] == b"\x02"
     monkeypatch.setattr(tracker_node, "decode_image", decode)
     count = len(answers)
-    robot.until(lambda: eyes.show(images[0]) or len(answers) > count + 5)
-    robot.until(lambda: eyes.show(images[0]) or eyes._state() == (b"\x00", "tracking"))
+    robot.until(lambda: live_tracker.show(images[0]) or len(answers) > count + 5)
+    robot.until(lambda: live_tracker.show(images[0]) or live_tracker._state() == (b"\x00", "tracking"))
 
 
-def test_a_frame_that_never_ends_is_an_error_and_services_answer(robot, eyes, images, monkeypatch):
+def test_a_frame_that_never_ends_is_an_error_and_services_answer(robot, live_tracker, images, monkeypatch):
     answers, release = robot.heard["detections"], threading.Event()
-    robot.until(lambda: eyes.show(images[0]) or len(answers) > 3)
-    update = eyes.tracker.update
+    robot.until(lambda: live_tracker.show(images[0]) or len(answers) > 3)
+    update = live_tracker.tracker.update
 
     def hangs(*arguments):
         release.wait(60)
         return update(*arguments)
-    monkeypatch.setattr(eyes.tracker, "update", hangs)
+    monkeypatch.setattr(live_tracker.tracker, "update", hangs)
+    robot.listen(DiagnosticArray, "/diagnostics")
     said = robot.heard["/diagnostics"]
-    robot.until(lambda: eyes.show(images[0]) or any(
+    robot.until(lambda: live_tracker.show(images[0]) or any(
         "one frame has kept the network busy" in s.message and s.level == b"\x02"
         for m in said for s in m.status))
-    assert "tracking: one frame has kept the network busy" in eyes.faults.last
+    assert "tracking: one frame has kept the network busy" in live_tracker.faults.last
     answer = robot.call(Trigger, "/pvm_tracker/reset")
     assert not answer.success
     assert "busy" in answer.message
     release.set()
     count = len(answers)
-    robot.until(lambda: eyes.show(images[0]) or len(answers) > count + 3)
+    robot.until(lambda: live_tracker.show(images[0]) or len(answers) > count + 3)
     assert robot.call(Trigger, "/pvm_tracker/reset").success
 
 
-def test_whatever_a_frame_raises_costs_that_frame(robot, eyes, images, monkeypatch):
-    answers, update = robot.heard["detections"], eyes.tracker.update
-    robot.until(lambda: eyes.show(images[0]) or len(answers) > 3)
+def test_whatever_a_frame_raises_costs_that_frame(robot, live_tracker, images, monkeypatch):
+    answers, update = robot.heard["detections"], live_tracker.tracker.update
+    robot.until(lambda: live_tracker.show(images[0]) or len(answers) > 3)
 
     def odd(*arguments):
         tracks = update(*arguments)
-        return [Track("green_ball", math.nan, 0.0, 1.0, 1.0, 0.5, 1)] if eyes.health.failed < 3 else tracks
-    monkeypatch.setattr(eyes.tracker, "update", odd)
+        nowhere = [Track("green_ball", math.nan, 0.0, 1.0, 1.0, 0.5, 1)]
+        return nowhere if live_tracker.health.failed < 3 else tracks
+    monkeypatch.setattr(live_tracker.tracker, "update", odd)
     count = len(answers)
-    robot.until(lambda: eyes.show(images[0]) or len(answers) > count + 5)
-    assert eyes.health.failed == 3
-    assert eyes.health.last_fault == ("detections is not published: "
+    robot.until(lambda: live_tracker.show(images[0]) or len(answers) > count + 5)
+    assert live_tracker.health.failed == 3
+    assert live_tracker.health.last_fault == ("detections is not published: "
                                       "detections.bbox.center.position.x is nan")
     assert not any(odd_number(m) for m in answers)

@@ -1,17 +1,21 @@
 """What the node hears: images of all kinds, odometry, calibrations; odd ones cost themselves and no more."""
 
+import struct
 import threading
+import time
+import zlib
 from array import array
 
+import cv2
 import numpy as np
 import pytest
 
 rclpy = pytest.importorskip("rclpy", reason="ROS 2 is not installed; run `make setup`")
 
-from diagnostic_msgs.msg import DiagnosticArray  # noqa: E402
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus  # noqa: E402
 from nav_msgs.msg import Odometry  # noqa: E402
 from ros_side import feed, picture  # noqa: E402
-from sensor_msgs.msg import CompressedImage, Image  # noqa: E402
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image  # noqa: E402
 from vision_msgs.msg import Detection2DArray  # noqa: E402
 
 
@@ -75,23 +79,67 @@ def test_odometry_reaches_the_network_at_the_frames_own_time(robot, start_tracke
     robot.until(lambda: "no odometry" in own_motion()[-1])
 
 
-def test_compressed_images(robot, start_tracker, images):
-    import cv2
+def bombs(jpeg, png):
+    """Return images whose headers claim far more pixels than there are."""
+    frame = jpeg.index(b"\xff\xc0")
+    header = struct.pack(">IIBBBBB", 60000, 60000, 8, 2, 0, 0, 0)
+    return [jpeg[:frame + 5] + struct.pack(">HH", 65500, 65500) + jpeg[frame + 9:],
+            png[:8] + struct.pack(">I", 13) + b"IHDR" + header + struct.pack(
+                ">I", zlib.crc32(b"IHDR" + header)) + png[33:],
+            b"BM" + struct.pack("<IHHIIiiHHIIiiII", 54, 0, 0, 54, 40, 2000000, 64, 1, 24, *[0] * 6)
+            + bytes(300)]
 
+
+def test_a_compressed_image_that_lies_costs_itself(robot, start_tracker, images):
     topic = "/packed/detections"
     robot.listen(Detection2DArray, topic)
+    robot.listen(DiagnosticArray, "/diagnostics")
     publisher = robot.node.create_publisher(CompressedImage, "/packed/camera/compressed", 5)
-    start_tracker("-p", "image_transport:=compressed", name="packed")
-    _, data = cv2.imencode(".jpg", images[0])
-    good = CompressedImage(format="jpeg", data=array("B", data.tobytes()))
-    cut = CompressedImage(format="jpeg", data=array("B", data.tobytes()[:900]))
+    start_tracker("-p", "image_transport:=compressed", "-p", "diagnostics_period:=0.2", name="packed")
+    jpeg, png = (cv2.imencode(kind, images[0])[1].tobytes() for kind in (".jpg", ".png"))
+    answers = robot.heard[topic]
 
-    def done():
-        publisher.publish(cut)
-        publisher.publish(good)
-        robot.spin(0.05)
-        return len(robot.heard[topic]) >= 5
-    robot.until(done)
+    def show(data, seconds=0.05):
+        publisher.publish(CompressedImage(format="jpeg", data=array("B", data)))
+        robot.spin(seconds)
+
+    def left_out():
+        found = [s for m in robot.heard["/diagnostics"] for s in m.status if s.name == "packed: tracker"]
+        values = {v.key: v.value for v in found[-1].values} if found else {}
+        return int(values.get("malformed images", 0)) + int(values.get("failed frames", 0))
+    robot.until(lambda: show(jpeg) or len(answers) > 3)
+    for bad in (b"", jpeg[:900], *bombs(jpeg, png)):
+        before = left_out()
+        robot.until(lambda: show(bad, 0.2) or left_out() > before)
+        count = len(answers)
+        robot.until(lambda: show(jpeg) or len(answers) > count + 3)
+
+
+@pytest.mark.parametrize(("topic", "words"), [
+    ("odom", "at most 100 of each"), ("camera_info", "finite numbers")])
+def test_a_broken_optional_input_costs_itself(robot, start_tracker, images, topic, words):
+    name = f"lame_{topic}"
+    robot.listen(Detection2DArray, f"/{name}/detections")
+    robot.listen(DiagnosticArray, "/diagnostics")
+    camera = robot.node.create_publisher(Image, f"/{name}/camera", 5)
+    kind = {"odom": Odometry, "camera_info": CameraInfo}[topic]
+    other = robot.node.create_publisher(kind, f"/{name}/{topic}", 5)
+    start_tracker("-p", "diagnostics_period:=0.2", "-r", f"{topic}:=/{name}/{topic}", name=name)
+    feed(robot, camera, images, f"/{name}/detections", 3)
+
+    def said():
+        message = kind()
+        message.header.stamp = picture(images[0], 200.0).header.stamp
+        if topic == "odom":
+            message.twist.twist.linear.x = 1e39
+        else:
+            message.width, message.height = 320, 240
+            message.k = [float("inf"), 0.0, 160.0, 0.0, float("inf"), 120.0, 0.0, 0.0, 1.0]
+        other.publish(message)
+        feed(robot, camera, images, f"/{name}/detections", 3, start=time.time())
+        return [s for m in robot.heard["/diagnostics"] for s in m.status if s.name == f"{name}: tracker"
+                and s.level == DiagnosticStatus.WARN and words in s.message]
+    robot.until(said, 40)
 
 
 def test_the_newest_frame_wins_and_nothing_queues():

@@ -1,7 +1,5 @@
 """Whatever well-formed message comes: no callback raises, no odd number leaves, and good messages work."""
 
-import os
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -16,26 +14,8 @@ from odd_messages import (  # noqa: E402
     throw_at_optional_inputs,
     throw_at_parameters,
 )
-from ros_side import domain  # noqa: E402
 
-from pvm_perception.ros.follower_node import FollowerNode  # noqa: E402
-from pvm_perception.ros.guard_node import GuardNode  # noqa: E402
 from pvm_perception.ros.node_settings import NODES  # noqa: E402
-from pvm_perception.ros.tracker_node import TrackerNode  # noqa: E402
-
-KINDS = {"follower": FollowerNode, "guard": GuardNode, "tracker": TrackerNode}
-
-
-@pytest.fixture(scope="module")
-def nodes():
-    """Return the nodes in this process; nothing spins them."""
-    os.environ.update(domain())
-    rclpy.init(args=["--ros-args", "-p", "drive:=true", "-p", "use_depth:=true"])
-    made = {name: kind() for name, kind in KINDS.items()}
-    yield made
-    for node in made.values():
-        node.destroy_node()
-    rclpy.try_shutdown()
 
 
 @pytest.mark.parametrize("kind", ["follower", "guard"])
@@ -68,6 +48,6 @@ def test_many_odometries_and_calibrations():
     assert throw_at_optional_inputs(2000) == {}
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", NODES)
 def test_any_parameters(nodes, kind):
     assert throw_at_parameters(nodes[kind], NODES[kind], 500) == {}
