@@ -8,12 +8,17 @@ import pytest
 from conftest import ROOT
 
 from pvm_perception import Tracker
-from pvm_perception.evaluation.evaluate import evaluate_sequence, sequences, summary
+from pvm_perception.evaluation.evaluate import evaluate_sequence, is_stills, sequences, summary
+from pvm_perception.evaluation.forecast import Forecasts
+from pvm_perception.evaluation.forecast import means as forecast_means
 from pvm_perception.evaluation.metrics import overlap, success_auc
 from pvm_perception.streams.generated import SimulatedStream
 
 DATA = Path(os.environ.get("PVM_DATA", ROOT.parent / "shared" / "data"))
 LEAST_AUC = {"green_ball": 0.7, "stop_sign": 0.78}  # on the labelled sequences
+LEAST_PRECISION = {"green_ball": 0.9, "stop_sign": 0.83}  # average precision of all boxes
+MOST_FALSE = {"green_ball": 0.03, "stop_sign": 0.08}  # boxes a frame, on all frames
+MOST_FORECAST = 1.03  # error of the forecast over that of copying, geometric mean over sequences
 LEAST_SIMULATED = {"green_ball": 0.5, "stop_sign": 0.65}
 
 
@@ -40,8 +45,20 @@ def test_on_labelled_sequences():
     """Real and rendered sequences that were never trained on."""
     if not DATA.is_dir():
         pytest.skip(f"no labelled sequences at {DATA}; set PVM_DATA to a folder of them")
-    results = [r for folder in sequences(DATA) for r in evaluate_sequence(folder, Tracker)]
+    results, rows = [], []
+    for folder in sequences(DATA):
+        forecasts = None if is_stills(folder) else Forecasts(horizons=(1,))
+        results += evaluate_sequence(folder, Tracker, forecasts=forecasts)
+        rows += forecasts.rows(folder.name) if forecasts else []
     means = summary(results)
     print("\nlabelled:", {t: round(m["auc"], 3) for t, m in means.items()})
     for target, least in LEAST_AUC.items():
         assert means[target]["auc"] >= least, means
+    print("all boxes:", {t: {k: round(m[k], 3) for k in ("ap_50", "false_boxes")} for t, m in means.items()})
+    for target, mean in means.items():
+        assert mean["ap_50"] >= LEAST_PRECISION[target], means
+        assert mean["false_boxes"] <= MOST_FALSE[target], means
+    if rows:
+        forecast = forecast_means(rows)[0]
+        print("forecast over copying:", round(forecast["forecast"], 3))
+        assert forecast["forecast"] <= MOST_FORECAST, rows

@@ -25,18 +25,21 @@ class Forecasts:
 
     Attributes
     ----------
+    horizons : how many frames ahead is foreseen, in rising order
     errors : by horizon, a row of mean squared errors for each frame, in the order of METHODS
     ranks : for each target in view, which of the most surprising places is the first that lies on it, from
         1; infinite where none of `max(PLACES)` does
     """
 
-    errors: dict[int, list[tuple[float, ...]]] = field(default_factory=lambda: {k: [] for k in HORIZONS})
-    ranks: list[float] = field(default_factory=list)
+    horizons: tuple[int, ...] = HORIZONS
+    errors: dict[int, list[tuple[float, ...]]] = field(init=False)
+    ranks: list[float] = field(default_factory=list, init=False)
 
     def __post_init__(self) -> None:
+        self.errors = {k: [] for k in self.horizons}
         self._flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-        self._past: deque[np.ndarray] = deque(maxlen=max(HORIZONS))  # the last frames
-        self._expected: deque[dict[str, list[np.ndarray]]] = deque(maxlen=max(HORIZONS))  # at each of them
+        self._past: deque[np.ndarray] = deque(maxlen=self.horizons[-1])  # the last frames
+        self._expected: deque[dict[str, list[np.ndarray]]] = deque(maxlen=self.horizons[-1])  # there
 
     def see(self, tracker: Tracker, image: np.ndarray, boxes: Iterable[Box] | None = None) -> None:
         """Take a frame that the tracker was just shown, and what is labelled in it.
@@ -60,7 +63,7 @@ class Forecasts:
         if self._past and boxes is not None:
             heights = tracker.surprise()
             self.ranks += [pop_out(heights, view, box) for box in boxes]
-        for horizon in HORIZONS:
+        for horizon in self.horizons:
             if len(self._expected) >= horizon and self._expected[-horizon]:
                 said = self._expected[-horizon]
                 self.errors[horizon].append(tuple(_error(said[m][horizon - 1], now) for m in METHODS))
@@ -68,7 +71,7 @@ class Forecasts:
         self._past.append(now)
 
     def _foresee(self, tracker: Tracker, now: np.ndarray) -> dict[str, list[np.ndarray]]:
-        most = max(HORIZONS)
+        most = self.horizons[-1]
         return {"copy": [now] * most, "forecast": tracker.foresee(most),
                 "flow": moved_on(self._past[-1], now, most, self._flow)}
 
@@ -87,7 +90,7 @@ class Forecasts:
                    **ratios(table), "moving_frames": len(moving),
                    **{f"moving_{name}": value for name, value in ratios(moving).items()}}
             for n in PLACES:
-                known = self.ranks if horizon == HORIZONS[0] else []
+                known = self.ranks if horizon == self.horizons[0] else []
                 row[f"pop_out_{n}"] = float(np.mean(np.array(known) <= n)) if known else float("nan")
             rows.append(row)
         return rows
@@ -108,10 +111,10 @@ def ratios(table: np.ndarray) -> dict[str, float]:
 def means(rows: list[dict[str, float | int | str]]) -> list[dict[str, float | int | str]]:
     """Return a row for each horizon: geometric means of the ratios over sequences, else plain means."""
     found = []
-    for horizon in HORIZONS:
+    for horizon in dict.fromkeys(r["horizon"] for r in rows):
         mine = [r for r in rows if r["horizon"] == horizon]
         row = {"sequence": "geometric mean", "horizon": horizon}
-        for name in (n for n in rows[0] if n not in row) if mine else ():
+        for name in (n for n in rows[0] if n not in row):
             values = np.array([r[name] for r in mine], float)
             values = values[np.isfinite(values)]
             if name.endswith("frames"):
