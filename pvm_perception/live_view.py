@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import ipaddress
 import os
 import socket
+import subprocess
+import time
+import webbrowser
+from importlib.resources import files
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -18,7 +24,7 @@ from pvm_perception.types import Box, Frame, Track
 from pvm_perception.vision.draw import colour_of, mosaic
 
 NEEDS = "rerun-sdk~=0.41.0"  # as requirements/watch.txt pins and setup.py's extra asks
-HOST = "127.0.0.1"  # a camera's pictures are nobody else's business: other machines come by ssh
+START = 20.0  # seconds that the page's server may take to listen
 HISTORY = "1GiB"  # what the server keeps for a browser that comes late; the oldest goes first
 JPEG = (cv2.IMWRITE_JPEG_QUALITY, 85)
 TOP_SURPRISE = 0.1  # root mean square error at the colour map's end; 1 is black to white
@@ -45,15 +51,23 @@ class LiveView:
     record
         File to write, .rrd; None writes none.
     port
-        Of the web page; the data come through the next one, to this host only. None serves none.
+        Of the web page; the data come through the next one. None serves none.
+    address
+        On which both listen, a name or an IP address: by default this host can open them, no other.
+
+    Attributes
+    ----------
+    url : of the page, to open in a browser; empty where none is served
 
     Raises
     ------
     PvmError
-        Rerun is not installed, the file cannot be written, or a port is taken.
+        Rerun is not installed, the file cannot be written, the address is none of this host's, or a port is
+        taken.
     """
 
-    def __init__(self, tracker: Tracker, record: Path | None = None, port: int | None = None) -> None:
+    def __init__(self, tracker: Tracker, record: Path | None = None, port: int | None = None,
+                 address: str = "127.0.0.1") -> None:
         self._rr = rr = load_rerun()
         self._tracker = tracker
         sinks: list[Any] = []
@@ -62,20 +76,23 @@ class LiveView:
             sinks.append(rr.FileSink(record))
         if port is not None:
             for number in (port, port + 1):
-                _check_free(number)
-            server = rr.GrpcServerSink(HOST, port + 1, server_memory_limit=HISTORY)
-            sinks.append(server)
+                ip = _listening_ip(address, number)
+            host = _host_in_url(ip)
+            pages = None if host == "localhost" else [f"http://*:{port}"]  # that may read the data
+            sinks.append(rr.GrpcServerSink(ip, port + 1, server_memory_limit=HISTORY,
+                                           cors_allow_origin=pages))
         rr.set_strict_mode(True)
         self._recording = rr.RecordingStream("pvm_perception")
         self._recording.set_sinks(*sinks)
         self._recording.send_blueprint(self._layout(live=port is not None))
         self._name_curves()
-        self.address = ""
+        self.url, self._page = "", None
         if port is not None:
-            data = server.uri.replace(HOST, "localhost")
-            self.address = f"http://localhost:{port}/?url={quote(data, safe='')}"
-            screen = bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
-            rr.serve_web_viewer(web_port=port, open_browser=screen, connect_to=data)
+            data = f"rerun+http://{host}:{port + 1}/proxy"
+            self.url = f"http://{host}:{port}/?url={quote(data, safe='')}"
+            self._page = _serve_page(ip, port, data)
+            if os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"):
+                webbrowser.open(self.url)
 
     def _layout(self, live: bool) -> Any:
         """Return which panel lies where, until a person moves them; live, it follows the newest frame."""
@@ -182,9 +199,12 @@ class LiveView:
                 self._log(path, self._rr.Scalars(float(value)))
 
     def close(self) -> None:
-        """Write out what is left and end the server."""
+        """Write out what is left and end the servers."""
         self._recording.flush()
         self._recording.disconnect()
+        if self._page is not None:
+            self._page.kill()  # it holds nothing that is worth keeping
+            self._page.wait()
 
 
 def _colour(target: str) -> tuple[int, int, int]:
@@ -200,11 +220,46 @@ def _check_writable(path: Path) -> None:
         raise PvmError(f"{path} cannot be written: {error.strerror}") from error
 
 
-def _check_free(port: int) -> None:
-    """Raise PvmError unless somebody can listen at this port: Rerun itself would only log it."""
-    with socket.socket() as attempt:
-        attempt.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            attempt.bind((HOST, port))
-        except (OSError, OverflowError) as error:
-            raise PvmError(f"port {port} cannot be used ({error}); give another with --port") from error
+def _listening_ip(address: str, port: int) -> str:
+    """Return an address's IP; PvmError unless somebody can listen there: Rerun itself would only log it."""
+    try:
+        family, *_, (ip, *_) = socket.getaddrinfo(address, None, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family) as attempt:
+            attempt.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            attempt.bind((ip, port))
+    except socket.gaierror as error:
+        raise PvmError(f"--address {address} is no address of this host ({error.strerror})") from error
+    except (OSError, OverflowError) as error:
+        raise PvmError(f"port {port} cannot be used on {address} ({error}); give another with --port, or "
+                       "an address of this host with --address") from error
+    return ip
+
+
+def _host_in_url(ip: str) -> str:
+    """Return how a browser calls the host that listens on an IP address."""
+    number = ipaddress.ip_address(ip)
+    if number.is_loopback:
+        return "localhost"
+    if number.is_unspecified:
+        return socket.gethostname()
+    return f"[{ip}]" if number.version == 6 else ip
+
+
+def _serve_page(ip: str, port: int, data: str) -> subprocess.Popen:
+    """Start Rerun's own server of its page, which alone lets us choose the address; return its process."""
+    program = str(files("rerun_cli") / "rerun")  # its Python wrapper would leave it behind
+    try:
+        page = subprocess.Popen(
+            [program, "--serve-web", "--bind", ip, "--web-viewer-port", str(port), data],
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    except OSError as error:
+        raise PvmError(f"Rerun's page cannot be served: {program}: {error.strerror}") from error
+    deadline = time.monotonic() + START
+    reach = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(ip, ip)
+    while time.monotonic() < deadline and page.poll() is None:
+        with contextlib.suppress(OSError), socket.create_connection((reach, port), timeout=1):
+            return page
+        time.sleep(0.05)
+    page.kill()
+    raise PvmError(f"Rerun's page did not come up on {ip}, port {port}, within {START:g} s "
+                   f"(its exit code: {page.wait()})")

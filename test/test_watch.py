@@ -8,6 +8,7 @@ import sys
 import urllib.request
 from collections import Counter
 from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -70,6 +71,13 @@ def free_port():
     raise AssertionError("no two free ports side by side")
 
 
+def listening(port):
+    """Return the IPv4 addresses on which somebody listens at a port, as the kernel says."""
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return {socket.inet_ntoa(int(ip, 16).to_bytes(4, "little")) for ip, number in
+            (row[1].split(":") for row in rows if row[3] == "0A") if int(number, 16) == port}
+
+
 @rerun
 def test_a_recording_holds_what_the_tracker_saw(command_line, simulated, tmp_path):
     file = tmp_path / "new" / "watch.rrd"
@@ -96,6 +104,25 @@ def test_a_recording_holds_what_the_tracker_saw(command_line, simulated, tmp_pat
 
 
 @rerun
+def test_an_address_opens_page_and_data(tmp_path):
+    port = free_port()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pvm_perception", "watch", "--frames", "2", "--port", str(port),
+         "--address", "0.0.0.0"], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    try:
+        address = process.stdout.readline().split()[1]
+        assert address.startswith(f"http://{socket.gethostname()}:{port}/?url=")
+        assert listening(port) == listening(port + 1) == {"0.0.0.0"}
+        process.terminate()
+        assert process.wait(20) == 0
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+    assert not listening(port)  # the page's own process has ended, too
+
+
+@rerun
 def test_the_page_is_served_and_a_signal_ends_it(tmp_path):
     port, file = free_port(), tmp_path / "live.rrd"
     env = {k: v for k, v in os.environ.items() if k not in ("DISPLAY", "WAYLAND_DISPLAY")}
@@ -110,6 +137,7 @@ def test_the_page_is_served_and_a_signal_ends_it(tmp_path):
             assert b"Rerun" in page.read()
         with socket.create_connection(("127.0.0.1", port + 1), timeout=10):
             pass
+        assert listening(port) == listening(port + 1) == {"127.0.0.1"}
         taken = subprocess.run([sys.executable, "-m", "pvm_perception", "watch", "--port", str(port)],
                                cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
         assert taken.returncode == 2
@@ -147,6 +175,8 @@ def test_without_rerun_one_line_says_how_to_install_it(command_line, tmp_path):
     (("--input", "none"), "does not exist"),
     pytest.param(("--frames", "2", "--no-viewer", "--record", "/proc/none/r.rrd"), "cannot be written",
                  marks=rerun),
+    pytest.param(("--address", "no.such.host.invalid"), "--address no.such.host.invalid", marks=rerun),
+    pytest.param(("--address", "192.0.2.1"), "192.0.2.1", marks=rerun),
     pytest.param(("--port", "99999"), "port 99999", marks=rerun)])
 def test_bad_arguments_are_one_line(monkeypatch, capsys, tmp_path, arguments, words):
     from pvm_perception.__main__ import main

@@ -12,6 +12,7 @@ from pvm_perception.types import TARGETS
 
 EXAMPLE = "python -m pvm_perception watch --input /dev/video0 --record build/watch.rrd"
 SIMULATOR = "simulator"
+LOOPBACK = "127.0.0.1"  # a camera's pictures are nobody else's business: other machines come by ssh
 SIZE = (480, 640)  # rows and columns of the simulator's frames
 
 
@@ -26,7 +27,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-viewer", action="store_true",
                         help="serve no page: only record, as fast as it goes")
     parser.add_argument("--port", type=int, default=9090,
-                        help="of the page; the data take the next one, on this host only")
+                        help="of the page; the data take the next one")
+    parser.add_argument("--address", default=LOOPBACK,
+                        help="of this host on which page and data can be opened (default: %(default)s, from "
+                             "this host only; 0.0.0.0 = from every machine that reaches it)")
     parser.add_argument("--frames", type=int, help="end after so many frames")
     parser.add_argument("--targets", nargs="+", default=list(TARGETS), help="what to look for")
     parser.add_argument("--model", type=Path, help="model file instead of the shipped one")
@@ -62,14 +66,14 @@ def run(args: argparse.Namespace) -> int:
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, end)
-    view = LiveView(tracker, args.record, None if args.no_viewer else args.port)
-    if view.address:
-        print(f"open {view.address}\nCtrl-C ends it", flush=True)
+    view = LiveView(tracker, args.record, None if args.no_viewer else args.port, args.address)
+    if view.url:
+        print(f"open {view.url}\nCtrl-C ends it", flush=True)
     try:
         count = _play(stream, tracker, view, args, stop)
         if not count:
             raise PvmError(f"no image in {args.input} could be read")
-        if view.address and not stop.is_set():
+        if view.url and not stop.is_set():
             print(f"{args.input} has ended after {count} frames; the page stays until Ctrl-C", flush=True)
             stop.wait()
     finally:
