@@ -21,7 +21,7 @@ from nav_msgs.msg import Odometry
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
-from vision_msgs.msg import Detection2D, Detection2DArray, ObjectHypothesisWithPose
+from vision_msgs.msg import Detection2D, Detection2DArray, ObjectHypothesisWithPose, VisionInfo
 
 from pvm_perception.ros.finite import odd_number
 from pvm_perception.ros.own_motion import OwnMotion
@@ -87,6 +87,12 @@ class Odd:
         for part in (message.twist.twist.linear, message.twist.twist.angular):
             part.x, part.y, part.z = (self.number(0.3) for _ in range(3))
         return message
+
+    def vision_info(self, _now=0.0):
+        width, height = (self.rng.choice((usual, usual, usual, 1, 99999)) for usual in (WIDTH, HEIGHT))
+        told = f"x, images of {width}x{height} px"
+        return VisionInfo(method=self.name(self.rng.choice((told, "x, images of 0x0 px", told + "?"))),
+                          database_version=self.rng.randint(-(2**31), 2**31 - 1))
 
     def speed_limit(self):
         return SpeedLimit(percentage=self.rng.random() < 0.5, speed_limit=self.number(50.0))
@@ -181,7 +187,8 @@ class Bench:
         """Send one odd message to one of the callbacks."""
         odd, node = Odd(rng), self.node
         self.now += rng.choice((0.0, 0.001, 0.05, 1.0))
-        doors = [(node.ranger._camera_info, odd.camera_info), (node.ranger._keep, odd.depth),
+        doors = [(node.ranger._camera_info, odd.camera_info), (node.ranger._vision_info, odd.vision_info),
+                 (node.ranger._keep, odd.depth),
                  (node.ranger._detections, lambda now: odd.detections(self.target, now))]
         if self.kind == "follower":
             doors.append((node._limit, lambda _now: odd.speed_limit()))
@@ -200,6 +207,7 @@ class Bench:
         node = self.node
         self.published.clear()
         node.ranger.depths.clear()
+        self.call(node.ranger._vision_info, VisionInfo(method=f"any, images of {WIDTH}x{HEIGHT} px"))
         if self.kind == "follower":
             self.call(node._limit, SpeedLimit())
         for _ in range(20):

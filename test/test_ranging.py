@@ -13,7 +13,9 @@ from nav_msgs.msg import Odometry  # noqa: E402
 from odd_messages import TARGETS, Bench, good_camera_info, good_detections  # noqa: E402
 from rclpy.parameter import Parameter  # noqa: E402
 from sensor_msgs.msg import Image  # noqa: E402
+from std_msgs.msg import Header  # noqa: E402
 
+from pvm_perception.ros.messages import image_size, vision_info  # noqa: E402
 from pvm_perception.vision.image_codec import fill_image  # noqa: E402
 
 ERROR, WARN, OK = b"\x02", b"\x01", b"\x00"
@@ -80,6 +82,26 @@ def test_a_wrong_calibration_is_said_and_says_no_place(follower, info, words):
     assert follower.node.faults.count("camera_info") == 30
     follower.check()
     assert not follower.failures
+
+
+@pytest.mark.parametrize(("width", "height"), [(1280, 960), (320, 240), (1280, 720), (640, 360)])
+def test_a_calibration_of_another_resolution_says_no_place(follower, width, height):
+    """Every distance would be wrong by the ratio: 0.5 m, where it is a metre."""
+    tracker_says = vision_info(Header(), "robot", "x.safetensors", 1, (480, 640))
+    assert image_size(tracker_says) == (640, 480)
+    follower.call(follower.node.ranger._vision_info, tracker_says)
+    assert show(follower)["pose"].pose.position.z == pytest.approx(2.0, abs=0.05)
+    published = show(follower, info=wrong(width=width, height=height), count=30)
+    assert "pose" not in published
+    assert published["twist"].linear.x == 0
+    assert state(published) == (WARN, f"camera_info is of {width}x{height} px, the images are of 640x480 px; "
+                                      "calibrate the camera at the resolution it runs at")
+    assert show(follower)["pose"].pose.position.z == pytest.approx(2.0, abs=0.05)
+
+
+def test_who_does_not_say_the_images_size_is_believed(follower):
+    follower.call(follower.node.ranger._vision_info, vision_info(Header(), "other", "", 1, None))
+    assert "pose" in show(follower, info=wrong(width=660))
 
 
 @pytest.mark.parametrize(("field", "value"), [

@@ -36,6 +36,7 @@ def test_pictures_come_only_when_asked_for_and_services_answer(robot, start_trac
     robot.until(lambda: robot.heard["/vision_info"] and robot.heard["/label_info"])
     labels = robot.heard["/label_info"][-1]
     assert [c.class_name for c in labels.class_map] == ["green_ball", "stop_sign"]
+    robot.until(lambda: robot.heard["/vision_info"][-1].method.endswith(", images of 320x240 px"))
     version = robot.heard["/vision_info"][-1].database_version
     assert robot.call(SetBool, "/full/set_learning", data=True).success
     feed(robot, publisher, images, topic, 5)

@@ -14,7 +14,8 @@ from pvm_perception.ros.faults import Guarded
 from pvm_perception.ros.node_settings import NODES, GuardSettings, GuardTarget
 from pvm_perception.ros.parameters import values_of
 from pvm_perception.ros.process import publish_last, run_node, steady_clock
-from pvm_perception.ros.ranging import SENSOR, Ranger
+from pvm_perception.ros.qos import SENSOR
+from pvm_perception.ros.ranging import Ranger
 from pvm_perception.ros.stop_rule import StopRule, StopSettings
 from pvm_perception.vision.ego_motion import FASTEST
 from pvm_perception.vision.geometry import Estimate

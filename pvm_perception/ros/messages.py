@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -15,6 +16,9 @@ from vision_msgs.msg import (
 )
 
 from pvm_perception.types import Track
+
+IMAGES = re.compile(r", images of ([1-9]\d{0,5})x([1-9]\d{0,5}) px$")
+MOST_LETTERS = 100  # of a text that are looked at
 
 
 def seconds_of(header: Any) -> float:
@@ -37,10 +41,30 @@ def detection_array(tracks: Iterable[Track], header: Any) -> Detection2DArray:
     return message
 
 
-def vision_info(header: Any, network: str, model: str, version: int) -> VisionInfo:
-    """Return what produced the detections; `version` counts the model's changes by learning."""
-    return VisionInfo(header=header, method=f"future-encoder hierarchy ({network})",
+def vision_info(header: Any, network: str, model: str, version: int, size: tuple[int, int] | None
+                ) -> VisionInfo:
+    """Return what makes the detections.
+
+    Parameters
+    ----------
+    header
+        Of now.
+    network, model
+        The network's name and its file.
+    version
+        Counts the model's changes by learning.
+    size
+        Rows and columns of the images in whose pixels the boxes are; None before there was one.
+    """
+    images = "" if size is None else f", images of {size[1]}x{size[0]} px"
+    return VisionInfo(header=header, method=f"future-encoder hierarchy ({network}){images}",
                       database_location=model, database_version=version % (1 << 31))
+
+
+def image_size(info: VisionInfo) -> tuple[int, int] | None:
+    """Return (width, height) of the images that detections are of, where a VisionInfo says so."""
+    found = IMAGES.search(info.method[-MOST_LETTERS:])
+    return None if found is None else (int(found[1]), int(found[2]))
 
 
 def label_info(header: Any, targets: Sequence[str], threshold: float) -> LabelInfo:

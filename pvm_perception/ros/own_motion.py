@@ -6,14 +6,11 @@ from typing import Any
 
 import numpy as np
 from nav_msgs.msg import Odometry
-from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo
 
 from pvm_perception.ros.messages import seconds_of
+from pvm_perception.ros.qos import ODOMETRY
 from pvm_perception.vision.ego_motion import EgoMotion
-
-# hears all publishers; every twist between two frames counts
-ODOMETRY = QoSProfile(depth=20, reliability=ReliabilityPolicy.BEST_EFFORT)
 
 
 class OwnMotion:
@@ -27,12 +24,13 @@ class OwnMotion:
     Attributes
     ----------
     subscriptions : to be destroyed by whoever made this
+    size : rows and columns of the last frame; None before there was one
     """
 
     def __init__(self, node: Any) -> None:
         self._node, self._ego = node, EgoMotion()
         self._seen = 0.0  # the last frame's stamp, s
-        self._size: tuple[int, int] | None = None  # its rows and columns
+        self.size: tuple[int, int] | None = None
         self._motion: np.ndarray | None = None  # up to it, (4,)
         self.subscriptions = [node.create_subscription(*what, ODOMETRY) for what in (
             (Odometry, "odom", self._odometry), (CameraInfo, "camera_info", self._camera_info))]
@@ -49,7 +47,7 @@ class OwnMotion:
 
     def _calibration_fault(self) -> str:
         ego = self._ego
-        return ego.calibration_fault or (ego.disagreement(self._size) if self._size else "")
+        return ego.calibration_fault or (ego.disagreement(self.size) if self.size else "")
 
     def up_to(self, stamp: float, size: tuple[int, int], fov: float) -> np.ndarray | None:
         """Return how the picture moved since the last frame, (4,) float32 as `Tracker.update` takes it.
@@ -64,7 +62,7 @@ class OwnMotion:
             Horizontal field of view, degrees, where no camera_info can be used.
         """
         self._motion = self._ego.between(self._seen, stamp, size, fov)
-        self._seen, self._size = stamp, size
+        self._seen, self.size = stamp, size
         return self._motion
 
     def faults(self) -> str:

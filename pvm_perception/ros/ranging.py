@@ -12,14 +12,14 @@ from typing import Any
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
-from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
-from vision_msgs.msg import Detection2D, Detection2DArray
+from vision_msgs.msg import Detection2D, Detection2DArray, VisionInfo
 
 from pvm_perception.errors import PvmError
 from pvm_perception.ros import diagnostics
-from pvm_perception.ros.messages import seconds_of
+from pvm_perception.ros.messages import image_size, seconds_of
+from pvm_perception.ros.qos import LATCHED, SENSOR
 from pvm_perception.vision.geometry import (
     Estimate,
     PinholeCamera,
@@ -31,15 +31,15 @@ from pvm_perception.vision.geometry import (
 )
 from pvm_perception.vision.image_codec import decode_depth
 
-SENSOR = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)  # hears all publishers
 DEPTHS_KEPT = 10  # depth images that wait for the detections of their moment
 MOST = 50  # detections of one message that are looked at, the surest first
 BEYOND = 0.1  # of the image's side: a box that reaches further out belongs to another camera
+SAME = 0.01  # by how much, as a share, camera_info's size may differ from the images'
 RECENT = 2.0  # s for which a problem is reported
 
 
 class Ranger:
-    """Listens to `detections`, `camera_info` and `depth`; hands on where the targets are.
+    """Listens to `detections`, `camera_info`, `vision_info` and `depth`; hands on where the targets are.
 
     Parameters
     ----------
@@ -56,6 +56,7 @@ class Ranger:
                  found: Callable[[Header, list[tuple[Detection2D, Estimate]]], None]) -> None:
         self.node, self.settings, self.found = node, settings, found
         self.info: CameraInfo | None = None
+        self.size: tuple[int, int] | None = None  # width and height of the images, where the tracker says so
         self.depths: deque[Image] = deque(maxlen=DEPTHS_KEPT)
         self.problem = ""  # what could not be used last, for diagnostics
         self.counts = {"detections": 0, "with target": 0, "by depth": 0}
@@ -63,12 +64,16 @@ class Ranger:
         self._severity, self._when = "", -math.inf  # of the problem; monotonic
         node.create_subscription(Detection2DArray, "detections", self._detections, 5)
         node.create_subscription(CameraInfo, "camera_info", self._camera_info, SENSOR)
+        node.create_subscription(VisionInfo, "vision_info", self._vision_info, LATCHED)
         if settings.use_depth:
             node.create_subscription(Image, "depth", self._keep, SENSOR)
         self.status = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
 
     def _camera_info(self, message: CameraInfo) -> None:
         self.info = message
+
+    def _vision_info(self, message: VisionInfo) -> None:
+        self.size = image_size(message)
 
     def _keep(self, message: Image) -> None:
         self.depths.append(message)
@@ -81,7 +86,13 @@ class Ranger:
     def _camera(self) -> PinholeCamera:
         if self.info is None:
             raise PvmError(f"no camera_info on {self.node.resolve_topic_name('camera_info')}")
-        return camera_from_info(self.info, self.settings)
+        camera = camera_from_info(self.info, self.settings)
+        for side, told in zip((camera.width, camera.height), self.size or (), strict=False):
+            if abs(side / told - 1) > SAME:
+                raise PvmError(
+                    f"camera_info is of {camera.width}x{camera.height} px, the images are of "
+                    f"{self.size[0]}x{self.size[1]} px; calibrate the camera at the resolution it runs at")
+        return camera
 
     def _detections(self, message: Detection2DArray) -> None:
         self.counts["detections"] += 1

@@ -16,16 +16,16 @@ import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
-from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import CompressedImage
 from std_msgs.msg import Header
 from std_srvs.srv import SetBool, Trigger
-from vision_msgs.msg import Detection2DArray, LabelInfo, VisionInfo
+from vision_msgs.msg import Detection2DArray
 
 from pvm_perception.api import Tracker
 from pvm_perception.errors import PvmError
 from pvm_perception.ros import diagnostics, messages
 from pvm_perception.ros.age_limit import AgeLimit
+from pvm_perception.ros.announcer import Announcer
 from pvm_perception.ros.camera_input import CameraInput
 from pvm_perception.ros.faults import Guarded, reason_of
 from pvm_perception.ros.node_settings import NODES
@@ -42,7 +42,6 @@ from pvm_perception.vision.tracker import TrackerSettings
 LONGEST_FORECAST = 10.0  # frames; beyond that a moving box is a guess
 WATCH = 0.2  # s between looks at the camera's offers and at the worker
 PATIENCE = 1.0  # s that a service waits for the frame in work
-LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 OK, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 
 
@@ -65,7 +64,6 @@ class TrackerNode(Guarded, LifecycleNode):
         self.watch: Any = None  # likewise
         self.changed = False  # parameters that the tracker does not follow yet
         self.enabled = True
-        self.announced = -1
         self.owned: list[tuple[Any, Any]] = []  # (how to destroy, what)
 
     # --- parameters
@@ -87,7 +85,7 @@ class TrackerNode(Guarded, LifecycleNode):
         self.changed = True
         with self._frame_done():
             self._follow_parameters()
-        self._announce(labels=True)
+        self.announcer.announce(self.tracker, self.own_motion.size)
 
     def _follow_parameters(self) -> None:
         """Hand new parameters to the tracker, between two frames."""
@@ -146,8 +144,7 @@ class TrackerNode(Guarded, LifecycleNode):
         if not self.views.annotates:
             self.get_logger().info("no foxglove_msgs, so no ~/annotations: apt install "
                                    "ros-$ROS_DISTRO-foxglove-msgs", once=True)
-        self.vision_info = self._publisher(VisionInfo, "vision_info", LATCHED)
-        self.label_info = self._publisher(LabelInfo, "label_info", LATCHED)
+        self.announcer = Announcer(self._publisher, self._header)
         self.status = self._publisher(DiagnosticArray, "/diagnostics", 10)
         for kind, name, answer, group in (
                 (Trigger, "reset", self._reset, None), (Trigger, "save_model", self._save, self.slow),
@@ -158,7 +155,7 @@ class TrackerNode(Guarded, LifecycleNode):
             self._value("diagnostics_period"), self._report, clock=steady_clock())))
         self.own_motion = OwnMotion(self)
         self.owned += [(self.destroy_subscription, s) for s in self.own_motion.subscriptions]
-        self._announce(labels=True)
+        self.announcer.announce(self.tracker, self.own_motion.size)
 
     def _publisher(self, kind: type, name: str, qos: Any) -> Any:
         publisher = self.create_publisher(kind, name, qos)
@@ -196,7 +193,7 @@ class TrackerNode(Guarded, LifecycleNode):
     def _release(self) -> None:
         for destroy, thing in self.owned:
             destroy(thing)
-        self.owned, self.tracker, self.announced = [], None, -1
+        self.owned, self.tracker = [], None
 
     def stop(self) -> None:
         """End the subscription and the worker, wait for a model that is written; may be called twice."""
@@ -320,16 +317,6 @@ class TrackerNode(Guarded, LifecycleNode):
     def _header(self) -> Header:
         return Header(stamp=self.get_clock().now().to_msg())
 
-    def _announce(self, labels: bool = False) -> None:
-        tracker = self.tracker
-        if tracker.model_version != self.announced:
-            self.announced = tracker.model_version
-            self.vision_info.publish(messages.vision_info(
-                self._header(), tracker.config.name, str(tracker.model), self.announced))
-        if labels:
-            self.label_info.publish(messages.label_info(
-                self._header(), tracker.targets, tracker.settings.birth_score))
-
     def _state(self) -> tuple[bytes, str]:
         """Return the level and the words of the node's state."""
         if self.worker is None or not self.enabled:
@@ -352,7 +339,7 @@ class TrackerNode(Guarded, LifecycleNode):
         array.status.append(diagnostics.entry(level, diagnostics.name_of(self, "tracker"), message,
                                               self.health.values() | facts))
         self.status.publish(array)
-        self._announce()
+        self.announcer.announce(tracker, self.own_motion.size)
 
 
 def main(argv: list[str] | None = None) -> int:
