@@ -51,10 +51,9 @@ def filled(text: str) -> str:
         text = re.sub(rf"(<!-- figures {name} -->\n).*?(<!-- /figures -->)",
                       lambda m, name=name: m[1] + table(name) + m[2], text, flags=re.DOTALL)
     for name, parameters in NODES.items():
-        for mark, part in (("parameters", parameters.markdown_table()),
-                           ("yaml", f"```yaml\n{parameters.yaml_file()}```\n")):
-            text = re.sub(rf"(<!-- {mark} {name} -->\n).*?(<!-- /{mark} -->)",
-                          lambda m, part=part: m[1] + part + m[2], text, flags=re.DOTALL)
+        part = parameters.markdown_table()
+        text = re.sub(rf"(<!-- parameters {name} -->\n).*?(<!-- /parameters -->)",
+                      lambda m, part=part: m[1] + part + m[2], text, flags=re.DOTALL)
     return text
 
 
