@@ -38,8 +38,9 @@ from pvm_perception.processes import run_together
 from pvm_perception.ros.diagnostics import STAGES, FrameTimes, Health
 from pvm_perception.ros.node_settings import NODES
 from pvm_perception.ros.parameters import default_of
-from pvm_perception.ros.process import run_node, stop_on_signals
+from pvm_perception.ros.process import run_node
 from pvm_perception.ros.tracker_node import TrackerNode
+from pvm_perception.signals import Stop
 from pvm_perception.streams.files import open_stream
 from pvm_perception.streams.generated import SimulatedStream
 from pvm_perception.vision.image_codec import fill_image
@@ -75,7 +76,7 @@ def prepared(args: argparse.Namespace) -> list[Any]:
 def camera(folder: Path, args: argparse.Namespace) -> int:
     """Publish; write when each frame was stamped, and how long publishing took."""
     os.sched_setaffinity(0, cores(args)[1])
-    stop = stop_on_signals()
+    stop = Stop()
     frames = prepared(args)
     there_and_back = frames + frames[-2:0:-1]
     kind, topic = (Image, TOPIC) if args.transport == "raw" else (CompressedImage, f"{TOPIC}/compressed")
@@ -110,7 +111,7 @@ def camera(folder: Path, args: argparse.Namespace) -> int:
 def receiver(folder: Path, args: argparse.Namespace) -> int:
     """Write when each answer arrived."""
     os.sched_setaffinity(0, cores(args)[1])
-    stop = stop_on_signals()
+    stop = Stop()
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     node, executor = rclpy.create_node("receiver", namespace=args.of), SingleThreadedExecutor()
     executor.add_node(node)

@@ -6,6 +6,8 @@ import argparse
 import importlib
 import sys
 
+from pvm_perception.signals import Interrupted, interrupt_on_signals, let_signals_end
+
 # command and its line in the overview; a new one is a module in `commands` and an entry here
 COMMANDS = {
     "track": "find the targets in a video, a folder of images, a camera or a bag; write boxes",
@@ -87,29 +89,41 @@ def main(argv: list[str] | None = None) -> int:
         return 2
     except BrokenPipeError:
         return 0
-    except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
-        return 130
+    except OSError as error:  # what no command has a better line for: a disk that is full, most often
+        print(f"pvm_perception: error: {error.filename or 'a file'}: {error.strerror or error}",
+              file=sys.stderr)
+        return 2
 
 
-def run() -> None:
-    """Entry point of the installed executable `pvm_perception`."""
-    sys.exit(main())
+def run(*words: str) -> None:
+    """Entry point of the installed executable `pvm_perception`; a signal ends it in silence at any time."""
+    argv = [*words, *sys.argv[1:]]
+    ended = interrupt_on_signals()
+    try:
+        code = main(argv)
+    except BaseException as error:
+        # out of the midst of an import, an interruption may come as any exception
+        number = error.number if isinstance(error, Interrupted) else next(iter(ended), 0)
+        if not number:
+            raise
+        code = 0 if argv[0] in NODES else 128 + number
+    let_signals_end()
+    sys.exit(code)
 
 
 def tracker() -> None:
     """Entry point of the installed executable `tracker`."""
-    sys.exit(main(["tracker", *sys.argv[1:]]))
+    run("tracker")
 
 
 def target_follower() -> None:
     """Entry point of the installed executable `target_follower`."""
-    sys.exit(main(["follower", *sys.argv[1:]]))
+    run("follower")
 
 
 def stop_sign_guard() -> None:
     """Entry point of the installed executable `stop_sign_guard`."""
-    sys.exit(main(["guard", *sys.argv[1:]]))
+    run("guard")
 
 
 if __name__ == "__main__":

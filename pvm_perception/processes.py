@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -11,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from pvm_perception import fast_dds
 from pvm_perception.errors import PvmError
 from pvm_perception.shipped import shipped
+from pvm_perception.signals import Interrupted, Stop
 
 
 def image_transport(env: Mapping[str, str]) -> dict[str, str]:
@@ -39,30 +41,44 @@ def run_together(commands: Mapping[str, Sequence[str]], leader: str, seconds: fl
     ------
     PvmError
         One of the others ended before the leader, or any ended with a code other than 0.
+    Interrupted
+        By a signal; the processes were ended first.
     """
     env = os.environ | {"ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST", "PYTHONUNBUFFERED": "1"}
     env |= image_transport(env)
     env.setdefault("ROS_DOMAIN_ID", str(1 + os.getpid() % 100))  # not another run's
     running: dict[str, subprocess.Popen] = {}
+    with Stop() as stop:
+        try:
+            for name, command in commands.items():
+                running[name] = subprocess.Popen(command, env=env)
+            deadline = time.monotonic() + seconds
+            while running[leader].poll() is None and time.monotonic() < deadline and not stop.wait(0.1):
+                for name, process in running.items():
+                    # a signal from the terminal reaches all of them, and this process not first
+                    if name != leader and process.poll() is not None and not stop.wait(0.1):
+                        raise PvmError(f"the {name} process ended early with code {process.returncode}")
+        finally:
+            codes = _end(running)
+    if stop.is_set():
+        raise Interrupted(stop.number)
+    if any(codes.values()):
+        raise PvmError("a process failed: " + ", ".join(f"{k} {v}" for k, v in codes.items()))
+
+
+def _end(running: Mapping[str, subprocess.Popen]) -> dict[str, int]:
+    """End processes in good order, those first that started last; at once where another signal comes."""
+    codes = {}
     try:
-        for name, command in commands.items():
-            running[name] = subprocess.Popen(command, env=env)
-        deadline = time.monotonic() + seconds
-        while running[leader].poll() is None and time.monotonic() < deadline:
-            for name, process in running.items():
-                if name != leader and process.poll() is not None:
-                    raise PvmError(f"the {name} process ended early with code {process.returncode}")
-            time.sleep(0.1)
-    finally:
-        codes = {}
         for name in reversed(running):
             process = running[name]
             if process.poll() is None:
                 process.send_signal(signal.SIGTERM)
-            try:
+            with contextlib.suppress(subprocess.TimeoutExpired):
                 codes[name] = process.wait(15)
-            except subprocess.TimeoutExpired:
+    finally:
+        for name, process in running.items():
+            if process.poll() is None:
                 process.kill()
                 codes[name] = process.wait()
-    if any(codes.values()):
-        raise PvmError("a process failed: " + ", ".join(f"{k} {v}" for k, v in codes.items()))
+    return codes

@@ -33,7 +33,7 @@ from pvm_perception.closed_loop.world import Camera, ball_world, sign_world
 from pvm_perception.errors import PvmError
 from pvm_perception.evaluation.metrics import overlap
 from pvm_perception.ros.messages import seconds_of
-from pvm_perception.ros.process import stop_on_signals
+from pvm_perception.signals import Stop
 from pvm_perception.types import Box, Track
 from pvm_perception.vision.image_codec import fill_image
 
@@ -176,7 +176,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--table", type=Path, required=True)
     parser.add_argument("--video", type=Path, required=True)
     args = parser.parse_args(argv)
-    stop = stop_on_signals()
+    stop = Stop()
     try:
         simulation = Simulation(WORLDS[args.scenario](args.seed))
     except PvmError as error:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import csv
 import sys
-import threading
 import time
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
 from pvm_perception.errors import PvmError
-from pvm_perception.ros.process import stop_on_signals
+from pvm_perception.signals import Stop
 from pvm_perception.streams.files import open_stream
 from pvm_perception.streams.generated import SimulatedStream
 from pvm_perception.vision.image_codec import fill_image
@@ -34,7 +33,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--listeners", type=int, default=2)
     args = parser.parse_args(argv)
-    stop = stop_on_signals()
+    stop = Stop()
     try:
         stream = (SimulatedStream(args.seed, (480, 640), args.fps, args.frames)
                   if args.input == SIMULATOR else open_stream(args.input))
@@ -63,7 +62,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _publish(args: argparse.Namespace, stream: object, node: object, publisher: object,
-             stop: threading.Event) -> None:
+             stop: Stop) -> None:
     period = 1 / args.fps
     with args.truth.open("w", newline="", encoding="utf-8") as file:
         truth = csv.writer(file)

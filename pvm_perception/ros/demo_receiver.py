@@ -21,7 +21,7 @@ from sensor_msgs.msg import Image
 from vision_msgs.msg import Detection2DArray
 
 from pvm_perception.ros.faults import Guarded
-from pvm_perception.ros.process import stop_on_signals
+from pvm_perception.signals import Stop
 from pvm_perception.vision.image_codec import decode_image
 
 
@@ -63,7 +63,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--table", type=Path, required=True)
     parser.add_argument("--frames", type=Path, required=True)
     args = parser.parse_args(argv)
-    stop = stop_on_signals()
+    stop = Stop()
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     node, executor = GuardedNode("receiver"), SingleThreadedExecutor()
     executor.add_node(node)

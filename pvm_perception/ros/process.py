@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import signal
 import sys
-import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -20,22 +18,15 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.signals import SignalHandlerOptions
 
 from pvm_perception.errors import PvmError
+from pvm_perception.signals import Stop
 
 FORBEARANCE = 0.1  # s before the executor is tried again after it failed
 
 
-def stop_on_signals() -> threading.Event:
-    """Return an event that SIGINT and SIGTERM set, and do nothing else from now on."""
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
-    return stop
-
-
 def run_node(make: Callable[[], Any], argv: list[str] | None = None) -> int:
-    """Run a node until SIGINT or SIGTERM; return the exit code.
+    """Run a node until a signal ends it; return the exit code.
 
-    Signals only set an event: the context stays valid until the node's last publish is done.
+    Signals only set a flag: the context stays valid until the node's last publish is done.
 
     Parameters
     ----------
@@ -45,7 +36,7 @@ def run_node(make: Callable[[], Any], argv: list[str] | None = None) -> int:
     argv
         Arguments after the program's name; None = the process's.
     """
-    stop = stop_on_signals()
+    stop = Stop()
     try:
         rclpy.init(args=[sys.argv[0], *(sys.argv[1:] if argv is None else argv)],
                    signal_handler_options=SignalHandlerOptions.NO)

@@ -1,0 +1,99 @@
+"""What SIGINT, SIGTERM and SIGHUP do: one place for the command line, the nodes and training."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from types import FrameType
+
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+SLICE = 0.05  # s that a wait may go on after the signal
+
+
+class Interrupted(KeyboardInterrupt):
+    """The signal `number` ended the work."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = number
+
+
+class Stop:
+    """Whether a signal came: the work goes on until it looks, and ends in good order.
+
+    A second signal raises Interrupted at once, for work that hangs. As a context manager, what the
+    signals did before is put back at the end. It is no threading.Event, because a handler that takes the
+    lock on which its own thread waits would wait forever.
+
+    Attributes
+    ----------
+    number : of the first signal; 0 before
+    """
+
+    def __init__(self) -> None:
+        self.number = 0
+        self._before = _handle(self._take)
+
+    def _take(self, number: int, _frame: FrameType | None) -> None:
+        if self.number:
+            raise Interrupted(number)
+        self.number = number
+
+    @property
+    def code(self) -> int:
+        """The exit code of a process that a signal ended: 0 where none came."""
+        return 128 + self.number if self.number else 0
+
+    def is_set(self) -> bool:
+        """Tell whether a signal came."""
+        return bool(self.number)
+
+    def wait(self, seconds: float | None = None) -> bool:
+        """Wait for a signal, at most so long; tell whether one came."""
+        end = None if seconds is None else time.monotonic() + seconds
+        while not self.number:
+            left = SLICE if end is None else end - time.monotonic()
+            if left <= 0:
+                break
+            time.sleep(min(left, SLICE))
+        return bool(self.number)
+
+    def __enter__(self) -> Stop:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+
+def interrupt_on_signals() -> list[int]:
+    """Let all of them raise Interrupted from now on; return a list to which those that came are added."""
+    came: list[int] = []
+
+    def interrupt(number: int, _frame: FrameType | None) -> None:
+        came.append(number)
+        raise Interrupted(number)
+
+    _handle(interrupt)
+    return came
+
+
+def let_signals_end() -> None:
+    """Let all of them end the process in silence: for the time after the work."""
+    _handle(signal.SIG_DFL)
+
+
+def _handle(handler: object) -> dict[int, object]:
+    """Set the handler; return those before. What `nohup` ignores stays ignored."""
+    if threading.current_thread() is not threading.main_thread():
+        return {}  # signals are the main thread's
+    before = {number: signal.getsignal(number) for number in ENDING}
+    if before[signal.SIGHUP] is signal.SIG_IGN:
+        del before[signal.SIGHUP]
+    for number in before:
+        signal.signal(number, handler)
+    # a handler that was not set from Python cannot be put back; the usual one can
+    return {n: signal.SIG_DFL if h is None else h for n, h in before.items()}
+
+
