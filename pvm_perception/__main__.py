@@ -35,6 +35,18 @@ NODES = {
 }
 
 
+class _Help(argparse.ArgumentDefaultsHelpFormatter):
+    """Help that shows a default only where there is one, and where the text does not say it itself."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        given = action.default
+        if given is None or given is False or given == () or "(default:" in (action.help or ""):
+            return action.help
+        if isinstance(given, list):
+            return f"{action.help} (default: {' '.join(map(str, given))})"
+        return super()._get_help_string(action)
+
+
 def _run_node(name: str, argv: list[str]) -> int:
     module, example = NODES[name]
     if argv and argv[0] in ("-h", "--help"):
@@ -66,7 +78,7 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
             module = importlib.import_module(f"pvm_perception.commands.{name}")
             sub = commands.add_parser(name, help=line, description=line[0].upper() + line[1:] + ".",
                                       epilog="Example: " + module.EXAMPLE,
-                                      formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+                                      formatter_class=_Help)
             module.add_arguments(sub)
             sub.set_defaults(run=module.run)
         else:

@@ -15,17 +15,19 @@ LEARN = {"off": (False,), "on": (True,), "both": (False, True)}
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     parser.add_argument("--output", type=Path, default=Path("build/bench"),
-                        help="folder for bench.csv and bench.png")
+                        help="folder to write bench.csv and bench.png to")
     parser.add_argument("--preset", nargs="+", choices=sorted(PRESETS), default=["robot", "paper"],
-                        help="networks; the shipped model's, or with new weights")
+                        help="networks to measure: robot with the shipped weights, paper with new ones")
     parser.add_argument("--device", nargs="+", choices=("cpu", "cuda"),
-                        help="where to run (default: cpu, and cuda where there is a GPU)")
+                        help="where to run each network (default: cpu, and cuda where a GPU answers)")
     parser.add_argument("--batch", nargs="+", type=int, default=[1, 4],
-                        help="streams side by side")
+                        help="numbers of streams that run side by side; one measurement for each")
     parser.add_argument("--learn", choices=sorted(LEARN), default="both",
-                        help="with learning from the stream, without, or both")
-    parser.add_argument("--frames", type=int, default=300, help="timed for each row")
-    parser.add_argument("--quick", action="store_true", help="some seconds: few frames and sizes")
+                        help="measure networks that do not learn (off), that learn from the stream (on), or "
+                             "both")
+    parser.add_argument("--frames", type=int, default=300, help="frames timed for each row of the table")
+    parser.add_argument("--quick", action="store_true",
+                        help="measure few frames and sizes, in some seconds, for a first impression")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -20,13 +20,17 @@ EXAMPLE = "python -m pvm_perception demo --input /dev/video0"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     parser.add_argument("--input", default="simulator",
-                        help="simulator, a video, a folder of images, a bag, or a camera device")
+                        help="where frames come from: simulator, a video, a folder of images, a ROS 2 bag, or "
+                             "a "
+                             "camera device such as /dev/video0")
     parser.add_argument("--output", type=Path, default=Path("build/demo"),
-                        help="folder for the video and the tables")
-    parser.add_argument("--seconds", type=float, default=24.0, help="longest run")
-    parser.add_argument("--fps", type=float, default=30.0, help="frames a second")
-    parser.add_argument("--seed", type=int, default=0, help="of the simulator")
-    parser.add_argument("--model", type=Path, help="model file instead of the shipped one")
+                        help="folder to write the annotated video and the tables to")
+    parser.add_argument("--seconds", type=float, default=24.0,
+                        help="seconds after which the run ends at the latest")
+    parser.add_argument("--fps", type=float, default=30.0,
+                        help="frames a second that the camera process publishes")
+    parser.add_argument("--seed", type=int, default=0, help="number that fixes the simulator's scenes")
+    parser.add_argument("--model", type=Path, help="model file to use instead of the shipped one")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -31,17 +31,21 @@ OURS = "pvm_perception"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     parser.add_argument("--data", type=Path, required=True,
-                        help="a sequence, or a folder of them (frames and groundtruth.csv)")
+                        help="a labelled sequence (frames and groundtruth.csv), or a folder of them")
     parser.add_argument("--output", type=Path, default=Path("build/evaluate"),
-                        help="folder for tables (results, means, forecast), pictures (report, false_boxes)")
-    parser.add_argument("--targets", nargs="+", default=list(TARGETS), help="what to look for")
-    parser.add_argument("--model", type=Path, help="model file instead of the shipped one")
-    parser.add_argument("--device", choices=DEVICES, default="cpu", help="where to run")
-    parser.add_argument("--learn", action="store_true", help="go on learning within a sequence")
-    parser.add_argument("--no-report", action="store_true", help="leave the pictures out")
+                        help="folder to write tables (results, forecast) and pictures (report, false_boxes) "
+                             "to")
+    parser.add_argument("--targets", nargs="+", default=list(TARGETS),
+                        help="names of the targets to score, of those that the model knows")
+    parser.add_argument("--model", type=Path, help="model file to use instead of the shipped one")
+    parser.add_argument("--device", choices=DEVICES, default="cpu",
+                        help="where the network runs; auto = an NVIDIA GPU where one answers, else the CPU")
+    parser.add_argument("--learn", action="store_true",
+                        help="go on learning to predict within each sequence; the model file stays as it is")
+    parser.add_argument("--no-report", action="store_true", help="write tables only, no pictures")
     parser.add_argument("--peers", action="store_true",
-                        help="also run what a user would pick instead, on the same frames: "
-                        "peers.csv, peers.png, and a contact sheet of each sequence in sheets/")
+                        help="also run other trackers and detectors on the same frames; writes peers.csv, "
+                             "peers.png and a contact sheet of each sequence in sheets/")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -11,8 +11,10 @@ EXAMPLE = "python -m pvm_perception info models/robot.safetensors"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
-    parser.add_argument("model", type=Path, nargs="?", help="model file (default: the shipped one)")
-    parser.add_argument("--json", action="store_true", help="the whole configuration as JSON")
+    parser.add_argument("model", type=Path, nargs="?",
+                        help="model file to describe (default: the shipped one)")
+    parser.add_argument("--json", action="store_true",
+                        help="print the whole configuration as JSON instead of a summary")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -30,14 +30,19 @@ ROAD_SECONDS = 40.0  # the longest run along the road, simulated
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     parser.add_argument("--scenario", choices=("ball", "sign", "both"), default="both",
-                        help="follow a rolling ball, stop at a stop sign, or one after the other")
+                        help="what the robot does: ball = follow a rolling ball, sign = stop at a stop sign, "
+                             "both = one after the other")
     parser.add_argument("--output", type=Path, default=Path("build/sim"),
-                        help="folder for videos, tables, plot and figures")
-    parser.add_argument("--seconds", type=float, default=60.0, help="simulated, with the ball")
-    parser.add_argument("--ball-runs", type=int, default=3, help="with the ball, each in another place")
-    parser.add_argument("--runs", type=int, default=5, help="along the road, each another one")
-    parser.add_argument("--seed", type=int, default=0, help="of the first place")
-    parser.add_argument("--model", type=Path, help="model file instead of the shipped one")
+                        help="folder to write videos, tables, plot and figures to")
+    parser.add_argument("--seconds", type=float, default=60.0,
+                        help="simulated seconds of each run with the ball")
+    parser.add_argument("--ball-runs", type=int, default=3,
+                        help="number of runs with the ball, each in another place")
+    parser.add_argument("--runs", type=int, default=5,
+                        help="number of runs along the road with the stop sign, each along another one")
+    parser.add_argument("--seed", type=int, default=0,
+                        help="number that fixes the first run's place; later runs count up from it")
+    parser.add_argument("--model", type=Path, help="model file to use instead of the shipped one")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -13,14 +13,17 @@ EXAMPLE = "python -m pvm_perception simulate --output build/scene --frames 300 -
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
-    parser.add_argument("--output", type=Path, required=True, help="folder to write")
+    parser.add_argument("--output", type=Path, required=True,
+                        help="folder to write the frames and groundtruth.csv to")
     parser.add_argument("--stills", type=Path,
-                        help="labelled stills to move a virtual camera over, instead of scenes")
-    parser.add_argument("--frames", type=int, default=300, help="how many")
-    parser.add_argument("--seed", type=int, default=0, help="fixes every pixel")
-    parser.add_argument("--width", type=int, default=640)
-    parser.add_argument("--height", type=int, default=480)
-    parser.add_argument("--fps", type=float, default=30.0, help="frames a second")
+                        help="folder of labelled stills to move a virtual camera over, instead of generated "
+                             "scenes")
+    parser.add_argument("--frames", type=int, default=300, help="number of frames to write")
+    parser.add_argument("--seed", type=int, default=0, help="number that fixes every pixel")
+    parser.add_argument("--width", type=int, default=640, help="width of a frame in pixels")
+    parser.add_argument("--height", type=int, default=480, help="height of a frame in pixels")
+    parser.add_argument("--fps", type=float, default=30.0,
+                        help="frames a second; the more, the less moves between two of them")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -24,14 +24,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="labelled sequences (frames and groundtruth.csv), or folders of them")
     parser.add_argument("--output", type=Path, required=True, help="model file to write")
     parser.add_argument("--from", dest="start", type=Path, metavar="MODEL",
-                        help="model to start from (default: the shipped one)")
+                        help="model file to start from (default: the shipped one)")
     parser.add_argument("--minutes", type=float, default=30.0,
-                        help="of training; examining takes some more")
+                        help="minutes of training; the assessments before and after take some more")
     parser.add_argument("--photos", type=Path,
-                        help="folder of photographs for backgrounds (make train-data)")
-    parser.add_argument("--device", choices=DEVICES, default="cpu", help="where to run")
+                        help="folder of photographs for backgrounds of generated scenes, as `make "
+                             "train-data` "
+                             "collects them")
+    parser.add_argument("--device", choices=DEVICES, default="cpu",
+                        help="where the network runs; auto = an NVIDIA GPU where one answers, else the CPU")
     parser.add_argument("--force", action="store_true",
-                        help="write the model also where it did not get better")
+                        help="write the model even where it is no better than before")
 
 
 def run(args: argparse.Namespace) -> int:

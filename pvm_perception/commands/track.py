@@ -14,23 +14,34 @@ EXAMPLE = "python -m pvm_perception track --input clip.mp4 --output boxes.csv --
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     parser.add_argument("--input", required=True,
-                        help="video, folder of images, camera device, or ROS 2 bag (.mcap, .db3, folder)")
-    parser.add_argument("--topic", help="of the images, for a bag that has several")
-    parser.add_argument("--odom-topic", help="of the robot's odometry in a bag; without it, the only one; "
-                                             "'' = none")
+                        help="where frames come from: a video, a folder of images, a camera device such as "
+                             "/dev/video0, or a ROS 2 bag (.mcap, .db3, folder)")
+    parser.add_argument("--topic", help="topic of the images in a bag; needed where it has several")
+    parser.add_argument("--odom-topic",
+                        help="topic of the robot's odometry in a bag; '' uses none (default: the only one in "
+                             "the "
+                             "bag)")
     parser.add_argument("--output", type=Path, required=True,
-                        help="CSV to write: frame,target,x,y,w,h,score")
-    parser.add_argument("--targets", nargs="+", default=list(TARGETS), help="what to look for")
-    parser.add_argument("--model", type=Path, help="model file instead of the shipped one")
-    parser.add_argument("--device", choices=("cpu", "cuda", "auto"), default="cpu", help="where to run")
-    parser.add_argument("--learn", action="store_true", help="go on learning from the stream")
-    parser.add_argument("--save-model", type=Path, help="with --learn: write what was learnt")
-    parser.add_argument("--video", type=Path, help="write the frames with boxes to this video")
+                        help="CSV file to write, one row for each box: frame,target,x,y,w,h,score,...")
+    parser.add_argument("--targets", nargs="+", default=list(TARGETS),
+                        help="names of the targets to report, of those that the model knows")
+    parser.add_argument("--model", type=Path, help="model file to use instead of the shipped one")
+    parser.add_argument("--device", choices=("cpu", "cuda", "auto"), default="cpu",
+                        help="where the network runs; auto = an NVIDIA GPU where one answers, else the CPU")
+    parser.add_argument("--learn", action="store_true",
+                        help="go on learning to predict from these frames while tracking them; a frame takes "
+                             "more than twice as long")
+    parser.add_argument("--save-model", type=Path,
+                        help="with --learn: file to write the model to, with what it learnt")
+    parser.add_argument("--video", type=Path,
+                        help="video file to write the frames to, with their boxes drawn in")
     parser.add_argument("--output-bag", type=Path, metavar="FILE.mcap",
-                        help="write the boxes as vision_msgs/Detection2DArray too")
-    parser.add_argument("--stills", action="store_true", help="unrelated images, not a sequence")
+                        help="bag to write the boxes to, as vision_msgs/Detection2DArray")
+    parser.add_argument("--stills", action="store_true",
+                        help="take the input as unrelated images: the state is reset before each")
     parser.add_argument("--horizon", type=int, default=0,
-                        help="give each box as expected so many frames later")
+                        help="report each box where it is expected so many frames later; 0 = where it is "
+                             "seen")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -16,34 +16,44 @@ EXAMPLE = ("python -m pvm_perception train --from models/robot.safetensors --hou
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     parser.add_argument("--output", type=Path, default=Path("build/train"),
-                        help="folder for model, checkpoint and curve")
-    parser.add_argument("--hours", type=float, default=2.0, help="how long")
-    parser.add_argument("--frames", type=int, help="stop after so many frames at the latest")
-    parser.add_argument("--preset", dest="network", choices=sorted(PRESETS), default="robot")
+                        help="folder to write model, checkpoint and learning curve to")
+    parser.add_argument("--hours", type=float, default=2.0,
+                        help="hours of training; the learning rate falls over this time")
+    parser.add_argument("--frames", type=int,
+                        help="number of frames after which training ends, if the hours are not over before")
+    parser.add_argument("--preset", dest="network", choices=sorted(PRESETS), default="robot",
+                        help="network to train from nothing, where --from is not given")
     parser.add_argument("--from", dest="start", type=Path, metavar="MODEL",
                         help="model or checkpoint to go on from")
     parser.add_argument("--photos", type=Path,
-                        help="folder of photographs for backgrounds (make train-data)")
+                        help="folder of photographs for backgrounds, as `make train-data` collects them")
     parser.add_argument("--stills", type=Path, nargs="+", default=(), metavar="DIR",
-                        help="folders of labelled stills (images, groundtruth.csv) to learn from, too")
-    parser.add_argument("--streams", type=int, default=16, help="streams side by side")
-    parser.add_argument("--workers", type=int, default=1, help="processes that render scenes")
-    parser.add_argument("--seed", type=int, default=1)
+                        help="folders of labelled stills (images and groundtruth.csv) to learn from as well")
+    parser.add_argument("--streams", type=int, default=16,
+                        help="number of streams that the network learns from side by side")
+    parser.add_argument("--workers", type=int, default=1, help="number of processes that render scenes")
+    parser.add_argument("--seed", type=int, default=1,
+                        help="number that fixes the scenes and the first weights")
     parser.add_argument("--rate", type=float, help="highest learning rate (default: the preset's)")
     parser.add_argument("--replay", type=float, default=0.15, metavar="SHARE",
-                        help="share of the clips that are the hardest so far, seen once more")
+                        help="share of the clips, 0 to 1, that are the hardest so far, seen once more")
     parser.add_argument("--solid", type=float, default=0.0, metavar="SHARE",
-                        help="share of the clips that are scenes in three dimensions (needs panda3d)")
+                        help="share of the clips, 0 to 1, that are scenes in three dimensions; needs panda3d")
     parser.add_argument("--shortest", type=int, default=2, help="frames in the shortest clip")
-    parser.add_argument("--longest", type=int, default=64, help="frames in the longest clip; "
-                        "few are so long")
+    parser.add_argument("--longest", type=int, default=64,
+                        help="frames in the longest clip; few clips are so long")
     parser.add_argument("--average-every", type=int, default=50, metavar="STEPS",
                         help="under mpirun: steps after which the ranks average their networks")
-    parser.add_argument("--device", choices=DEVICES, default="cpu")
-    parser.add_argument("--validate-every", type=float, default=600.0, metavar="SECONDS")
-    parser.add_argument("--validation-clips", type=int, default=160)
+    parser.add_argument("--device", choices=DEVICES, default="cpu",
+                        help="where the network runs; auto = an NVIDIA GPU where one answers, else the CPU")
+    parser.add_argument("--validate-every", type=float, default=600.0, metavar="SECONDS",
+                        help="seconds between two validations, each of which writes model and checkpoint")
+    parser.add_argument("--validation-clips", type=int, default=160,
+                        help="number of generated clips in a validation")
     parser.add_argument("--calibration-scenes", type=int, default=64,
-                        help="scenes at the end that tell what the scores mean, 0 = none")
+                        help="number of scenes at the end from which the meaning of the scores is fitted; 0 "
+                             "= "
+                             "leave them as they are")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -19,24 +19,33 @@ SIZE = (480, 640)  # rows and columns of the simulator's frames
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     parser.add_argument("--input", default=SIMULATOR,
-                        help="simulator, a video, a folder of images, a bag, or a camera device")
-    parser.add_argument("--topic", help="of the images, for a bag that has several")
-    parser.add_argument("--odom-topic", help="of the robot's odometry in a bag; without it, the only one; "
-                                             "'' = none")
-    parser.add_argument("--record", type=Path, metavar="FILE.rrd", help="write it to this file")
+                        help="where frames come from: simulator, a video, a folder of images, a ROS 2 bag, or "
+                             "a "
+                             "camera device such as /dev/video0")
+    parser.add_argument("--topic", help="topic of the images in a bag; needed where it has several")
+    parser.add_argument("--odom-topic",
+                        help="topic of the robot's odometry in a bag; '' uses none (default: the only one in "
+                             "the "
+                             "bag)")
+    parser.add_argument("--record", type=Path, metavar="FILE.rrd",
+                        help="file to record everything to, for the Rerun viewer")
     parser.add_argument("--no-viewer", action="store_true",
-                        help="serve no page: only record, as fast as it goes")
-    parser.add_argument("--port", type=int, default=9090,
-                        help="of the page; the data take the next one")
+                        help="serve no page: only record, as fast as the computer allows")
+    parser.add_argument("--port", type=int, default=9090, help="port of the page; its data use the next one")
     parser.add_argument("--address", default=LOOPBACK,
-                        help="of this host on which page and data can be opened (default: %(default)s, from "
-                             "this host only; 0.0.0.0 = from every machine that reaches it)")
-    parser.add_argument("--frames", type=int, help="end after so many frames")
-    parser.add_argument("--targets", nargs="+", default=list(TARGETS), help="what to look for")
-    parser.add_argument("--model", type=Path, help="model file instead of the shipped one")
-    parser.add_argument("--device", choices=("cpu", "cuda", "auto"), default="cpu", help="where to run")
-    parser.add_argument("--learn", action="store_true", help="go on learning from the stream")
-    parser.add_argument("--seed", type=int, default=0, help="of the simulator")
+                        help="address of this host on which page and data can be opened; 0.0.0.0 = from "
+                             "every "
+                             "machine that reaches it")
+    parser.add_argument("--frames", type=int, help="number of frames after which it ends")
+    parser.add_argument("--targets", nargs="+", default=list(TARGETS),
+                        help="names of the targets to report, of those that the model knows")
+    parser.add_argument("--model", type=Path, help="model file to use instead of the shipped one")
+    parser.add_argument("--device", choices=("cpu", "cuda", "auto"), default="cpu",
+                        help="where the network runs; auto = an NVIDIA GPU where one answers, else the CPU")
+    parser.add_argument("--learn", action="store_true",
+                        help="go on learning to predict from these frames while tracking them; a frame takes "
+                             "more than twice as long")
+    parser.add_argument("--seed", type=int, default=0, help="number that fixes the simulator's scenes")
 
 
 def run(args: argparse.Namespace) -> int:
