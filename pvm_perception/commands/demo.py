@@ -20,9 +20,8 @@ EXAMPLE = "python -m pvm_perception demo --input /dev/video0"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     parser.add_argument("--input", default="simulator",
-                        help="where frames come from: simulator, a video, a folder of images, a ROS 2 bag, or "
-                             "a "
-                             "camera device such as /dev/video0")
+                        help="where frames come from: simulator, a video, a folder of images, a ROS 2 bag, "
+                             "or a camera device such as /dev/video0")
     parser.add_argument("--output", type=Path, default=Path("build/demo"),
                         help="folder to write the annotated video and the tables to")
     parser.add_argument("--seconds", type=float, default=24.0,

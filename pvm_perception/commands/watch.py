@@ -19,9 +19,8 @@ SIZE = (480, 640)  # rows and columns of the simulator's frames
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     parser.add_argument("--input", default=SIMULATOR,
-                        help="where frames come from: simulator, a video, a folder of images, a ROS 2 bag, or "
-                             "a "
-                             "camera device such as /dev/video0")
+                        help="where frames come from: simulator, a video, a folder of images, a ROS 2 bag, "
+                             "or a camera device such as /dev/video0")
     parser.add_argument("--topic", help="topic of the images in a bag; needed where it has several")
     parser.add_argument("--odom-topic",
                         help="topic of the robot's odometry in a bag; '' uses none (default: the only one in "
