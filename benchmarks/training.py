@@ -26,9 +26,9 @@ from pvm_perception.core.config import preset
 from pvm_perception.core.hierarchy import Hierarchy
 from pvm_perception.core.optimizer import Optimizer
 from pvm_perception.streams.generated import Clip
-from pvm_perception.streams.scenes.photos import load_photos
 from pvm_perception.training.clip_streams import Streams
 from pvm_perception.training.pool import ClipPool, ClipRecipe, render
+from pvm_perception.training.sources import Sources
 
 LENGTHS = (2, 4, 8, 16, 32, 64)
 SHORTEST, LONGEST = 2, 64  # frames of the clips trained on, as `train` draws them
@@ -60,11 +60,11 @@ class Timed:
         return clip
 
 
-def generate(recipe: ClipRecipe, seconds: float, photos: list[np.ndarray] | None) -> dict:
+def generate(recipe: ClipRecipe, seconds: float, sources: Sources) -> dict:
     """Render clips one after the other."""
     frames, wall, own, numbers = 0, time.monotonic(), time.process_time(), itertools.count()
     while time.monotonic() - wall < seconds:
-        frames += len(render(recipe, next(numbers), photos).images)
+        frames += len(render(recipe, next(numbers), sources).images)
     return row(frames, time.monotonic() - wall, time.process_time() - own)
 
 
@@ -97,15 +97,15 @@ def measure(seconds: float, photos: Path | None) -> list[dict]:
     size = (preset("robot").height, preset("robot").width)
     common = {"photos": str(photos) if photos else None, "seed": 1}
     drawn = ClipRecipe(size, SHORTEST, LONGEST, **common)
-    pictures = load_photos(photos) if photos else None
+    sources = Sources(drawn.paths, drawn.photos)
     rows = []
     for length in tqdm(LENGTHS, desc="generator", disable=None):
         recipe = ClipRecipe(size, length, length, **common)
         rows.append({"part": "generator", "clip_frames": length}
-                    | generate(recipe, seconds / len(LENGTHS), pictures))
-    alone = generate(drawn, seconds, pictures)
+                    | generate(recipe, seconds / len(LENGTHS), sources))
+    alone = generate(drawn, seconds, sources)
     rows.append({"part": "generator", "clip_frames": f"{SHORTEST}..{LONGEST}"} | alone)
-    clips = [render(drawn, n, pictures) for n in tqdm(range(KEPT), desc="clips", disable=None)]
+    clips = [render(drawn, n, sources) for n in tqdm(range(KEPT), desc="clips", disable=None)]
     learner = learn(Memory(clips), seconds)
     rows.append({"part": "learner", "clip_frames": f"{SHORTEST}..{LONGEST}"} | learner)
     pool = ClipPool(drawn, 1)

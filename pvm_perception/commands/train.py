@@ -8,6 +8,7 @@ from pathlib import Path
 from pvm_perception.core.backend import DEVICES
 from pvm_perception.core.config import PRESETS
 from pvm_perception.errors import PvmError
+from pvm_perception.training.source_paths import SHARES
 
 EXAMPLE = ("python -m pvm_perception train --from models/robot.safetensors --hours 2 "
            "--photos build/photos")
@@ -28,7 +29,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--photos", type=Path,
                         help="folder of photographs for backgrounds, as `make train-data` collects them")
     parser.add_argument("--stills", type=Path, nargs="+", default=(), metavar="DIR",
-                        help="folders of labelled stills (images and groundtruth.csv) to learn from as well")
+                        help="folders of labelled stills (images with groundtruth.csv or labels.csv) to "
+                        "learn from")
+    parser.add_argument("--stills-part", type=float, nargs=2, metavar=("FROM", "TO"),
+                        help="which stills of each folder, as shares in the order of their names; 0 0.9 "
+                        "keeps the last tenth for evaluation (default: all)")
+    parser.add_argument("--video", type=Path, nargs="+", default=(), metavar="PATH",
+                        help="unlabelled real video to learn to predict from: folders of frames, video "
+                        "files, bags, and folders of these; nothing is taught about targets in it")
+    parser.add_argument("--negatives", type=Path, nargs="+", default=(), metavar="PATH",
+                        help="as --video, but known to hold no target: every box in it is an error")
+    parser.add_argument("--shares", type=_share, nargs="+", default=(), metavar="KIND=SHARE",
+                        help="shares of the clips by kind, the rest is painted: "
+                        + ", ".join(f"{kind} ({share:.2g})" for kind, share in SHARES.items())
+                        + "; pasted: targets cut out of stills, thrown and laid onto video and photographs")
     parser.add_argument("--streams", type=int, default=16,
                         help="number of streams that the network learns from side by side")
     parser.add_argument("--workers", type=int, default=1, help="number of processes that render scenes")
@@ -51,9 +65,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--validation-clips", type=int, default=160,
                         help="number of generated clips in a validation")
     parser.add_argument("--calibration-scenes", type=int, default=64,
-                        help="number of scenes at the end from which the meaning of the scores is fitted; 0 "
-                             "= "
-                             "leave them as they are")
+                        help="number of scenes at the end from which the meaning of the scores is fitted; "
+                        "0 = leave them as they are")
+
+
+def _share(text: str) -> tuple[str, float]:
+    """Return KIND=SHARE as a pair."""
+    kind, _, share = text.partition("=")
+    try:
+        return kind, float(share)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not KIND=SHARE, such as pasted=0.2") from None
 
 
 def run(args: argparse.Namespace) -> int:
@@ -69,6 +91,9 @@ def run(args: argparse.Namespace) -> int:
             raise PvmError(f"--{name.replace('_', '-')} must be above 0")
     if not 0 <= options.replay < 1:
         raise PvmError("--replay must be from 0 to below 1")
+    part = options.stills_part or (0.0, 1.0)
+    if not 0 <= part[0] < part[1] <= 1:
+        raise PvmError("--stills-part must be two shares from 0 to 1, the first below the second")
     if not 0 <= options.solid <= 1:
         raise PvmError("--solid must be from 0 to 1")
     if options.longest < options.shortest or options.longest < 3:

@@ -110,6 +110,7 @@ class BagStream:
         rate = (self.length - 1) / seconds if seconds > 0 else 0.0
         self.fps = rate if 1 <= rate <= 1000 else 30.0
         self.unreadable = 0
+        self.first = 0  # index of the first image that is decoded
 
     def __iter__(self) -> Iterator[Frame]:
         """Yield frames named by their index in the topic; a malformed one keeps its index."""
@@ -117,6 +118,8 @@ class BagStream:
         for connection, logged, data in self._messages():
             shows = self._shows(connection)
             index += shows
+            if shows and index < self.first:
+                continue
             try:
                 message = self.types.deserialize_cdr(data, connection.msgtype)
                 time = message.header.stamp

@@ -195,8 +195,9 @@ def _read(piece: Piece) -> Iterable[np.ndarray]:
         stream = copy.copy(stream)
         stream.paths = stream.paths[piece.begin:piece.end]
         return (frame.image for frame in stream)
-    begin, end = piece.begin, piece.end
     if isinstance(stream, VideoStream):
-        stream.capture.set(cv2.CAP_PROP_POS_FRAMES, begin)
-        stream.length, begin, end = None, 0, end - begin
-    return (frame.image for frame in itertools.islice(stream, begin, end))
+        stream.capture.set(cv2.CAP_PROP_POS_FRAMES, piece.begin)
+        stream.length = None  # that fewer come than the file has is no fault now
+    else:
+        stream.first = piece.begin
+    return (frame.image for frame in itertools.islice(stream, piece.end - piece.begin))

@@ -117,12 +117,17 @@ class VirtualCamera:
     def _view(self, index: int) -> np.ndarray:
         """Return the 2 x 3 matrix from the still's pixels to those of frame `index`."""
         k = index - self.frames / 2
-        scale = 1 / (self.zoom * np.exp(self.zoom_rate * k))
         angle = self.angle + self.turn * k
-        centre = self.middle + self.drift * k + self.shake[index % self.frames]
-        c, s = np.cos(angle) * scale, np.sin(angle) * scale
-        matrix = np.array([[c, -s, 0], [s, c, 0]])
+        c, s = np.cos(angle), np.sin(angle)
         rows, cols = self.size
+        reach = np.array([abs(c) * cols + abs(s) * rows, abs(s) * cols + abs(c) * rows]) / 2
+        half = np.array(self.pictures[0].shape[1::-1]) / 2
+        # it stays inside: what would show beyond the border are mirrored targets without a box
+        zoom = min(self.zoom * np.exp(self.zoom_rate * k), *(half / reach))
+        room = half - zoom * reach
+        centre = self.middle + self.drift * k + self.shake[index % self.frames]
+        centre = np.clip(centre, half - room, half + room)
+        matrix = np.array([[c, -s, 0], [s, c, 0]]) / zoom
         matrix[:, 2] = np.array([cols, rows]) / 2 - matrix[:, :2] @ centre
         if self.mirror:
             matrix[0] *= -1

@@ -12,7 +12,6 @@ import multiprocessing as mp
 import os
 import queue
 import signal
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,11 +21,12 @@ import numpy as np
 
 from pvm_perception.core.config import MOTION_VALUES
 from pvm_perception.errors import PvmError
-from pvm_perception.streams.generated import Clip, make_clip
-from pvm_perception.streams.stills import Still, load_stills, still_clip
-from pvm_perception.types import Truth
+from pvm_perception.streams.generated import Clip
+from pvm_perception.training.source_paths import SourcePaths
+from pvm_perception.training.sources import Sources
+from pvm_perception.types import TARGETS, Truth
 
-MAX_TRUTH = 4  # boxes per frame that a clip can hold
+MAX_TRUTH = Truth.IN_VIEW + len(TARGETS)  # rows per frame that a clip can hold
 FRAMES = 512  # that a worker may render ahead: 31 MB at 160 x 128
 LOOK = 5.0  # seconds of waiting after which learner and worker see whether the other still lives
 
@@ -40,9 +40,8 @@ class ClipRecipe:
     size : (rows, cols) of the frames
     shortest, longest : frames per clip; see `draw_length`
     photos : folder of photographs for backgrounds, or None
-    stills : folders of labelled stills, of which every third clip is made, if there are any
-    stills_part : from which to which share of each folder's stills; None = all
-    solid : share of the clips, not of stills, that are scenes in three dimensions
+    solid : share of the painted scenes that are scenes in three dimensions
+    paths : what else clips are made of
     """
 
     size: tuple[int, int]
@@ -50,9 +49,8 @@ class ClipRecipe:
     longest: int
     photos: str | None = None
     seed: int = 0
-    stills: tuple[str, ...] = ()
-    stills_part: tuple[float, float] | None = None
     solid: float = 0.0
+    paths: SourcePaths = SourcePaths()
 
 
 def draw_length(rng: np.random.Generator, shortest: int, longest: int) -> int:
@@ -64,15 +62,12 @@ def draw_length(rng: np.random.Generator, shortest: int, longest: int) -> int:
     return int(1 / rng.uniform(1 / (longest + 1), 1 / shortest))
 
 
-def render(recipe: ClipRecipe, number: int, photos: Sequence[np.ndarray] | None = None,
-           stills: Sequence[Still] = ()) -> Clip:
-    """Render clip `number` of a recipe, with the recipe's photographs and stills as loaded."""
+def render(recipe: ClipRecipe, number: int, sources: Sources | None = None) -> Clip:
+    """Render clip `number` of a recipe; `sources` are the recipe's, loaded already."""
     rng = np.random.default_rng((recipe.seed, number))
     length = draw_length(rng, recipe.shortest, recipe.longest)
-    if stills and number % 3 == 0:
-        return still_clip(rng, length, recipe.size, stills)
-    seed = int(rng.integers(2**62))
-    return make_clip(seed, length, recipe.size, photos=photos, solid=rng.random() < recipe.solid)
+    sources = sources or Sources(recipe.paths, recipe.photos)
+    return sources.clip(rng, (recipe.seed, number), length, recipe.size, recipe.solid)
 
 
 class _Ring:
@@ -119,15 +114,10 @@ def _work(memory: Any, recipe: ClipRecipe, frames: int, first: int, stride: int,
         signal.signal(each, signal.SIG_IGN)
     os.nice(5)
     cv2.setNumThreads(1)
-    photos = None
-    if recipe.photos:
-        from pvm_perception.streams.scenes.photos import load_photos
-
-        photos = load_photos(recipe.photos)
-    stills = [s for folder in recipe.stills for s in load_stills(folder, recipe.stills_part)]
+    sources = Sources(recipe.paths, recipe.photos)
     ring, room = _Ring(memory, recipe, frames), frames
     for number in itertools.count(first, stride):
-        clip = render(recipe, number, photos, stills)
+        clip = render(recipe, number, sources)
         begin, taken = ring.place(len(clip.images))
         while room < taken or not free.empty():
             given = _told(free)

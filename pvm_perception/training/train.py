@@ -27,7 +27,6 @@ from pvm_perception.core.interfaces import Losses
 from pvm_perception.core.model_file import load_model, save_model
 from pvm_perception.core.optimizer import Optimizer
 from pvm_perception.streams.scenes.photos import load_photos
-from pvm_perception.streams.stills import load_stills
 from pvm_perception.training.calibrate import calibrate
 from pvm_perception.training.checkpoint import (
     COUNTS,
@@ -41,6 +40,8 @@ from pvm_perception.training.curve import add_to_curve, draw_curve
 from pvm_perception.training.pool import ClipPool, ClipRecipe
 from pvm_perception.training.progress import Progress
 from pvm_perception.training.reducer import Alone, Reducer
+from pvm_perception.training.source_paths import SourcePaths
+from pvm_perception.training.sources import Sources
 from pvm_perception.training.validate import Validation
 from pvm_perception.training.validation_set import ValidationSet
 from pvm_perception.vision.calibration import NAME
@@ -57,8 +58,11 @@ class TrainOptions:
     network: str = "robot"
     start: Path | None = None  # a model or a checkpoint to go on from
     photos: Path | None = None
-    stills: tuple[Path, ...] = ()  # folders of labelled stills, for every third clip
+    stills: tuple[Path, ...] = ()  # folders of labelled stills
     stills_part: tuple[float, float] | None = None  # from which to which share of each; None = all
+    video: tuple[Path, ...] = ()  # folders of frames, video files and bags, of which nothing is known
+    negatives: tuple[Path, ...] = ()  # the same, known to hold no target
+    shares: tuple[tuple[str, float], ...] = ()  # (kind, share) of the clips, see `sources.SHARES`
     streams: int = 16
     workers: int = 1
     seed: int = 1
@@ -107,19 +111,22 @@ class Trainer:
         resume_optimizer(self.network.optimizer, weights or {}, self.history["steps"])
         self.recipe = ClipRecipe((self.config.height, self.config.width), options.shortest,
                                  options.longest, str(options.photos) if options.photos else None,
-                                 options.seed, tuple(map(str, options.stills)), options.stills_part,
-                                 options.solid)
+                                 options.seed, options.solid, self._paths())
         self.validation_set = ValidationSet(self.recipe, options.validation_clips, options.workers)
         self.curve = options.output / "curve.csv"
         self.checkpoint = options.output / "checkpoint.safetensors"
         self.stopped = self.rescued = False
 
+    def _paths(self) -> SourcePaths:
+        o = self.options
+        stills, video, negatives = (tuple(map(str, paths)) for paths in (o.stills, o.video, o.negatives))
+        return SourcePaths(stills, o.stills_part and tuple(o.stills_part), video, negatives, tuple(o.shares))
+
     def run(self) -> Validation | None:
         """Train; return the last validation, on rank 0."""
         o = self.options
         o.output.mkdir(parents=True, exist_ok=True)
-        for folder in o.stills:
-            load_stills(folder, o.stills_part)  # a bad folder fails here, not in a worker
+        Sources(self.recipe.paths)  # what is wrong with a path fails here, not in a worker
         pool = ClipPool(self.recipe, o.workers, self.history["clips"],
                         part=(self.ranks.rank, self.ranks.size))
         previous = {s: signal.signal(s, self._stop) for s in (signal.SIGINT, signal.SIGTERM)}

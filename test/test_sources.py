@@ -1,0 +1,371 @@
+"""What networks learn from beside painted scenes: labelled stills, real video, targets pasted onto it."""
+
+import dataclasses
+
+import cv2
+import numpy as np
+import pytest
+
+from pvm_perception.errors import PvmError
+from pvm_perception.streams import footage
+from pvm_perception.streams.footage import Footage, Shot, footage_clip
+from pvm_perception.streams.groundtruth import read_groundtruth
+from pvm_perception.streams.scenes import real_targets
+from pvm_perception.streams.scenes.light import Camera, linear
+from pvm_perception.streams.scenes.pasted import PastedScene
+from pvm_perception.streams.scenes.real_targets import Cutting, cut_out, greenness, hue_of, recoloured
+from pvm_perception.streams.stills import load_stills, still_clip
+from pvm_perception.training.pool import ClipPool, ClipRecipe, render
+from pvm_perception.training.source_paths import SHARES, SourcePaths
+from pvm_perception.training.sources import Sources
+from pvm_perception.types import TARGETS, Box, Truth
+
+SIZE = (128, 160)
+
+
+def textured(rng, rows=240, cols=320):
+    """Return a grey-blue picture with some texture, (rows, cols, 3) uint8."""
+    grain = cv2.GaussianBlur(rng.normal(0, 60, (rows, cols, 3)), (0, 0), 3)
+    return np.clip(grain * 3 + [150, 120, 110], 0, 255).astype(np.uint8)
+
+
+def disc(picture, middle, radius, colour=(40, 200, 60)):
+    cv2.circle(picture, middle, radius, colour, -1, cv2.LINE_AA)
+    return Box("green_ball", middle[0] - radius, middle[1] - radius, 2.0 * radius, 2.0 * radius)
+
+
+@pytest.fixture
+def stills(tmp_path):
+    """Return a folder of two pictures: a green ball; another ball, and one that may be green."""
+    folder, rng = tmp_path / "stills", np.random.default_rng(1)
+    folder.mkdir()
+    for k in range(2):
+        picture = textured(rng)
+        disc(picture, (100, 120), 30, (40, 200, 60) if k == 0 else (30, 90, 230))
+        disc(picture, (250, 120), 20, (40, 200, 60) if k == 0 else (60, 210, 220))
+        cv2.imwrite(str(folder / f"{k}.png"), picture)
+    (folder / "labels.csv").write_text(
+        "frame,target,x,y,w,h,weight\n0.png,green_ball,70,90,60,60,\n0.png,green_ball,230,100,40,40,1\n"
+        "0.png,stop_sign,,,,,\n1.png,other_ball,70,90,60,60,\n1.png,green_ball,230,100,40,40,0\n")
+    return folder
+
+
+@pytest.fixture
+def clips(tmp_path):
+    """Return a folder of two videos, whose frames' grey tells which frame it is: a folder and a file."""
+    root = tmp_path / "video"
+    (root / "walk" / "frames").mkdir(parents=True)
+    (root / "empty").mkdir()
+    (root / "broken.mp4").write_bytes(b"no video")
+    writer = cv2.VideoWriter(str(root / "ride.avi"), cv2.VideoWriter_fourcc(*"MJPG"), 20, (160, 120))
+    for k in range(90):
+        if k < 40:
+            cv2.imwrite(str(root / "walk" / "frames" / f"{k:04}.png"), numbered(k))
+        writer.write(numbered(k))
+    writer.release()
+    return root
+
+
+def numbered(k):
+    """Return a frame that is as light as its number says, and lighter to the right."""
+    return np.repeat(np.uint8(2 * k + np.linspace(0, 40, 160))[None, :, None], 120, 0).repeat(3, 2)
+
+
+def numbers_of(images):
+    return np.round((images[:, 40:80, 70:90].mean(axis=(1, 2, 3)) - 20) / 2).astype(int)
+
+
+def test_labels_of_sets_for_learning(stills):
+    ball, other = load_stills(stills)
+    assert [b.target for b in ball.boxes] == ["green_ball"] * 2
+    assert [(b.target, b.weight) for b in other.boxes] == [("other_ball", 1), ("green_ball", 0)]
+    kinds, weights = set(), set()
+    for seed in range(20):
+        clip = still_clip(np.random.default_rng(seed), 2, SIZE, [other])
+        rows = clip.truth[clip.truth[..., Truth.TARGET] >= 0]
+        kinds |= set(rows[:, Truth.TARGET])
+        weights |= set(rows[:, Truth.WEIGHT])
+    assert kinds == {0}  # the other ball has no row: whoever sees a target there is wrong
+    assert weights == {0}
+    (stills / "groundtruth.csv").write_text("frame,target,x,y,w,h\n0.png,stop_sign,,,,\n")
+    assert [s.boxes for s in load_stills(stills)] == [()]  # groundtruth.csv comes first
+
+
+@pytest.mark.parametrize("weight", ["2", "-0.1", "often"])
+def test_a_weight_that_is_none_is_refused(tmp_path, weight):
+    path = tmp_path / "labels.csv"
+    path.write_text(f"frame,target,x,y,w,h,weight\na.png,green_ball,1,2,3,4,{weight}\n")
+    with pytest.raises(PvmError, match="line 2"):
+        read_groundtruth(path)
+
+
+def test_a_virtual_camera_stays_in_its_picture(stills, monkeypatch):
+    """Nothing is mirrored at the border: where a target is seen there is one, and it has a box."""
+    monkeypatch.setattr(Camera, "develop", lambda _self, image, _light: np.uint8(image.clip(0, 1)**0.5 * 255))
+    picture = np.zeros((240, 320, 3), np.uint8)
+    box = disc(picture, (24, 24), 22)  # in the corner
+    cv2.imwrite(str(stills / "0.png"), picture)
+    still = dataclasses.replace(load_stills(stills)[0], boxes=(box,))
+    seen = 0
+    for seed in range(30):
+        clip = still_clip(np.random.default_rng(seed), 3, SIZE, [still])
+        for image, truth in zip(clip.images, clip.truth, strict=True):
+            discs = cv2.connectedComponents(np.uint8(image[..., 1] > 100))[0] - 1
+            assert discs <= len(Truth.boxes(truth)) <= 1
+            seen += discs
+    assert seen > 40
+
+
+def test_video_is_cut_into_clips_of_following_frames(clips, capsys):
+    video = Footage([clips])
+    assert sum(p.end - p.begin for p in video.pieces) == 130
+    assert {p.path.name for p in video.pieces} == {"walk", "ride.avi"}
+    assert "broken.mp4 cannot be opened" in capsys.readouterr().err  # named, and left out
+    steps, mirrored = set(), set()
+    for n in range(60):
+        shot = video.shot(np.random.default_rng(n), n, 6)
+        assert shot.images.shape == (6, 120, 160, 3)
+        step = np.diff(numbers_of(shot.images))
+        turns = np.flatnonzero(np.diff(np.sign(step)))
+        assert len(turns) <= 1 or len(shot.images) > 40
+        assert len(set(np.abs(step))) == 1, numbers_of(shot.images)
+        steps.add(int(step[0]))
+        mirrored.add(bool(shot.images[0, 0, 0, 0] > shot.images[0, 0, -1, 0]))
+    assert steps == {1, -1, 2, -2}
+    assert mirrored == {True, False}
+    again = video.shot(np.random.default_rng(7), 7, 6)
+    np.testing.assert_array_equal(again.images, Footage([clips]).shot(np.random.default_rng(7), 7, 6).images)
+    seen = numbers_of(video.shot(np.random.default_rng(3), 3, 200).images)  # longer than any piece
+    assert set(np.abs(np.diff(seen))) <= {1, 2}
+
+
+def test_video_waits_in_memory_of_a_bounded_size(clips, monkeypatch):
+    decoded, real = [], footage._decoded
+    monkeypatch.setattr(footage, "_decoded", lambda piece: decoded.append(piece) or real(piece))
+    video = Footage([clips])
+    for n in range(200):
+        video.shot(np.random.default_rng(n), n, 4)
+    assert len(decoded) == len(video.pieces) == 3  # each was decoded once
+    decoded.clear()
+    small = Footage([clips], room=1)
+    for n in range(240):
+        small.shot(np.random.default_rng(n), n, 4)
+        assert len(small._decoded) == 1
+    assert set(decoded) == set(small.pieces)  # all have their turn
+    assert len(decoded) == 240 // footage.STEP
+
+
+def test_large_video_is_kept_small(tmp_path):
+    for k in range(4):
+        cv2.imwrite(str(tmp_path / f"{k}.jpg"), np.zeros((720, 1280, 3), np.uint8))
+    video = Footage([tmp_path])
+    assert video.frames(video.pieces[0]).shape == (4, 180, 320, 3)
+
+
+def test_video_that_is_not_there(tmp_path):
+    with pytest.raises(PvmError, match="does not exist"):
+        Footage([tmp_path / "none"])
+    with pytest.raises(PvmError, match="no video in"):
+        Footage([tmp_path])
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_video_says_nothing_of_targets_or_that_there_is_none(clips, known):
+    shot = Footage([clips]).shot(np.random.default_rng(0), 0, 5)
+    clip = footage_clip(np.random.default_rng(0), shot, SIZE, known)
+    assert clip.images.shape == (5, *SIZE, 3)
+    assert not clip.motion.any()
+    rows = clip.truth[clip.truth[..., Truth.TARGET] >= 0]
+    if known:
+        assert not len(rows)
+    else:
+        assert (rows[:, Truth.WEIGHT] == 0).all()
+        assert (rows[:, Truth.BOX] == [0, 0, SIZE[1], SIZE[0]]).all()
+        assert len(rows) == 5 * len(TARGETS)
+
+
+def test_clips_move_as_the_video_does():
+    """In most clips nothing but the video moves: of a still one, all frames are alike."""
+    images = np.repeat(textured(np.random.default_rng(0))[None], 4, 0)
+    alike = 0
+    for seed in range(40):
+        clip = footage_clip(np.random.default_rng(seed), Shot(images), SIZE, False)
+        alike += bool((clip.images == clip.images[0]).all())
+    assert 5 < alike < 30
+
+
+def test_targets_are_cut_out_of_stills(stills):
+    cuttings = cut_out(load_stills(stills))
+    assert [c.target for c in cuttings] == ["green_ball", "green_ball", "other_ball"]  # the unsure one stays
+    for cutting, radius in zip(cuttings, (30, 20, 30), strict=True):
+        area = float(cutting.sprite[..., 3].sum())
+        assert 0.85 * np.pi * radius**2 < area < 1.02 * np.pi * radius**2
+        assert (cutting.sprite[..., :3] <= cutting.sprite[..., 3:] + 1e-6).all()
+        assert 0.1 < cutting.level < 0.4
+    assert hue_of(cuttings[0].sprite) == pytest.approx(112, abs=3)
+
+
+@pytest.mark.parametrize("why", ["border", "hidden", "grey", "small", "long", "partly visible"])
+def test_what_cannot_be_cut_out_cleanly_is_left(tmp_path, why):
+    picture = textured(np.random.default_rng(2))
+    colour = (128, 128, 128) if why == "grey" else (40, 200, 60)
+    box = disc(picture, (10 if why == "border" else 100, 120), 10 if why == "small" else 30, colour)
+    if why == "hidden":
+        cv2.rectangle(picture, (60, 118), (140, 160), (90, 60, 50), -1)
+    if why == "border":
+        box = dataclasses.replace(box, x=0, w=40)
+    if why == "long":
+        box = dataclasses.replace(box, w=90)
+    if why == "partly visible":
+        box = dataclasses.replace(box, visible=0.8)
+    cv2.imwrite(str(tmp_path / "a.png"), picture)
+    (tmp_path / "labels.csv").write_text("frame,target,x,y,w,h\na.png,green_ball,1,2,3,4\n")
+    still = dataclasses.replace(load_stills(tmp_path)[0], boxes=(box,))
+    assert not cut_out([still])
+
+
+def test_recoloured_balls_are_green_or_not(stills):
+    rng, ball = np.random.default_rng(3), cut_out(load_stills(stills))[0].sprite
+    green = [greenness(hue_of(recoloured(rng, ball, True))) for _ in range(60)]
+    other = [greenness(hue_of(recoloured(rng, ball, False))) for _ in range(60)]
+    assert green.count(1.0) > 55
+    assert other.count(None) > 45
+    assert other.count(1.0) < 6
+    low, high = real_targets.GREENS
+    assert [greenness(h) for h in (0, low - 1, low, high, high + 1, 300)] == [None, 0.0, 1.0, 1.0, 0.0, None]
+
+
+def ball_sprite():
+    """Return a yellow-green disc as a cutting of medium light."""
+    sprite = np.zeros((96, 96, 4), np.float32)
+    cv2.circle(sprite, (48, 48), 46, [0.2, 0.9, 0.5, 1.0], -1, cv2.LINE_AA)
+    return Cutting("green_ball", sprite, 0.25)
+
+
+@pytest.mark.parametrize("streak", [0.0, 1.0, 2.5, 4.0])
+def test_a_thrown_ball_is_a_streak_with_a_box_around_all_of_it(monkeypatch, streak):
+    """Nowhere opaque when it moves further than itself, in linear light, and labelled as a whole."""
+    monkeypatch.setattr(Camera, "develop", lambda _self, image, _light: image)
+    place, size = np.full((200, 200, 3), 60, np.uint8), 0.12
+    rng = np.random.default_rng(5)
+    images = np.repeat(place[None], 3, 0)
+    scene = PastedScene(rng, 3, (240, 320), None, cuttings=[ball_sprite()], images=images, known=True)
+    thing = a_ball(images)
+    scene.pan, scene.jitter, scene.tilt, scene.rolling = np.zeros(2), scene.jitter * 0, 0.0, 0.0
+    scene.zoom_rate = scene.turn = 0.0
+    scene.shutter = 0.5
+    scene.things = [dataclasses.replace(thing, place=np.zeros(2), size=size, fall=0.0, floor=None, growth=0.0,
+                                        span=1e9, velocity=np.array([streak * size / 0.5, 0.0]))]
+    scene.camera, scene.light = Camera(rng, 0.0), scene.light
+    image, truth = scene.render(1)
+    assert image.dtype == np.float32
+    box = Truth.boxes(truth)[0]
+    diameter = size * 240 * 92 / 96
+    assert box.h == pytest.approx(diameter, rel=0.12)
+    assert box.w == pytest.approx(max(1, streak) * diameter + 0.5 * min(1, streak) * diameter, rel=0.15)
+    assert box.weight == 1
+    ground = linear(place)[0, 0, 1]
+    lit = (image[..., 1].max() - ground) / (linear(np.uint8([[[0, 255 * 0.9, 0]]]))[0, 0, 1] - ground)
+    if streak >= 1:
+        assert lit < 1.6 / streak  # its light is spread over the streak
+
+
+def pasted(seed, images, **known):
+    rng = np.random.default_rng(seed)
+    return PastedScene(rng, len(images), (120, 160), None, cuttings=[ball_sprite()], images=images, **known)
+
+
+def a_ball(images):
+    """Return some green ball of a pasted scene."""
+    return next(t for n in range(50) for t in pasted(n, images).things if t.target == 0 and t.weight == 1)
+
+
+def test_pasted_scenes_lie_on_the_clip_and_know_what_they_do_not_know():
+    images = np.stack([np.full((120, 160, 3), 40 + 50 * k, np.uint8) for k in range(3)])
+    unknown = weights = 0
+    for seed in range(12):
+        scene = pasted(seed, images, known=seed % 2 == 0)
+        frames, truth = zip(*(scene.render(k) for k in range(3)), strict=True)
+        assert frames[0].mean() != frames[2].mean()  # the clip goes on
+        whole = (truth[0][:, Truth.W] == 160) & (truth[0][:, Truth.H] == 120)
+        unknown += int(whole.sum())
+        weights += int((truth[0][~whole][:, Truth.WEIGHT] == 1).sum())
+        if whole.any():
+            assert seed % 2
+            assert (truth[0][whole][:, Truth.WEIGHT] == 0).all()
+    assert unknown == 6 * len(TARGETS)
+    assert weights > 3
+
+
+def test_a_ball_that_nobody_could_see_is_neither_right_nor_wrong(monkeypatch):
+    monkeypatch.setattr(Camera, "develop", lambda _self, image, _light: image)
+    images = np.full((2, 120, 160, 3), 128, np.uint8)
+    thing, weights = a_ball(images), {}
+    for grey in (128, 255):
+        scene = pasted(9, images)
+        sprite = np.ones((32, 32, 4), np.float32)
+        sprite[..., :3] = (grey / 255) ** 2
+        scene.things = [dataclasses.replace(thing, sprite=sprite, place=np.zeros(2), size=0.3,
+                                            velocity=np.zeros(2), fall=0.0)]
+        weights[grey] = Truth.boxes(scene.render(1)[1])[0].weight
+    assert weights == {128: 0, 255: 1}
+
+
+def test_kinds_come_as_often_as_their_shares_say(stills, clips):
+    paths = SourcePaths((str(stills),), None, (str(clips),), (str(clips),),
+                        (("pasted", 0.25), ("stills", 0.25)))
+    assert paths.kinds() == {"stills": 0.25, "pasted": 0.25, "video": SHARES["video"],
+                             "negatives": SHARES["negatives"]}
+    sources, counts = Sources(paths), dict.fromkeys([*SHARES, "painted"], 0)
+    for kind in SHARES:
+        setattr(sources, f"_{kind}", lambda *_, kind=kind: kind)
+    recipe = ClipRecipe((24, 32), 2, 3, seed=9, paths=paths)
+    plain = ClipRecipe((24, 32), 2, 3, seed=9)
+    for number in range(400):
+        clip = render(recipe, number, sources)
+        counts[clip if isinstance(clip, str) else "painted"] += 1
+        if not isinstance(clip, str) and number < 60:  # the other kinds change no painted clip
+            np.testing.assert_array_equal(clip.images, render(plain, number).images)
+    shares = {kind: count / 400 for kind, count in counts.items()}
+    assert shares == pytest.approx({"stills": 0.25, "pasted": 0.25, "video": 0.2, "negatives": 0.1,
+                                    "painted": 0.2}, abs=0.06)
+
+
+@pytest.mark.parametrize(("shares", "message"), [
+    ((("stils", 0.1),), "no clips of kind 'stils'"), ((("video", 0.1),), "needs --video"),
+    ((("stills", 0.7), ("pasted", 0.7)), "at most 1, not 1.4"), ((("stills", float("nan")),), "at most 1")])
+def test_shares_that_cannot_be_are_refused(shares, message):
+    with pytest.raises(PvmError, match=message):
+        SourcePaths(stills=("some",), shares=shares).kinds()
+
+
+def test_every_kind_comes_through_the_ring_as_it_was_made(stills, clips):
+    paths = SourcePaths((str(stills),), (0.0, 1.0), (str(clips),), (str(clips),),
+                        (("pasted", 0.3), ("stills", 0.2), ("video", 0.3), ("negatives", 0.2)))
+    recipe, sources = ClipRecipe(SIZE, 3, 6, seed=2, paths=paths), Sources(paths)
+    pool = ClipPool(recipe)
+    try:
+        for number in range(12):
+            clip, right = pool.clip(), render(recipe, number, sources)
+            np.testing.assert_array_equal(clip.images, right.images)
+            np.testing.assert_array_equal(clip.truth[:, :right.truth.shape[1]], right.truth)
+            assert (clip.truth[:, right.truth.shape[1]:] == Truth.NONE).all()
+    finally:
+        pool.close()
+
+
+def test_training_from_all_sources(command_line, stills, clips, tmp_path):
+    process = command_line("train", "--output", tmp_path / "out", "--frames", 96, "--streams", 4,
+                           "--stills", stills, "--video", clips, "--negatives", clips / "walk",
+                           "--shares", "pasted=0.2", "--validation-clips", 4, "--calibration-scenes", 0,
+                           "--longest", 4)
+    assert process.returncode == 0, process.stderr
+    assert "prediction_over_copy=" in process.stdout
+    for arguments, message in ((("--video", tmp_path / "none"), "does not exist"),
+                               (("--shares", "pasted=0.2"), "needs --stills"),
+                               (("--shares", "pasted"), "not KIND=SHARE"),
+                               (("--stills", stills, "--stills-part", 0.9, 0.1), "--stills-part")):
+        process = command_line("train", "--output", tmp_path / "out", *arguments)
+        assert process.returncode == 2
+        assert message in process.stderr
+        assert "Traceback" not in process.stderr
