@@ -12,7 +12,7 @@ import multiprocessing as mp
 import os
 import queue
 import signal
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +50,7 @@ class ClipRecipe:
     photos: str | None = None
     seed: int = 0
     solid: float = 0.0
-    paths: SourcePaths = SourcePaths()
+    paths: SourcePaths = field(default_factory=SourcePaths)
 
 
 def draw_length(rng: np.random.Generator, shortest: int, longest: int) -> int:
