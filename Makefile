@@ -72,6 +72,7 @@ scale-out: setup  ## training by several ranks: its tests, what it costs, what t
 
 lint: setup
 	.venv/bin/ruff check .
+	.venv/bin/mypy
 
 clean:
 	rm -rf build .venv

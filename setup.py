@@ -20,7 +20,7 @@ setup(
     name=PACKAGE,
     version="0.1.0",
     packages=find_packages(include=[PACKAGE, f"{PACKAGE}.*"]),
-    package_data={f"{PACKAGE}.core.kernels": ["*.cu"]},
+    package_data={PACKAGE: ["py.typed"], f"{PACKAGE}.core.kernels": ["*.cu"]},
     ext_modules=[  # without a compiler they are left out: NumPy does their work, slower
         Extension(f"{PACKAGE}.core.kernels._cpu_{name}", [f"{KERNELS}/cpu.cpp"],
                   depends=[f"{KERNELS}/kernels.cu"], extra_compile_args=[*FLAGS, *flags], optional=True)

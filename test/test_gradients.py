@@ -105,7 +105,7 @@ def test_readout_gradients_reach_every_weight_of_this_frame(config):
     dz = network._credit(errors)
     found = {f"readout.{k}": g for k, g in grads.items()}
     for i, encoder in enumerate(network.encoders):
-        found[f"{encoder.layer.name}.w1"] = encoder.input_grad(dz[i], before=False)
+        found[f"{encoder.layer.name}.w1"] = encoder.input_gradient(dz[i], before=False)
     checked = 0
     for name, direction in directions(network, rng):
         if name not in found:

@@ -1,5 +1,7 @@
 """The readout: what it is taught and what it answers must be the same boxes."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from conftest import noise_images, tiny
@@ -7,6 +9,11 @@ from conftest import noise_images, tiny
 from pvm_perception.core.config import preset
 from pvm_perception.core.hierarchy import Hierarchy
 from pvm_perception.core.readout import BoxReadout
+
+
+def truth_of(readout, boxes):
+    """Return heat, box, weight, care: what the cells should answer."""
+    return dataclasses.astuple(readout.cells.truth(boxes))
 
 
 @pytest.fixture
@@ -19,7 +26,7 @@ def readout():
 def test_what_is_taught_can_be_read_back(readout, box):
     boxes = np.full((1, 2, 7), -1, np.float32)
     boxes[0, 0] = [1, *box, 1, 1]
-    heat, answers, weight, care = readout.truth(boxes)
+    heat, answers, weight, care = truth_of(readout, boxes)
     assert heat[..., 1].max() == 1
     assert heat[..., 0].max() == 0
     assert (care == 1).all()
@@ -34,12 +41,12 @@ def test_what_is_taught_can_be_read_back(readout, box):
 def test_neighbours_that_agree_make_a_score_credible(readout):
     boxes = np.full((1, 1, 7), -1, np.float32)
     boxes[0, 0] = [0, 80, 50, 50, 50, 1, 1]
-    heat, answers, *_ = readout.truth(boxes)
+    heat, answers, *_ = truth_of(readout, boxes)
     heat = np.clip(heat, 1e-3, 0.9)
     row, col = np.unravel_index(heat[0, :, :, 0].argmax(), heat.shape[1:3])
     near = (slice(None), slice(row - 1, row + 2), slice(col - 1, col + 2))
-    dx = (readout.cell_x[col - 1:col + 2] - readout.cell_x[col])[None, :] / readout.stride[1]
-    dy = (readout.cell_y[row - 1:row + 2] - readout.cell_y[row])[:, None] / readout.stride[0]
+    dx = (readout.cells.x[col - 1:col + 2] - readout.cells.x[col])[None, :] / readout.stride[1]
+    dy = (readout.cells.y[row - 1:row + 2] - readout.cells.y[row])[:, None] / readout.stride[0]
     peak = answers[0, row, col, 0].copy()
     agreeing = answers.copy()
     agreeing[near][..., 0, :] = peak
@@ -72,7 +79,7 @@ def test_a_peak_whose_neighbours_name_no_common_box_scores_zero(readout):
 def test_hidden_targets_are_neither_taught_nor_punished(readout):
     boxes = np.full((1, 1, 7), -1, np.float32)
     boxes[0, 0] = [0, 80, 50, 50, 50, 0.1, 1]
-    heat, _, weight, care = readout.truth(boxes)
+    heat, _, weight, care = truth_of(readout, boxes)
     assert heat.max() == 0
     assert weight.max() == 0
     assert (care[..., 0] == 0).sum() > 20
@@ -81,9 +88,9 @@ def test_hidden_targets_are_neither_taught_nor_punished(readout):
 def test_soft_labels_count_as_much_as_they_are_sure(readout):
     boxes = np.full((1, 2, 7), -1, np.float32)
     boxes[0, 0] = [0, 80, 50, 50, 50, 1, 1]
-    heat, answers, weight, care = readout.truth(boxes)
+    heat, answers, weight, care = truth_of(readout, boxes)
     boxes[0, 0, 6] = 0.25
-    soft_heat, soft_answers, soft_weight, soft_care = readout.truth(boxes)
+    soft_heat, soft_answers, soft_weight, soft_care = truth_of(readout, boxes)
     np.testing.assert_array_equal(soft_heat, heat)
     np.testing.assert_array_equal(soft_answers, answers)
     np.testing.assert_allclose(soft_weight, 0.25 * weight)
@@ -91,11 +98,11 @@ def test_soft_labels_count_as_much_as_they_are_sure(readout):
     assert set(np.unique(soft_care)) == {0.25, 1}
     assert (soft_care[heat > 0.5] == 0.25).all()
     boxes[0, 0, 6] = 0
-    heat, _, weight, care = readout.truth(boxes)
+    heat, _, weight, care = truth_of(readout, boxes)
     assert heat.max() == weight.max() == 0
     assert (care == 0).sum() == (soft_care == 0.25).sum()
     boxes[0, 1] = [0, 90, 60, 30, 30, 1, 1]  # a sure one among what nobody is sure of
-    heat, _, weight, care = readout.truth(boxes)
+    heat, _, weight, care = truth_of(readout, boxes)
     assert heat.max() == weight.max() == 1
     assert care[heat == 1] == 1
 

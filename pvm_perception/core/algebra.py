@@ -1,26 +1,29 @@
 """The few operations that encoders and readouts share, for shared and for own weights.
 
-Shared weights are (D, N); own weights are (U, D, N), one matrix per unit.
+Shared weights are (D, N); own weights are (U, D, N), one matrix for each unit. B streams, U units, D
+inputs, N outputs; a source has Us units of M values, K of which one unit reads.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import ModuleType
+from typing import Any, TypeAlias
 
 import numpy as np
 
-from pvm_perception.core.backend import Array
+from pvm_perception.core.backend import Array, Mask
 from pvm_perception.core.kernels import cpu
 
-# a source (B, Us + 1, M) with a row of zeros last; whom each unit hears, (U, K), or None for who is in its
-# own place (the source is (B, U, M) then); which of the weights' rows
-Operand = tuple[Array, Array | None, slice]
-ALL = slice(0, None)  # rows of a product's weights
+# One operand of a product: a source (B, Us + 1, M) whose last row is zeros, the source units that each
+# unit reads (U, K), and the rows of the weights that they are multiplied with. Where the index is None,
+# the source is (B, U, M) and each unit reads its own row.
+Operand: TypeAlias = tuple[Array, Array | None, slice]
+ALL = slice(0, None)  # all rows of the weights
 LEAK = np.float32(0.1)  # slope of the leaky rectifier below zero
-NORM_FLOOR = np.float32(1e-3)  # mean square of sums below which normalising no longer lifts them
+NORM_FLOOR = np.float32(1e-3)  # added to the mean square of sums: fainter sums are not brought up to 1
 
 
 def product(x: Array, w: Array) -> Array:
@@ -40,25 +43,30 @@ def product_into(out: Array, x: Array, w: Array, xp: ModuleType) -> Array:
 
 
 class Scratch:
-    """Memory for what is needed for a moment: the same at every frame, of whatever shape.
+    """Memory for intermediate results: allocated once and used for arrays of any shape.
 
-    `size` is that of the largest array that is ever asked for, in values.
+    Parameters
+    ----------
+    size
+        How many values the largest array has that will be asked for.
+    xp
+        Array module.
     """
 
     def __init__(self, size: int, xp: ModuleType) -> None:
         self._memory = xp.empty(size, np.float32)
 
     def __call__(self, *shape: int) -> Array:
-        """Return an array of this shape; it holds what the last one left, and is its memory."""
+        """Return an array of this shape in the memory of the last one: it holds what that left."""
         return self._memory[:math.prod(shape)].reshape(shape)
 
 
-def affine_input_grad(dz: Array, w: Array) -> Array:
+def input_error(dz: Array, w: Array) -> Array:
     """Return the error of the input, (B, U, D), from that of the output dz (B, U, N)."""
     return product(dz, w.swapaxes(-1, -2))
 
 
-def weight_grad(x: Array, dz: Array) -> Array:
+def outer_product(x: Array, dz: Array) -> Array:
     """Return the gradient (D, N) of shared weights, summed over streams and units.
 
     x is (B, U, D), dz is (B, U, N).
@@ -69,14 +77,15 @@ def weight_grad(x: Array, dz: Array) -> Array:
 
 @dataclass(frozen=True)
 class Outer:
-    """The gradient of own weights, not yet multiplied out.
+    """The gradient of own weights, kept as its factors.
 
-    It is the sum over streams of the outer products of what each unit heard and its error, and
-    has dozens of times as many values as these two: who can, works with the factors.
+    It is the sum over streams of the outer products of each unit's inputs and its error. It has dozens
+    of times as many values as these two, so the optimizer works with the factors where it can.
 
     Attributes
     ----------
-    x : (U, B, D), d : (U, B, N)
+    x : (U, B, D), the inputs
+    d : (U, B, N), the errors
     """
 
     x: Array
@@ -88,10 +97,10 @@ class Outer:
         return cls(x.transpose(1, 0, 2), dz.transpose(1, 0, 2))
 
     def square(self) -> Array:
-        """Return the sum of the squared gradient."""
+        """Return the sum of the squared gradient, ()."""
         return ((self.x @ self.x.swapaxes(1, 2)) * (self.d @ self.d.swapaxes(1, 2))).sum()
 
-    def __mul__(self, factor: float) -> Outer:
+    def __mul__(self, factor: float | np.floating[Any]) -> Outer:
         return Outer(self.x, self.d * factor)
 
     def dense(self) -> Array:
@@ -99,16 +108,29 @@ class Outer:
         return self.x.swapaxes(1, 2) @ self.d
 
 
+Gradient: TypeAlias = Array | Outer  # of shared weights, of own weights
+
+
 def total(d: Array, xp: ModuleType) -> Array:
-    """Return the sum of d (..., N) over all but the last axis, (N,): as a product, several times as fast."""
+    """Return d (..., N) summed over all but its last axis, (N,).
+
+    It is computed as a product with ones, which is several times as fast as a sum.
+    """
     rows = d.reshape(-1, d.shape[-1])
     return xp.ones(len(rows), np.float32) @ rows
 
 
 def gather(source: Array, index: Array, out: Array) -> Array:
-    """Copy the codes of each unit's neighbourhood into `out`, (B, U, K * N), and return it.
+    """Copy the values of each unit's neighbourhood into `out` and return it.
 
-    `source` is (B, Us + 1, N) with a row of zeros last, `index` (U, K).
+    Parameters
+    ----------
+    source
+        (B, Us + 1, M), whose last row is zeros.
+    index
+        (U, K) the source units that each unit reads.
+    out
+        (B, U, K * M).
     """
     flat = out.reshape(source.shape[0], index.size, source.shape[2])
     if isinstance(source, np.ndarray):  # unlike the others, this mode writes straight into `out`
@@ -118,24 +140,24 @@ def gather(source: Array, index: Array, out: Array) -> Array:
     return out
 
 
-def gather_matmul(out: Array, parts: list[Operand], w: Array, scratch: tuple[Scratch, Scratch],
+def gather_matmul(out: Array, parts: Sequence[Operand], w: Array, scratch: tuple[Scratch, Scratch],
                   xp: ModuleType, adds: bool = False) -> Array:
-    """Write what units hear, times w, into `out` (B, U, N), or add it, and return it.
+    """Write the units' inputs times w into `out`, or add the product to it, and return it.
 
     Parameters
     ----------
     out
         (B, U, N).
     parts
-        Of what is heard.
+        The units' inputs, part by part.
     w
-        (D, N), or of each unit's own, (U, D, N).
+        (D, N), or own weights (U, D, N).
     scratch
-        For all that is heard in a part, and for another `out`.
+        Memory for the gathered inputs of a part, and for another array like `out`.
     xp
         Array module.
     adds
-        Whether to add.
+        Whether the product is added to `out`.
     """
     compiled = cpu.products() if w.ndim == 2 else None
     if compiled and compiled.take(out, w, *(source for source, _, _ in parts)):
@@ -151,30 +173,49 @@ def gather_matmul(out: Array, parts: list[Operand], w: Array, scratch: tuple[Scr
 
 
 def gather_outer(out: Array, source: Array, index: Array | None, dz: Array, scratch: Scratch) -> None:
-    """Write the gradient of a part's shared weights, summed over streams and units, into `out` (K * M, N).
+    """Write the gradient of a part's shared weights into `out`, summed over streams and units.
 
-    dz (B, U, N) is the error of `gather_matmul`, source and index are as there.
+    Parameters
+    ----------
+    out
+        (K * M, N).
+    source, index
+        The part's values and index, as in `Operand`.
+    dz
+        (B, U, N) the error of the product that `gather_matmul` made.
+    scratch
+        Memory for the gathered inputs.
     """
     if (compiled := cpu.products()) and compiled.take(out, source, dz):
         compiled.gather_outer(out, source, index, dz)
     else:
-        out[...] = weight_grad(gather_inputs(source, index, scratch), dz)
+        out[...] = outer_product(gather_inputs(source, index, scratch), dz)
 
 
 def matmul_scatter(out: Array, dz: Array, w: Array, index: Array) -> None:
-    """Add the error of what is heard to whom it was heard from: `gather_matmul`, transposed.
+    """Add the error of the inputs to the source units that they were read from.
 
-    `out` is (B, Us + 1, M), whose last row has no meaning afterwards; the error of the product dz
-    (B, U, N). `index` as for `scatter`.
+    It is the transpose of `gather_matmul`.
+
+    Parameters
+    ----------
+    out
+        (B, Us + 1, M) the error of the source; its last row has no meaning afterwards.
+    dz
+        (B, U, N) the error of the product.
+    w
+        (K * M, N), or own weights (U, K * M, N).
+    index
+        (U, K), as for `scatter`.
     """
     if w.ndim == 2 and (compiled := cpu.products()) and compiled.take(out, dz, w):
         compiled.matmul_scatter(out, dz, w, index)
     else:
-        scatter(out, affine_input_grad(dz, w), index)
+        scatter(out, input_error(dz, w), index)
 
 
 def gather_inputs(source: Array, index: Array | None, scratch: Scratch) -> Array:
-    """Return what units hear side by side, (B, U, K * M), as `gather` does, in `scratch`."""
+    """Return what each unit reads, side by side, (B, U, K * M), in `scratch`."""
     if index is None:
         return source
     return gather(source, index, scratch(source.shape[0], index.shape[0], index.shape[1] * source.shape[2]))
@@ -183,19 +224,19 @@ def gather_inputs(source: Array, index: Array | None, scratch: Scratch) -> Array
 def scatter(out: Array, d: Array, index: Array) -> None:
     """Add d (B, U, K * N) onto out (B, Us + 1, N): the transpose of `gather`.
 
-    Each column of `index` must name a source unit at most once (the row of zeros apart), which
-    holds for blocks and for neighbourhoods of the same or a coarser grid.
+    Each column of `index` must name a source unit at most once (except for the row of zeros), which
+    holds for blocks and for neighbourhoods on the same or a coarser grid.
     """
     n = out.shape[2]
     for k in range(index.shape[1]):
         out[:, index[:, k]] += d[:, :, k * n:(k + 1) * n]
 
 
-def picked(marked: np.ndarray, xp: ModuleType) -> Array | slice | None:
-    """Return the index of the streams marked in `marked`, a (B,) bool array on the host.
+def stream_index(marked: Mask, xp: ModuleType) -> Array | slice | None:
+    """Return the index of the marked streams.
 
-    None where nobody is marked and a slice where all are, the usual cases, which cost a GPU
-    nothing; else (n,) indices on the device.
+    It is None where no stream is marked and a slice where all are: these usual cases need no copy to
+    the device. Else it is (n,) on the device.
     """
     if marked.all():
         return slice(None)
@@ -208,12 +249,9 @@ class Activation:
 
     Attributes
     ----------
-    value
-        Writes the value of an array into other memory of the same shape.
-    slope
-        Returns the derivative, in terms of the value.
-    leak
-        Slope below zero of a rectifier; None of another.
+    value : writes the value of an array into other memory of the same shape
+    slope : returns the derivative, in terms of the value
+    leak : slope of a rectifier below zero; None for another non-linearity
     """
 
     value: Callable[[Array, Array], None]
@@ -242,19 +280,30 @@ def activation(name: str, xp: ModuleType) -> Activation:
 
     one = np.float32(1)
     return {"tanh": Activation(tanh, lambda y: 1 - y * y),
-            # `where` is many times as slow
+            # xp.where would be many times as slow
             "leaky": Activation(leaky, lambda y: (y > 0) * (one - LEAK) + LEAK, float(LEAK)),
             "polynomial": Activation(
                 polynomial, lambda y: np.float32(0.5) * (1 - xp.abs(2 * y - 1)) ** 2)}[name]
 
 
 def normalise_activate(z: Array, sizes: Array, h: Array, phi: Activation, xp: ModuleType) -> None:
-    """Write codes of sums z (B, U, N) into `h`: phi of the sums brought to a root mean square of 1.
+    """Divide each unit's sums by their root mean square, and write the activation's value of them.
 
-    z is brought there, too, and `sizes` (B, U, 1) keeps by what it was divided.
+    Parameters
+    ----------
+    z
+        (B, U, N) the sums, which are changed.
+    sizes
+        (B, U, 1), where the divisors are written.
+    h
+        (B, U, N), where the codes are written.
+    phi
+        The activation.
+    xp
+        Array module.
     """
     if phi.leak is not None and (compiled := cpu.products()) and compiled.take(z, sizes, h):
-        compiled.normalise_activate(z, sizes, h, NORM_FLOOR, phi.leak)
+        compiled.normalise_activate(z, sizes, h, float(NORM_FLOOR), phi.leak)
         return
     sizes[..., 0] = xp.einsum("bun,bun->bu", z, z)
     sizes /= np.float32(z.shape[2])
@@ -266,9 +315,20 @@ def normalise_activate(z: Array, sizes: Array, h: Array, phi: Activation, xp: Mo
 
 def normalise_activate_backward(d: Array, z: Array, sizes: Array, h: Array, phi: Activation, out: Array,
                                 xp: ModuleType) -> None:
-    """Write the error of the sums into `out` (B, U, N), from that of their codes, d.
+    """Write the error of the sums, from the error of their codes.
 
-    The others as `normalise_activate` left them.
+    Parameters
+    ----------
+    d
+        (B, U, N) the error of the codes.
+    z, sizes, h
+        As `normalise_activate` left them.
+    phi
+        The activation.
+    out
+        (B, U, N), where the error of the sums is written; may be `d`.
+    xp
+        Array module.
     """
     if phi.leak is not None and (compiled := cpu.products()) and compiled.take(*d, z, sizes, out):
         compiled.normalise_activate_backward(d, z, sizes, out, phi.leak)

@@ -1,10 +1,11 @@
-"""Which array module runs the network: NumPy on the CPU, CuPy on a GPU; one source for both."""
+"""The array module that runs the network, NumPy on the CPU or CuPy on a GPU, and its types."""
 
 from __future__ import annotations
 
 import contextlib
 import platform
-from types import ModuleType
+from collections.abc import Callable
+from types import ModuleType, TracebackType
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -14,6 +15,11 @@ from pvm_perception.errors import PvmError
 
 # an array of the backend: NumPy's, or CuPy's, which offers the same interface
 Array: TypeAlias = npt.NDArray[Any]
+# arrays on the host
+Floats: TypeAlias = npt.NDArray[np.float32]  # of any shape
+Images: TypeAlias = npt.NDArray[np.uint8]  # (..., H, W, 3), BGR
+Mask: TypeAlias = npt.NDArray[np.bool_]  # (B,), one for each stream
+Index: TypeAlias = npt.NDArray[np.int64]  # of source units, see `wiring`
 DEVICES = ("cpu", "cuda", "auto")
 LINE = 64  # bytes of a cache line
 
@@ -64,7 +70,10 @@ def to_numpy(array: Any) -> np.ndarray:
 
 
 def cache_aligned(array: np.ndarray) -> np.ndarray:
-    """Return a copy of a host array that begins with a cache line: compiled code reads it in whole ones."""
+    """Return a copy of a host array that begins at a cache line.
+
+    Compiled code reads whole lines: the products are faster where a vector does not lie across two.
+    """
     memory = np.zeros(array.nbytes + LINE, np.uint8)
     begin = -memory.ctypes.data % LINE
     copy = memory[begin:begin + array.nbytes].view(array.dtype).reshape(array.shape)
@@ -81,18 +90,19 @@ class OneThread:
     """
 
     def __init__(self) -> None:
+        self._limit: Callable[[], contextlib.AbstractContextManager[object]] = contextlib.nullcontext
         try:
             from threadpoolctl import ThreadpoolController
         except ImportError:
-            self._limit = contextlib.nullcontext
             return
         blas = ThreadpoolController().select(user_api="blas")
-        many = any(pool["num_threads"] > 1 for pool in blas.info())
-        self._limit = (lambda: blas.limit(limits=1)) if many else contextlib.nullcontext
+        if any(pool["num_threads"] > 1 for pool in blas.info()):
+            self._limit = lambda: blas.limit(limits=1)
 
     def __enter__(self) -> None:
         self._now = self._limit()
         self._now.__enter__()
 
-    def __exit__(self, *error: object) -> None:
-        self._now.__exit__(*error)
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: TracebackType | None) -> None:
+        self._now.__exit__(kind, error, trace)

@@ -70,7 +70,8 @@ def grown(config: HierarchyConfig, weights: dict[str, np.ndarray], wider: Hierar
             return w
         at = places.get(plain) or tuple(np.arange(n) for n in w.shape)
         out = np.zeros(shapes[plain], w.dtype)
-        out[(..., *np.ix_(*at))] = w  # own weights have an axis of units before these
+        where: tuple[Any, ...] = (..., *np.ix_(*at))  # own weights have an axis of units before these
+        out[where] = w
         if plain in mixtures and (plain == name or name.startswith(f"{OPTIMIZER}average.")):
             n = w.shape[-1]  # while an optimizer's moments of what is new begin at zero
             out[..., n:] = out[..., :n] @ mixtures[plain]
@@ -93,7 +94,7 @@ def _places(config: HierarchyConfig, wider: HierarchyConfig) -> dict[str, tuple[
             (begins[part] + np.arange(part[2])[:, None] * wider.code_width(part[1])
              + np.arange(config.code_width(part[1]))).ravel() for part in old])
 
-    places = {}
+    places: dict[str, tuple[np.ndarray, ...]] = {}
     for layer in config.layers:
         name, (heard, signal), (new, _) = layer.name, _parts(config, layer.name), _parts(wider, layer.name)
         codes, foretold = np.arange(layer.code), spread([signal], [signal])
@@ -125,7 +126,7 @@ def _mixtures(config: HierarchyConfig, wider: HierarchyConfig, rng: np.random.Ge
     def mixture(old: int, new: int) -> np.ndarray:
         return rng.standard_normal((old, new - old), np.float32) * np.float32(max(old, 1) ** -0.5)
 
-    found = {}
+    found: dict[str, np.ndarray] = {}
     for old, new in zip(config.layers, wider.layers, strict=True):
         found |= dict.fromkeys((f"{old.name}.w1", f"{old.name}.b1"), mixture(old.code, new.code))
     hidden = mixture(config.readout.hidden, wider.readout.hidden)

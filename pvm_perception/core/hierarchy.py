@@ -1,27 +1,38 @@
-"""The hierarchy: one frame of B streams in, codes, predictions and readouts out; online learning."""
+"""The hierarchy: runs frames of B streams through all layers and the readout, and learns online.
+
+One frame goes through `Hierarchy.step`: images become the input's blocks, each layer in turn makes its
+codes and its prediction (`encoder`), the readout turns all codes into heat maps and boxes. `learn` then
+adapts all layers to the error of their own predictions and, where true boxes are given, the readout and
+the codes to the readout's error.
+
+Shapes: B streams, U units of a layer, N values of a code, S values of a signal, H x W pixels.
+"""
 
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable, Mapping
 from types import ModuleType
 
 import numpy as np
 
 from pvm_perception.core import algebra
-from pvm_perception.core.backend import Array, cache_aligned, to_numpy
+from pvm_perception.core.algebra import Gradient
+from pvm_perception.core.backend import Array, Floats, Images, Mask, cache_aligned, to_numpy
 from pvm_perception.core.config import INPUT, MOTION, MOTION_VALUES, HierarchyConfig
 from pvm_perception.core.encoder import Encoder
 from pvm_perception.core.heatmap import HeatmapReadout
 from pvm_perception.core.inputs import Source
-from pvm_perception.core.interfaces import Losses, ReadoutLosses
+from pvm_perception.core.interfaces import Losses, Network, Readout, ReadoutLosses
 from pvm_perception.core.optimizer import Optimizer
 from pvm_perception.core.readout import BoxReadout
 from pvm_perception.core.size import weight_shapes
 from pvm_perception.errors import PvmError
 
-READOUTS = {"box": BoxReadout, "heatmap": HeatmapReadout}
-MOTION_UNIT = 0.025  # of each motion value: heard as 1, which is what codes are usually like
-MOTION_LIMIT = 4.0  # loudest that motion is heard: faster than this, nothing in the picture lasts
+READOUTS: dict[str, Callable[[HierarchyConfig, int, ModuleType], Readout]] = {
+    "box": BoxReadout, "heatmap": HeatmapReadout}
+MOTION_UNIT = 0.025  # motion that becomes an input of 1, the usual size of a code
+MOTION_LIMIT = 4.0  # the largest input from motion: in a faster turn nothing stays in the picture
 
 
 class Hierarchy:
@@ -37,14 +48,34 @@ class Hierarchy:
         numpy or cupy.
     weights
         Flat dictionary as from a model file; None draws new ones from `seed`.
+    seed
+        Of new weights.
     step
         Learning steps already behind these weights; opens staged links and layers.
     learns
-        Whether it will `learn`, for which it keeps what its units hear.
+        Whether it will `learn`, for which each frame's inputs are kept.
+
+    Attributes
+    ----------
+    encoders : the layers, from the bottom
+    readout : from the codes to boxes
+    weights : all weights by name, as "L1.w1" or "readout.b2"
+    sources : the codes of each layer, and the blocks of the input, by name
+    fresh : (B,) streams whose next frame is their first
+    known : (B,) streams whose last frame had one before it
+    out : the readout's raw answers to the last frame, None before the first
+    shares : True: networks that share these weights use what it learns
+
+    Raises
+    ------
+    PvmError
+        If the weights do not fit the configuration.
     """
 
+    shares = True
+
     def __init__(self, config: HierarchyConfig, batch: int = 1, xp: ModuleType = np,
-                 weights: dict[str, np.ndarray] | None = None, seed: int = 0,
+                 weights: Mapping[str, Array] | None = None, seed: int = 0,
                  step: int = 0, learns: bool = True) -> None:
         self.config, self.batch, self.xp, self.step_count = config, batch, xp, step
         self.encoders = [Encoder(config, layer, batch, xp) for layer in config.layers]
@@ -57,8 +88,8 @@ class Hierarchy:
         for name, shape in shapes.items():
             if name not in weights or weights[name].shape != shape:
                 raise PvmError(f"weights do not fit the configuration: {name} should be {shape}")
-        self.weights = {name: _own_copy(weights[name], xp) for name in shapes}
-        self._names: dict[str, dict[str, str]] = {}  # by part: name there -> name in `weights`
+        self.weights: dict[str, Array] = {name: _own_copy(weights[name], xp) for name in shapes}
+        self._names: dict[str, dict[str, str]] = {}  # of each part: its name of a weight -> that in `weights`
         for name in shapes:
             part, key = name.split(".", 1)
             self._names.setdefault(part, {})[key] = name
@@ -67,16 +98,16 @@ class Hierarchy:
         self.sources = {INPUT: self._source(INPUT, batch)}
         for layer in config.layers:
             self.sources[layer.name] = self._source(layer.name, batch)
-        self.motion = xp.zeros((batch, 2, MOTION_VALUES), np.float32)  # one source unit, one outside
-        # both on the host: that a GPU should tell what to do next would stop it at every layer
-        self.fresh = np.ones(batch, bool)  # streams whose next frame is their first
-        self.known = np.zeros(batch, bool)  # streams whose last frame had one before
-        self.dz_readout: list[Array] | None = None
-        self.out: Array = None
+        self.motion = xp.zeros((batch, 2, MOTION_VALUES), np.float32)  # one source unit, one row of zeros
+        # both lie on the host: the host decides by them, and would wait for a GPU at every layer
+        self.fresh: Mask = np.ones(batch, bool)
+        self.known: Mask = np.zeros(batch, bool)
+        self.dz_readout: list[Array] | None = None  # by layer: the readout's error of the last frame
+        self.out: Array | None = None
 
     @property
     def runs_on(self) -> str:
-        """Say in words what computes it."""
+        """What computes the network, in words."""
         return "cpu (NumPy)" if self.xp is np else "cuda arrays"
 
     def prepare_learning(self) -> None:
@@ -96,8 +127,12 @@ class Hierarchy:
         other.weights = self.weights
         return other
 
-    def copy(self, _into: object = None) -> Hierarchy:
-        """Return a hierarchy that shares these very weights and goes on from this state by itself."""
+    def copy(self, into: Network | None = None) -> Hierarchy:
+        """Return a hierarchy that shares these very weights and goes on from this state by itself.
+
+        An earlier copy, `into`, is of no use here: the state is copied into new memory.
+        """
+        del into
         shared = (self.weights, self.config, self.optimizer, self.xp)
         return copy.deepcopy(self, {id(part): part for part in shared})
 
@@ -106,18 +141,19 @@ class Hierarchy:
         return Source(batch, rows * cols, self.config.code_width(name),
                       self.config.integral_decay if self._integrates else None, self.xp)
 
-    def _new_weights(self, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    def _new_weights(self, rng: np.random.Generator) -> dict[str, Floats]:
         parts = [(e.layer.name, e.parameters(rng)) for e in self.encoders]
         parts.append(("readout", self.readout.parameters(rng)))
         return {f"{part}.{k}": v for part, values in parts for k, v in values.items()}
 
     def _part(self, part: str) -> dict[str, Array]:
+        """Return the weights of a layer, or of the readout, by their names there."""
         return {key: self.weights[name] for key, name in self._names[part].items()}
 
-    def blocks(self, images: np.ndarray) -> Array:
-        """Cut images (B, H, W, 3) uint8 into the input's blocks (B, rows * cols, 3 * block**2).
+    def blocks(self, images: Images) -> Array:
+        """Cut images (B, H, W, 3) into the input's blocks (B, rows * cols, 3 * block**2).
 
-        The answer's memory is the next call's, too.
+        The next call uses the same memory.
         """
         c = self.config
         rows, cols = c.grid(INPUT)
@@ -129,27 +165,30 @@ class Hierarchy:
         blocks += np.float32(c.low)
         return blocks.reshape(self.batch, rows * cols, -1)
 
-    def _hear_motion(self, motion: np.ndarray | None) -> None:
-        """Take what the robot's motion did to the picture; none for a stream's first frame."""
+    def _load_motion(self, motion: Floats | None) -> None:
+        """Take the robot's motion as an input; it is zero at a stream's first frame."""
         if motion is None:
             self.motion[...] = 0
             return
         check_motion(self.batch, motion)
-        heard = np.asarray(motion, np.float32) / np.float32(MOTION_UNIT)
-        heard = np.clip(heard, -MOTION_LIMIT, MOTION_LIMIT) * self.known[:, None]
-        self.motion[:, 0] = self.xp.asarray(heard)
+        scaled = np.asarray(motion, np.float32) / np.float32(MOTION_UNIT)
+        scaled = np.clip(scaled, -MOTION_LIMIT, MOTION_LIMIT) * self.known[:, None]
+        self.motion[:, 0] = self.xp.asarray(scaled)
 
-    def reset(self, streams: np.ndarray | None = None) -> None:
-        """Forget the past of the streams marked in `streams` (B,) bool, or of all; keep weights."""
+    def reset(self, streams: Mask | None = None) -> None:
+        """Forget the past of the marked streams (B,), or of all; the weights stay."""
         marked = np.ones(self.batch, bool) if streams is None else streams
-        index = algebra.picked(marked, self.xp)
+        index = algebra.stream_index(marked, self.xp)
         if index is None:
             return
-        for part in (*self.sources.values(), *self.encoders, self.readout):
-            part.forget(index)
+        for source in self.sources.values():
+            source.forget(index)
+        for encoder in self.encoders:
+            encoder.forget(index)
+        self.readout.forget(index)
         self.fresh |= marked
 
-    def step(self, images: np.ndarray, motion: np.ndarray | None = None) -> Array:
+    def step(self, images: Images, motion: Floats | None = None) -> Array:
         """Run one frame of every stream.
 
         Parameters
@@ -160,64 +199,81 @@ class Hierarchy:
             (B, 4), what the camera's own motion since the frame before did to the far background:
             its shift right and its shift down at the middle of the picture, as shares of the
             picture's width and height; its roll, radians, clockwise as seen; the logarithm of its
-            growth. None, and zeros, say nothing: a robot that stands, or has no odometry.
-            Unused where no unit hears motion.
+            growth. None, like zeros, is for a robot that stands still or has no odometry.
+            Unused where no link brings motion to a layer.
 
         Returns
         -------
-        The readout's raw answers, for `readout.decode` and `readout.heat`.
+        (B, R, C, T, ...)
+            The readout's raw answers, for `readout.decode` and `readout.heat`.
+
+        Raises
+        ------
+        PvmError
+            If images or motion have another shape, or the motion is not finite.
         """
         running = [e for e in self.encoders if self.step_count >= e.layer.start]
         # `advance` writes into the other of two buffers, so these stay the frame before's
         past = {name: s.now for name, s in self.sources.items() if name != INPUT}
         self.known = ~self.fresh
-        fresh = algebra.picked(self.fresh, self.xp)
-        self._hear_motion(motion)
+        fresh = algebra.stream_index(self.fresh, self.xp)
+        self._load_motion(motion)
         past[MOTION] = self.motion
         if self.config.schedule == "parallel":
             running = running[::-1]  # each layer still finds the codes of the frame before below it
         self.sources[INPUT].advance(self.blocks(images), fresh)
         for encoder in running:
             source = self.sources[encoder.below]
-            codes = encoder.forward(self._part(encoder.layer.name), source, past, fresh,
-                                    self.step_count)
-            self.sources[encoder.layer.name].advance(codes, fresh)
+            h = encoder.forward(self._part(encoder.layer.name), source, past, fresh,
+                                self.step_count)  # (B, U, N)
+            self.sources[encoder.layer.name].advance(h, fresh)
         for source in self.sources.values():
-            source.settle()
+            source.update_mean()
         self.fresh = np.zeros(self.batch, bool)
-        codes = [self.sources[layer.name].now for layer in self.config.layers]
+        codes = [self.sources[layer.name].now for layer in self.config.layers]  # (B, U + 1, N) each
         self.out = self.readout.forward(self._part("readout"), codes)
         return self.out
 
-    def candidates(self, least: float, most: int = 8) -> list[list[np.ndarray]]:
+    def _answers(self) -> Array:
+        if self.out is None:
+            raise PvmError("the network has answers only after its first step")
+        return self.out
+
+    def candidates(self, least: float, most: int = 8) -> list[list[Floats]]:
         """Return the last frame's candidate boxes, as the readout's `decode` does."""
-        return self.readout.decode(self.out, least, most)
+        return self.readout.decode(self._answers(), least, most)
 
-    def heat(self) -> np.ndarray:
-        """Return the last frame's presence, (B, R, C, targets) in 0..1."""
-        return self.readout.heat(self.out)
+    def heat(self) -> Floats:
+        """Return the last frame's presence, (B, R, C, T) in 0..1."""
+        return self.readout.heat(self._answers())
 
-    def learn(self, boxes: np.ndarray | None = None, rate: float | None = None) -> Losses:
+    def learn(self, boxes: Floats | None = None, rate: float | None = None) -> Losses:
         """Learn from the frame of the last `step`: its surprise and, where known, its boxes.
 
         Parameters
         ----------
         boxes
-            (B, M, Truth.COLUMNS) truth as in `BoxReadout.truth`; None learns from the stream alone.
+            (B, M, Truth.COLUMNS) the true boxes in network pixels, as `types.Truth` lays them out;
+            None learns from the stream alone.
         rate
             Learning rate; None takes the configuration's final rate.
+
+        Returns
+        -------
+        Losses
+            What the step cost, before it changed the weights.
         """
         self.prepare_learning()
         if self.optimizer is None:
             self.optimizer = Optimizer(self.weights, self.config.learning, self.xp,
                                        self.batch)
         learning = self.config.learning
-        gradients: dict[str, Array] = {}
+        gradients: dict[str, Gradient] = {}
         nothing = self.xp.zeros((), np.float32)
-        dz_now = None
+        dz_now: list[Array] | None = None
         losses = ReadoutLosses(nothing, nothing, self.xp.zeros(self.batch, np.float32))
         if boxes is not None:
-            grads, errors, losses = self.readout.backward(self._part("readout"), self.out, boxes)
+            grads, errors, losses = self.readout.backward(self._part("readout"), self._answers(), boxes)
             gradients |= {f"readout.{k}": g for k, g in grads.items()}
             dz_now = self._credit(errors)
         prediction = nothing
@@ -236,75 +292,97 @@ class Hierarchy:
         self.step_count += 1
         means = self.xp.stack((prediction, self._copy_error(), losses.presence, losses.box))
         found = to_numpy(self.xp.concatenate((means, losses.by_stream)))  # one wait for a GPU
-        return Losses(*found[:4].tolist(), norm, found[4:])
+        forecast, copied, presence, box = found[:4].tolist()
+        return Losses(forecast, copied, presence, box, norm, found[4:])
 
     def _credit(self, errors: list[Array]) -> list[Array]:
-        """Let the readout's error descend: return each layer's error before its non-linearity.
+        """Pass the readout's error down the layers.
 
-        `errors` holds (B, U + 1, N) per layer, from the readout alone.
+        It descends `credit_depth` layers below the one where the readout read it. Errors that came
+        down from different heights stay apart, as long as the depth can stop one and not the other.
+
+        Parameters
+        ----------
+        errors
+            For each layer the readout's own error of its codes, (B, U + 1, N).
+
+        Returns
+        -------
+        list
+            For each layer the whole error of its sums before the activation, (B, U, N).
         """
         order = {e.layer.name: i for i, e in enumerate(self.encoders)}
         depth = self.config.learning.credit_depth
-        dz: list[Array] = [None] * len(self.encoders)
-        generations = [{0: error} for error in errors]  # how many layers each part came down
+        unbounded = depth >= len(self.encoders)
+        dz: dict[int, Array] = {}
+        descended: list[dict[int, Array]] = [{0: error} for error in errors]  # by layers that it came down
         for i in range(len(self.encoders) - 1, -1, -1):
             encoder = self.encoders[i]
-            total = 0
-            if depth >= len(self.encoders):
-                generations[i] = {0: sum(generations[i].values())}
-            for age, error in generations[i].items():
+            if unbounded:
+                first, *rest = descended[i].values()
+                descended[i] = {0: sum(rest, first)}
+            for age, error in descended[i].items():
                 part = encoder.before_code(error[:, :-1])  # (B, U, N)
-                total = total + part
+                dz[i] = dz[i] + part if i in dz else part
                 below = order.get(encoder.below)
                 if age + 1 <= depth and below is not None:
-                    d = self.xp.zeros_like(errors[below])
+                    d = self.xp.zeros_like(errors[below])  # (B, Us + 1, N)
                     encoder.descend(self._part(encoder.layer.name), part, d)
-                    key = 0 if depth >= len(self.encoders) else age + 1
-                    generations[below][key] = generations[below].get(key, 0) + d
-            dz[i] = total
-        return dz
+                    key = age if unbounded else age + 1
+                    descended[below][key] = descended[below][key] + d if key in descended[below] else d
+        return [dz[i] for i in range(len(self.encoders))]
 
     def forecast_errors(self) -> tuple[float, float]:
-        """Return the mean squared errors at the last frame of layer 1's forecast and of copying.
+        """Return the last frame's mean squared errors of layer 1's forecast and of copying.
 
-        Copying means to repeat the frame before; in squared input units.
+        Copying means to expect the frame before once more. Both are in squared input units.
         """
         error = self.encoders[0].error
         errors = self.xp.stack((self.xp.vdot(error, error) / np.float32(error.size),
                                 self._copy_error()))
-        return tuple(to_numpy(errors).tolist())  # stacked: one wait for a GPU
+        forecast, copied = to_numpy(errors).tolist()  # stacked, so that a GPU is waited for once
+        return forecast, copied
 
     def _copy_error(self) -> Array:
         source = self.sources[INPUT]
-        change = source.term("derivative")  # the last row of zeros adds nothing
+        change = source.term("derivative")  # (B, U + 1, N); its last row is zeros
         return self.xp.vdot(change, change) / np.float32(source.now[:, :-1].size)
 
-    def codes(self, name: str) -> np.ndarray:
+    def codes(self, name: str) -> Floats:
         """Return the last frame's codes of a layer, (B, U, N)."""
         return to_numpy(self.sources[name].now[:, :-1]).copy()
 
-    def surprise(self) -> np.ndarray:
-        """Return the root mean square surprise of each layer-1 unit, (B, rows, cols)."""
+    def surprise(self) -> Floats:
+        """Return the root mean square error of each layer-1 unit's prediction, (B, rows, cols)."""
         layer = self.config.layers[0]
         rms = self.xp.sqrt((self.encoders[0].error ** 2).mean(axis=2))
         return to_numpy(rms).reshape(self.batch, layer.rows, layer.cols)
 
-    def predicted_images(self) -> np.ndarray:
+    def predicted_images(self) -> Images:
         """Return the frames that layer 1 expects next, (B, H, W, 3) uint8, BGR."""
         encoder = self.encoders[0]
         images = as_images(self.config, encoder.block, encoder.prediction, self.xp)
-        return to_numpy(images)  # a byte for each value on its way from a GPU
+        return to_numpy(images)  # converted on the device: a byte for each value is copied, not four
 
 
 def _own_copy(weight: Array, xp: ModuleType) -> Array:
-    """Return a copy of a weight, float32, as the device likes it best."""
+    """Return a float32 copy of a weight on the device; on the host it begins at a cache line."""
     return cache_aligned(np.asarray(weight, np.float32)) if xp is np else xp.array(weight, np.float32)
 
 
 def as_images(config: HierarchyConfig, block: Array, prediction: Array, xp: ModuleType) -> Array:
     """Return layer 1's prediction as images, (B, H, W, 3) uint8, BGR.
 
-    `block` (U, children) names the input's blocks that each unit predicts, `prediction` is (B, U, S).
+    Parameters
+    ----------
+    config
+        The network's configuration.
+    block
+        (U, K) the input's blocks that each unit predicts.
+    prediction
+        (B, U, S).
+    xp
+        Array module of both.
     """
     c, batch = config, len(prediction)
     rows, cols = c.grid(INPUT)
@@ -315,7 +393,7 @@ def as_images(config: HierarchyConfig, block: Array, prediction: Array, xp: Modu
     return xp.clip((x - c.low) * (255 / (c.high - c.low)) + 0.5, 0, 255).astype(np.uint8)
 
 
-def check_images(config: HierarchyConfig, batch: int, images: np.ndarray) -> None:
+def check_images(config: HierarchyConfig, batch: int, images: Images) -> None:
     """Raise PvmError unless `images` are (B, H, W, 3) uint8 of the network's size."""
     shape = (batch, config.height, config.width, 3)
     if images.shape != shape or images.dtype != np.uint8:
@@ -323,10 +401,10 @@ def check_images(config: HierarchyConfig, batch: int, images: np.ndarray) -> Non
                        f"{images.shape}")
 
 
-def check_motion(batch: int, motion: np.ndarray) -> None:
+def check_motion(batch: int, motion: Floats) -> None:
     """Raise PvmError unless `motion` are (B, 4) finite numbers."""
     if np.shape(motion) != (batch, MOTION_VALUES):
         raise PvmError(f"motion must be an array of shape {(batch, MOTION_VALUES)}, "
                        f"not {np.shape(motion)}")
-    if not np.isfinite(motion).all():  # it would stay in the codes for ever
+    if not np.isfinite(motion).all():  # a value that is not finite would stay in the codes for ever
         raise PvmError("motion must be finite numbers; give zeros where it is not known")

@@ -10,14 +10,10 @@ from types import ModuleType
 from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 
-from pvm_perception.core.backend import Array
+from pvm_perception.core.algebra import Gradient
+from pvm_perception.core.backend import Array, Floats, Images, Mask
 from pvm_perception.core.config import HierarchyConfig
-
-Images = npt.NDArray[np.uint8]  # (B, H, W, 3), BGR, at the network's size
-Mask = npt.NDArray[np.bool_]  # (B,), on the host
-Floats = npt.NDArray[np.float32]  # of any shape, on the host
 
 
 @dataclass(frozen=True)
@@ -95,7 +91,7 @@ class Readout(Protocol):
         ...
 
     def backward(self, p: dict[str, Array], out: Array, boxes: Floats
-                 ) -> tuple[dict[str, Array], list[Array], ReadoutLosses]:
+                 ) -> tuple[dict[str, Gradient], list[Array], ReadoutLosses]:
         """Compare the answers `out` of the last `forward` with the true boxes.
 
         Parameters

@@ -36,7 +36,7 @@ HISTORY = {"steps": int, "frames": int, "clips": int, "seconds": float, "validat
 LESSON = {"from": str, "data": list, "learnt": int, "minutes": float}  # of "taught", what is shown of it
 
 
-def save_model(path: str | os.PathLike, config: HierarchyConfig, weights: dict[str, np.ndarray],
+def save_model(path: str | os.PathLike[str], config: HierarchyConfig, weights: dict[str, np.ndarray],
                history: dict[str, Any] | None = None,
                optimizer: dict[str, np.ndarray] | None = None) -> None:
     """Write a model file, whole or not at all; it is on the disk when this returns.
@@ -76,7 +76,7 @@ def save_model(path: str | os.PathLike, config: HierarchyConfig, weights: dict[s
             raise PvmError(f"cannot write the model to {path}: {str(error).splitlines()[0]}") from error
 
 
-def read_header(path: str | os.PathLike) -> dict[str, Any]:
+def read_header(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Return {"config": HierarchyConfig, "history": dict, "weights": int, "bytes": int}.
 
     Raises
@@ -92,7 +92,7 @@ def read_header(path: str | os.PathLike) -> dict[str, Any]:
                 "weights": sum(map(math.prod, weight_shapes(config).values()))}
 
 
-def load_model(path: str | os.PathLike, optimizer: bool = False
+def load_model(path: str | os.PathLike[str], optimizer: bool = False
                ) -> tuple[HierarchyConfig, dict[str, np.ndarray], dict[str, Any]]:
     """Return (configuration, weights, history) of a model file, all checked.
 

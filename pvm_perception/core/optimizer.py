@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from types import ModuleType
 
 import numpy as np
 
-from pvm_perception.core.algebra import Outer, Scratch
+from pvm_perception.core.algebra import Gradient, Outer, Scratch
 from pvm_perception.core.backend import Array
 from pvm_perception.core.config import Learning
 
@@ -77,7 +78,7 @@ class Optimizer:
             self.state |= {f"average.{name}": w.copy() for name, w in weights.items()}
         self._scratch = Scratch(max(w.size for w in weights.values()), xp)
 
-    def update(self, weights: dict[str, Array], gradients: dict[str, Array], rate: float) -> float:
+    def update(self, weights: dict[str, Array], gradients: Mapping[str, Gradient], rate: float) -> float:
         """Change `weights` in place along `gradients`; return the gradient's norm before the clip.
 
         A gradient is an array of the weights' shape, or `Outer` where each unit has its own weights.
@@ -105,12 +106,12 @@ class Optimizer:
                 average += part
         return norm
 
-    def _move(self, name: str, w: Array, g: Array, rate: float) -> None:
+    def _move(self, name: str, w: Array, g: Gradient, rate: float) -> None:
         """Change one weight array along its gradient, and keep its moments."""
-        if name in self.by_factors:
-            self._move_by_factors(name, w, g, rate)
-            return
         if isinstance(g, Outer):
+            if name in self.by_factors:
+                self._move_by_factors(name, w, g, rate)
+                return
             g = g.dense()
         xp, m = self.xp, self.state[f"m.{name}"]
         if name in self.by_muon:

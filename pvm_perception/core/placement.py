@@ -90,10 +90,8 @@ def switch_to_learning(network: Network, companion: Network | None = None
         Those given, where nothing has to change.
     """
     learning = network.as_learning()
-    if learning is not network and isinstance(companion, Engine) and not companion.shares:
-        twin = learning.twin()
-        companion.hand_over(twin)
-        companion = twin
+    if isinstance(companion, Engine) and not companion.shares and isinstance(learning, Hierarchy):
+        companion = companion.as_twin_of(learning)
     return learning, companion
 
 

@@ -43,7 +43,7 @@ def redefault(cls: type, name: str, default: Any) -> Any:
     return dataclasses.field(default=default, metadata=field.metadata)
 
 
-def settings_of(cls: type) -> Iterator[dataclasses.Field]:
+def settings_of(cls: type) -> Iterator[dataclasses.Field[Any]]:
     """Yield the fields of `cls` that were declared with `setting`."""
     return (f for f in dataclasses.fields(cls) if "doc" in f.metadata)
 
@@ -82,7 +82,7 @@ def _finite(value: float) -> bool:
         return False
 
 
-def check_value(field: dataclasses.Field, value: Any) -> None:
+def check_value(field: dataclasses.Field[Any], value: Any) -> None:
     """Raise PvmError when `value` is outside what `field` allows."""
     meta = field.metadata
     words = value if isinstance(value, (list, tuple)) else [value]
@@ -101,14 +101,15 @@ def check_value(field: dataclasses.Field, value: Any) -> None:
 
 def check(instance: Any) -> None:
     """Check every field's type and every setting's range of an instance (call it in ``__post_init__``)."""
-    for name, kind in _kinds(type(instance)).items():
+    cls: Any = type(instance)
+    for name, kind in _kinds(cls).items():
         check_type(name, kind, getattr(instance, name))
-    for field in settings_of(type(instance)):
+    for field in settings_of(cls):
         check_value(field, getattr(instance, field.name))
 
 
 @cache
-def _kinds(cls: type) -> dict[str, Any]:
+def _kinds(cls: Any) -> dict[str, Any]:
     """Return the types of a dataclass's fields by name."""
     hints = typing.get_type_hints(cls)
     return {f.name: hints[f.name] for f in dataclasses.fields(cls)}

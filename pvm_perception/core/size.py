@@ -117,7 +117,8 @@ def map_block(config: HierarchyConfig, layer: Layer) -> tuple[int, int]:
 
 
 def _heatmap_shapes(config: HierarchyConfig) -> dict[str, Shape]:
-    hidden, shapes = config.readout.hidden, {}
+    hidden = config.readout.hidden
+    shapes: dict[str, Shape] = {}
     for i, layer in enumerate(config.layers):
         units, drawn = layer.rows * layer.cols, block_size(map_block(config, layer)) * len(config.targets)
         shapes |= {f"w1.{i + 1}": (units, layer.code, hidden), f"b1.{i + 1}": (units, hidden),

@@ -1,4 +1,4 @@
-"""From links as data to index arrays: which source units each target unit hears."""
+"""From links as data to index arrays: which source units each target unit reads."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import operator
 
 import numpy as np
 
+from pvm_perception.core.backend import Floats, Index
 from pvm_perception.errors import PvmError
 
 
@@ -21,7 +22,7 @@ def neighbourhood_size(radius: int, shape: str) -> int:
 
 
 def block_index(source: tuple[int, int], target: tuple[int, int], block: tuple[int, int],
-                margin: int = 0) -> np.ndarray:
+                margin: int = 0) -> Index:
     """Return the source units of each target unit's block, widened by a margin.
 
     Blocks are spread evenly, the first at the top left, the last at the bottom right, so that
@@ -39,8 +40,8 @@ def block_index(source: tuple[int, int], target: tuple[int, int], block: tuple[i
     Returns
     -------
     (targets, K) int64
-        Row-major source indices; places outside the grid hold the number of source units,
-        where a source buffer keeps a row of zeros.
+        Row-major indices of source units. What lies outside of the grid has the index that follows
+        the last unit, where a source keeps a row of zeros.
     """
     margin = operator.index(margin)
     firsts = [[(i * (source[a] - block[a])) // max(target[a] - 1, 1) for i in range(target[a])]
@@ -51,8 +52,22 @@ def block_index(source: tuple[int, int], target: tuple[int, int], block: tuple[i
 
 
 def neighbour_index(source: tuple[int, int], target: tuple[int, int], radius: int,
-                    shape: str = "disk") -> np.ndarray:
-    """Return the source units around each target unit's place; layout as in `block_index`."""
+                    shape: str = "disk") -> Index:
+    """Return the source units around each target unit's position; layout as in `block_index`.
+
+    Parameters
+    ----------
+    source, target
+        (rows, cols) of the two grids.
+    radius
+        Source units on each side.
+    shape
+        "disk" leaves out units that are further away than the radius; "square" keeps them.
+
+    Returns
+    -------
+    (targets, K) int64
+    """
     radius = operator.index(radius)
     spread = np.arange(-radius, radius + 1)
     rows, cols = (((np.arange(target[a]) * 2 + 1) * source[a] // (2 * target[a]))[:, None] + spread
@@ -75,7 +90,7 @@ def even_spread(source: tuple[int, int], target: tuple[int, int]
     return source[0], target[0] // source[0], source[1], target[1] // source[1]
 
 
-def _pairs(rows: np.ndarray, cols: np.ndarray, source: tuple[int, int]) -> np.ndarray:
+def _pairs(rows: Index, cols: Index, source: tuple[int, int]) -> Index:
     """Combine row choices (R, a) and column choices (C, b) into (R*C, a*b) flat indices."""
     r = rows[:, None, :, None]
     c = cols[None, :, None, :]
@@ -86,16 +101,16 @@ def _pairs(rows: np.ndarray, cols: np.ndarray, source: tuple[int, int]) -> np.nd
     return flat
 
 
-def check_index(index: np.ndarray, units: int) -> None:
+def check_index(index: Index, units: int) -> None:
     """Raise PvmError unless a table names units of a source, or the row of zeros behind the last.
 
     The compiled kernels read and write where a table says, whatever lies there.
     """
     if index.size and not (index.dtype.kind == "i" and index.min() >= 0 and index.max() <= units):
-        raise PvmError(f"a table of who hears whom names units {index.min()} to {index.max()} of {units}")
+        raise PvmError(f"a table of source units names units {index.min()} to {index.max()} of {units}")
 
 
-def interpolation(source: int, target: int) -> tuple[np.ndarray, np.ndarray]:
+def interpolation(source: int, target: int) -> tuple[Index, Floats]:
     """Return the two cells between whose centres each target cell's centre lies, and their shares.
 
     Both (target, 2): int64 and float32. At the border, and under a single cell, one share is zero.
@@ -106,7 +121,7 @@ def interpolation(source: int, target: int) -> tuple[np.ndarray, np.ndarray]:
     return np.stack([low, np.minimum(low + 1, source - 1)], axis=1), share
 
 
-def resize_matrix(source: int, target: int) -> np.ndarray:
+def resize_matrix(source: int, target: int) -> Floats:
     """Return the (target, source) float32 matrix of linear interpolation between cell centres."""
     cells, shares = interpolation(source, target)
     matrix = np.zeros((target, source), np.float32)

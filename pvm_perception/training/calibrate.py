@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from pvm_perception.api import Tracker
-from pvm_perception.core.readout import MIN_VISIBLE
+from pvm_perception.core.cells import MIN_VISIBLE
 from pvm_perception.evaluation.metrics import overlap
 from pvm_perception.streams.scenes.scene import EVERY_CAST, Scene
 from pvm_perception.types import TARGETS, Truth

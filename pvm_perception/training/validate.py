@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pvm_perception.core.cells import MIN_VISIBLE
 from pvm_perception.core.hierarchy import Hierarchy
-from pvm_perception.core.readout import MIN_VISIBLE
 from pvm_perception.evaluation.metrics import overlap
 from pvm_perception.streams.generated import Clip
 from pvm_perception.types import Truth

@@ -335,10 +335,10 @@ static void run_answer(const Frame &, const Readout &readout, int stream) {
             std::memcpy(readout.out + (long)(stream * C + first + j) * A, answer, 4 * A);
             float *memory = readout.memory + (long)(stream * (C + 1) + first + j) * A;
             for (int target = 0; target < A; target += readout.values_per_target) {
-                const float logit = std::max(-20.0f, std::min(answer[target], 20.0f));
+                const float logit = std::max(-readout.logit_limit, std::min(answer[target], readout.logit_limit));
                 memory[target] = 1.0f / (1.0f + std::exp(-logit));
                 for (int n = target + 1; n < target + readout.values_per_target; ++n)
-                    memory[n] = std::max(-3.0f, std::min(answer[n], 3.0f)) * memory[target];
+                    memory[n] = std::max(-readout.size_limit, std::min(answer[n], readout.size_limit)) * memory[target];
             }
         }
     }

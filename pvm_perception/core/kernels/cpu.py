@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -89,7 +89,7 @@ class Products:
         """Return whether all are arrays of a kind that is read and written here."""
         return all(type(a) is np.ndarray and a.dtype == np.float32 and a.flags.c_contiguous for a in arrays)
 
-    def gather_matmul(self, out: np.ndarray, parts: list[tuple[np.ndarray, np.ndarray | None, slice]],
+    def gather_matmul(self, out: np.ndarray, parts: Sequence[tuple[np.ndarray, np.ndarray | None, slice]],
                       w: np.ndarray, adds: bool) -> None:
         """As `algebra.gather_matmul`."""
         of = (_GatherInput * len(parts))(*(_GatherInput.of(source, index, out.shape[1], rows.start)

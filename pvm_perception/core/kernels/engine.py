@@ -16,11 +16,13 @@ import numpy as np
 
 from pvm_perception.core import algebra, hierarchy, wiring
 from pvm_perception.core.backend import Array
+from pvm_perception.core.cells import LOGIT_LIMIT, SIZE_LIMIT, UNIT_BOX
 from pvm_perception.core.config import INPUT, MOTION, MOTION_VALUES
 from pvm_perception.core.encoder import Encoder
+from pvm_perception.core.interfaces import Network
 from pvm_perception.core.kernels import plan
 from pvm_perception.core.kernels.plan import Launch
-from pvm_perception.core.readout import UNIT_BOX, BoxReadout
+from pvm_perception.core.readout import BoxReadout
 from pvm_perception.errors import PvmError
 
 INPUT_THREADS = DECODE_THREADS = 256
@@ -35,10 +37,21 @@ def source_code() -> str:
 class Runner(Protocol):
     """What the engine asks of a device."""
 
-    name: str  # in words, what computes
-    multiprocessors: int
-    shares: bool  # whether it reads the host's own weights, as they are at that moment
-    xp: ModuleType  # of its arrays
+    @property
+    def name(self) -> str:
+        """What computes, in words."""
+
+    @property
+    def multiprocessors(self) -> int:
+        """How many blocks run at a time."""
+
+    @property
+    def shares(self) -> bool:
+        """Whether it reads the host's own weights, as they are at that moment."""
+
+    @property
+    def xp(self) -> ModuleType:
+        """The array module of its arrays."""
 
     def host(self, size: int) -> np.ndarray:
         """Return host memory (size,) uint8, zeros, that the device copies from and to best."""
@@ -98,7 +111,8 @@ class Engine:
             raise PvmError(f"the kernels compute a BoxReadout, not a {type(network.readout).__name__}; "
                            "arrays do, slower")
         self.config, self.batch, self.runner = network.config, network.batch, runner
-        self.readout, self.xp, self._network = network.readout, runner.xp, network
+        self.readout: BoxReadout = network.readout
+        self.xp, self._network = runner.xp, network
         self.runs_on, self.shares = runner.name, runner.shares
         self.calls: list[tuple[Launch, tuple[int, int]]] = []
         self._kept: list[Array] = []  # the tables hold addresses alone
@@ -146,12 +160,12 @@ class Engine:
         """Return an engine with a state of its own that reads these very weights."""
         return Engine(self._network, self.runner, self)
 
-    def copy(self, into: Engine | None = None) -> Engine:
+    def copy(self, into: Network | None = None) -> Engine:
         """Return an engine that shares these very weights and goes on from this state by itself.
 
         `into`, an earlier copy of this engine, is used again; None makes one.
         """
-        other = into or self.twin()
+        other = into if isinstance(into, Engine) else self.twin()
         for values, array in zip([self.runner.read(a) for a in self._state], other._state, strict=True):
             other.runner.write(array, values)
         for mine, its in zip(self._sent, other._sent, strict=True):
@@ -169,18 +183,26 @@ class Engine:
         network = hierarchy.Hierarchy(self.config, self.batch, self.xp, self.weights, step=self.step_count)
         if self.runner.shares:
             network.weights = self.weights
-        self.hand_over(network)
+        self._hand_over(network)
         return network
 
-    def hand_over(self, network: hierarchy.Hierarchy) -> None:
-        """Write this state into a network of the same kind, as the device's arrays."""
-        xp = self.xp
+    def as_twin_of(self, network: hierarchy.Hierarchy) -> hierarchy.Hierarchy:
+        """Return a twin of a network of this configuration, which goes on from this engine's state."""
+        twin = network.twin()
+        self._hand_over(twin)
+        return twin
+
+    def _hand_over(self, network: hierarchy.Hierarchy) -> None:
+        """Write this state into a network of the same configuration, as the device's arrays."""
+        xp, readout = self.xp, network.readout
+        if not isinstance(readout, BoxReadout):
+            raise PvmError(f"the kernels have the state of a BoxReadout, not of a {type(readout).__name__}")
         network.fresh, network.known = self.fresh.copy(), self.known.copy()
         network.out = xp.asarray(self.answers())
         source, size = network.sources[INPUT], (self.batch, self.config.height, self.config.width, 3)
         for half, blocks in ((self._half, source.now), (self._half ^ 1, source.before)):
             blocks[:, :-1] = network.blocks(self._sent[half][plan.FRAME.itemsize:].reshape(size))
-        network.readout.memory[...] = xp.asarray(self._of_past(self.runner.read(self._memory)))
+        readout.memory[...] = xp.asarray(self._of_past(self.runner.read(self._memory)))
         for i, encoder in enumerate(network.encoders):
             codes = xp.asarray(self.codes(encoder.layer.name))
             network.sources[encoder.layer.name].now[:, :-1] = codes
@@ -292,15 +314,15 @@ class Engine:
         return self._address((values.tobytes(), values.shape), values)
 
     def _input_part(self, name: str, index: Array, first: int = 0, gain: float = 1.0,
-             past: bool = False) -> np.void:
+                    past: bool = False) -> Array:
         """Return the table of one part of what units read from the source called `name`."""
         width, rows = self.config.code_width(name), _count(self.config.grid(name)) + 1
-        single = {INPUT: self._blocks, MOTION: self._motion}
+        single = {INPUT: self._blocks, MOTION: self._motion}  # kept for this frame alone
         half = 0 if name in single else self.batch * rows * width
         part = np.zeros((), plan.INPUT_PART)
-        part[()] = (self.runner.address(single.get(name, self._codes.get(name))),
-                   self._index(index, rows - 1), index.shape[1], width, rows, half,
-                   past and name not in single, first, gain)
+        part[()] = (self.runner.address(single[name] if name in single else self._codes[name]),
+                    self._index(index, rows - 1), index.shape[1], width, rows, half,
+                    past and name not in single, first, gain)
         return part
 
     def _add(self, kernel: str, table: np.ndarray, blocks: int, threads: int, shared: int) -> None:
@@ -349,7 +371,7 @@ class Engine:
         self._add(kernel, table, blocks, threads, shared)
 
     def _add_readout(self, network: hierarchy.Hierarchy) -> None:
-        readout, layers = network.readout, self.config.layers
+        readout, layers = self.readout, self.config.layers
         h, m, a, cells = (readout.hidden, readout.mixing, readout.answers * readout.targets,
                           readout.rows * readout.cols)
         self._memory = memory = self._zeros(self.batch, cells + 1, a)
@@ -381,13 +403,14 @@ class Engine:
         row["memory"], row["out"] = self.runner.address(memory), self.runner.address(self._out)
         row["projection_count"], row["hidden"], row["mixing"] = len(products), h, m
         row["answers"], row["cells"], row["values_per_target"] = a, cells, readout.answers
+        row["logit_limit"], row["size_limit"] = LOGIT_LIMIT, SIZE_LIMIT
         self._add(kernel, table, blocks, threads, shared)
         kernel, _, blocks, threads, shared = plan.tiled(
             "answer", (cells,), self.batch, h + m + a, max(h, m, a), self.runner.multiprocessors)
         self._add(kernel, table, blocks, threads, shared)
 
     def _add_decode(self, network: hierarchy.Hierarchy) -> None:
-        readout, units = network.readout, network.encoders[0].units
+        readout, units = self.readout, network.encoders[0].units
         pairs = readout.rows * readout.cols * readout.targets
         shared = 4 * (2 * pairs + DECODE_THREADS)
         if shared > plan.SHARED_LIMIT:
@@ -396,7 +419,7 @@ class Engine:
         boxes = self.batch * readout.targets * plan.MAX_BOXES * plan.BOX_VALUES
         table = np.zeros(1, plan.DECODE)
         table[0] = (out, wrong, found, found + 4 * boxes, readout.rows, readout.cols, readout.targets,
-                    readout.answers, units, *readout.stride, UNIT_BOX)
+                    readout.answers, units, *readout.stride, UNIT_BOX, SIZE_LIMIT)
         self._add("decode", table, 1, DECODE_THREADS, shared)
 
     @staticmethod

@@ -76,6 +76,7 @@ struct Readout {
     float *memory, *out;  // (B, cells + 1, answers), (B, cells, answers)
     int projection_count, hidden, mixing, answers, cells;
     int values_per_target;  // answers about one target, presence first
+    float logit_limit, size_limit;  // largest presence logit and box answer that are remembered, either way
 };
 
 struct Decode {
@@ -84,6 +85,7 @@ struct Decode {
     float *mean;   // (B,) of `wrong`
     int rows, cols, targets, values_per_target, units;
     float down, right, unit;  // px: a cell's height and width; side of a box that an answer of 0 means
+    float size_limit;  // largest size answer that counts, either way
 };
 
 struct Block { int x, y, threads; };  // its place (y: the stream) and its size
@@ -318,24 +320,25 @@ FUNCTION void answer_body(Block block, const Frame &, const Readout &readout, fl
     EACH_THREAD(t) {
         for (int i = t; i < A * TU; i += block.threads) {
             const int j = i / A, n = i - j * A, target = n / readout.values_per_target * readout.values_per_target;
-            const float logit = fmaxf(-20.0f, fminf(answer[target].of[j], 20.0f));
+            const float logit = fmaxf(-readout.logit_limit, fminf(answer[target].of[j], readout.logit_limit));
             const float presence = 1.0f / (1.0f + expf(-logit));
-            const float box = fmaxf(-3.0f, fminf(answer[n].of[j], 3.0f)) * presence;
+            const float box = fmaxf(-readout.size_limit, fminf(answer[n].of[j], readout.size_limit)) * presence;
             if (first + j < C)
                 readout.memory[(stream * (C + 1) + first + j) * A + n] = n == target ? presence : box;
         }
     }
 }
 
-// One peak's box, as BoxReadout of readout.py makes it: the mean of the answers around it that agree.
+// One peak's box, as `Cells.decode` of cells.py makes it: the mean of the answers around it that agree.
 FUNCTION void write_box(const Decode &decode, const float *out, const float *heat, int cell, int target,
                         float *found) {
     const int T = decode.targets, A = T * decode.values_per_target, row = cell / decode.cols;
     const int col = cell - row * decode.cols;
     const float *peak = out + cell * A + target * decode.values_per_target;
     const float x0 = (col + 0.5f + peak[1]) * decode.right, y0 = (row + 0.5f + peak[2]) * decode.down;
-    const float w0 = decode.unit * expf(fmaxf(-3.0f, fminf(peak[3], 3.0f)));
-    const float h0 = decode.unit * expf(fmaxf(-3.0f, fminf(peak[4], 3.0f)));
+    const float limit = decode.size_limit;
+    const float w0 = decode.unit * expf(fmaxf(-limit, fminf(peak[3], limit)));
+    const float h0 = decode.unit * expf(fmaxf(-limit, fminf(peak[4], limit)));
     float total = 0.0f, x = 0.0f, y = 0.0f, wide = 0.0f, high = 0.0f, agreement = -1.0f;
     int inside = -1;  // neither counts the peak itself
     for (int r = row - 1; r <= row + 1; ++r)
@@ -344,8 +347,8 @@ FUNCTION void write_box(const Decode &decode, const float *out, const float *hea
                 continue;
             const int near = r * decode.cols + c;
             const float *answer = out + near * A + target * decode.values_per_target;
-            const float log_w = fmaxf(-3.0f, fminf(answer[3], 3.0f));
-            const float log_h = fmaxf(-3.0f, fminf(answer[4], 3.0f));
+            const float log_w = fmaxf(-limit, fminf(answer[3], limit));
+            const float log_h = fmaxf(-limit, fminf(answer[4], limit));
             const float w = decode.unit * expf(log_w), h = decode.unit * expf(log_h);
             const float at_x = (c + 0.5f + answer[1]) * decode.right;
             const float at_y = (r + 0.5f + answer[2]) * decode.down;

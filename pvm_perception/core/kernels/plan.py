@@ -42,16 +42,17 @@ PROJECTION = _struct(input=INPUT_PART, w=_POINTER, out=_POINTER, corner=_POINTER
                      units=np.int32, inputs=np.int32, corners=np.int32, first_block=np.int32)
 READOUT = _struct(projections=(PROJECTION, MAX_PARTS), b1=_POINTER, mix=_POINTER, b_mix=_POINTER, w2=_POINTER,
                   b2=_POINTER, memory=_POINTER, out=_POINTER, projection_count=np.int32, hidden=np.int32,
-                  mixing=np.int32, answers=np.int32, cells=np.int32, values_per_target=np.int32)
+                  mixing=np.int32, answers=np.int32, cells=np.int32, values_per_target=np.int32,
+                  logit_limit=np.float32, size_limit=np.float32)
 DECODE = _struct(out=_POINTER, wrong=_POINTER, found=_POINTER, mean=_POINTER, rows=np.int32, cols=np.int32,
                  targets=np.int32, values_per_target=np.int32, units=np.int32, down=np.float32,
-                 right=np.float32, unit=np.float32)
+                 right=np.float32, unit=np.float32, size_limit=np.float32)
 
 
 def check_supported(config: HierarchyConfig, batch: int) -> None:
     """Raise PvmError where the kernels do not compute this network: they know preset `robot`'s kind."""
     terms = {term for layer in config.layers for term in layer.terms}
-    starts = max(part.start for part in (*config.layers, *config.links))
+    starts = max(*(layer.start for layer in config.layers), *(link.start for link in config.links))
     parts = max(1 + len(context_links(config, layer)) for layer in config.layers)
     faults = (
         (batch > STREAMS, f"{batch} streams (at most {STREAMS})"),
