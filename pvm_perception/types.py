@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+import numpy.typing as npt
 
 TARGETS = ("green_ball", "stop_sign")
 
@@ -46,13 +47,13 @@ class Truth:
     IN_VIEW = 4  # rows for what is seen in one frame
 
     @staticmethod
-    def boxes(rows: np.ndarray, targets: Sequence[str] = TARGETS) -> tuple[Box, ...]:
+    def boxes(rows: npt.NDArray[np.float32], targets: Sequence[str] = TARGETS) -> tuple[Box, ...]:
         """Return the boxes of one image's rows (M, COLUMNS), which name their targets by index."""
-        return tuple(Box(targets[int(row[Truth.TARGET])], *map(float, row[Truth.X:Truth.WEIGHT]),
-                         weight=float(row[Truth.WEIGHT])) for row in rows if row[Truth.TARGET] >= 0)
+        return tuple(Box(targets[int(t)], x, y, w, h, visible, weight=weight)
+                     for t, x, y, w, h, visible, weight in rows.tolist() if t >= 0)
 
     @staticmethod
-    def rows(boxes: Sequence[Box], targets: Sequence[str] = TARGETS) -> np.ndarray:
+    def rows(boxes: Sequence[Box], targets: Sequence[str] = TARGETS) -> npt.NDArray[np.float32]:
         """Return the rows (IN_VIEW, COLUMNS) of one image's boxes.
 
         Things of other names were looked at and are no target: they have no row.
@@ -63,7 +64,7 @@ class Truth:
         return rows
 
     @staticmethod
-    def unknown(size: tuple[int, int], targets: Sequence[str] = TARGETS) -> np.ndarray:
+    def unknown(size: tuple[int, int], targets: Sequence[str] = TARGETS) -> npt.NDArray[np.float32]:
         """Return rows (targets, COLUMNS) for an image of (rows, cols) of which nothing is known.
 
         They say that each target may be anywhere. Rows of what is known to be there still count.
@@ -99,12 +100,12 @@ class Frame:
         `vision.motion` defines it; None where the source does not tell
     """
 
-    image: np.ndarray
+    image: npt.NDArray[np.uint8]
     name: str
     stamp: float | None = None
     boxes: tuple[Box, ...] | None = None
     header: Header | None = None
-    motion: np.ndarray | None = None
+    motion: npt.NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True)
