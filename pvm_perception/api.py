@@ -181,7 +181,7 @@ class Tracker:
         self._tracks.settings = value
 
     def update(self, image: np.ndarray | None, stamp: float | None = None,
-               motion: Sequence[float] | None = None) -> list[Track]:
+               motion: Sequence[float] | np.ndarray | None = None) -> list[Track]:
         """Look at one frame.
 
         Parameters
@@ -367,7 +367,7 @@ def _check_image(image: np.ndarray) -> None:
         raise PvmError(f"an image must be a (H, W, 3) uint8 array in BGR order, not {found}")
 
 
-def _checked_motion(motion: Sequence[float]) -> np.ndarray:
+def _checked_motion(motion: Sequence[float] | np.ndarray) -> np.ndarray:
     """Return (4,) float32."""
     try:
         values = np.asarray(motion, np.float32)

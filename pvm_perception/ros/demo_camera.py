@@ -7,6 +7,7 @@ import csv
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import rclpy
 from rclpy.qos import QoSProfile, ReliabilityPolicy
@@ -61,7 +62,7 @@ def main(argv: list[str] | None = None) -> int:
         rclpy.try_shutdown()
 
 
-def _publish(args: argparse.Namespace, stream: object, node: object, publisher: object,
+def _publish(args: argparse.Namespace, stream: Any, node: Any, publisher: Any,
              stop: Stop) -> None:
     period = 1 / args.fps
     with args.truth.open("w", newline="", encoding="utf-8") as file:

@@ -10,6 +10,7 @@ import argparse
 import csv
 import sys
 from pathlib import Path
+from typing import Any
 
 import cv2
 import rclpy
@@ -25,8 +26,8 @@ from pvm_perception.signals import Stop
 from pvm_perception.vision.image_codec import decode_image
 
 
-def _nanoseconds(header: object) -> int:
-    return header.stamp.sec * 1_000_000_000 + header.stamp.nanosec
+def _nanoseconds(header: Any) -> int:
+    return int(header.stamp.sec * 1_000_000_000 + header.stamp.nanosec)
 
 
 class GuardedNode(Guarded, Node):
@@ -36,7 +37,7 @@ class GuardedNode(Guarded, Node):
 class Receiver:
     """Writes what arrives to a folder."""
 
-    def __init__(self, node: object, folder: Path, file: object) -> None:
+    def __init__(self, node: Any, folder: Path, file: Any) -> None:
         self.node, self.folder = node, folder
         self.table = csv.writer(file)
         self.table.writerow(["stamp", "latency_ms", "target", "x", "y", "w", "h", "score", "id"])
@@ -54,7 +55,7 @@ class Receiver:
 
     def _image(self, message: Image) -> None:
         _, data = cv2.imencode(".jpg", decode_image(message), [cv2.IMWRITE_JPEG_QUALITY, 85])
-        (self.folder / f"{_nanoseconds(message.header)}.jpg").write_bytes(data)
+        (self.folder / f"{_nanoseconds(message.header)}.jpg").write_bytes(data.tobytes())
 
 
 def main(argv: list[str] | None = None) -> int:

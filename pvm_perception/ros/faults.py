@@ -12,10 +12,15 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pvm_perception.errors import PvmError
 from pvm_perception.ros.finite import odd_number
+
+if TYPE_CHECKING:
+    from rclpy.node import Node as Base
+else:
+    Base = object
 
 AGAIN = 30.0  # s before the console hears the same words again
 NUMBER = re.compile(r"[-+]?\d[\d.e+-]*|\b(nan|inf)\b")
@@ -123,7 +128,7 @@ class Faults:
         return guarded
 
 
-class Guarded:
+class Guarded(Base):
     """A mixin for nodes, to stand before `Node`: no callback ends the node, no odd number leaves it.
 
     Exceptions of subscriptions, timers, services, parameter callbacks and lifecycle transitions are noted
@@ -141,7 +146,8 @@ class Guarded:
     def faults(self) -> Faults:
         """What went wrong in this node so far."""
         # made on demand: Node.__init__ itself creates services
-        return self.__dict__.setdefault("_faults", Faults(self._say))
+        faults: Faults = self.__dict__.setdefault("_faults", Faults(self._say))
+        return faults
 
     def _say(self, severity: str, text: str) -> None:
         log = self.get_logger()  # rclpy allows each line of code one severity

@@ -11,7 +11,7 @@ FLOATS = ("float", "double")
 
 
 @cache
-def _plan(kind: type) -> tuple[tuple[str, str], ...]:
+def _plan(kind: Any) -> tuple[tuple[str, str], ...]:
     """Return (field, what it is) of the fields that can hold floating-point numbers.
 
     What it is: "number", "numbers", "message" or "messages".
@@ -35,7 +35,8 @@ def odd_number(message: Any) -> str:
     message
         Any ROS message. Bytes, as an image's pixels, are not looked into.
     """
-    for name, what in _plan(type(message)):
+    kind: Any = type(message)
+    for name, what in _plan(kind):
         value = getattr(message, name)
         if what == "number":
             if not math.isfinite(value):

@@ -55,7 +55,7 @@ class FollowerNode(Guarded, Node):
                                                      "target_pose_covariance", 5)
         self.track = ""  # id of the detection that is followed
         self.drives = self.settings.drive
-        self.twist = None
+        self.twist: Any = None  # publisher of commands, where it drives
         # a simulation's time where there is one; else one that nobody can set
         simulated = self.get_parameter("use_sim_time").value
         self.clock = self.get_clock() if simulated else steady_clock()
@@ -77,12 +77,12 @@ class FollowerNode(Guarded, Node):
         if self.twist is not None and self.servo.command != Command():
             publish_last(self.twist, self._message(Command()))
 
-    def _adopt(self, _changes: list) -> None:
+    def _adopt(self, _changes: list[Any]) -> None:
         self.servo.settings = values_of(self, ServoSettings)
         self.ranger.settings = values_of(self, FollowerTarget)
 
     def _now(self) -> float:
-        return self.clock.now().nanoseconds * 1e-9
+        return float(self.clock.now().nanoseconds * 1e-9)
 
     def _found(self, header: Header, results: list[tuple[Any, Estimate]]) -> None:
         """Choose the target that is followed already, else the surest; say where it is."""

@@ -48,13 +48,13 @@ class GuardNode(Guarded, Node):
         if self.said is not None:
             publish_last(self.limit, self._message(0.0))
 
-    def _adopt(self, _changes: list) -> None:
+    def _adopt(self, _changes: list[Any]) -> None:
         self.settings = values_of(self, GuardSettings)
         self.rule.settings = values_of(self, StopSettings)
         self.ranger.settings = values_of(self, GuardTarget)
 
     def _now(self) -> float:
-        return self.get_clock().now().nanoseconds * 1e-9
+        return float(self.get_clock().now().nanoseconds * 1e-9)
 
     def _odometry(self, message: Odometry) -> None:
         v = message.twist.twist.linear

@@ -23,7 +23,7 @@ MOST_LETTERS = 100  # of a text that are looked at
 
 def seconds_of(header: Any) -> float:
     """Return a header's stamp in seconds."""
-    return header.stamp.sec + header.stamp.nanosec * 1e-9
+    return float(header.stamp.sec + header.stamp.nanosec * 1e-9)
 
 
 def detection_array(tracks: Iterable[Track], header: Any) -> Detection2DArray:

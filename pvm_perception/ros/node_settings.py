@@ -20,7 +20,7 @@ from pvm_perception.vision.tracker import TrackerSettings
 class TrackerNodeSettings:
     """What the tracker's node takes beside the tracker's own settings."""
 
-    targets: list = setting(list(TARGETS), "what to look for")
+    targets: list[str] = setting(list(TARGETS), "what to look for")
     model: str = setting("", "model file; empty = the one that ships")
     device: str = setting("auto", "where the network runs; auto = a GPU if one answers",
                           choices=DEVICES)

@@ -16,11 +16,11 @@ from pvm_perception.errors import PvmError
 Settings = TypeVar("Settings")
 
 
-def default_of(field: dataclasses.Field) -> Any:
+def default_of(field: dataclasses.Field[Any]) -> Any:
     """Return a setting's default value."""
-    if field.default is not dataclasses.MISSING:
-        return field.default
-    return field.default_factory()
+    if field.default_factory is not dataclasses.MISSING:
+        return field.default_factory()
+    return field.default
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Parameters:
     groups: tuple[type, ...]
     fixed: tuple[str, ...] = ()
 
-    def fields(self) -> list[dataclasses.Field]:
+    def fields(self) -> list[dataclasses.Field[Any]]:
         """Return the settings of all groups."""
         return [f for group in self.groups for f in settings_of(group)]
 
@@ -95,7 +95,7 @@ class Parameters:
 
         running = False
 
-        def check(changes: list) -> SetParametersResult:
+        def check(changes: list[Any]) -> SetParametersResult:
             for p in changes:
                 reason = self.reason_against(p.name, p.value, running) or refuse(p.name, p.value)
                 if reason:
@@ -136,7 +136,7 @@ def values_of(node: Any, group: type[Settings]) -> Settings:
     return group(**{f.name: node.get_parameter(f.name).value for f in settings_of(group)})
 
 
-def descriptor(field: dataclasses.Field) -> Any:
+def descriptor(field: dataclasses.Field[Any]) -> Any:
     """Return the rcl_interfaces ParameterDescriptor of a setting."""
     from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 
@@ -154,7 +154,7 @@ def descriptor(field: dataclasses.Field) -> Any:
     return result
 
 
-def _range(field: dataclasses.Field) -> str:
+def _range(field: dataclasses.Field[Any]) -> str:
     meta = field.metadata
     if meta["choices"]:
         return ", ".join(meta["choices"])

@@ -87,11 +87,10 @@ class Ranger:
         if self.info is None:
             raise PvmError(f"no camera_info on {self.node.resolve_topic_name('camera_info')}")
         camera = camera_from_info(self.info, self.settings)
-        for side, told in zip((camera.width, camera.height), self.size or (), strict=False):
-            if abs(side / told - 1) > SAME:
-                raise PvmError(
-                    f"camera_info is of {camera.width}x{camera.height} px, the images are of "
-                    f"{self.size[0]}x{self.size[1]} px; calibrate the camera at the resolution it runs at")
+        width, height = self.size or (camera.width, camera.height)
+        if max(abs(camera.width / width - 1), abs(camera.height / height - 1)) > SAME:
+            raise PvmError(f"camera_info is of {camera.width}x{camera.height} px, the images are of "
+                           f"{width}x{height} px; calibrate the camera at the resolution it runs at")
         return camera
 
     def _detections(self, message: Detection2DArray) -> None:
@@ -112,7 +111,7 @@ class Ranger:
             except PvmError as error:
                 self._trouble("detections", error)
         self.counts["with target"] += bool(results)
-        if not header.frame_id:
+        if not header.frame_id and self.info is not None:
             header.frame_id = self.info.header.frame_id
         self.found(header, results)
 

@@ -50,7 +50,7 @@ class TrackerNode(Guarded, LifecycleNode):
 
     def __init__(self) -> None:
         super().__init__("pvm_tracker")
-        self.tracker: Tracker | None = None
+        self._tracker: Tracker | None = None
         self.fault = ""
         NODES["tracker"].declare(self, self._refuse)
         self.add_post_set_parameters_callback(self._adopt)
@@ -66,21 +66,28 @@ class TrackerNode(Guarded, LifecycleNode):
         self.enabled = True
         self.owned: list[tuple[Any, Any]] = []  # (how to destroy, what)
 
+    @property
+    def tracker(self) -> Tracker:
+        """What makes the detections; raises PvmError while the node is not configured."""
+        if self._tracker is None:
+            raise PvmError("the node is not configured")
+        return self._tracker
+
     # --- parameters
 
     def _value(self, name: str) -> Any:
         return self.get_parameter(name).value
 
     def _refuse(self, name: str, value: Any) -> str:
-        if name != "targets" or self.tracker is None:
+        if name != "targets" or self._tracker is None:
             return ""
         unknown = [t for t in value if t not in self.tracker.config.targets]
         return "" if not unknown else (f"unknown target {unknown[0]!r}; this model knows "
                                        f"{', '.join(self.tracker.config.targets)}")
 
-    def _adopt(self, _changes: list) -> None:
+    def _adopt(self, _changes: list[Any]) -> None:
         """Let accepted parameters act at once."""
-        if self.tracker is None:
+        if self._tracker is None:
             return
         self.changed = True
         with self._frame_done():
@@ -127,9 +134,9 @@ class TrackerNode(Guarded, LifecycleNode):
         return OK
 
     def _load(self) -> None:
-        self.tracker = Tracker(self._value("targets"), self._value("model") or None,
-                               self._value("device"), self._value("learning"),
-                               values_of(self, TrackerSettings), self._value("fovea"))
+        self._tracker = Tracker(self._value("targets"), self._value("model") or None,
+                                self._value("device"), self._value("learning"),
+                                values_of(self, TrackerSettings), self._value("fovea"))
         self.tracker.warm_up()
         info = self.tracker.info()
         self.get_logger().info(f"{info['network']} network, {info['weights']} weights from "
@@ -169,7 +176,8 @@ class TrackerNode(Guarded, LifecycleNode):
         self.age_limit = AgeLimit()
         self.camera = CameraInput(self, self._value("image_transport"), self._value("reliability"),
                                   self._receive)
-        self.worker = Worker(self.faults.guard("frame", self._work, self._failed))
+        self.worker = Worker(self.faults.guard(
+            "frame", self._work, lambda error, _: self.health.fault("failed", reason_of(error))))
         self.worker.start()
         self.watch = self.create_timer(WATCH, self._look_after, clock=steady_clock())
         return super().on_activate(state)
@@ -193,7 +201,7 @@ class TrackerNode(Guarded, LifecycleNode):
     def _release(self) -> None:
         for destroy, thing in self.owned:
             destroy(thing)
-        self.owned, self.tracker = [], None
+        self.owned, self._tracker = [], None
 
     def stop(self) -> None:
         """End the subscription and the worker, wait for a model that is written; may be called twice."""
@@ -233,10 +241,6 @@ class TrackerNode(Guarded, LifecycleNode):
         times.decoded = time.monotonic()
         self._frame(image, message.header, times)
 
-    def _failed(self, error: Exception, _message: Any) -> None:
-        """Count a frame that failed: a robot keeps its eyes, whatever one frame does."""
-        self.health.fault("failed", reason_of(error))
-
     def _too_old(self, times: diagnostics.FrameTimes) -> bool:
         """Tell whether to leave a frame out for its age, and count it; one without a stamp has none."""
         limit, ages = self._value("max_age"), self.age_limit
@@ -245,17 +249,15 @@ class TrackerNode(Guarded, LifecycleNode):
         doubted = ages.doubted
         left_out = ages.too_old(times.found - times.stamp, limit, times.begun)
         if left_out:
-            age = times.found - times.stamp
-            self.health.fault("too_old", f"{age:.2f} s old by its stamp; max_age is {limit} s")
+            self.health.fault("too_old", f"by their stamps frames come later than max_age, {limit} s")
         if ages.doubted and not doubted:
-            self.get_logger().warning(
-                f"max_age: {ages.state(limit)}. Set the clocks; or max_age, if images take so long to come. "
-                "Until one lies within it, none is left out for its age", throttle_duration_sec=60.0)
+            self.faults.note("max_age", f"{ages.state(limit)}. Set the clocks; or max_age, if images take so "
+                             "long to come. Until one lies within it, none is left out for its age", "warning")
         return left_out
 
     def _now(self) -> float:
         """Return the time on the clock that stamps are of, seconds."""
-        return self.get_clock().now().nanoseconds * 1e-9
+        return float(self.get_clock().now().nanoseconds * 1e-9)
 
     def _frame(self, image: Any, header: Header, times: diagnostics.FrameTimes) -> None:
         stamp = times.stamp
@@ -307,6 +309,8 @@ class TrackerNode(Guarded, LifecycleNode):
 
     def _look_after(self) -> None:
         """Listen as the camera speaks; start a dead worker again; say at once what blinds the node."""
+        if self.camera is None or self.worker is None:
+            return
         self.camera.follow()
         if self.worker.revive():
             self.health.restarted = time.monotonic()
@@ -319,7 +323,7 @@ class TrackerNode(Guarded, LifecycleNode):
 
     def _state(self) -> tuple[bytes, str]:
         """Return the level and the words of the node's state."""
-        if self.worker is None or not self.enabled:
+        if self.worker is None or self.camera is None or not self.enabled:
             return diagnostics.OK, "not active"
         return diagnostics.judge(self.health, self.worker, self._value("frame_timeout"), self.camera.topic,
                                  self.camera.offers, self.own_motion.faults())

@@ -15,7 +15,9 @@ from pvm_perception.vision.draw import colour_map, draw_tracks
 from pvm_perception.vision.image_codec import fill_image
 
 try:
-    from pvm_perception.ros.annotations import ImageAnnotations, image_annotations
+    from foxglove_msgs.msg import ImageAnnotations
+
+    from pvm_perception.ros.annotations import image_annotations
 except ImportError:  # boxes for Foxglove are nothing that a robot must have
     ImageAnnotations = None
 
