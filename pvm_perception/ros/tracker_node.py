@@ -221,9 +221,8 @@ class TrackerNode(Guarded, LifecycleNode):
     # --- frames
 
     def _receive(self, message: Any) -> None:
-        worker = self.worker
         self.health.arrived(self.enabled)
-        if self.enabled and worker is not None and worker.put(message):
+        if self.enabled and self.worker is not None and self.worker.put(message):
             self.health.dropped += 1
 
     def _work(self, message: Any) -> None:
@@ -251,8 +250,8 @@ class TrackerNode(Guarded, LifecycleNode):
         if left_out:
             self.health.fault("too_old", f"by their stamps frames come later than max_age, {limit} s")
         if ages.doubted and not doubted:
-            self.faults.note("max_age", f"{ages.state(limit)}. Set the clocks; or max_age, if images take so "
-                             "long to come. Until one lies within it, none is left out for its age", "warning")
+            self.faults.note("max_age", f"{ages.state(limit)}. Set the clocks; or max_age, if images take "
+                             "so long. Until one lies within it, none is left out for its age", "warning")
         return left_out
 
     def _now(self) -> float:
