@@ -22,7 +22,7 @@ setup(
     packages=find_packages(include=[PACKAGE, f"{PACKAGE}.*"]),
     package_data={PACKAGE: ["py.typed"], f"{PACKAGE}.core.kernels": ["*.cu"]},
     ext_modules=[  # without a compiler they are left out: NumPy does their work, slower
-        Extension(f"{PACKAGE}.core.kernels._cpu_{name}", [f"{KERNELS}/cpu.cpp"],
+        Extension(f"{PACKAGE}.core.kernels._cpu_{name}", [f"{KERNELS}/cpu.cpp", f"{KERNELS}/forecast.cpp"],
                   depends=[f"{KERNELS}/kernels.cu"], extra_compile_args=[*FLAGS, *flags], optional=True)
         for name, flags in BUILDS.items()],
     data_files=[

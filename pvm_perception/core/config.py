@@ -17,7 +17,11 @@ INPUT = "input"
 MOTION = "motion"  # a source of context, not a layer: what the robot's motion does to the picture
 MOTION_VALUES = 4  # shift right, shift down, roll, growth; see `Hierarchy.step`
 TERMS = ("signal", "derivative", "integral", "error")
+FORECAST_BLOCK = 4  # px of its scale that a unit foresees, each way
+FORECAST_CONTEXT = ("lateral", "feedback", "motion")
+FORECAST_TERMS = ("block", "window", "siblings", "stay", "parent", "before", "motion", "right", "down", "small")
 LINK_KINDS = ("feedforward", "lateral", "feedback", "global", "context")
+FORECAST = "forecast"  # the first letters of its scales' weights
 READOUT = "readout"  # its weights' first word, as a layer's is the layer's name
 LAYER_NAME = re.compile(r"[A-Za-z0-9_-]{1,32}")
 MOST_LAYERS, MOST_LINKS, MOST_TARGETS, LONGEST_NAME = 16, 128, 64, 64
@@ -114,6 +118,35 @@ class Learning:
 
 
 @dataclass(frozen=True)
+class Forecast:
+    """How the next picture is foreseen: units of several scales that choose among moves.
+
+    Each of `terms` has a gate that the unit's code sets: evidence over the unit's block, its window and its
+    siblings' windows; and expectations: to stay, to move as the parent, as in the frame before, as the robot's
+    own motion says, to the right, down, by little.
+    """
+
+    code: int = setting(0, "width of a unit's code of how things move; 0 = the next picture is predicted by "
+                           "layer 1 alone", low=0, high=256)
+    scales: int = setting(4, "scales of the picture, each half as fine as the one below", low=1, high=5)
+    whole: int = setting(2, "moves that every unit tries, whole px of its scale each way", low=0, high=4)
+    half: int = setting(1, "of these, up to how many px also in half steps", low=0, high=2)
+    inherit: int = setting(2, "half px around its parent's move that a unit tries, each way; 0 = none", low=0,
+                           high=4)
+    keep: int = setting(1, "half px around its own last move that a unit tries, each way", low=0, high=2)
+    context: tuple[str, ...] = FORECAST_CONTEXT  # what a code hears beside the evidence
+    terms: tuple[str, ...] = FORECAST_TERMS
+    weight: float = setting(0.05, "weight of the forecast's error in learning", low=0.0, high=100.0)
+
+    def __post_init__(self) -> None:
+        check(self)
+        for name, known in (("context", FORECAST_CONTEXT), ("terms", FORECAST_TERMS)):
+            value = getattr(self, name)
+            if not isinstance(value, tuple) or not all(isinstance(v, str) and v in known for v in value):
+                raise PvmError(f"forecast {name} must be among {', '.join(known)}")
+
+
+@dataclass(frozen=True)
 class HierarchyConfig:
     """Everything that fixes a network's shape and its learning; stored in the model file."""
 
@@ -142,6 +175,7 @@ class HierarchyConfig:
     high: float = setting(1.0, "input value of a white pixel", low=-8.0, high=8.0)
     readout: ReadoutConfig = ReadoutConfig()
     learning: Learning = Learning()
+    forecast: Forecast = Forecast()
 
     def __post_init__(self) -> None:
         check(self)
@@ -154,8 +188,10 @@ class HierarchyConfig:
             raise PvmError(f"a hierarchy has 1 to {MOST_LAYERS} layers and at most {MOST_LINKS} links, not "
                            f"{len(self.layers)} and {len(self.links)}")
         names = [layer.name for layer in self.layers]
-        if len(set(names)) != len(names) or {INPUT, MOTION, READOUT} & set(names):
-            raise PvmError(f"layer names must differ from each other, from {INPUT}, {MOTION} and {READOUT}")
+        if len(set(names)) != len(names) or {INPUT, MOTION, READOUT} & set(names) \
+                or any(name.startswith(FORECAST) for name in names):
+            raise PvmError(f"layer names must differ from each other, from {INPUT}, {MOTION} and {READOUT}, and "
+                           f"not begin with {FORECAST}")
         if not all(map(LAYER_NAME.fullmatch, names)):
             raise PvmError(f"layers are called {reprlib.repr(names)}; each name must be 1 to 32 letters, "
                            "digits, _ or -")
@@ -184,6 +220,10 @@ class HierarchyConfig:
             if link.target not in names or link.source not in sources:
                 raise PvmError(f"{link.kind} link {reprlib.repr(link.source)} to {reprlib.repr(link.target)} "
                                "names no layer that can be heard there")
+        side = FORECAST_BLOCK << self.forecast.scales - 1
+        if self.forecast.code and (self.height % side or self.width % side):
+            raise PvmError(f"input {self.width}x{self.height} is no multiple of {side}, which a forecast on "
+                           f"{self.forecast.scales} scales needs")
         if self.readout.cells not in ("", *names):
             raise PvmError(f"readout cells {reprlib.repr(self.readout.cells)} is no layer")
 
@@ -246,7 +286,8 @@ class HierarchyConfig:
         parts = {"layers": build_all(Layer, data.get("layers", ())),
                  "links": build_all(Link, data.get("links", ())),
                  "readout": build(ReadoutConfig, data.get("readout", {})),
-                 "learning": build(Learning, data.get("learning", {}))}
+                 "learning": build(Learning, data.get("learning", {})),
+                 "forecast": build(Forecast, data.get("forecast", {}))}
         return build(HierarchyConfig, data | parts)
 
 

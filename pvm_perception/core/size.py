@@ -20,6 +20,9 @@ MOST_WEIGHTS = 1 << 27  # 512 MiB of float32; the preset `paper` has 22 million
 MOST_HEARD = 1 << 23  # index table entries: units times whom they hear; 128 MiB with the kernels' copies
 MOST_VALUES = 1 << 28  # what one stream's frame holds: sums, codes, predictions; 1 GiB of float32
 MOST_PRODUCTS = 1 << 36  # multiply-adds of one frame: a second on a CPU
+FORECAST_STATISTICS = 35  # of a forecasting unit: statistics of its evidence, and what it knows beside them
+FORECAST_OUTPUTS = 11  # of a forecasting unit: a gate for each term of its choice, and the error that it expects
+FORECAST = "forecast"  # the first letters of its scales' weights
 BOX_ANSWERS = 5  # of a cell, for each target: presence, then the box
 
 
@@ -27,6 +30,7 @@ def weight_shapes(config: HierarchyConfig) -> dict[str, Shape]:
     """Return the shape of every weight of a configuration, by name."""
     shapes = {f"{layer.name}.{key}": shape for layer in config.layers
               for key, shape in _layer_shapes(config, layer).items()}
+    shapes |= _forecast_shapes(config)
     own = _box_shapes if config.readout.kind == "box" else _heatmap_shapes
     return shapes | {f"readout.{key}": shape for key, shape in own(config).items()}
 
@@ -76,6 +80,16 @@ def _layer_shapes(config: HierarchyConfig, layer: Layer) -> dict[str, Shape]:
     lead = () if config.shared else (layer.rows * layer.cols,)
     return {"w1": (*lead, inputs, layer.code), "b1": (*lead, layer.code),
             "w2": (*lead, layer.code, signal), "b2": (*lead, signal)}
+
+
+def _forecast_shapes(config: HierarchyConfig) -> dict[str, Shape]:
+    f, shapes = config.forecast, {}
+    for number in range(1, f.scales + 1 if f.code else 1):
+        inputs = FORECAST_STATISTICS + f.code * (1 + (number < f.scales))
+        shapes |= {f"{FORECAST}{number}.w1": (inputs, f.code), f"{FORECAST}{number}.b1": (f.code,),
+                   f"{FORECAST}{number}.w2": (f.code, FORECAST_OUTPUTS),
+                   f"{FORECAST}{number}.b2": (FORECAST_OUTPUTS,)}
+    return shapes
 
 
 def readout_neighbourhood(config: HierarchyConfig, i: int) -> tuple[tuple[int, int], tuple[int, int] | None,

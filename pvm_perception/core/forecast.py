@@ -1,0 +1,418 @@
+"""The next picture, foreseen: each unit chooses how its part of the world moves on.
+
+A future encoder (arXiv 1607.06854) codes what it sees and predicts it one frame ahead. Here its prediction is a
+choice among moves of its part of the picture: it judges each move by how well it would have explained this frame
+(evidence), codes that together with the choice of its parent (feedback), the codes of its neighbours (lateral) and
+the robot's own motion, and the code sets how much each kind of evidence and each expectation counts. The picture
+has several scales, each half as fine as the one below; a unit also tries moves about the one that its parent chose,
+so that large moves are found coarsely first (as in pyramids of optical flow), and about its own last one. Learning
+is local: one step, from the forecast's error, without labels; a parent hears its children's error in its code.
+
+Shapes: B streams, U units of a scale, K moves, N code width, D inputs, T terms of a choice.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from pvm_perception.core import algebra
+from pvm_perception.core.config import MOTION_VALUES, Forecast, HierarchyConfig
+from pvm_perception.core.forecast_reference import BLOCK, COLOURS, KINDS, QUIET, STATISTICS, TERMS, Geometry
+from pvm_perception.core.kernels.forecast import steps
+
+Array = np.ndarray
+EXTRAS = 17  # inputs of a code beside statistics and codes, in the order of `Scale._extras`
+FASTEST = 64  # half pixels of a scale: moves beyond are not handed on
+CLEAN = np.float32(3e-5)  # squared error that a stream's weight does not fall below, full range squared
+MEMORY = 0.04  # share of a frame in a stream's mean error, after its first frames
+SOFT = 0.7  # share of the forecast's error in what its gradient is divided by; the rest is copying's
+LEAST_EXPECTED, MOST_EXPECTED = -14.0, 0.0  # logarithm of a squared error, full range squared
+FIRST_EXPECTED = -6.0
+FIRST_GATES = {"block": 0.2, "window": 1.0, "siblings": 0.4, "parent": 0.15, "before": 0.3}  # of untaught units
+
+
+def scale_parts(forecast: Forecast, top: bool) -> dict[str, slice]:
+    """Return which of a unit's inputs are what: statistics, extras, the parent's and the neighbours' codes."""
+    parts, end = {}, 0
+    for name, width in (("statistics", len(KINDS) * STATISTICS), ("extras", EXTRAS),
+                        ("feedback", 0 if top else forecast.code), ("lateral", forecast.code)):
+        parts[name] = slice(end, end + width)
+        end += width
+    return parts
+
+
+def first_weights(forecast: Forecast, rng: np.random.Generator) -> dict[str, Array]:
+    """Return the weights of untaught units, by part ("forecast1", from the finest) and name.
+
+    They choose by evidence alone, which already foresees better than copying.
+    """
+    weights = {}
+    for number in range(1, forecast.scales + 1):
+        inputs = scale_parts(forecast, number == forecast.scales)["lateral"].stop
+        gates = [FIRST_GATES.get(term, 0.0) for term in TERMS]
+        weights |= {
+            f"forecast{number}.w1": rng.standard_normal((inputs, forecast.code), np.float32) * np.float32(
+                inputs**-0.5),
+            f"forecast{number}.b1": np.zeros(forecast.code, np.float32),
+            f"forecast{number}.w2": np.zeros((forecast.code, len(TERMS) + 1), np.float32),
+            f"forecast{number}.b2": np.array([*gates, FIRST_EXPECTED], np.float32)}
+    return weights
+
+
+class _Frame:
+    """What one scale made of one frame, kept until the next tells how good it was."""
+
+    def __init__(self, batch: int, g: Geometry, forecast: Forecast, inputs: int) -> None:
+        units, code = g.rows * g.cols, forecast.code
+
+        def zeros(*shape: int) -> Array:
+            return np.zeros((batch, *shape), np.float32)
+
+        self.planes = zeros(4, 4, g.lines, g.pitch)
+        self.moves = np.zeros((batch, units, g.stride, 2), np.int16)
+        self.evidence = zeros(units, len(KINDS), g.stride)
+        self.choice = zeros(units, g.stride)
+        self.inputs = zeros(units, inputs)
+        self.sums, self.sizes = zeros(units, code), np.ones((batch, units, 1), np.float32)
+        self.code = zeros(units, code)
+        self.out = zeros(units, len(TERMS) + 1)  # gates, and the logarithm of the error that is expected
+        self.parent, self.before, self.motion = zeros(units, 2), zeros(units, 2), zeros(units, 2)
+        self.moved = np.zeros(batch, bool)
+        self.mean = zeros(units, 2)  # the move that is expected, px down and right
+        self.likeliest = np.zeros((batch, units, 2), np.int16)  # half px
+        self.chosen = np.zeros(batch, bool)  # streams that had a frame before, and so chose
+
+    def forget(self, streams: Array) -> None:
+        """Zero what the next frame takes from this one."""
+        self.code[streams] = self.mean[streams] = self.likeliest[streams] = 0
+        self.chosen[streams] = False
+
+
+class Scale:
+    """The units of one scale of the picture, for B streams."""
+
+    def __init__(self, config: HierarchyConfig, number: int, batch: int) -> None:
+        self.forecast = f = config.forecast
+        self.batch, self.number = batch, number
+        top = number == f.scales
+        shared = _around(f.whole) + _half_steps(f.half)
+        inherited, kept = ([] if top else _around(f.inherit, 1)), _around(f.keep, 1, middle=True)
+        self.shared, self.inherited, self.kept = (np.array(m, np.int16).reshape(-1, 2) for m in (
+            shared, inherited, kept))
+        alike = len(shared) + len(inherited)
+        self.g = g = Geometry(config.height >> number - 1, config.width >> number - 1, alike + len(kept), alike)
+        self.steps = steps(g)
+        self.units = g.rows * g.cols
+        self.parts = scale_parts(f, top)
+        self.now, self.last = (_Frame(batch, g, f, self.parts["lateral"].stop) for _ in range(2))
+        for frame in (self.now, self.last):
+            frame.moves[:, :, :len(shared)] = self.shared
+        self.picture = np.zeros((batch, COLOURS, g.height, g.width), np.float32)  # the forecast
+        self.error = np.zeros_like(self.picture)
+        self.wrong, self.changed = (np.zeros((batch, self.units), np.float32) for _ in range(2))  # mean squares
+        self._block, self._window = (np.zeros((self.units, g.stride), np.float32) for _ in range(2))
+        self._phi = algebra.activation("leaky", np)
+        self.allowed = np.array([term in f.terms for term in TERMS], np.float32)
+        row, col = np.divmod(np.arange(self.units), g.cols)
+        self._places = np.stack([(row + 0.5) * BLOCK - g.height / 2, (col + 0.5) * BLOCK - g.width / 2],
+                                1).astype(np.float32)  # (U, 2) px from the middle
+
+    def compare(self, shown: Array, fresh: Array) -> None:
+        """Take the new picture, which is in `now.planes`: what of the forecast was wrong."""
+        for b in range(self.batch):
+            self.steps.errors(shown[b], self.now.planes[b], self.last.planes[b], self.picture[b], self.error[b],
+                              self.wrong[b], self.changed[b])
+        for array in (self.error, self.wrong, self.changed):
+            array[fresh] = 0
+        self.last.forget(fresh)
+
+    def foresee(self, p: dict[str, Array], parent: Scale | None, known: Array, motion: Array | None) -> None:
+        """Choose how each unit's part moves on, and make the forecast of the next picture.
+
+        Parameters
+        ----------
+        p
+            The scale's weights.
+        parent
+            The scale above, which has chosen already; None at the top.
+        known
+            (B,) bool: streams that had a frame before. The others expect this picture once more.
+        motion
+            (B, 4) of the robot, as `Hierarchy.step` takes it; None where it is not known.
+        """
+        now, last, f = self.now, self.last, self.forecast
+        streams = np.flatnonzero(known)
+        now.before[...] = last.mean
+        now.moved[...] = motion is not None and "motion" in f.context
+        if now.moved.any():
+            now.motion[...] = self._by_motion(motion)
+        first = len(self.shared)
+        if parent:
+            now.parent[...] = self._spread(parent.now.mean) * 2
+            chosen = self._spread(np.clip(parent.now.likeliest, -FASTEST, FASTEST)) * np.int16(2)  # (B, U, 2)
+            now.moves[:, :, first:self.g.alike] = chosen[:, :, None] + self.inherited
+        kept = np.clip(last.likeliest, -2 * FASTEST, 2 * FASTEST)[:, :, None] + self.kept
+        now.moves[:, :, self.g.alike:self.g.moves] = kept
+        for b in streams:
+            self.steps.evidence(now.planes[b], last.planes[b], now.moves[b], self._block, self._window)
+            self.steps.weigh(self._block, self._window, now.moves[b], now.evidence[b], now.inputs[b])
+            self._extras(b)
+        self._listen(parent, last.code)
+        algebra.product_into(now.sums, now.inputs, p["w1"], np)
+        now.sums += p["b1"]
+        algebra.normalise_activate(now.sums, now.sizes, now.code, self._phi, np)
+        algebra.product_into(now.out, now.code, p["w2"], np)
+        now.out += p["b2"]
+        now.out[..., :-1] *= self.allowed
+        np.clip(now.out[..., -1], LEAST_EXPECTED, MOST_EXPECTED, out=now.out[..., -1])
+        likeliest = np.zeros(self.units, np.int32)
+        for b in range(self.batch):
+            if known[b]:
+                self.steps.choose(now.evidence[b], now.out[b], now.moves[b], now.parent[b], now.before[b],
+                                  now.motion[b], bool(now.moved[b]), now.choice[b], now.mean[b], likeliest)
+                now.likeliest[b] = np.take_along_axis(now.moves[b], likeliest[:, None, None], 1)[:, 0]
+            else:
+                now.choice[b], now.choice[b, :, 0], now.mean[b], now.likeliest[b] = 0, 1, 0, 0
+            self.steps.mix(now.choice[b], now.moves[b], now.planes[b], self.picture[b])
+        now.chosen[...] = known
+
+    def gradients(self, p: dict[str, Array], weight: Array, from_children: Array | None
+                  ) -> tuple[dict[str, Array], Array | None]:
+        """Return the gradients of the frame before, now that its future is here, and the parent's code's.
+
+        Parameters
+        ----------
+        p
+            The weights.
+        weight
+            (B,) factor of each stream's mean squared error; 0 where nothing was foreseen.
+        from_children
+            (B, U, N) the children's error in these codes, or None.
+
+        Returns
+        -------
+        gradients, for_parent
+            By name; (B, U of the parent, N), None at the top.
+        """
+        then, pixels = self.last, np.float32(COLOURS * self.g.height * self.g.width)
+        dy = np.zeros_like(then.out)
+        for b in np.flatnonzero(weight):
+            self.steps.gradient(self.error[b], then.planes[b], then.choice[b], then.evidence[b], then.moves[b],
+                                then.parent[b], then.before[b], then.motion[b], bool(then.moved[b]),
+                                float(2 * weight[b] / pixels), dy[b])
+        dy[..., :-1] *= self.allowed
+        dcode = dy[..., :-1] @ p["w2"][:, :-1].T  # (B, U, N): the expected error does not shape the code
+        # the negative logarithm of an exponential distribution's density with that mean
+        ratio = (self.wrong + QUIET * QUIET) / np.exp(then.out[..., -1])
+        dy[..., -1] = np.where(weight > 0, 1, 0)[:, None] * np.clip(1 - ratio, -5, 1) / (
+            self.units * max(int((weight > 0).sum()), 1))
+        if from_children is not None:
+            dcode += from_children
+        dz = np.empty_like(dcode)
+        algebra.normalise_activate_backward(dcode, then.sums, then.sizes, then.code, self._phi, dz, np)
+        dz[weight == 0] = 0
+        grads = {"w1": algebra.weight_grad(then.inputs, dz), "b1": algebra.total(dz, np),
+                 "w2": algebra.weight_grad(then.code, dy), "b2": algebra.total(dy, np)}
+        feedback = self.parts["feedback"]
+        if feedback.start == feedback.stop or "feedback" not in self.forecast.context:
+            return grads, None
+        d = dz @ p["w1"][feedback].T
+        g = self.g
+        return grads, d.reshape(self.batch, g.rows // 2, 2, g.cols // 2, 2, -1).sum((2, 4)).reshape(
+            self.batch, self.units // 4, -1)
+
+    def _extras(self, b: int) -> None:
+        """Write what a stream's units know beside the evidence into their inputs."""
+        now, x = self.now, self.now.inputs[b, :, self.parts["extras"]]
+        x[:, 0:2], x[:, 2:4] = 0.25 * now.parent[b], 0.25 * now.before[b]
+        x[:, 4], x[:, 5] = _level(self.wrong[b]), _level(self.changed[b])
+        x[:, 6], x[:, 7] = _level(self.wrong[b].mean()), _level(self.changed[b].mean())
+        # of the whole frame: the moves that all units try
+        whole = self._block[:, :len(self.shared)].mean(0)
+        evidence = np.log((whole.mean() + QUIET) / (whole + QUIET))
+        share = np.exp(2 * (evidence - evidence.max()))
+        x[:, 8], x[:, 9] = _level(whole[0]), _level(whole.min())
+        x[:, 10:12] = share @ self.shared / share.sum() / 8
+        x[:, 12] = self.last.chosen[b]
+        x[:, 13] = x[:, 4] - x[:, 5]
+        x[:, 14:16] = np.clip(0.25 * now.motion[b], -4, 4) * now.moved[b]
+        x[:, 16] = now.moved[b]
+
+    def _listen(self, parent: Scale | None, codes: Array) -> None:
+        """Write the codes of the parent, of this frame, and of the neighbours, of the last, into the inputs."""
+        now, context = self.now, self.forecast.context
+        if parent and "feedback" in context:
+            now.inputs[..., self.parts["feedback"]] = self._spread(parent.now.code)
+        if "lateral" in context:
+            around = np.pad(codes.reshape(self.batch, self.g.rows, self.g.cols, -1),
+                            ((0, 0), (1, 1), (1, 1), (0, 0)), mode="edge")
+            rows = around[:, :-2] + around[:, 1:-1] + around[:, 2:]
+            mean = rows[:, :, :-2] + rows[:, :, 1:-1] + rows[:, :, 2:]
+            now.inputs[..., self.parts["lateral"]] = mean.reshape(self.batch, self.units, -1) / 9
+
+    def _spread(self, values: Array) -> Array:
+        """Return values of the parents (B, U / 4, n) at their children, (B, U, n)."""
+        g = self.g
+        grid = values.reshape(self.batch, g.rows // 2, 1, g.cols // 2, 1, -1)
+        return np.broadcast_to(grid, (self.batch, g.rows // 2, 2, g.cols // 2, 2, grid.shape[-1])).reshape(
+            self.batch, self.units, -1)
+
+    def _by_motion(self, motion: Array) -> Array:
+        """Return the move that the robot's motion (B, 4) makes of each unit's place, (B, U, 2) px down, right."""
+        right, down, roll, growth = (motion[:, i, None] for i in range(MOTION_VALUES))
+        y, x = self._places.T
+        # the content went there, so what is here comes from the other side
+        return -np.stack([down * self.g.height + growth * y + roll * x,
+                          right * self.g.width + growth * x - roll * y], 2)
+
+
+@dataclass
+class Foreseen:
+    """How good the last forecast was, by stream: mean squares of its and of copying's error, and by unit."""
+
+    wrong: Array
+    changed: Array
+
+
+class Forecaster:
+    """Foresees the next picture of B streams.
+
+    Parameters
+    ----------
+    config
+        The network's; its `forecast.code` must be above 0.
+    batch
+        Number of streams B.
+    """
+
+    def __init__(self, config: HierarchyConfig, batch: int) -> None:
+        self.config, self.batch = config, batch
+        self.scales = [Scale(config, n, batch) for n in range(1, config.forecast.scales + 1)]
+        self.known = np.zeros(batch, bool)  # streams whose last frame had been foreseen
+        self._seen = np.zeros(batch, bool)  # streams that have a picture
+        self._error = np.ones(batch, np.float32)  # each stream's mean error, for the gradient's weight
+        self._age = np.zeros(batch, np.float32)
+        self._whole = np.array([[0, 0, config.height, config.width]] * batch, np.int32)
+
+    def reset(self, streams: Array) -> None:
+        """Forget the past of the streams marked in `streams` (B,) bool."""
+        self._seen[streams] = False
+
+    def step(self, images: Array, weights: dict[str, Array], motion: Array | None = None,
+             shown: Array | None = None) -> None:
+        """Take the next frame of every stream and foresee the one after.
+
+        Parameters
+        ----------
+        images
+            (B, H, W, 3) uint8.
+        weights
+            By name, among others those of `first_weights`.
+        motion
+            (B, 4) as `Hierarchy.step` takes it.
+        shown
+            (B, 4) top, left, rows, cols of the part of the image that a camera filled; None: all.
+        """
+        shown = self._whole if shown is None else np.asarray(shown, np.int32)
+        fresh, below = ~self._seen, None
+        for scale in self.scales:
+            scale.now, scale.last = scale.last, scale.now
+            part = _part(shown, scale.number - 1)
+            for b in range(self.batch):
+                if below is None:
+                    scale.steps.picture(images[b], scale.now.planes[b])
+                else:
+                    scale.steps.halve(below.steps, below.now.planes[b], scale.now.planes[b])
+            for b in range(self.batch):
+                scale.steps.fill(part[b], scale.now.planes[b])
+            scale.compare(part, fresh)
+            below = scale
+        self.known, known, parent = self._seen & self.scales[0].last.chosen, self._seen.copy(), None
+        for scale in reversed(self.scales):
+            scale.foresee(_of(weights, scale.number), parent, known, motion)
+            parent = scale
+        self._seen[...] = True
+
+    def gradients(self, weights: dict[str, Array], weight: float) -> dict[str, Array]:
+        """Return the gradients of all scales' weights by the last frame's forecast error, by name.
+
+        A stream counts by its error over its own mean error, so that what is hard to foresee does not
+        drown what is easy: the gradient is that of the error's logarithm.
+        """
+        finest = self.scales[0]
+        self._age = np.where(self.known, self._age + 1, 0)
+        share = np.maximum(MEMORY, 1 / np.maximum(self._age, 1)).astype(np.float32)
+        error = SOFT * finest.wrong.mean(1) + (1 - SOFT) * finest.changed.mean(1)
+        self._error = np.where(self.known, (1 - share) * self._error + share * error, self._error)
+        each = np.where(self.known, weight / (self._error + CLEAN), 0).astype(np.float32)
+        each /= max(int(self.known.sum()), 1)
+        grads, from_children = {}, None
+        for scale in self.scales:
+            found, from_children = scale.gradients(_of(weights, scale.number), each, from_children)
+            grads |= {f"forecast{scale.number}.{name}": g for name, g in found.items()}
+        return grads
+
+    def errors(self) -> Foreseen:
+        """Return how good the last forecast was, each unit's squares, full range squared; (B, U)."""
+        return Foreseen(self.scales[0].wrong, self.scales[0].changed)
+
+    def surprise(self) -> Array:
+        """Return each finest unit's squared error over the one that it expected, (B, rows, cols); 0: no forecast."""
+        scale = self.scales[0]
+        ratio = (scale.wrong + QUIET * QUIET) / np.exp(scale.last.out[..., -1])
+        ratio[~self.known] = 0
+        return ratio.reshape(self.batch, scale.g.rows, scale.g.cols)
+
+    def moves(self) -> Array:
+        """Return the move that each finest unit expects, (B, rows, cols, 2): px down and right, where from."""
+        scale = self.scales[0]
+        return scale.now.mean.reshape(self.batch, scale.g.rows, scale.g.cols, 2)
+
+    def images(self) -> Array:
+        """Return the frames expected next, (B, H, W, 3) uint8."""
+        picture = self.scales[0].picture.transpose(0, 2, 3, 1)
+        return np.clip(picture * 255 + np.float32(0.5), 0, 255).astype(np.uint8)
+
+    def copy_state(self, other: Forecaster) -> None:
+        """Take over the state of another forecaster of the same configuration and batch."""
+        for name in ("known", "_seen", "_error", "_age"):
+            setattr(self, name, getattr(other, name).copy())
+        for mine, theirs in zip(self.scales, other.scales, strict=True):
+            for name in ("picture", "error", "wrong", "changed"):
+                getattr(mine, name)[...] = getattr(theirs, name)
+            for frame in ("now", "last"):
+                for name, value in vars(getattr(theirs, frame)).items():
+                    getattr(getattr(mine, frame), name)[...] = value
+
+
+def _around(reach: int, step: int = 2, middle: bool = False) -> list[tuple[int, int]]:
+    """Return moves of up to `reach` steps each way, half px; no reach: none, or the middle alone."""
+    if not reach and not middle:
+        return [(0, 0)] if step == 2 else []
+    side = range(-reach * step, reach * step + 1, step)
+    moves = [(y, x) for y in side for x in side]
+    return sorted(moves, key=lambda m: (m != (0, 0), moves.index(m)))
+
+
+def _half_steps(reach: int) -> list[tuple[int, int]]:
+    """Return moves of half pixels of up to `reach` px each way, those of whole pixels left out."""
+    side = range(-2 * reach, 2 * reach + 1)
+    return [(y, x) for y in side for x in side if y & 1 or x & 1]
+
+
+def _level(square: Array) -> Array:
+    """Return the logarithm of a squared difference, of about unit size."""
+    return 0.3 * np.log(square + QUIET) + 1.5
+
+
+def _part(shown: Array, halvings: int) -> Array:
+    """Return the shown part in the pixels of a coarser scale, those that it fills; at least one."""
+    low = -(-shown[:, :2] >> halvings)
+    high = np.maximum(shown[:, :2] + shown[:, 2:] >> halvings, low + 1)
+    return np.concatenate([low, high - low], 1).astype(np.int32)
+
+
+def _of(weights: dict[str, Array], number: int) -> dict[str, Array]:
+    return {name: weights[f"forecast{number}.{name}"] for name in ("w1", "b1", "w2", "b2")}
