@@ -319,11 +319,12 @@ class Tracker:
             return self._foresight.images(self._network, self._view, steps)
 
     def surprise(self) -> np.ndarray:
-        """Return each layer-1 unit's root mean square prediction error, (rows, cols) float32.
+        """Return how surprised each unit is by the last frame, (rows, cols) float32.
 
-        In units of the full range from black to white.
+        The squared error of its forecast over the one that it expected: about 1 where all is as usual. A model
+        without a forecast by moves gives the root mean square error, full range from black to white.
         """
-        return self._network.surprise()[0] / np.float32(self.config.high - self.config.low)
+        return self._network.surprise()[0]
 
     def codes(self) -> dict[str, np.ndarray]:
         """Return each layer's codes at the last frame, from the bottom: (rows, cols, N) float32.

@@ -17,6 +17,7 @@ from pvm_perception.errors import PvmError
 Array: TypeAlias = npt.NDArray[Any]
 # arrays on the host
 Floats: TypeAlias = npt.NDArray[np.float32]  # of any shape
+Rectangles: TypeAlias = npt.NDArray[np.int32]  # (..., 4) top, left, rows, cols; px
 Images: TypeAlias = npt.NDArray[np.uint8]  # (..., H, W, 3), BGR
 Mask: TypeAlias = npt.NDArray[np.bool_]  # (B,), one for each stream
 Index: TypeAlias = npt.NDArray[np.int64]  # of source units, see `wiring`

@@ -19,7 +19,7 @@ MOTION_VALUES = 4  # shift right, shift down, roll, growth; see `Hierarchy.step`
 TERMS = ("signal", "derivative", "integral", "error")
 FORECAST_BLOCK = 4  # px of its scale that a unit foresees, each way
 FORECAST_CONTEXT = ("lateral", "feedback", "motion")
-FORECAST_TERMS = ("block", "window", "siblings", "stay", "parent", "before", "motion", "right", "down", "small")
+FORECAST_TERMS = ("block", "window", "siblings", "stay", "parent", "habit", "motion", "right", "down", "small")
 LINK_KINDS = ("feedforward", "lateral", "feedback", "global", "context")
 FORECAST = "forecast"  # the first letters of its scales' weights
 READOUT = "readout"  # its weights' first word, as a layer's is the layer's name
@@ -122,7 +122,7 @@ class Forecast:
     """How the next picture is foreseen: units of several scales that choose among moves.
 
     Each of `terms` has a gate that the unit's code sets: evidence over the unit's block, its window and its
-    siblings' windows; and expectations: to stay, to move as the parent, as in the frame before, as the robot's
+    siblings' windows; and expectations: to stay, to move as the parent, as was chosen in the frame before, as the robot's
     own motion says, to the right, down, by little.
     """
 
@@ -313,7 +313,7 @@ def _robot() -> HierarchyConfig:
     return HierarchyConfig(
         "robot", height=128, width=160, block=4, layers=layers, links=tuple(links),
         activation="leaky", normalise=True,
-        readout=ReadoutConfig(radius=(0, 1, 1), cells="L2", memory=2, mixing=96),
+        readout=ReadoutConfig(radius=(0, 1, 1), cells="L2", memory=2, mixing=96), forecast=Forecast(code=48),
         learning=Learning("muon", rate=2e-3, final_rate=4e-5, prediction_weight=20.0, decay=0.1))
 
 

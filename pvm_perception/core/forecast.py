@@ -13,13 +13,11 @@ Shapes: B streams, U units of a scale, K moves, N code width, D inputs, T terms 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from pvm_perception.core import algebra
 from pvm_perception.core.config import MOTION_VALUES, Forecast, HierarchyConfig
-from pvm_perception.core.forecast_reference import BLOCK, COLOURS, KINDS, QUIET, STATISTICS, TERMS, Geometry
+from pvm_perception.core.forecast_reference import BLOCK, COLOURS, KINDS, PHASES, QUIET, STATISTICS, TERMS, Geometry
 from pvm_perception.core.kernels.forecast import steps
 
 Array = np.ndarray
@@ -30,7 +28,7 @@ MEMORY = 0.04  # share of a frame in a stream's mean error, after its first fram
 SOFT = 0.7  # share of the forecast's error in what its gradient is divided by; the rest is copying's
 LEAST_EXPECTED, MOST_EXPECTED = -14.0, 0.0  # logarithm of a squared error, full range squared
 FIRST_EXPECTED = -6.0
-FIRST_GATES = {"block": 0.2, "window": 1.0, "siblings": 0.4, "parent": 0.15, "before": 0.3}  # of untaught units
+FIRST_GATES = {"block": 0.2, "window": 1.0, "siblings": 0.4, "habit": 0.3}  # of untaught units
 
 
 def scale_parts(forecast: Forecast, top: bool) -> dict[str, slice]:
@@ -70,10 +68,10 @@ class _Frame:
         def zeros(*shape: int) -> Array:
             return np.zeros((batch, *shape), np.float32)
 
-        self.planes = zeros(4, 4, g.lines, g.pitch)
+        self.planes = zeros(PHASES, COLOURS, g.lines, g.pitch)
         self.moves = np.zeros((batch, units, g.stride, 2), np.int16)
         self.evidence = zeros(units, len(KINDS), g.stride)
-        self.choice = zeros(units, g.stride)
+        self.choice, self.habit = zeros(units, g.stride), zeros(units, g.stride)
         self.inputs = zeros(units, inputs)
         self.sums, self.sizes = zeros(units, code), np.ones((batch, units, 1), np.float32)
         self.code = zeros(units, code)
@@ -102,7 +100,8 @@ class Scale:
         self.shared, self.inherited, self.kept = (np.array(m, np.int16).reshape(-1, 2) for m in (
             shared, inherited, kept))
         alike = len(shared) + len(inherited)
-        self.g = g = Geometry(config.height >> number - 1, config.width >> number - 1, alike + len(kept), alike)
+        self.g = g = Geometry(config.height >> number - 1, config.width >> number - 1, alike + len(kept),
+                              len(shared), alike)
         self.steps = steps(g)
         self.units = g.rows * g.cols
         self.parts = scale_parts(f, top)
@@ -170,8 +169,9 @@ class Scale:
         likeliest = np.zeros(self.units, np.int32)
         for b in range(self.batch):
             if known[b]:
-                self.steps.choose(now.evidence[b], now.out[b], now.moves[b], now.parent[b], now.before[b],
-                                  now.motion[b], bool(now.moved[b]), now.choice[b], now.mean[b], likeliest)
+                self.steps.choose(now.evidence[b], now.out[b], now.moves[b], now.parent[b], now.motion[b],
+                                  bool(now.moved[b]), last.choice[b] if last.chosen[b] else None, now.habit[b],
+                                  now.choice[b], now.mean[b], likeliest)
                 now.likeliest[b] = np.take_along_axis(now.moves[b], likeliest[:, None, None], 1)[:, 0]
             else:
                 now.choice[b], now.choice[b, :, 0], now.mean[b], now.likeliest[b] = 0, 1, 0, 0
@@ -200,7 +200,7 @@ class Scale:
         dy = np.zeros_like(then.out)
         for b in np.flatnonzero(weight):
             self.steps.gradient(self.error[b], then.planes[b], then.choice[b], then.evidence[b], then.moves[b],
-                                then.parent[b], then.before[b], then.motion[b], bool(then.moved[b]),
+                                then.parent[b], then.motion[b], bool(then.moved[b]), then.habit[b],
                                 float(2 * weight[b] / pixels), dy[b])
         dy[..., :-1] *= self.allowed
         dcode = dy[..., :-1] @ p["w2"][:, :-1].T  # (B, U, N): the expected error does not shape the code
@@ -266,14 +266,6 @@ class Scale:
         # the content went there, so what is here comes from the other side
         return -np.stack([down * self.g.height + growth * y + roll * x,
                           right * self.g.width + growth * x - roll * y], 2)
-
-
-@dataclass
-class Foreseen:
-    """How good the last forecast was, by stream: mean squares of its and of copying's error, and by unit."""
-
-    wrong: Array
-    changed: Array
 
 
 class Forecaster:
@@ -354,9 +346,11 @@ class Forecaster:
             grads |= {f"forecast{scale.number}.{name}": g for name, g in found.items()}
         return grads
 
-    def errors(self) -> Foreseen:
-        """Return how good the last forecast was, each unit's squares, full range squared; (B, U)."""
-        return Foreseen(self.scales[0].wrong, self.scales[0].changed)
+    def mean_errors(self) -> tuple[float, float]:
+        """Return the mean squared errors at the last frame of the forecast and of copying, input units squared."""
+        span = (self.config.high - self.config.low)**2
+        return tuple(float(v[self.known].sum()) / v.size * span for v in (
+            self.scales[0].wrong, self.scales[0].changed))
 
     def surprise(self) -> Array:
         """Return each finest unit's squared error over the one that it expected, (B, rows, cols); 0: no forecast."""

@@ -1,9 +1,9 @@
 """The steps of a forecast in NumPy: the oracle of `kernels/forecast.cpp`, and its stand-in.
 
 Shapes: U units of a scale (rows x cols), K moves with rows of `stride` values, H x W pixels of the scale's picture.
-Planes are (PHASES, CHANNELS, lines, pitch): the picture with a margin, blue, green, red and brightness, at whole
-pixels and half a pixel to the right, down, and both. A move is (down, right) in half pixels: the place, seen from
-here, that this place's content comes from.
+Planes are (PHASES, COLOURS, lines, pitch): the picture with a margin, blue, green and red, at whole pixels and half
+a pixel to the right, down, and both. A move is (down, right) in half pixels: the place, seen from here, that this
+place's content comes from.
 """
 
 from __future__ import annotations
@@ -16,25 +16,34 @@ from pvm_perception.core.config import FORECAST_BLOCK, FORECAST_TERMS
 
 BLOCK, WINDOW = FORECAST_BLOCK, 8  # px: side of what a unit owns, and of what it judges moves by
 OUTSIDE = (WINDOW - BLOCK) // 2
-COLOURS, CHANNELS, PHASES = 3, 4, 4
-BRIGHTNESS = np.array([0.2, 0.5, 0.3], np.float32)  # of blue, green and red
+COLOURS, PHASES = 3, 4
 KINDS = FORECAST_TERMS[:3]  # of evidence: over the block, the window, the siblings' windows
 STATISTICS = 6  # of each kind, which a unit's code takes
 TERMS = FORECAST_TERMS  # of a choice; each has a gate
 SHARE = np.array([1, 3, 5, 7, 7, 5, 3, 1], np.float32) / 8  # of a window's pixels in a forecast, along an axis
 QUIET = np.float32(1e-4)  # squared difference that means nothing, full range from black to white
 SURE = np.float32(2.0)  # sharpness of the mean move among the statistics
+RARE = np.float32(1e-3)  # added to a share before its logarithm is taken
 LEAST = np.float32(1e-3)  # share of a choice below which a move is left out of the forecast
 MARGIN = 12  # px around the picture: a window that lies outside sees the edge repeated
 
 
 @dataclass(frozen=True)
 class Geometry:
-    """The geometry of one scale; `alike`: how many of a unit's moves, from the first, its siblings share."""
+    """The geometry of one scale.
+
+    Attributes
+    ----------
+    height, width : px of the scale's picture
+    moves : K, that a unit tries
+    shared, alike : how many of them, from the first, are those of all units, and of its siblings
+    margin : px around the picture
+    """
 
     height: int
     width: int
     moves: int
+    shared: int
     alike: int
     margin: int = MARGIN
 
@@ -94,8 +103,7 @@ class Steps:
         top, left, rows, cols = (int(v) for v in shown)
         lines = np.clip(np.arange(g.lines), top + g.margin, top + g.margin + rows - 1)
         places = np.clip(np.arange(g.pitch), left + g.margin, left + g.margin + cols - 1)
-        planes[0, :COLOURS] = planes[0, :COLOURS][:, lines[:, None], places]
-        planes[0, COLOURS] = np.tensordot(BRIGHTNESS, planes[0, :COLOURS], 1)
+        planes[0] = planes[0][:, lines[:, None], places]
         planes[1] = _between(planes[0], 2)
         planes[1, ..., 0] = planes[1, ..., 1]
         planes[1, ..., -2:] = planes[0, ..., -1:]
@@ -103,14 +111,15 @@ class Steps:
 
     def evidence(self, now: np.ndarray, before: np.ndarray, moves: np.ndarray, block: np.ndarray,
                  window: np.ndarray) -> None:
-        """Write how well each move explains this frame: mean squared differences of brightness.
+        """Write how well each move explains this frame: mean squared differences.
 
         Over the unit's block and over its window, (U, stride) each; moves (U, stride, 2) int16.
         """
         g = self.g
-        seen = now[0, COLOURS].ravel()[self._places(self._top, self._left) + self._window]  # (U, 64)
-        d = self._moved(before, COLOURS, moves) - seen[:, None]  # (U, K, 64)
-        square = (d * d).reshape(*d.shape[:2], WINDOW, WINDOW)
+        square = np.zeros((g.rows * g.cols, g.moves, WINDOW, WINDOW), np.float32)
+        for c in range(COLOURS):
+            seen = now[0, c].ravel()[self._places(self._top, self._left) + self._window]  # (U, 64)
+            square += (self._moved(before, c, moves) - seen[:, None]).reshape(square.shape)**2 / COLOURS
         inner = slice(OUTSIDE, OUTSIDE + BLOCK)
         block[:, :g.moves], window[:, :g.moves] = square[:, :, inner, inner].mean((2, 3)), square.mean((2, 3))
         block[:, g.moves:], window[:, g.moves:] = block[:, :1], block[:, :1]
@@ -141,15 +150,19 @@ class Steps:
             to[:, 3], to[:, 4], to[:, 5] = 0.25 * x, 0.25 * y, 0.5 * np.log(spread + 0.05) + 0.5
 
     def choose(self, evidence: np.ndarray, gates: np.ndarray, moves: np.ndarray, parent: np.ndarray,
-               before: np.ndarray, motion: np.ndarray, moved: bool, choice: np.ndarray, mean: np.ndarray,
-               likeliest: np.ndarray) -> None:
+               motion: np.ndarray, moved: bool, last: np.ndarray | None, habit: np.ndarray, choice: np.ndarray,
+               mean: np.ndarray, likeliest: np.ndarray) -> None:
         """Write the choice among the moves (U, stride), the mean move (U, 2) px and the likeliest's index (U,).
 
-        `gates` (U, TERMS or more) weighs the terms. `parent`, `before` and `motion`, (U, 2) px down and right, are
-        the moves of the parent, of the frame before, and what the robot's own motion makes of the place, if `moved`.
+        `gates` (U, TERMS or more) weighs the terms. `parent` and `motion`, (U, 2) px down and right, are the moves
+        of the parent and, if `moved`, of the robot's own motion; `last` is the choice of the frame before, or None.
+        `habit` (U, stride) is written: the logarithms of the last choice's shares, for the moves of all units.
         """
         g = self.g
-        logit = np.einsum("utk,ut->uk", self._terms(evidence, moves, parent, before, motion, moved),
+        habit[...] = 0
+        if last is not None:
+            habit[:, :g.shared] = np.log(last[:, :g.shared] + RARE)
+        logit = np.einsum("utk,ut->uk", self._terms(evidence, moves, parent, motion, moved, habit),
                           gates[:, :len(TERMS)])[:, :g.moves]
         likeliest[...] = logit.argmax(1)
         share = np.exp(logit - logit.max(1, keepdims=True))
@@ -180,7 +193,7 @@ class Steps:
             to[...] = square.mean((0, 2, 4)).ravel()
 
     def gradient(self, error: np.ndarray, planes: np.ndarray, choice: np.ndarray, evidence: np.ndarray,
-                 moves: np.ndarray, parent: np.ndarray, before: np.ndarray, motion: np.ndarray, moved: bool,
+                 moves: np.ndarray, parent: np.ndarray, motion: np.ndarray, moved: bool, habit: np.ndarray,
                  weight: float, gates: np.ndarray) -> None:
         """Write the gradient of half the squared error, times `weight`, by the gates, into `gates` (U, TERMS...).
 
@@ -193,25 +206,25 @@ class Steps:
             by_move -= np.einsum("uw,ukw->uk", wrong.reshape(-1, WINDOW * WINDOW), self._moved(planes, c, moves))
         by_move[share == 0] = 0
         by_logit = np.float32(weight) * share * (by_move - (share * by_move).sum(1, keepdims=True))
-        terms = self._terms(evidence, moves, parent, before, motion, moved)[:, :, :g.moves]
+        terms = self._terms(evidence, moves, parent, motion, moved, habit)[:, :, :g.moves]
         gates[:, :len(TERMS)] = np.einsum("utk,uk->ut", terms, by_logit)
 
-    def _terms(self, evidence: np.ndarray, moves: np.ndarray, parent: np.ndarray, before: np.ndarray,
-               motion: np.ndarray, moved: bool) -> np.ndarray:
+    def _terms(self, evidence: np.ndarray, moves: np.ndarray, parent: np.ndarray, motion: np.ndarray,
+               moved: bool, habit: np.ndarray) -> np.ndarray:
         """Return the value of each term of a choice for each move, (U, TERMS, stride)."""
         down, right = moves[..., 0] / np.float32(2), moves[..., 1] / np.float32(2)
 
         def near(of: np.ndarray) -> np.ndarray:
             return -np.log((right - of[:, 1:])**2 + (down - of[:, :1])**2 + 1)
 
-        prior = [(right == 0) & (down == 0), near(parent), near(before), near(motion) * moved, right / 2, down / 2,
+        prior = [(right == 0) & (down == 0), near(parent), habit, near(motion) * moved, right / 2, down / 2,
                  -0.12 * (right**2 + down**2)]
         return np.concatenate([evidence, np.stack(prior, 1).astype(np.float32)], 1)
 
     def _inner(self, planes: np.ndarray) -> np.ndarray:
         """Return the picture in the colours' planes, (3, H, W): a view."""
         m = self.g.margin
-        return planes[0, :COLOURS, m:m + self.g.height, m:m + self.g.width]
+        return planes[0, :, m:m + self.g.height, m:m + self.g.width]
 
     def _places(self, top: np.ndarray, left: np.ndarray) -> np.ndarray:
         """Return where windows begin in a plane; far outside they stop, where all pixels repeat the edge."""

@@ -18,9 +18,10 @@ import numpy as np
 
 from pvm_perception.core import algebra
 from pvm_perception.core.algebra import Gradient
-from pvm_perception.core.backend import Array, Floats, Images, Mask, cache_aligned, to_numpy
-from pvm_perception.core.config import INPUT, MOTION, MOTION_VALUES, HierarchyConfig
+from pvm_perception.core.backend import Array, Floats, Images, Mask, Rectangles, cache_aligned, to_numpy
+from pvm_perception.core.config import FORECAST, INPUT, MOTION, MOTION_VALUES, HierarchyConfig
 from pvm_perception.core.encoder import Encoder
+from pvm_perception.core.forecast import Forecaster, first_weights
 from pvm_perception.core.heatmap import HeatmapReadout
 from pvm_perception.core.inputs import Source
 from pvm_perception.core.interfaces import Losses, Network, Readout, ReadoutLosses
@@ -89,6 +90,7 @@ class Hierarchy:
             if name not in weights or weights[name].shape != shape:
                 raise PvmError(f"weights do not fit the configuration: {name} should be {shape}")
         self.weights: dict[str, Array] = {name: _own_copy(weights[name], xp) for name in shapes}
+        self.forecaster = Forecaster(config, batch) if config.forecast.code else None  # on the host
         self._names: dict[str, dict[str, str]] = {}  # of each part: its name of a weight -> that in `weights`
         for name in shapes:
             part, key = name.split(".", 1)
@@ -144,7 +146,8 @@ class Hierarchy:
     def _new_weights(self, rng: np.random.Generator) -> dict[str, Floats]:
         parts = [(e.layer.name, e.parameters(rng)) for e in self.encoders]
         parts.append(("readout", self.readout.parameters(rng)))
-        return {f"{part}.{k}": v for part, values in parts for k, v in values.items()}
+        forecast = first_weights(self.config.forecast, rng) if self.forecaster else {}
+        return {f"{part}.{k}": v for part, values in parts for k, v in values.items()} | forecast
 
     def _part(self, part: str) -> dict[str, Array]:
         """Return the weights of a layer, or of the readout, by their names there."""
@@ -186,9 +189,12 @@ class Hierarchy:
         for encoder in self.encoders:
             encoder.forget(index)
         self.readout.forget(index)
+        if self.forecaster:
+            self.forecaster.reset(marked)
         self.fresh |= marked
 
-    def step(self, images: Images, motion: Floats | None = None) -> Array:
+    def step(self, images: Images, motion: Floats | None = None, shown: Rectangles | None = None,
+             again: bool = False) -> Array:
         """Run one frame of every stream.
 
         Parameters
@@ -201,6 +207,11 @@ class Hierarchy:
             picture's width and height; its roll, radians, clockwise as seen; the logarithm of its
             growth. None, like zeros, is for a robot that stands still or has no odometry.
             Unused where no link brings motion to a layer.
+        shown
+            (B, 4) the part of each image that a camera filled, the rest being bars; None: all of it.
+        again
+            Whether these are the images of the step before, shown once more so that codes read their
+            context: no time passes, and the forecast stays.
 
         Returns
         -------
@@ -232,6 +243,8 @@ class Hierarchy:
         self.fresh = np.zeros(self.batch, bool)
         codes = [self.sources[layer.name].now for layer in self.config.layers]  # (B, U + 1, N) each
         self.out = self.readout.forward(self._part("readout"), codes)
+        if self.forecaster and not again:
+            self.forecaster.step(images, self._forecast_weights(), motion, shown)
         return self.out
 
     def _answers(self) -> Array:
@@ -287,13 +300,23 @@ class Hierarchy:
             gradients |= {f"{encoder.layer.name}.{k}": g for k, g in grads.items()}
         # The readout's error of this frame waits for the next: then both use the same inputs.
         self.dz_readout = dz_now
+        if self.forecaster:
+            grads = self.forecaster.gradients(self._forecast_weights(), self.config.forecast.weight)
+            gradients |= {name: self.xp.asarray(g) for name, g in grads.items()}
         norm = self.optimizer.update(self.weights, gradients,
                                      learning.final_rate if rate is None else rate)
         self.step_count += 1
         means = self.xp.stack((prediction, self._copy_error(), losses.presence, losses.box))
         found = to_numpy(self.xp.concatenate((means, losses.by_stream)))  # one wait for a GPU
         forecast, copied, presence, box = found[:4].tolist()
+        if self.forecaster:
+            forecast, copied = self.forecast_errors()
         return Losses(forecast, copied, presence, box, norm, found[4:])
+
+    def _forecast_weights(self) -> dict[str, Floats]:
+        """Return the forecast's weights on the host, by name."""
+        return self.weights if self.xp is np else {
+            name: to_numpy(w) for name, w in self.weights.items() if name.startswith(FORECAST)}
 
     def _credit(self, errors: list[Array]) -> list[Array]:
         """Pass the readout's error down the layers.
@@ -333,9 +356,17 @@ class Hierarchy:
         return [dz[i] for i in range(len(self.encoders))]
 
     def forecast_errors(self) -> tuple[float, float]:
-        """Return the last frame's mean squared errors of layer 1's forecast and of copying.
+        """Return the last frame's mean squared errors of the forecast and of copying.
 
         Copying means to expect the frame before once more. Both are in squared input units.
+        """
+        return self.forecaster.mean_errors() if self.forecaster else self.layer_errors()
+
+    def layer_errors(self) -> tuple[float, float]:
+        """Return the last frame's mean squared errors of layer 1's own prediction and of copying.
+
+        Layer 1 predicts from its codes, so that its error tells whether the codes diverge. Both are in
+        squared input units.
         """
         error = self.encoders[0].error
         errors = self.xp.stack((self.xp.vdot(error, error) / np.float32(error.size),
@@ -353,13 +384,22 @@ class Hierarchy:
         return to_numpy(self.sources[name].now[:, :-1]).copy()
 
     def surprise(self) -> Floats:
-        """Return the root mean square error of each layer-1 unit's prediction, (B, rows, cols)."""
+        """Return each unit's surprise at the last frame, (B, rows, cols).
+
+        With a forecast by moves it is the forecast's squared error over the one that the unit expected;
+        without, the root mean square error of layer 1's prediction, full range from black to white.
+        """
+        if self.forecaster:
+            return self.forecaster.surprise()
         layer = self.config.layers[0]
         rms = self.xp.sqrt((self.encoders[0].error ** 2).mean(axis=2))
-        return to_numpy(rms).reshape(self.batch, layer.rows, layer.cols)
+        span = np.float32(self.config.high - self.config.low)
+        return to_numpy(rms).reshape(self.batch, layer.rows, layer.cols) / span
 
     def predicted_images(self) -> Images:
-        """Return the frames that layer 1 expects next, (B, H, W, 3) uint8, BGR."""
+        """Return the frames that are expected next, (B, H, W, 3) uint8, BGR."""
+        if self.forecaster:
+            return self.forecaster.images()
         encoder = self.encoders[0]
         images = as_images(self.config, encoder.block, encoder.prediction, self.xp)
         return to_numpy(images)  # converted on the device: a byte for each value is copied, not four

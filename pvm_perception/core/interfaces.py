@@ -12,7 +12,7 @@ from typing import Protocol
 import numpy as np
 
 from pvm_perception.core.algebra import Gradient
-from pvm_perception.core.backend import Array, Floats, Images, Mask
+from pvm_perception.core.backend import Array, Floats, Images, Mask, Rectangles
 from pvm_perception.core.config import HierarchyConfig
 
 
@@ -183,7 +183,8 @@ class Network(Protocol):
         """Return the network that can learn: this one, or one with these weights and this state."""
         ...
 
-    def step(self, images: Images, motion: Floats | None = None) -> object:
+    def step(self, images: Images, motion: Floats | None = None, shown: Rectangles | None = None,
+             again: bool = False) -> object:
         """Run one frame of every stream; see `hierarchy.Hierarchy.step`."""
         ...
 
@@ -207,12 +208,16 @@ class Network(Protocol):
         """Return the last frame's mean squared errors of the forecast and of copying."""
         ...
 
+    def layer_errors(self) -> tuple[float, float]:
+        """Return the last frame's mean squared errors of layer 1's own prediction and of copying."""
+        ...
+
     def surprise(self) -> Floats:
-        """Return the root mean square error of each layer-1 unit, (B, rows, cols)."""
+        """Return each unit's surprise at the last frame, (B, rows, cols); see `hierarchy.Hierarchy.surprise`."""
         ...
 
     def predicted_images(self) -> Images:
-        """Return the frames that layer 1 expects next, (B, H, W, 3) uint8, BGR."""
+        """Return the frames that are expected next, (B, H, W, 3) uint8, BGR."""
         ...
 
 

@@ -36,6 +36,7 @@ class Eye:
         self.network, self._targets, self._forecasts_well = network, targets, forecasts_well
         config = network.config
         self._picture = np.empty((1, config.height, config.width, 3), np.uint8)
+        self._shown = np.array([[0, 0, config.height, config.width]], np.int32)
         self._scratch: dict[tuple[int, int], np.ndarray] = {}
         self._monitor = DivergenceMonitor()
         self.times_diverged = self.steps = 0
@@ -69,21 +70,22 @@ class Eye:
         """
         size = image.shape[:2]
         network_input(image, view, self._picture[0], self._scratch)
+        self._shown[0] = view.filled
         self.had_forecast = not self.network.fresh.any()
         if self.had_forecast:
             told = None if motion is None else seen_through(view, motion, size)[None]
             self._step(told)
-            if self._forecasts_well and self._monitor.lost(*self.forecast_errors()):
+            if self._forecasts_well and self._monitor.lost(*self._scaled(self.network.layer_errors())):
                 self.times_diverged += 1
                 self.had_forecast = False
                 self.network.reset()
         if not self.had_forecast:
             self._step()
-            self._step()
+            self._step(again=True)
         return self._sights(view, size)
 
-    def _step(self, motion: np.ndarray | None = None) -> None:
-        self.network.step(self._picture, motion)
+    def _step(self, motion: np.ndarray | None = None, again: bool = False) -> None:
+        self.network.step(self._picture, motion, self._shown, again)
         self.steps += 1
 
     def _sights(self, view: View, size: tuple[int, int]) -> list[Detection]:
@@ -107,8 +109,12 @@ class Eye:
         Copying means to expect the picture before once more. In squared units of the full range from
         black to white.
         """
+        return self._scaled(self.network.forecast_errors())
+
+    def _scaled(self, errors: tuple[float, float]) -> tuple[float, float]:
+        """Return squared errors in input units in squared units of the full range from black to white."""
         span = self.network.config.high - self.network.config.low
-        return tuple(error / span**2 for error in self.network.forecast_errors())
+        return errors[0] / span**2, errors[1] / span**2
 
     def warm_up(self) -> None:
         """Let the device compile, load and allocate now what else the first picture would wait for.

@@ -36,6 +36,6 @@ class Foresight:
         picture = np.full((1, network.config.height, network.config.width, 3), BAR, np.uint8)
         for _ in range(steps - 1):
             picture[0][... if view is None else _inner(view)] = images[-1]
-            self._copy.step(picture)
+            self._copy.step(picture, shown=None if view is None else np.array([view.filled], np.int32))
             images.append(expected(self._copy, view))
         return images

@@ -56,6 +56,11 @@ class View:
         """(rows, cols) of the network's input that the rectangle fills; the rest is bars."""
         return _shown(self.width, self.height, self.scale, self.network)
 
+    @property
+    def filled(self) -> tuple[int, int, int, int]:
+        """(top, left, rows, cols) of the network's input that the rectangle fills; the rest is bars."""
+        return (self.top, self.left, *self.shown)
+
     def to_source(self, boxes: np.ndarray) -> np.ndarray:
         """Map (..., 4) boxes x, y, w, h from network to source pixels."""
         boxes = np.asarray(boxes, np.float64)

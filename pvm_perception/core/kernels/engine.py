@@ -15,10 +15,11 @@ from typing import Any, Protocol
 import numpy as np
 
 from pvm_perception.core import algebra, hierarchy, wiring
-from pvm_perception.core.backend import Array
+from pvm_perception.core.backend import Array, Rectangles
 from pvm_perception.core.cells import LOGIT_LIMIT, SIZE_LIMIT, UNIT_BOX
 from pvm_perception.core.config import INPUT, MOTION, MOTION_VALUES
 from pvm_perception.core.encoder import Encoder
+from pvm_perception.core.forecast import Forecaster
 from pvm_perception.core.interfaces import Network
 from pvm_perception.core.kernels import plan
 from pvm_perception.core.kernels.plan import Launch
@@ -145,6 +146,7 @@ class Engine:
         self._add_readout(network)
         self._add_decode(network)
         self._launch = runner.load(self.calls)
+        self.forecaster = Forecaster(c, batch) if c.forecast.code else None  # on the host
 
     @property
     def weights(self) -> dict[str, np.ndarray]:
@@ -173,6 +175,8 @@ class Engine:
         other.fresh, other.known = self.fresh.copy(), self.known.copy()
         other._half, other._copy_errors = self._half, self._copy_errors.copy()
         other.runner.read(other._found, other._answer)  # which waits until all is there
+        if self.forecaster and other.forecaster:
+            other.forecaster.copy_state(self.forecaster)
         return other
 
     def as_learning(self) -> hierarchy.Hierarchy:
@@ -199,6 +203,8 @@ class Engine:
             raise PvmError(f"the kernels have the state of a BoxReadout, not of a {type(readout).__name__}")
         network.fresh, network.known = self.fresh.copy(), self.known.copy()
         network.out = xp.asarray(self.answers())
+        if self.forecaster and network.forecaster:
+            network.forecaster.copy_state(self.forecaster)
         source, size = network.sources[INPUT], (self.batch, self.config.height, self.config.width, 3)
         for half, blocks in ((self._half, source.now), (self._half ^ 1, source.before)):
             blocks[:, :-1] = network.blocks(self._sent[half][plan.FRAME.itemsize:].reshape(size))
@@ -210,7 +216,8 @@ class Engine:
             encoder.sums[...] = xp.where(codes > 0, codes, codes / algebra.LEAK)
             encoder.error[...] = xp.asarray(self.error(i))
 
-    def step(self, images: np.ndarray, motion: np.ndarray | None = None) -> None:
+    def step(self, images: np.ndarray, motion: np.ndarray | None = None, shown: Rectangles | None = None,
+             again: bool = False) -> None:
         """Run one frame of every stream; arguments as `Hierarchy.step`'s, answers stay on the device."""
         hierarchy.check_images(self.config, self.batch, images)
         if motion is not None:
@@ -225,6 +232,8 @@ class Engine:
         self.runner.write(self._received, sent)
         self._launch()
         self._copy_errors = self._change() * self.known  # while the device works
+        if self.forecaster and not again:
+            self.forecaster.step(images, self.weights, motion, shown)
         self.runner.read(self._found, self._answer)
         self.fresh = np.zeros(self.batch, bool)
 
@@ -244,7 +253,10 @@ class Engine:
 
     def reset(self, streams: np.ndarray | None = None) -> None:
         """Forget the past of the streams marked in `streams` (B,) bool, or of all; keep weights."""
-        self.fresh |= np.ones(self.batch, bool) if streams is None else streams
+        marked = np.ones(self.batch, bool) if streams is None else streams
+        self.fresh |= marked
+        if self.forecaster:
+            self.forecaster.reset(marked)
 
     def codes(self, name: str) -> np.ndarray:
         """Return the last frame's codes of a layer, (B, U, N)."""
@@ -260,6 +272,10 @@ class Engine:
 
     def forecast_errors(self) -> tuple[float, float]:
         """Return the mean squared errors at the last frame, as `Hierarchy.forecast_errors`."""
+        return self.forecaster.mean_errors() if self.forecaster else self.layer_errors()
+
+    def layer_errors(self) -> tuple[float, float]:
+        """Return the mean squared errors at the last frame, as `Hierarchy.layer_errors`."""
         wrong = self._of_past(self._answer[-self.batch:].copy())
         return float(wrong.mean()), float(self._of_past(self._copy_errors.copy()).mean())
 
@@ -272,13 +288,18 @@ class Engine:
         return change * (((c.high - c.low) / 255)**2 / now.shape[1])
 
     def surprise(self) -> np.ndarray:
-        """Return the root mean square surprise of each layer-1 unit, (B, rows, cols)."""
+        """Return each unit's surprise at the last frame, as `Hierarchy.surprise`."""
+        if self.forecaster:
+            return self.forecaster.surprise()
         layer = self.config.layers[0]
         wrong = self._of_past(self.runner.read(self._wrong))
-        return np.sqrt(wrong).reshape(self.batch, layer.rows, layer.cols)
+        span = np.float32(self.config.high - self.config.low)
+        return np.sqrt(wrong).reshape(self.batch, layer.rows, layer.cols) / span
 
     def predicted_images(self) -> np.ndarray:
-        """Return the frames that layer 1 expects next, (B, H, W, 3) uint8, BGR."""
+        """Return the frames that are expected next, (B, H, W, 3) uint8, BGR."""
+        if self.forecaster:
+            return self.forecaster.images()
         block = self._network.encoders[0].block
         return hierarchy.as_images(self.config, block, self.prediction(), np)
 

@@ -14,14 +14,14 @@
 namespace {
 
 constexpr int BLOCK = 4, WINDOW = 8, OUTSIDE = (WINDOW - BLOCK) / 2;
-constexpr int CHANNELS = 4, COLOURS = 3, BRIGHTNESS = 3, PHASES = 4;  // whole, half right, half down, both
+constexpr int COLOURS = 3, PHASES = 4;  // planes: whole pixels, half right, half down, both
 constexpr int KINDS = 3, STATISTICS = 6;          // of evidence: block, window, siblings; of each, its statistics
 constexpr int PRIORS = 7, TERMS = KINDS + PRIORS;  // of a choice
 constexpr float SHARE[WINDOW] = {.125f, .375f, .625f, .875f, .875f, .625f, .375f, .125f};  // of a window's pixels
-constexpr float WEIGHT[COLOURS] = {.2f, .5f, .3f};  // of blue, green and red in brightness
 constexpr float QUIET = 1e-4f;    // squared difference that means nothing
 constexpr float SURE = 2.0f;      // sharpness of the statistics' mean move
 constexpr float LEAST = 1e-3f;    // share of a choice below which a move is left out of the forecast
+constexpr float RARE = 1e-3f;     // added to a share before its logarithm is taken
 
 typedef float Eight __attribute__((vector_size(32), aligned(4), may_alias));
 typedef float Sixteen __attribute__((vector_size(64), aligned(4), may_alias));
@@ -31,13 +31,14 @@ struct Grid {  // as in kernels/forecast.py
     int rows, cols;            // units
     int height, width;         // px of the picture
     int margin, pitch, lines;  // px around the picture; of a plane: values in a line, lines
-    int moves, stride, alike;  // moves of a unit; values in a row of them; how many first are its siblings', too
+    int moves, stride;         // moves of a unit; values in a row of them
+    int shared, alike;         // of these, from the first: all units' moves; those that siblings share, too
 };
 
 inline long plane_size(const Grid &g) { return (long)g.pitch * g.lines; }
 
 inline float *plane(const Grid &g, const float *planes, int channel, int phase) {
-    return (float *)planes + (phase * CHANNELS + channel) * plane_size(g);
+    return (float *)planes + (phase * COLOURS + channel) * plane_size(g);
 }
 
 // The place of a displaced window in a phase's plane; far outside, where all pixels repeat the edge, it stops.
@@ -113,20 +114,22 @@ inline void moves_in_pixels(const Grid &g, const int16_t *moves, float *right, f
 
 // What a unit knows beside the evidence, the same of every move k: the terms' values follow from it.
 struct Known {
-    const float *parent, *before, *motion;  // moves, px down and right: of the parent, of the last frame, of the robot
-    float moved;                            // whether the robot's motion is known: 1 or 0
+    const float *parent, *motion;  // moves, px down and right: of the parent, and by the robot's own motion
+    float moved;                   // whether the robot's motion is known: 1 or 0
+    const float *habit;            // (stride) logarithm of the last choice's shares
 };
 
-// The prior terms of 16 moves: stay, near the parent's, near the last frame's, near the robot's, right, down, small.
-inline void priors(const Known &known, Sixteen right, Sixteen down, Sixteen out[PRIORS]) {
+// The prior terms of moves k to k + 15: stay, near the parent's, habit, near the robot's, right, down, small.
+inline void priors(const Known &known, int k, Sixteen right, Sixteen down, Sixteen out[PRIORS]) {
     const Sixteen none = {};
     const Sixteen_i still = (right == none) & (down == none);
     out[0] = still ? all(1.0f) : none;
-    const float *near[3] = {known.parent, known.before, known.motion};
-    for (int i = 0; i < 3; ++i) {
+    const float *near[2] = {known.parent, known.motion};
+    for (int i = 0; i < 2; ++i) {
         const Sixteen x = right - near[i][1], y = down - near[i][0];
-        out[1 + i] = none - logarithm(x * x + y * y + 1.0f);
+        out[1 + 2 * i] = none - logarithm(x * x + y * y + 1.0f);
     }
+    out[2] = load(known.habit + k);
     out[3] *= known.moved;
     out[4] = right * .5f;
     out[5] = down * .5f;
@@ -161,7 +164,7 @@ void forecast_halve(const Grid *fine, const float *from, const Grid *coarse, flo
         }
 }
 
-// What lies outside of the shown part (top, left, rows, cols) repeats its edge; then brightness and half pixels.
+// What lies outside of the shown part (top, left, rows, cols) repeats its edge; then the half pixels.
 void forecast_fill(const Grid *grid, const int *shown, float *planes) {
     const Grid &g = *grid;
     const int top = shown[0] + g.margin, left = shown[1] + g.margin;
@@ -178,12 +181,7 @@ void forecast_fill(const Grid *grid, const int *shown, float *planes) {
                 std::memcpy(whole + (long)y * g.pitch, whole + (long)(y < top ? top : bottom - 1) * g.pitch,
                             4 * g.pitch);
     }
-    const long size = plane_size(g);
-    float *bright = plane(g, planes, BRIGHTNESS, 0);
-    const float *blue = plane(g, planes, 0, 0), *green = plane(g, planes, 1, 0), *red = plane(g, planes, 2, 0);
-    for (long i = 0; i < size; ++i)
-        bright[i] = WEIGHT[0] * blue[i] + WEIGHT[1] * green[i] + WEIGHT[2] * red[i];
-    for (int c = 0; c < CHANNELS; ++c) {
+    for (int c = 0; c < COLOURS; ++c) {
         const float *whole = plane(g, planes, c, 0);
         float *half = plane(g, planes, c, 1);
         for (int y = 0; y < g.lines; ++y) {
@@ -207,26 +205,27 @@ void forecast_fill(const Grid *grid, const int *shown, float *planes) {
     }
 }
 
-// How well each move explains this frame: mean squared difference of brightness over the block and over the window.
+// How well each move explains this frame: mean squared difference over the block and over the window.
 void forecast_evidence(const Grid *grid, const float *now, const float *before, const int16_t *moves, float *block,
                        float *window) {
     const Grid &g = *grid;
-    const float *bright = plane(g, now, BRIGHTNESS, 0);
     for (int unit = 0; unit < g.rows * g.cols; ++unit, moves += 2 * g.stride, block += g.stride, window += g.stride) {
-        Eight seen[WINDOW];
-        const float *at = bright + window_at(g, unit);
-        for (int y = 0; y < WINDOW; ++y)
-            seen[y] = *(const Eight *)(at + (long)y * g.pitch);
+        Eight seen[COLOURS][WINDOW];
+        for (int c = 0; c < COLOURS; ++c)
+            for (int y = 0; y < WINDOW; ++y)
+                seen[c][y] = *(const Eight *)(plane(g, now, c, 0) + window_at(g, unit) + (long)y * g.pitch);
         for (int k = 0; k < g.moves; ++k) {
             const Place place = displaced(g, unit, moves + 2 * k);
-            const float *from = plane(g, before, BRIGHTNESS, place.phase) + place.at;
             Eight inner = {}, outer = {};
-            for (int y = 0; y < WINDOW; ++y) {
-                const Eight d = seen[y] - *(const Eight *)(from + (long)y * g.pitch);
-                (y < OUTSIDE || y >= OUTSIDE + BLOCK ? outer : inner) += d * d;
+            for (int c = 0; c < COLOURS; ++c) {
+                const float *from = plane(g, before, c, place.phase) + place.at;
+                for (int y = 0; y < WINDOW; ++y) {
+                    const Eight d = seen[c][y] - *(const Eight *)(from + (long)y * g.pitch);
+                    (y < OUTSIDE || y >= OUTSIDE + BLOCK ? outer : inner) += d * d;
+                }
             }
-            block[k] = ((inner[2] + inner[3]) + (inner[4] + inner[5])) * (1.0f / (BLOCK * BLOCK));
-            window[k] = sum(inner + outer) * (1.0f / (WINDOW * WINDOW));
+            block[k] = ((inner[2] + inner[3]) + (inner[4] + inner[5])) * (1.0f / (COLOURS * BLOCK * BLOCK));
+            window[k] = sum(inner + outer) * (1.0f / (COLOURS * WINDOW * WINDOW));
         }
         for (int k = g.moves; k < g.stride; ++k)
             block[k] = window[k] = block[0];
@@ -286,17 +285,24 @@ void forecast_weigh(const Grid *grid, const float *block, const float *window, c
 
 // The choice among the moves (units, stride), the mean move (units, 2: down, right, px) and the likeliest's index.
 void forecast_choose(const Grid *grid, const float *evidence, const float *gates, int gates_stride,
-                     const int16_t *moves, const float *parent, const float *before, const float *motion, int moved,
-                     float *choice, float *mean, int32_t *likeliest) {
+                     const int16_t *moves, const float *parent, const float *motion, int moved, const float *last,
+                     float *habit, float *choice, float *mean, int32_t *likeliest) {
     const Grid &g = *grid;
     alignas(64) float right[256], down[256];
     for (int unit = 0; unit < g.rows * g.cols; ++unit, moves += 2 * g.stride, evidence += KINDS * g.stride,
-             gates += gates_stride, choice += g.stride) {
+             gates += gates_stride, habit += g.stride, choice += g.stride) {
         moves_in_pixels(g, moves, right, down);
-        const Known known = {parent + 2 * unit, before + 2 * unit, motion + 2 * unit, (float)moved};
+        std::fill(habit, habit + g.stride, 0.0f);
+        if (last)
+            for (int k = 0; k < g.shared; k += 16) {
+                const Sixteen share = logarithm(load(last + (long)unit * g.stride + k) + RARE);
+                for (int j = 0; j < std::min(16, g.shared - k); ++j)
+                    habit[k + j] = share[j];
+            }
+        const Known known = {parent + 2 * unit, motion + 2 * unit, (float)moved, habit};
         for (int k = 0; k < g.stride; k += 16) {
             Sixteen prior[PRIORS], logit = {};
-            priors(known, load(right + k), load(down + k), prior);
+            priors(known, k, load(right + k), load(down + k), prior);
             for (int i = 0; i < KINDS; ++i)
                 logit += gates[i] * load(evidence + i * g.stride + k);
             for (int i = 0; i < PRIORS; ++i)
@@ -398,13 +404,13 @@ void forecast_errors(const Grid *grid, const int *shown, const float *now, const
 
 // The gradient of half the squared error by the gates (units, TERMS), times `weight`; `error` as from forecast_errors.
 void forecast_gradient(const Grid *grid, const float *error, const float *planes, const float *choice,
-                       const float *evidence, const int16_t *moves, const float *parent, const float *before,
-                       const float *motion, int moved, float weight, float *gates, int gates_stride) {
+                       const float *evidence, const int16_t *moves, const float *parent, const float *motion,
+                       int moved, const float *habit, float weight, float *gates, int gates_stride) {
     const Grid &g = *grid;
     alignas(64) float right[256], down[256], by_logit[256];
     const int size = g.height * g.width;
     for (int unit = 0; unit < g.rows * g.cols; ++unit, moves += 2 * g.stride, evidence += KINDS * g.stride,
-             gates += gates_stride, choice += g.stride) {
+             gates += gates_stride, habit += g.stride, choice += g.stride) {
         Eight wrong[COLOURS][WINDOW];
         const int top = unit / g.cols * BLOCK - OUTSIDE, left = unit % g.cols * BLOCK - OUTSIDE;
         for (int c = 0; c < COLOURS; ++c)
@@ -442,13 +448,13 @@ void forecast_gradient(const Grid *grid, const float *error, const float *planes
             mean += choice[k] * by_logit[k];
         }
         moves_in_pixels(g, moves, right, down);
-        const Known known = {parent + 2 * unit, before + 2 * unit, motion + 2 * unit, (float)moved};
+        const Known known = {parent + 2 * unit, motion + 2 * unit, (float)moved, habit};
         Sixteen term[TERMS] = {};
         for (int k = 0; k < g.stride; k += 16) {
             Sixteen by = {}, prior[PRIORS];
             for (int j = 0; j < 16; ++j)  // a larger forecast lowers what came less it
                 by[j] = choice[k + j] < LEAST ? 0.0f : weight * choice[k + j] * (mean - by_logit[k + j]);
-            priors(known, load(right + k), load(down + k), prior);
+            priors(known, k, load(right + k), load(down + k), prior);
             for (int i = 0; i < KINDS; ++i)
                 term[i] += by * load(evidence + i * g.stride + k);
             for (int i = 0; i < PRIORS; ++i)

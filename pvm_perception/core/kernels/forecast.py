@@ -21,7 +21,7 @@ class _Grid(ctypes.Structure):
     """A scale's geometry, as in forecast.cpp."""
 
     _fields_ = tuple((name, ctypes.c_int) for name in (
-        "rows", "cols", "height", "width", "margin", "pitch", "lines", "moves", "stride", "alike"))
+        "rows", "cols", "height", "width", "margin", "pitch", "lines", "moves", "stride", "shared", "alike"))
 
 
 class Steps:
@@ -56,12 +56,13 @@ class Steps:
                                      ctypes.c_int(inputs.shape[1]))
 
     def choose(self, evidence: np.ndarray, gates: np.ndarray, moves: np.ndarray, parent: np.ndarray,
-               before: np.ndarray, motion: np.ndarray, moved: bool, choice: np.ndarray, mean: np.ndarray,
-               likeliest: np.ndarray) -> None:
+               motion: np.ndarray, moved: bool, last: np.ndarray | None, habit: np.ndarray, choice: np.ndarray,
+               mean: np.ndarray, likeliest: np.ndarray) -> None:
         """As the reference's."""
         self._library.forecast_choose(
             self._own, _at(evidence), _at(gates), ctypes.c_int(gates.shape[1]), _at(moves), _at(parent),
-            _at(before), _at(motion), ctypes.c_int(moved), _at(choice), _at(mean), _at(likeliest))
+            _at(motion), ctypes.c_int(moved), None if last is None else _at(last), _at(habit), _at(choice),
+            _at(mean), _at(likeliest))
 
     def mix(self, choice: np.ndarray, moves: np.ndarray, now: np.ndarray, out: np.ndarray) -> None:
         """As the reference's."""
@@ -74,12 +75,12 @@ class Steps:
                                       _at(wrong), _at(changed))
 
     def gradient(self, error: np.ndarray, planes: np.ndarray, choice: np.ndarray, evidence: np.ndarray,
-                 moves: np.ndarray, parent: np.ndarray, before: np.ndarray, motion: np.ndarray, moved: bool,
+                 moves: np.ndarray, parent: np.ndarray, motion: np.ndarray, moved: bool, habit: np.ndarray,
                  weight: float, gates: np.ndarray) -> None:
         """As the reference's."""
         self._library.forecast_gradient(
-            self._own, _at(error), _at(planes), _at(choice), _at(evidence), _at(moves), _at(parent), _at(before),
-            _at(motion), ctypes.c_int(moved), ctypes.c_float(weight), _at(gates), ctypes.c_int(gates.shape[1]))
+            self._own, _at(error), _at(planes), _at(choice), _at(evidence), _at(moves), _at(parent), _at(motion),
+            ctypes.c_int(moved), _at(habit), ctypes.c_float(weight), _at(gates), ctypes.c_int(gates.shape[1]))
 
 
 @cache
