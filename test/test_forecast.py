@@ -1,188 +1,213 @@
-"""What is expected of the frames to come: measures by hand, and what a tracker foresees."""
+"""The forecast by moves: its steps against NumPy, its gradients, and that it foresees what moves."""
 
-import importlib
+import dataclasses
 
 import cv2
 import numpy as np
 import pytest
-from conftest import ROOT, noise_images, tiny
 
-from pvm_perception import Tracker
+from pvm_perception.core import forecast_reference as reference
+from pvm_perception.core.config import Forecast, preset
+from pvm_perception.core.forecast import CLEAN, Forecaster, first_weights
 from pvm_perception.core.hierarchy import Hierarchy
-from pvm_perception.core.kernels.engine import Engine
+from pvm_perception.core.kernels import forecast as kernels
+from pvm_perception.core.kernels.cpu import BUILDS, compiled
+from pvm_perception.core.size import weight_shapes
 from pvm_perception.errors import PvmError
-from pvm_perception.evaluation.forecast import HORIZONS, Forecasts, means, moved_on, pop_out, ratios
-from pvm_perception.streams.generated import SimulatedStream
-from pvm_perception.types import Box
-from pvm_perception.vision.frame import View
 
-NETWORK = (128, 160)
-
-
-def texture(size, seed=0):
-    """Return smooth noise (rows, cols, 3), which optical flow can follow."""
-    noise = np.random.default_rng(seed).integers(0, 256, (*size, 3), dtype=np.uint8)
-    return cv2.normalize(cv2.GaussianBlur(noise, (0, 0), 3), None, 0, 255, cv2.NORM_MINMAX)
-
-
-class Oracle:
-    """Stands in for a tracker that knows the film: it expects the frames that come, brighter by `off`."""
-
-    config = tiny(height=NETWORK[0], width=NETWORK[1])
-
-    def __init__(self, film, off=0):
-        self.film, self.off, self.shown = film, off, 0
-
-    def foresee(self, steps):
-        """Return the film's next frames; its last one where there are no more."""
-        self.shown += 1
-        last = len(self.film) - 1
-        return [self.film[min(self.shown + k, last)] + np.uint8(self.off) for k in range(1, steps + 1)]
-
-    def surprise(self):
-        return np.zeros((32, 40), np.float32)
+TERMS = len(reference.TERMS)
 
 
 @pytest.fixture(scope="module")
-def film():
-    """Return a texture that moves by 3 px a frame to the left."""
-    wide = texture((NETWORK[0], NETWORK[1] + 60))
-    return [wide[:, 3 * k:3 * k + NETWORK[1]] // 2 for k in range(20)]  # at most 127
+def texture():
+    noise = np.random.default_rng(3).integers(0, 255, (260, 300, 3)).astype(np.uint8)
+    return cv2.normalize(cv2.GaussianBlur(noise, (0, 0), 2), None, 0, 255, cv2.NORM_MINMAX)
 
 
-@pytest.mark.parametrize("off", [0, 51])
-def test_errors_are_those_of_each_frame_against_what_was_said_of_it(film, off):
-    forecasts, oracle = Forecasts(), Oracle(film, off)
-    for image in film:
-        forecasts.see(oracle, image)
-    for horizon in HORIZONS:
-        table = np.array(forecasts.errors[horizon])
-        # the first frame has no flow, so what is said of others begins with the second
-        assert table.shape == (len(film) - 1 - horizon, 3)
-        np.testing.assert_allclose(table[:, 1], (off / 255) ** 2, rtol=1e-5)
-        copied = np.square(film[1 + horizon].astype(float) - film[1]).mean() / 255**2
-        assert table[0, 0] == pytest.approx(copied, rel=1e-5)
-    first = forecasts.rows("film")[0]
-    assert first["flow"] < 0.2
-    assert first["moving_frames"] == first["frames"] == len(film) - 2
-    assert np.isnan(first["pop_out_1"])
+def cut(picture, down, right, height=128, width=160):
+    return np.ascontiguousarray(picture[40 + down:40 + down + height, 40 + right:40 + right + width])
 
 
-def test_ratios_by_hand():
-    table = np.array([[4, 1, 8], [2, 2, 1.0]])
-    assert ratios(table) == {"forecast": 0.5, "flow": 1.5, "copy_or_flow": pytest.approx(5 / 6)}
-    assert np.isnan(list(ratios(np.zeros((3, 3))).values())).all()
-    assert np.isnan(list(ratios(np.zeros((0, 3))).values())).all()
+def small(scales=3, code=12, **changes):
+    config = preset("robot")
+    return dataclasses.replace(config, forecast=dataclasses.replace(config.forecast, scales=scales, code=code,
+                                                                    **changes))
 
 
-def test_moving_frames_are_those_where_copying_is_wrong():
-    forecasts = Forecasts()
-    forecasts.errors[1] = [(1e-3, 5e-4, 2e-3), (1e-4, 9e-4, 1e-4)]
-    row = forecasts.rows("a")[0]
-    assert (row["frames"], row["moving_frames"]) == (2, 1)
-    assert row["moving_forecast"] == pytest.approx(0.5)
-    assert row["moving_flow"] == pytest.approx(2)
-    assert row["forecast"] == pytest.approx(14 / 11)
+def run_steps(steps, g, images, moves, gates, seed=0):
+    rng, units = np.random.default_rng(seed), g.rows * g.cols
+
+    def zeros(*shape):
+        return np.zeros(shape, np.float32)
+
+    shown = np.array([3, 2, g.height - 5, g.width - 4], np.int32)
+    planes = [zeros(reference.PHASES, 3, g.lines, g.pitch) for _ in images]
+    for image, p in zip(images, planes, strict=True):
+        steps.picture(image, p)
+        steps.fill(shown, p)
+    parent, motion = (rng.standard_normal((units, 2)).astype(np.float32) for _ in range(2))
+    last = rng.random((units, g.stride), np.float32)
+    block, window, evidence = zeros(units, g.stride), zeros(units, g.stride), zeros(units, 3, g.stride)
+    inputs, habit, choice = zeros(units, 40), zeros(units, g.stride), zeros(units, g.stride)
+    mean, likeliest, forecast = zeros(units, 2), np.zeros(units, np.int32), zeros(3, g.height, g.width)
+    error, wrong, changed, by_gates = zeros(*forecast.shape), zeros(units), zeros(units), zeros(units, TERMS + 1)
+    steps.evidence(planes[1], planes[0], moves, block, window)
+    steps.weigh(block, window, moves, evidence, inputs)
+    steps.choose(evidence, gates, moves, parent, motion, True, last, habit, choice, mean, likeliest)
+    steps.mix(choice, moves, planes[1], forecast)
+    steps.errors(shown, planes[1], planes[0], forecast, error, wrong, changed)
+    steps.gradient(error, planes[1], choice, evidence, moves, parent, motion, True, habit, 2.0, by_gates)
+    return {"planes": planes[1], "block": block, "window": window, "evidence": evidence, "inputs": inputs,
+            "habit": habit, "choice": choice, "mean": mean, "likeliest": likeliest, "forecast": forecast,
+            "wrong": wrong, "changed": changed, "gradient": by_gates}
 
 
-def test_means_are_geometric():
-    rows = [{"sequence": s, "horizon": 1, "frames": 3, "copy_error": c, "forecast": r, "pop_out_1": p}
-            for s, c, r, p in (("a", 0.1, 0.5, 1.0), ("b", 0.3, 2.0, 0.5), ("c", 0.2, np.nan, np.nan))]
-    mean = means(rows)[0]
-    assert mean == {"sequence": "geometric mean", "horizon": 1, "frames": 9, "copy_error": pytest.approx(0.2),
-                    "forecast": pytest.approx(1), "pop_out_1": pytest.approx(0.75)}
+@pytest.mark.parametrize("build", BUILDS)
+@pytest.mark.parametrize("shape", [(128, 160, 75, 41, 66), (16, 20, 50, 41, 41)])
+def test_compiled_steps_agree_with_numpy(texture, build, shape, monkeypatch):
+    name, library = compiled()
+    if build != name:
+        pytest.skip(f"this machine runs the build {name}")
+    g = reference.Geometry(*shape)
+    rng, units = np.random.default_rng(1), g.rows * g.cols
+    images = [cut(texture, 0, 0, g.height, g.width), cut(texture, 2, -1, g.height, g.width)]
+    moves = rng.integers(-9, 10, (units, g.stride, 2)).astype(np.int16)
+    moves[:, 0], moves[0, 1] = 0, (-90, 70)  # one far outside of the picture
+    gates = (0.5 * rng.standard_normal((units, TERMS + 1))).astype(np.float32)
+    expected = run_steps(reference.Steps(g), g, images, moves, gates)
+    for what, value in run_steps(kernels.Steps(g, library), g, images, moves, gates).items():
+        np.testing.assert_allclose(value, expected[what], atol=2e-4, rtol=2e-4, err_msg=what)
 
 
-def test_flow_carries_on_what_moves(film):
-    first, second = moved_on(film[0], film[1], 2, cv2.DISOpticalFlow_create(1))
-    inner = (slice(16, -16), slice(16, -16))  # what comes into view cannot be known
-    for found, true in ((first, film[2]), (second, film[3])):
-        assert np.abs(found[inner].astype(int) - true[inner]).mean() < 2
+def test_gradients_are_those_of_the_forecasts_error(texture):
+    config, rng = small(), np.random.default_rng(5)
+    frames = [cut(texture, 3 * t, 2 * t) for t in range(4)]
+    frames[2] = np.minimum(frames[2], 250) + np.uint8(3)
+    cv2.circle(frames[3], (80, 60), 14, (20, 200, 20), -1)
+    motion = np.array([[0.01, 0.02, 0.01, 0.01]], np.float32)
+    weights = first_weights(config.forecast, rng)
+    for name, w in weights.items():
+        if name.endswith("w2"):
+            w += 0.05 * rng.standard_normal(w.shape, np.float32)
+
+    def run(last):  # only the last forecast is made with the weights that are varied
+        forecaster = Forecaster(config, 1)
+        for frame in frames[:2]:
+            forecaster.step(frame[None], weights, motion)
+        forecaster.step(frames[2][None], last, motion)
+        forecaster.step(frames[3][None], last, motion)
+        return forecaster
+
+    forecaster = run(weights)
+    gradients = forecaster.gradients(weights, 1.0)
+    scale = float(forecaster._error[0] + CLEAN)
+
+    def error(last):
+        return sum(s.wrong.mean(dtype=np.float64) for s in run(last).scales) / scale
+
+    for name, g in gradients.items():
+        gates = g[..., :TERMS] if name.endswith("2") else g  # the expected error has a loss of its own
+        for i in np.argsort(-np.abs(gates).ravel())[:3]:
+            index, up, down = np.unravel_index(i, gates.shape), {**weights}, {**weights}
+            up[name], down[name] = weights[name].copy(), weights[name].copy()
+            up[name][index] += 1e-2
+            down[name][index] -= 1e-2
+            numeric = (error(up) - error(down)) / 2e-2
+            assert gates[index] == pytest.approx(numeric, rel=0.35, abs=3e-4), name
 
 
-def test_a_target_pops_out_where_surprise_has_its_peaks():
-    """A 640 x 480 frame fills 160 x 120 of the input; a unit's 4 x 4 px are 16 x 16 source px."""
-    view, surprise = View.fit((480, 640), NETWORK), np.full((32, 40), 0.1, np.float32)
-    box = Box("a", 320, 240, 64, 64)  # input px 80..96, and 60 + 4..80 + 4 for the bar above
-    surprise[0, 0] = 9  # in the bar, which does not count
-    assert pop_out(surprise, view, box) == np.inf
-    surprise[18, 21] = 1  # px 84..88, 72..76
-    assert pop_out(surprise, view, box) == 1
-    surprise[5, 5:8] = 3, 4, 3  # one place: neighbours are less than the box's side away
-    assert pop_out(surprise, view, box) == 2
-    surprise[28, 35] = 2
-    assert pop_out(surprise, view, box) == 3
-    surprise[5, 30] = 2
-    assert pop_out(surprise, view, box) == np.inf
-    small = Box("a", 344.5, 296.5, 3, 3)  # in the block of unit (18, 21), off its middle at (344, 280)
-    alone = (surprise == 1).astype(np.float32)
-    assert pop_out(alone, view, small) == np.inf
-    assert pop_out(alone, view, Box("a", 342, 278, 3, 3)) == 1
+@pytest.mark.parametrize(("down", "right"), [(0, 0), (1, 2), (3, -5), (-8, 9)])
+def test_untaught_units_foresee_a_picture_that_moves_on(texture, down, right):
+    config = small(scales=4, code=16)
+    weights, forecaster = first_weights(config.forecast, np.random.default_rng(0)), Forecaster(config, 1)
+    for t in range(5):
+        forecaster.step(cut(texture, down * t, right * t)[None], weights)
+    wrong, copied = forecaster.mean_errors()
+    if (down, right) == (0, 0):
+        assert wrong < 1e-5
+        return
+    inner = forecaster.moves()[0, 8:-8, 8:-8].reshape(-1, 2)
+    assert np.median(inner, 0) == pytest.approx([down, right], abs=0.3)
+    assert wrong < 0.3 * copied  # what comes in at the border was not there to be seen
 
 
-@pytest.mark.parametrize("kind", ["learner", "arrays", "kernels"])
-def test_a_copy_goes_on_by_itself(kind):
-    network, size = Hierarchy(tiny(), learns=kind == "learner"), (24, 32)
-    if kind == "kernels":
-        network, size = Tracker(fovea=False)._network, NETWORK
-        if not isinstance(network, Engine):
-            pytest.skip("the CPU kernels were not compiled: a C++ compiler is missing")
-    images = noise_images(6, size=size)
-    for image in images[:3]:
-        network.step(image)
-    copy = network.copy()
-    here, there = network.predicted_images(), copy.predicted_images()
-    np.testing.assert_array_equal(there, here)
-    copy.step(images[5])
-    np.testing.assert_array_equal(network.predicted_images(), here)
-    assert (copy.predicted_images() != here).any()
-    for again in (None, copy):  # from new memory, and from memory that has been elsewhere
-        copy = network.copy(again)
-        copy.step(images[3])
-        mine = copy.predicted_images(), copy.surprise(), copy.forecast_errors(), copy.heat()
-        network.copy(copy)
-        for _ in range(2):
-            copy.step(images[4])
-    network.step(images[3])
-    for found, true in zip(mine, (network.predicted_images(), network.surprise(), network.forecast_errors(),
-                                  network.heat()), strict=True):
-        np.testing.assert_allclose(found, true, rtol=1e-5, atol=1e-6)
-    assert copy.weights is network.weights
+def test_streams_do_not_hear_each_other_and_forget_apart(texture):
+    config = small()
+    weights = first_weights(config.forecast, np.random.default_rng(0))
+    both, alone = Forecaster(config, 2), Forecaster(config, 1)
+    for t in range(4):
+        both.step(np.stack([cut(texture, 2 * t, t), cut(texture, -t, 3 * t)]), weights)
+        alone.step(cut(texture, -t, 3 * t)[None], weights)
+        np.testing.assert_allclose(both.scales[0].picture[1], alone.scales[0].picture[0], atol=1e-5)
+    both.reset(np.array([True, False]))
+    both.step(np.stack([cut(texture, 0, 0), cut(texture, -4, 12)]), weights)
+    assert both.known.tolist() == [False, True]
+    np.testing.assert_allclose(both.scales[0].picture[0].transpose(1, 2, 0), cut(texture, 0, 0) / 255, atol=1e-6)
 
 
-@pytest.mark.parametrize("learn", [False, True])
-def test_a_tracker_foresees_and_stays_as_it_was(learn):
-    """What is foreseen is what a tracker would expect that was shown the forecasts; nothing else changes."""
-    asked, plain = (Tracker(learn=learn, fovea=False) for _ in range(2))
-    assert len(asked.foresee(2)) == 2  # before there was a frame, too
-    asked.reset()
-    for frame in SimulatedStream(5, NETWORK, 30.0, 6, seconds=0.5):
-        tracks, expected = asked.update(frame.image), asked.foresee(3)
-        assert plain.update(frame.image) == tracks
-        np.testing.assert_array_equal(asked.prediction(), plain.prediction())
-        np.testing.assert_array_equal(asked.surprise(), plain.surprise())
-    np.testing.assert_array_equal(expected[0], plain.prediction())
-    plain.learning = False
-    for image in expected[:2]:
-        plain.update(image)
-    difference = np.abs(expected[2].astype(int) - plain.prediction())
-    assert difference.max() <= 1
-    assert (expected[2] != expected[0]).any()
+def test_bars_are_neither_moved_nor_counted(texture):
+    config = small()
+    weights, forecaster = first_weights(config.forecast, np.random.default_rng(0)), Forecaster(config, 1)
+    for t in range(4):
+        image = np.full((128, 160, 3), 114, np.uint8)
+        image[19:109] = cut(texture, 0, 2 * t)[19:109]
+        forecaster.step(image[None], weights, shown=np.array([[19, 0, 90, 160]]))
+    assert forecaster.scales[0].wrong.reshape(32, 40)[:4].max() == 0
+    wrong, copied = forecaster.mean_errors()
+    assert wrong < 0.2 * copied
 
 
-def test_a_tracker_foresees_at_least_one_frame():
-    with pytest.raises(PvmError, match="at least 1"):
-        Tracker().foresee(0)
+def test_the_robots_motion_tells_where_things_come_from(texture):
+    config = small(scales=1)
+    weights = first_weights(config.forecast, np.random.default_rng(0))
+    weights["forecast1.b2"][reference.TERMS.index("motion")] = 3.0
+    frames = [np.full((1, 128, 160, 3), 90, np.uint8)] * 3  # nothing to see: all moves explain it
+    forecaster = Forecaster(config, 1)
+    for frame in frames:
+        forecaster.step(frame, weights, np.array([[1.5 / 160, -1.0 / 128, 0, 0]], np.float32))
+    assert np.median(forecaster.moves().reshape(-1, 2), 0) == pytest.approx([1.0, -1.5], abs=0.3)
 
 
-def test_the_pictures_show_each_scene_and_the_horizons(monkeypatch):
-    monkeypatch.syspath_prepend(ROOT / "scripts")
-    draw = importlib.import_module("draw_prediction")
-    monkeypatch.setattr(draw, "SCENES", draw.SCENES[-1:])
-    rows, ahead = draw.draw(None)
-    high, wide = draw.TILE[1] + draw.HEAD + draw.GAP, draw.TILE[0] + draw.GAP
-    assert rows.shape == (high, 4 * wide, 3)
-    assert ahead.shape == (2 * high, len(HORIZONS) * wide, 3)
-    came = rows[draw.HEAD:draw.HEAD + draw.TILE[1], 2 * wide:2 * wide + draw.TILE[0]]
-    again = ahead[high + draw.HEAD:high + draw.HEAD + draw.TILE[1], :draw.TILE[0]]
-    np.testing.assert_array_equal(came, again)  # what came one frame ahead
+def test_surprise_is_about_one_where_the_error_is_as_expected():
+    config = small(scales=1)
+    weights, rng = first_weights(config.forecast, np.random.default_rng(0)), np.random.default_rng(1)
+    weights["forecast1.b2"][-1] = np.log(1.1 * 0.02**2)  # a mean of moves has little noise of its own
+    forecaster = Forecaster(config, 1)
+    for _ in range(4):
+        noise = 127 + 255 * 0.02 * rng.standard_normal((1, 128, 160, 3))
+        forecaster.step(noise.astype(np.uint8), weights)
+    assert 0.6 < forecaster.surprise().mean() < 1.4
+
+
+def test_learning_lowers_the_error_on_what_it_sees(texture):
+    network = Hierarchy(small(scales=2, weight=1.0), batch=2, seed=1)
+    ratios = []
+    for _ in range(6):
+        network.reset()
+        errors = np.zeros(2)
+        for t in range(8):
+            noise = np.random.default_rng(t).normal(0, 12, (2, 128, 160, 3))
+            images = np.stack([cut(texture, 2 * t, t), cut(texture, -t, t)])
+            network.step(np.clip(images + noise, 0, 255).astype(np.uint8))
+            network.learn(rate=3e-3)
+            errors += network.forecast_errors()
+        ratios.append(errors[0] / errors[1])
+    assert ratios[-1] < 0.98 * ratios[0]
+
+
+def test_weights_have_the_shapes_that_the_configuration_tells():
+    config = preset("robot")
+    shapes = {name: s for name, s in weight_shapes(config).items() if name.startswith("forecast")}
+    assert {k: w.shape for k, w in first_weights(config.forecast, np.random.default_rng(0)).items()} == shapes
+
+
+@pytest.mark.parametrize("changes", [{"terms": ("window", "luck")}, {"context": ["lateral"]}, {"whole": 99}])
+def test_a_forecast_that_cannot_be_is_refused(changes):
+    with pytest.raises(PvmError):
+        Forecast(code=8, **changes)
+
+
+def test_a_picture_must_have_room_for_all_scales():
+    config = preset("robot")
+    with pytest.raises(PvmError, match="scales"):
+        dataclasses.replace(config, forecast=Forecast(code=8, scales=5))

@@ -213,8 +213,8 @@ class Scale:
         dz = np.empty_like(dcode)
         algebra.normalise_activate_backward(dcode, then.sums, then.sizes, then.code, self._phi, dz, np)
         dz[weight == 0] = 0
-        grads = {"w1": algebra.weight_grad(then.inputs, dz), "b1": algebra.total(dz, np),
-                 "w2": algebra.weight_grad(then.code, dy), "b2": algebra.total(dy, np)}
+        grads = {"w1": algebra.outer_product(then.inputs, dz), "b1": algebra.total(dz, np),
+                 "w2": algebra.outer_product(then.code, dy), "b2": algebra.total(dy, np)}
         feedback = self.parts["feedback"]
         if feedback.start == feedback.stop or "feedback" not in self.forecast.context:
             return grads, None

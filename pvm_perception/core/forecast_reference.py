@@ -24,7 +24,7 @@ SHARE = np.array([1, 3, 5, 7, 7, 5, 3, 1], np.float32) / 8  # of a window's pixe
 QUIET = np.float32(1e-4)  # squared difference that means nothing, full range from black to white
 SURE = np.float32(2.0)  # sharpness of the mean move among the statistics
 RARE = np.float32(1e-3)  # added to a share before its logarithm is taken
-LEAST = np.float32(1e-3)  # share of a choice below which a move is left out of the forecast
+LEAST = np.float32(3e-3)  # of the likeliest move's share: those below are left out of the choice
 MARGIN = 12  # px around the picture: a window that lies outside sees the edge repeated
 
 
@@ -166,12 +166,13 @@ class Steps:
                           gates[:, :len(TERMS)])[:, :g.moves]
         likeliest[...] = logit.argmax(1)
         share = np.exp(logit - logit.max(1, keepdims=True))
+        share[share < LEAST] = 0
         choice[:, :g.moves], choice[:, g.moves:] = share / share.sum(1, keepdims=True), 0
         mean[...] = np.einsum("uk,ukd->ud", choice[:, :g.moves], moves[:, :g.moves] / np.float32(2))
 
     def mix(self, choice: np.ndarray, moves: np.ndarray, now: np.ndarray, out: np.ndarray) -> None:
         """Write the forecast (3, H, W): windows moved as chosen, overlapping with the shares of their pixels."""
-        share = np.where(choice < LEAST, 0, choice)[:, :self.g.moves]
+        share = choice[:, :self.g.moves]
         for c in range(COLOURS):
             mixed = np.einsum("uk,ukw->uw", share, self._moved(now, c, moves))
             out[c] = self._overlap(mixed.reshape(-1, WINDOW, WINDOW) * np.outer(SHARE, SHARE)) / self._cover()
@@ -199,12 +200,11 @@ class Steps:
 
         The arrays are those that the forecast was made with; `error` as from `errors`, one frame later.
         """
-        g, share = self.g, np.where(choice < LEAST, 0, choice)[:, :self.g.moves]
+        g, share = self.g, choice[:, :self.g.moves]
         by_move = np.zeros_like(share)
         for c in range(COLOURS):
             wrong = self._windows(error[c] / self._cover()) * np.outer(SHARE, SHARE)
             by_move -= np.einsum("uw,ukw->uk", wrong.reshape(-1, WINDOW * WINDOW), self._moved(planes, c, moves))
-        by_move[share == 0] = 0
         by_logit = np.float32(weight) * share * (by_move - (share * by_move).sum(1, keepdims=True))
         terms = self._terms(evidence, moves, parent, motion, moved, habit)[:, :, :g.moves]
         gates[:, :len(TERMS)] = np.einsum("utk,uk->ut", terms, by_logit)

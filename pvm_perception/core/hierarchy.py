@@ -83,6 +83,7 @@ class Hierarchy:
         if learns:
             self.prepare_learning()
         self.readout = READOUTS[config.readout.kind](config, batch, xp)
+        self.forecaster = Forecaster(config, batch) if config.forecast.code else None  # on the host
         shapes = weight_shapes(config)
         if weights is None:
             weights = self._new_weights(np.random.default_rng(seed))
@@ -90,7 +91,6 @@ class Hierarchy:
             if name not in weights or weights[name].shape != shape:
                 raise PvmError(f"weights do not fit the configuration: {name} should be {shape}")
         self.weights: dict[str, Array] = {name: _own_copy(weights[name], xp) for name in shapes}
-        self.forecaster = Forecaster(config, batch) if config.forecast.code else None  # on the host
         self._names: dict[str, dict[str, str]] = {}  # of each part: its name of a weight -> that in `weights`
         for name in shapes:
             part, key = name.split(".", 1)

@@ -20,7 +20,7 @@ constexpr int PRIORS = 7, TERMS = KINDS + PRIORS;  // of a choice
 constexpr float SHARE[WINDOW] = {.125f, .375f, .625f, .875f, .875f, .625f, .375f, .125f};  // of a window's pixels
 constexpr float QUIET = 1e-4f;    // squared difference that means nothing
 constexpr float SURE = 2.0f;      // sharpness of the statistics' mean move
-constexpr float LEAST = 1e-3f;    // share of a choice below which a move is left out of the forecast
+constexpr float LEAST = 3e-3f;    // of the likeliest move's share: those below are left out of the choice
 constexpr float RARE = 1e-3f;     // added to a share before its logarithm is taken
 
 typedef float Eight __attribute__((vector_size(32), aligned(4), may_alias));
@@ -316,7 +316,8 @@ void forecast_choose(const Grid *grid, const float *evidence, const float *gates
         float total = 0.0f, x = 0.0f, y = 0.0f;
         for (int k = 0; k < g.stride; k += 16)
             store(choice + k, exponential(load(choice + k) - most));
-        std::fill(choice + g.moves, choice + g.stride, 0.0f);
+        for (int k = 0; k < g.stride; ++k)
+            choice[k] = k < g.moves && choice[k] >= LEAST ? choice[k] : 0.0f;
         for (int k = 0; k < g.moves; ++k) {
             total += choice[k];
             x += choice[k] * right[k];
@@ -339,7 +340,7 @@ void forecast_mix(const Grid *grid, const float *choice, const int16_t *moves, c
     for (int unit = 0; unit < g.rows * g.cols; ++unit, moves += 2 * g.stride, choice += g.stride) {
         Eight mixed[COLOURS][WINDOW] = {};
         for (int k = 0; k < g.moves; ++k) {
-            if (choice[k] < LEAST)
+            if (choice[k] == 0.0f)
                 continue;
             const Place place = displaced(g, unit, moves + 2 * k);
             for (int c = 0; c < COLOURS; ++c) {
@@ -435,7 +436,7 @@ void forecast_gradient(const Grid *grid, const float *error, const float *planes
         float mean = 0.0f;
         for (int k = 0; k < g.stride; ++k) {
             by_logit[k] = 0.0f;
-            if (k >= g.moves || choice[k] < LEAST)
+            if (choice[k] == 0.0f)
                 continue;
             const Place place = displaced(g, unit, moves + 2 * k);
             Eight total = {};
@@ -453,7 +454,7 @@ void forecast_gradient(const Grid *grid, const float *error, const float *planes
         for (int k = 0; k < g.stride; k += 16) {
             Sixteen by = {}, prior[PRIORS];
             for (int j = 0; j < 16; ++j)  // a larger forecast lowers what came less it
-                by[j] = choice[k + j] < LEAST ? 0.0f : weight * choice[k + j] * (mean - by_logit[k + j]);
+                by[j] = weight * choice[k + j] * (mean - by_logit[k + j]);
             priors(known, k, load(right + k), load(down + k), prior);
             for (int i = 0; i < KINDS; ++i)
                 term[i] += by * load(evidence + i * g.stride + k);
