@@ -25,13 +25,14 @@ def texture():
 
 
 def cut(picture, down, right, height=128, width=160):
-    return np.ascontiguousarray(picture[40 + down:40 + down + height, 40 + right:40 + right + width])
+    return np.ascontiguousarray(picture[40 + down : 40 + down + height, 40 + right : 40 + right + width])
 
 
 def small(scales=3, code=12, **changes):
     config = preset("robot")
-    return dataclasses.replace(config, forecast=dataclasses.replace(config.forecast, scales=scales, code=code,
-                                                                    **changes))
+    return dataclasses.replace(
+        config, forecast=dataclasses.replace(config.forecast, scales=scales, code=code, **changes)
+    )
 
 
 def run_steps(steps, g, images, moves, gates, seed=0):
@@ -50,16 +51,33 @@ def run_steps(steps, g, images, moves, gates, seed=0):
     block, window, evidence = zeros(units, g.stride), zeros(units, g.stride), zeros(units, 3, g.stride)
     inputs, habit, choice = zeros(units, 40), zeros(units, g.stride), zeros(units, g.stride)
     mean, likeliest, forecast = zeros(units, 2), np.zeros(units, np.int32), zeros(3, g.height, g.width)
-    error, wrong, changed, by_gates = zeros(*forecast.shape), zeros(units), zeros(units), zeros(units, TERMS + 1)
+    error, wrong, changed, by_gates = (
+        zeros(*forecast.shape),
+        zeros(units),
+        zeros(units),
+        zeros(units, TERMS + 1),
+    )
     steps.evidence(planes[1], planes[0], moves, block, window)
     steps.weigh(block, window, moves, evidence, inputs)
     steps.choose(evidence, gates, moves, parent, motion, True, last, habit, choice, mean, likeliest)
     steps.mix(choice, moves, planes[1], forecast)
     steps.errors(shown, planes[1], planes[0], forecast, error, wrong, changed)
     steps.gradient(error, planes[1], choice, evidence, moves, parent, motion, True, habit, 2.0, by_gates)
-    return {"planes": planes[1], "block": block, "window": window, "evidence": evidence, "inputs": inputs,
-            "habit": habit, "choice": choice, "mean": mean, "likeliest": likeliest, "forecast": forecast,
-            "wrong": wrong, "changed": changed, "gradient": by_gates}
+    return {
+        "planes": planes[1],
+        "block": block,
+        "window": window,
+        "evidence": evidence,
+        "inputs": inputs,
+        "habit": habit,
+        "choice": choice,
+        "mean": mean,
+        "likeliest": likeliest,
+        "forecast": forecast,
+        "wrong": wrong,
+        "changed": changed,
+        "gradient": by_gates,
+    }
 
 
 @pytest.mark.parametrize("build", BUILDS)
@@ -142,7 +160,9 @@ def test_streams_do_not_hear_each_other_and_forget_apart(texture):
     both.reset(np.array([True, False]))
     both.step(np.stack([cut(texture, 0, 0), cut(texture, -4, 12)]), weights)
     assert both.known.tolist() == [False, True]
-    np.testing.assert_allclose(both.scales[0].picture[0].transpose(1, 2, 0), cut(texture, 0, 0) / 255, atol=1e-6)
+    np.testing.assert_allclose(
+        both.scales[0].picture[0].transpose(1, 2, 0), cut(texture, 0, 0) / 255, atol=1e-6
+    )
 
 
 def test_bars_are_neither_moved_nor_counted(texture):

@@ -17,7 +17,16 @@ import numpy as np
 
 from pvm_perception.core import algebra
 from pvm_perception.core.config import MOTION_VALUES, Forecast, HierarchyConfig
-from pvm_perception.core.forecast_reference import BLOCK, COLOURS, KINDS, PHASES, QUIET, STATISTICS, TERMS, Geometry
+from pvm_perception.core.forecast_reference import (
+    BLOCK,
+    COLOURS,
+    KINDS,
+    PHASES,
+    QUIET,
+    STATISTICS,
+    TERMS,
+    Geometry,
+)
 from pvm_perception.core.kernels.forecast import steps
 
 Array = np.ndarray
@@ -34,8 +43,12 @@ FIRST_GATES = {"block": 0.2, "window": 1.0, "siblings": 0.4, "habit": 0.3}  # of
 def scale_parts(forecast: Forecast, top: bool) -> dict[str, slice]:
     """Return which of a unit's inputs are what: statistics, extras, the parent's and the neighbours' codes."""
     parts, end = {}, 0
-    for name, width in (("statistics", len(KINDS) * STATISTICS), ("extras", EXTRAS),
-                        ("feedback", 0 if top else forecast.code), ("lateral", forecast.code)):
+    for name, width in (
+        ("statistics", len(KINDS) * STATISTICS),
+        ("extras", EXTRAS),
+        ("feedback", 0 if top else forecast.code),
+        ("lateral", forecast.code),
+    ):
         parts[name] = slice(end, end + width)
         end += width
     return parts
@@ -51,11 +64,12 @@ def first_weights(forecast: Forecast, rng: np.random.Generator) -> dict[str, Arr
         inputs = scale_parts(forecast, number == forecast.scales)["lateral"].stop
         gates = [FIRST_GATES.get(term, 0.0) for term in TERMS]
         weights |= {
-            f"forecast{number}.w1": rng.standard_normal((inputs, forecast.code), np.float32) * np.float32(
-                inputs**-0.5),
+            f"forecast{number}.w1": rng.standard_normal((inputs, forecast.code), np.float32)
+            * np.float32(inputs**-0.5),
             f"forecast{number}.b1": np.zeros(forecast.code, np.float32),
             f"forecast{number}.w2": np.zeros((forecast.code, len(TERMS) + 1), np.float32),
-            f"forecast{number}.b2": np.array([*gates, FIRST_EXPECTED], np.float32)}
+            f"forecast{number}.b2": np.array([*gates, FIRST_EXPECTED], np.float32),
+        }
     return weights
 
 
@@ -97,32 +111,44 @@ class Scale:
         top = number == f.scales
         shared = _around(f.whole) + _half_steps(f.half)
         inherited, kept = ([] if top else _around(f.inherit, 1)), _around(f.keep, 1, middle=True)
-        self.shared, self.inherited, self.kept = (np.array(m, np.int16).reshape(-1, 2) for m in (
-            shared, inherited, kept))
+        self.shared, self.inherited, self.kept = (
+            np.array(m, np.int16).reshape(-1, 2) for m in (shared, inherited, kept)
+        )
         alike = len(shared) + len(inherited)
-        self.g = g = Geometry(config.height >> number - 1, config.width >> number - 1, alike + len(kept),
-                              len(shared), alike)
+        self.g = g = Geometry(
+            config.height >> number - 1, config.width >> number - 1, alike + len(kept), len(shared), alike
+        )
         self.steps = steps(g)
         self.units = g.rows * g.cols
         self.parts = scale_parts(f, top)
         self.now, self.last = (_Frame(batch, g, f, self.parts["lateral"].stop) for _ in range(2))
         for frame in (self.now, self.last):
-            frame.moves[:, :, :len(shared)] = self.shared
+            frame.moves[:, :, : len(shared)] = self.shared
         self.picture = np.zeros((batch, COLOURS, g.height, g.width), np.float32)  # the forecast
         self.error = np.zeros_like(self.picture)
-        self.wrong, self.changed = (np.zeros((batch, self.units), np.float32) for _ in range(2))  # mean squares
+        self.wrong, self.changed = (
+            np.zeros((batch, self.units), np.float32) for _ in range(2)
+        )  # mean squares
         self._block, self._window = (np.zeros((self.units, g.stride), np.float32) for _ in range(2))
         self._phi = algebra.activation("leaky", np)
         self.allowed = np.array([term in f.terms for term in TERMS], np.float32)
         row, col = np.divmod(np.arange(self.units), g.cols)
-        self._places = np.stack([(row + 0.5) * BLOCK - g.height / 2, (col + 0.5) * BLOCK - g.width / 2],
-                                1).astype(np.float32)  # (U, 2) px from the middle
+        self._places = np.stack(
+            [(row + 0.5) * BLOCK - g.height / 2, (col + 0.5) * BLOCK - g.width / 2], 1
+        ).astype(np.float32)  # (U, 2) px from the middle
 
     def compare(self, shown: Array, fresh: Array) -> None:
         """Take the new picture, which is in `now.planes`: what of the forecast was wrong."""
         for b in range(self.batch):
-            self.steps.errors(shown[b], self.now.planes[b], self.last.planes[b], self.picture[b], self.error[b],
-                              self.wrong[b], self.changed[b])
+            self.steps.errors(
+                shown[b],
+                self.now.planes[b],
+                self.last.planes[b],
+                self.picture[b],
+                self.error[b],
+                self.wrong[b],
+                self.changed[b],
+            )
         for array in (self.error, self.wrong, self.changed):
             array[fresh] = 0
         self.last.forget(fresh)
@@ -151,9 +177,9 @@ class Scale:
         if parent:
             now.parent[...] = self._spread(parent.now.mean) * 2
             chosen = self._spread(np.clip(parent.now.likeliest, -FASTEST, FASTEST)) * np.int16(2)  # (B, U, 2)
-            now.moves[:, :, first:self.g.alike] = chosen[:, :, None] + self.inherited
+            now.moves[:, :, first : self.g.alike] = chosen[:, :, None] + self.inherited
         kept = np.clip(last.likeliest, -2 * FASTEST, 2 * FASTEST)[:, :, None] + self.kept
-        now.moves[:, :, self.g.alike:self.g.moves] = kept
+        now.moves[:, :, self.g.alike : self.g.moves] = kept
         for b in streams:
             self.steps.evidence(now.planes[b], last.planes[b], now.moves[b], self._block, self._window)
             self.steps.weigh(self._block, self._window, now.moves[b], now.evidence[b], now.inputs[b])
@@ -169,17 +195,28 @@ class Scale:
         likeliest = np.zeros(self.units, np.int32)
         for b in range(self.batch):
             if known[b]:
-                self.steps.choose(now.evidence[b], now.out[b], now.moves[b], now.parent[b], now.motion[b],
-                                  bool(now.moved[b]), last.choice[b] if last.chosen[b] else None, now.habit[b],
-                                  now.choice[b], now.mean[b], likeliest)
+                self.steps.choose(
+                    now.evidence[b],
+                    now.out[b],
+                    now.moves[b],
+                    now.parent[b],
+                    now.motion[b],
+                    bool(now.moved[b]),
+                    last.choice[b] if last.chosen[b] else None,
+                    now.habit[b],
+                    now.choice[b],
+                    now.mean[b],
+                    likeliest,
+                )
                 now.likeliest[b] = np.take_along_axis(now.moves[b], likeliest[:, None, None], 1)[:, 0]
             else:
                 now.choice[b], now.choice[b, :, 0], now.mean[b], now.likeliest[b] = 0, 1, 0, 0
             self.steps.mix(now.choice[b], now.moves[b], now.planes[b], self.picture[b])
         now.chosen[...] = known
 
-    def gradients(self, p: dict[str, Array], weight: Array, from_children: Array | None
-                  ) -> tuple[dict[str, Array], Array | None]:
+    def gradients(
+        self, p: dict[str, Array], weight: Array, from_children: Array | None
+    ) -> tuple[dict[str, Array], Array | None]:
         """Return the gradients of the frame before, now that its future is here, and the parent's code's.
 
         Parameters
@@ -199,29 +236,47 @@ class Scale:
         then, pixels = self.last, np.float32(COLOURS * self.g.height * self.g.width)
         dy = np.zeros_like(then.out)
         for b in np.flatnonzero(weight):
-            self.steps.gradient(self.error[b], then.planes[b], then.choice[b], then.evidence[b], then.moves[b],
-                                then.parent[b], then.motion[b], bool(then.moved[b]), then.habit[b],
-                                float(2 * weight[b] / pixels), dy[b])
+            self.steps.gradient(
+                self.error[b],
+                then.planes[b],
+                then.choice[b],
+                then.evidence[b],
+                then.moves[b],
+                then.parent[b],
+                then.motion[b],
+                bool(then.moved[b]),
+                then.habit[b],
+                float(2 * weight[b] / pixels),
+                dy[b],
+            )
         dy[..., :-1] *= self.allowed
         dcode = dy[..., :-1] @ p["w2"][:, :-1].T  # (B, U, N): the expected error does not shape the code
         # the negative logarithm of an exponential distribution's density with that mean
         ratio = (self.wrong + QUIET * QUIET) / np.exp(then.out[..., -1])
-        dy[..., -1] = np.where(weight > 0, 1, 0)[:, None] * np.clip(1 - ratio, -5, 1) / (
-            self.units * max(int((weight > 0).sum()), 1))
+        dy[..., -1] = (
+            np.where(weight > 0, 1, 0)[:, None]
+            * np.clip(1 - ratio, -5, 1)
+            / (self.units * max(int((weight > 0).sum()), 1))
+        )
         if from_children is not None:
             dcode += from_children
         dz = np.empty_like(dcode)
         algebra.normalise_activate_backward(dcode, then.sums, then.sizes, then.code, self._phi, dz, np)
         dz[weight == 0] = 0
-        grads = {"w1": algebra.outer_product(then.inputs, dz), "b1": algebra.total(dz, np),
-                 "w2": algebra.outer_product(then.code, dy), "b2": algebra.total(dy, np)}
+        grads = {
+            "w1": algebra.outer_product(then.inputs, dz),
+            "b1": algebra.total(dz, np),
+            "w2": algebra.outer_product(then.code, dy),
+            "b2": algebra.total(dy, np),
+        }
         feedback = self.parts["feedback"]
         if feedback.start == feedback.stop or "feedback" not in self.forecast.context:
             return grads, None
         d = dz @ p["w1"][feedback].T
         g = self.g
         return grads, d.reshape(self.batch, g.rows // 2, 2, g.cols // 2, 2, -1).sum((2, 4)).reshape(
-            self.batch, self.units // 4, -1)
+            self.batch, self.units // 4, -1
+        )
 
     def _extras(self, b: int) -> None:
         """Write what a stream's units know beside the evidence into their inputs."""
@@ -230,7 +285,7 @@ class Scale:
         x[:, 4], x[:, 5] = _level(self.wrong[b]), _level(self.changed[b])
         x[:, 6], x[:, 7] = _level(self.wrong[b].mean()), _level(self.changed[b].mean())
         # of the whole frame: the moves that all units try
-        whole = self._block[:, :len(self.shared)].mean(0)
+        whole = self._block[:, : len(self.shared)].mean(0)
         evidence = np.log((whole.mean() + QUIET) / (whole + QUIET))
         share = np.exp(2 * (evidence - evidence.max()))
         x[:, 8], x[:, 9] = _level(whole[0]), _level(whole.min())
@@ -246,8 +301,11 @@ class Scale:
         if parent and "feedback" in context:
             now.inputs[..., self.parts["feedback"]] = self._spread(parent.now.code)
         if "lateral" in context:
-            around = np.pad(codes.reshape(self.batch, self.g.rows, self.g.cols, -1),
-                            ((0, 0), (1, 1), (1, 1), (0, 0)), mode="edge")
+            around = np.pad(
+                codes.reshape(self.batch, self.g.rows, self.g.cols, -1),
+                ((0, 0), (1, 1), (1, 1), (0, 0)),
+                mode="edge",
+            )
             rows = around[:, :-2] + around[:, 1:-1] + around[:, 2:]
             mean = rows[:, :, :-2] + rows[:, :, 1:-1] + rows[:, :, 2:]
             now.inputs[..., self.parts["lateral"]] = mean.reshape(self.batch, self.units, -1) / 9
@@ -257,15 +315,17 @@ class Scale:
         g = self.g
         grid = values.reshape(self.batch, g.rows // 2, 1, g.cols // 2, 1, -1)
         return np.broadcast_to(grid, (self.batch, g.rows // 2, 2, g.cols // 2, 2, grid.shape[-1])).reshape(
-            self.batch, self.units, -1)
+            self.batch, self.units, -1
+        )
 
     def _by_motion(self, motion: Array) -> Array:
         """Return the move that the robot's motion (B, 4) makes of each unit's place, (B, U, 2) px down, right."""
         right, down, roll, growth = (motion[:, i, None] for i in range(MOTION_VALUES))
         y, x = self._places.T
         # the content went there, so what is here comes from the other side
-        return -np.stack([down * self.g.height + growth * y + roll * x,
-                          right * self.g.width + growth * x - roll * y], 2)
+        return -np.stack(
+            [down * self.g.height + growth * y + roll * x, right * self.g.width + growth * x - roll * y], 2
+        )
 
 
 class Forecaster:
@@ -292,8 +352,13 @@ class Forecaster:
         """Forget the past of the streams marked in `streams` (B,) bool."""
         self._seen[streams] = False
 
-    def step(self, images: Array, weights: dict[str, Array], motion: Array | None = None,
-             shown: Array | None = None) -> None:
+    def step(
+        self,
+        images: Array,
+        weights: dict[str, Array],
+        motion: Array | None = None,
+        shown: Array | None = None,
+    ) -> None:
         """Take the next frame of every stream and foresee the one after.
 
         Parameters
@@ -348,9 +413,10 @@ class Forecaster:
 
     def mean_errors(self) -> tuple[float, float]:
         """Return the mean squared errors at the last frame of the forecast and of copying, input units squared."""
-        span = (self.config.high - self.config.low)**2
-        return tuple(float(v[self.known].sum()) / v.size * span for v in (
-            self.scales[0].wrong, self.scales[0].changed))
+        span = (self.config.high - self.config.low) ** 2
+        return tuple(
+            float(v[self.known].sum()) / v.size * span for v in (self.scales[0].wrong, self.scales[0].changed)
+        )
 
     def surprise(self) -> Array:
         """Return each finest unit's squared error over the one that it expected, (B, rows, cols); 0: no forecast."""

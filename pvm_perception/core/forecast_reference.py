@@ -20,7 +20,9 @@ COLOURS, PHASES = 3, 4
 KINDS = FORECAST_TERMS[:3]  # of evidence: over the block, the window, the siblings' windows
 STATISTICS = 6  # of each kind, which a unit's code takes
 TERMS = FORECAST_TERMS  # of a choice; each has a gate
-SHARE = np.array([1, 3, 5, 7, 7, 5, 3, 1], np.float32) / 8  # of a window's pixels in a forecast, along an axis
+SHARE = (
+    np.array([1, 3, 5, 7, 7, 5, 3, 1], np.float32) / 8
+)  # of a window's pixels in a forecast, along an axis
 QUIET = np.float32(1e-4)  # squared difference that means nothing, full range from black to white
 SURE = np.float32(2.0)  # sharpness of the mean move among the statistics
 RARE = np.float32(1e-3)  # added to a share before its logarithm is taken
@@ -109,8 +111,9 @@ class Steps:
         planes[1, ..., -2:] = planes[0, ..., -1:]
         planes[2], planes[3] = _between(planes[0], 1), _between(planes[1], 1)
 
-    def evidence(self, now: np.ndarray, before: np.ndarray, moves: np.ndarray, block: np.ndarray,
-                 window: np.ndarray) -> None:
+    def evidence(
+        self, now: np.ndarray, before: np.ndarray, moves: np.ndarray, block: np.ndarray, window: np.ndarray
+    ) -> None:
         """Write how well each move explains this frame: mean squared differences.
 
         Over the unit's block and over its window, (U, stride) each; moves (U, stride, 2) int16.
@@ -119,13 +122,22 @@ class Steps:
         square = np.zeros((g.rows * g.cols, g.moves, WINDOW, WINDOW), np.float32)
         for c in range(COLOURS):
             seen = now[0, c].ravel()[self._places(self._top, self._left) + self._window]  # (U, 64)
-            square += (self._moved(before, c, moves) - seen[:, None]).reshape(square.shape)**2 / COLOURS
+            square += (self._moved(before, c, moves) - seen[:, None]).reshape(square.shape) ** 2 / COLOURS
         inner = slice(OUTSIDE, OUTSIDE + BLOCK)
-        block[:, :g.moves], window[:, :g.moves] = square[:, :, inner, inner].mean((2, 3)), square.mean((2, 3))
-        block[:, g.moves:], window[:, g.moves:] = block[:, :1], block[:, :1]
+        block[:, : g.moves], window[:, : g.moves] = (
+            square[:, :, inner, inner].mean((2, 3)),
+            square.mean((2, 3)),
+        )
+        block[:, g.moves :], window[:, g.moves :] = block[:, :1], block[:, :1]
 
-    def weigh(self, block: np.ndarray, window: np.ndarray, moves: np.ndarray, evidence: np.ndarray,
-              inputs: np.ndarray) -> None:
+    def weigh(
+        self,
+        block: np.ndarray,
+        window: np.ndarray,
+        moves: np.ndarray,
+        evidence: np.ndarray,
+        inputs: np.ndarray,
+    ) -> None:
         """Write the evidence (U, KINDS, stride) and its statistics into the first columns of `inputs` (U, D).
 
         Evidence is the logarithm of the mean difference over that of each move; statistics of a kind: logarithms
@@ -133,25 +145,36 @@ class Steps:
         """
         g = self.g
         siblings = window[self._siblings].mean(0)
-        siblings[:, g.alike:] = window[:, g.alike:]
-        down, right = moves[:, :g.moves, 0] / np.float32(2), moves[:, :g.moves, 1] / np.float32(2)
+        siblings[:, g.alike :] = window[:, g.alike :]
+        down, right = moves[:, : g.moves, 0] / np.float32(2), moves[:, : g.moves, 1] / np.float32(2)
         for i, differ in enumerate((block, window, siblings)):
-            known = differ[:, :g.moves]
+            known = differ[:, : g.moves]
             mean = known.mean(1, keepdims=True) + QUIET
             evidence[:, i] = np.log(mean) - np.log(differ + QUIET)
-            e = evidence[:, i, :g.moves]
+            e = evidence[:, i, : g.moves]
             share = np.exp(SURE * (e - e.max(1, keepdims=True)))
             share /= share.sum(1, keepdims=True)
             x, y = (share * right).sum(1), (share * down).sum(1)
             spread = np.maximum((share * (right**2 + down**2)).sum(1) - x**2 - y**2, 0)
-            to = inputs[:, i * STATISTICS:(i + 1) * STATISTICS]
+            to = inputs[:, i * STATISTICS : (i + 1) * STATISTICS]
             for j, value in enumerate((differ[:, 0] + QUIET, known.min(1) + QUIET, mean[:, 0])):
                 to[:, j] = 0.3 * np.log(value) + 1.5
             to[:, 3], to[:, 4], to[:, 5] = 0.25 * x, 0.25 * y, 0.5 * np.log(spread + 0.05) + 0.5
 
-    def choose(self, evidence: np.ndarray, gates: np.ndarray, moves: np.ndarray, parent: np.ndarray,
-               motion: np.ndarray, moved: bool, last: np.ndarray | None, habit: np.ndarray, choice: np.ndarray,
-               mean: np.ndarray, likeliest: np.ndarray) -> None:
+    def choose(
+        self,
+        evidence: np.ndarray,
+        gates: np.ndarray,
+        moves: np.ndarray,
+        parent: np.ndarray,
+        motion: np.ndarray,
+        moved: bool,
+        last: np.ndarray | None,
+        habit: np.ndarray,
+        choice: np.ndarray,
+        mean: np.ndarray,
+        likeliest: np.ndarray,
+    ) -> None:
         """Write the choice among the moves (U, stride), the mean move (U, 2) px and the likeliest's index (U,).
 
         `gates` (U, TERMS or more) weighs the terms. `parent` and `motion`, (U, 2) px down and right, are the moves
@@ -161,24 +184,33 @@ class Steps:
         g = self.g
         habit[...] = 0
         if last is not None:
-            habit[:, :g.shared] = np.log(last[:, :g.shared] + RARE)
-        logit = np.einsum("utk,ut->uk", self._terms(evidence, moves, parent, motion, moved, habit),
-                          gates[:, :len(TERMS)])[:, :g.moves]
+            habit[:, : g.shared] = np.log(last[:, : g.shared] + RARE)
+        logit = np.einsum(
+            "utk,ut->uk", self._terms(evidence, moves, parent, motion, moved, habit), gates[:, : len(TERMS)]
+        )[:, : g.moves]
         likeliest[...] = logit.argmax(1)
         share = np.exp(logit - logit.max(1, keepdims=True))
         share[share < LEAST] = 0
-        choice[:, :g.moves], choice[:, g.moves:] = share / share.sum(1, keepdims=True), 0
-        mean[...] = np.einsum("uk,ukd->ud", choice[:, :g.moves], moves[:, :g.moves] / np.float32(2))
+        choice[:, : g.moves], choice[:, g.moves :] = share / share.sum(1, keepdims=True), 0
+        mean[...] = np.einsum("uk,ukd->ud", choice[:, : g.moves], moves[:, : g.moves] / np.float32(2))
 
     def mix(self, choice: np.ndarray, moves: np.ndarray, now: np.ndarray, out: np.ndarray) -> None:
         """Write the forecast (3, H, W): windows moved as chosen, overlapping with the shares of their pixels."""
-        share = choice[:, :self.g.moves]
+        share = choice[:, : self.g.moves]
         for c in range(COLOURS):
             mixed = np.einsum("uk,ukw->uw", share, self._moved(now, c, moves))
             out[c] = self._overlap(mixed.reshape(-1, WINDOW, WINDOW) * np.outer(SHARE, SHARE)) / self._cover()
 
-    def errors(self, shown: np.ndarray, now: np.ndarray, before: np.ndarray, forecast: np.ndarray,
-               error: np.ndarray, wrong: np.ndarray, changed: np.ndarray) -> None:
+    def errors(
+        self,
+        shown: np.ndarray,
+        now: np.ndarray,
+        before: np.ndarray,
+        forecast: np.ndarray,
+        error: np.ndarray,
+        wrong: np.ndarray,
+        changed: np.ndarray,
+    ) -> None:
         """Write what came less the forecast, (3, H, W), and its and the change's mean square by unit, (U,).
 
         Both are 0 outside of the shown part.
@@ -186,45 +218,72 @@ class Steps:
         g = self.g
         top, left, rows, cols = (int(v) for v in shown)
         inside = np.zeros((g.height, g.width), np.float32)
-        inside[top:top + rows, left:left + cols] = 1
+        inside[top : top + rows, left : left + cols] = 1
         error[...] = (self._inner(now) - forecast) * inside
         change = (self._inner(now) - self._inner(before)) * inside
         for of, to in ((error, wrong), (change, changed)):
             square = (of * of).reshape(COLOURS, g.rows, BLOCK, g.cols, BLOCK)
             to[...] = square.mean((0, 2, 4)).ravel()
 
-    def gradient(self, error: np.ndarray, planes: np.ndarray, choice: np.ndarray, evidence: np.ndarray,
-                 moves: np.ndarray, parent: np.ndarray, motion: np.ndarray, moved: bool, habit: np.ndarray,
-                 weight: float, gates: np.ndarray) -> None:
+    def gradient(
+        self,
+        error: np.ndarray,
+        planes: np.ndarray,
+        choice: np.ndarray,
+        evidence: np.ndarray,
+        moves: np.ndarray,
+        parent: np.ndarray,
+        motion: np.ndarray,
+        moved: bool,
+        habit: np.ndarray,
+        weight: float,
+        gates: np.ndarray,
+    ) -> None:
         """Write the gradient of half the squared error, times `weight`, by the gates, into `gates` (U, TERMS...).
 
         The arrays are those that the forecast was made with; `error` as from `errors`, one frame later.
         """
-        g, share = self.g, choice[:, :self.g.moves]
+        g, share = self.g, choice[:, : self.g.moves]
         by_move = np.zeros_like(share)
         for c in range(COLOURS):
             wrong = self._windows(error[c] / self._cover()) * np.outer(SHARE, SHARE)
-            by_move -= np.einsum("uw,ukw->uk", wrong.reshape(-1, WINDOW * WINDOW), self._moved(planes, c, moves))
+            by_move -= np.einsum(
+                "uw,ukw->uk", wrong.reshape(-1, WINDOW * WINDOW), self._moved(planes, c, moves)
+            )
         by_logit = np.float32(weight) * share * (by_move - (share * by_move).sum(1, keepdims=True))
-        terms = self._terms(evidence, moves, parent, motion, moved, habit)[:, :, :g.moves]
-        gates[:, :len(TERMS)] = np.einsum("utk,uk->ut", terms, by_logit)
+        terms = self._terms(evidence, moves, parent, motion, moved, habit)[:, :, : g.moves]
+        gates[:, : len(TERMS)] = np.einsum("utk,uk->ut", terms, by_logit)
 
-    def _terms(self, evidence: np.ndarray, moves: np.ndarray, parent: np.ndarray, motion: np.ndarray,
-               moved: bool, habit: np.ndarray) -> np.ndarray:
+    def _terms(
+        self,
+        evidence: np.ndarray,
+        moves: np.ndarray,
+        parent: np.ndarray,
+        motion: np.ndarray,
+        moved: bool,
+        habit: np.ndarray,
+    ) -> np.ndarray:
         """Return the value of each term of a choice for each move, (U, TERMS, stride)."""
         down, right = moves[..., 0] / np.float32(2), moves[..., 1] / np.float32(2)
 
         def near(of: np.ndarray) -> np.ndarray:
-            return -np.log((right - of[:, 1:])**2 + (down - of[:, :1])**2 + 1)
+            return -np.log((right - of[:, 1:]) ** 2 + (down - of[:, :1]) ** 2 + 1)
 
-        prior = [(right == 0) & (down == 0), near(parent), habit, near(motion) * moved, right / 2, down / 2,
-                 -0.12 * (right**2 + down**2)]
+        prior = [
+            (right == 0) & (down == 0),
+            near(parent),
+            habit,
+            near(motion) * moved,
+            right / 2,
+            down / 2,
+            -0.12 * (right**2 + down**2),
+        ]
         return np.concatenate([evidence, np.stack(prior, 1).astype(np.float32)], 1)
 
     def _inner(self, planes: np.ndarray) -> np.ndarray:
         """Return the picture in the colours' planes, (3, H, W): a view."""
         m = self.g.margin
-        return planes[0, :, m:m + self.g.height, m:m + self.g.width]
+        return planes[0, :, m : m + self.g.height, m : m + self.g.width]
 
     def _places(self, top: np.ndarray, left: np.ndarray) -> np.ndarray:
         """Return where windows begin in a plane; far outside they stop, where all pixels repeat the edge."""
@@ -236,7 +295,7 @@ class Steps:
     def _moved(self, planes: np.ndarray, channel: int, moves: np.ndarray) -> np.ndarray:
         """Return each unit's window moved by each move, (U, K, WINDOW**2)."""
         g = self.g
-        down, right = moves[:, :g.moves, 0].astype(int), moves[:, :g.moves, 1].astype(int)
+        down, right = moves[:, : g.moves, 0].astype(int), moves[:, : g.moves, 1].astype(int)
         phase = (right & 1) + 2 * (down & 1)
         place = self._places(self._top + (down >> 1), self._left + (right >> 1)) + phase * (g.lines * g.pitch)
         return np.ascontiguousarray(planes[:, channel]).ravel()[place[..., None] + self._window]
@@ -248,7 +307,7 @@ class Steps:
         by_unit = windows.reshape(g.rows, g.cols, WINDOW, WINDOW)
         for y in range(WINDOW):
             for x in range(WINDOW):
-                total[y:y + g.height:BLOCK, x:x + g.width:BLOCK] += by_unit[:, :, y, x]
+                total[y : y + g.height : BLOCK, x : x + g.width : BLOCK] += by_unit[:, :, y, x]
         return total[OUTSIDE:-OUTSIDE, OUTSIDE:-OUTSIDE]
 
     def _windows(self, picture: np.ndarray) -> np.ndarray:

@@ -20,8 +20,22 @@ from pvm_perception.errors import PvmError
 class _Grid(ctypes.Structure):
     """A scale's geometry, as in forecast.cpp."""
 
-    _fields_ = tuple((name, ctypes.c_int) for name in (
-        "rows", "cols", "height", "width", "margin", "pitch", "lines", "moves", "stride", "shared", "alike"))
+    _fields_ = tuple(
+        (name, ctypes.c_int)
+        for name in (
+            "rows",
+            "cols",
+            "height",
+            "width",
+            "margin",
+            "pitch",
+            "lines",
+            "moves",
+            "stride",
+            "shared",
+            "alike",
+        )
+    )
 
 
 class Steps:
@@ -44,43 +58,111 @@ class Steps:
         """As the reference's."""
         self._library.forecast_fill(self._own, _at(shown), _at(planes))
 
-    def evidence(self, now: np.ndarray, before: np.ndarray, moves: np.ndarray, block: np.ndarray,
-                 window: np.ndarray) -> None:
+    def evidence(
+        self, now: np.ndarray, before: np.ndarray, moves: np.ndarray, block: np.ndarray, window: np.ndarray
+    ) -> None:
         """As the reference's."""
         self._library.forecast_evidence(self._own, _at(now), _at(before), _at(moves), _at(block), _at(window))
 
-    def weigh(self, block: np.ndarray, window: np.ndarray, moves: np.ndarray, evidence: np.ndarray,
-              inputs: np.ndarray) -> None:
+    def weigh(
+        self,
+        block: np.ndarray,
+        window: np.ndarray,
+        moves: np.ndarray,
+        evidence: np.ndarray,
+        inputs: np.ndarray,
+    ) -> None:
         """As the reference's."""
-        self._library.forecast_weigh(self._own, _at(block), _at(window), _at(moves), _at(evidence), _at(inputs),
-                                     ctypes.c_int(inputs.shape[1]))
+        self._library.forecast_weigh(
+            self._own,
+            _at(block),
+            _at(window),
+            _at(moves),
+            _at(evidence),
+            _at(inputs),
+            ctypes.c_int(inputs.shape[1]),
+        )
 
-    def choose(self, evidence: np.ndarray, gates: np.ndarray, moves: np.ndarray, parent: np.ndarray,
-               motion: np.ndarray, moved: bool, last: np.ndarray | None, habit: np.ndarray, choice: np.ndarray,
-               mean: np.ndarray, likeliest: np.ndarray) -> None:
+    def choose(
+        self,
+        evidence: np.ndarray,
+        gates: np.ndarray,
+        moves: np.ndarray,
+        parent: np.ndarray,
+        motion: np.ndarray,
+        moved: bool,
+        last: np.ndarray | None,
+        habit: np.ndarray,
+        choice: np.ndarray,
+        mean: np.ndarray,
+        likeliest: np.ndarray,
+    ) -> None:
         """As the reference's."""
         self._library.forecast_choose(
-            self._own, _at(evidence), _at(gates), ctypes.c_int(gates.shape[1]), _at(moves), _at(parent),
-            _at(motion), ctypes.c_int(moved), None if last is None else _at(last), _at(habit), _at(choice),
-            _at(mean), _at(likeliest))
+            self._own,
+            _at(evidence),
+            _at(gates),
+            ctypes.c_int(gates.shape[1]),
+            _at(moves),
+            _at(parent),
+            _at(motion),
+            ctypes.c_int(moved),
+            None if last is None else _at(last),
+            _at(habit),
+            _at(choice),
+            _at(mean),
+            _at(likeliest),
+        )
 
     def mix(self, choice: np.ndarray, moves: np.ndarray, now: np.ndarray, out: np.ndarray) -> None:
         """As the reference's."""
         self._library.forecast_mix(self._own, _at(choice), _at(moves), _at(now), _at(out))
 
-    def errors(self, shown: np.ndarray, now: np.ndarray, before: np.ndarray, forecast: np.ndarray,
-               error: np.ndarray, wrong: np.ndarray, changed: np.ndarray) -> None:
+    def errors(
+        self,
+        shown: np.ndarray,
+        now: np.ndarray,
+        before: np.ndarray,
+        forecast: np.ndarray,
+        error: np.ndarray,
+        wrong: np.ndarray,
+        changed: np.ndarray,
+    ) -> None:
         """As the reference's."""
-        self._library.forecast_errors(self._own, _at(shown), _at(now), _at(before), _at(forecast), _at(error),
-                                      _at(wrong), _at(changed))
+        self._library.forecast_errors(
+            self._own, _at(shown), _at(now), _at(before), _at(forecast), _at(error), _at(wrong), _at(changed)
+        )
 
-    def gradient(self, error: np.ndarray, planes: np.ndarray, choice: np.ndarray, evidence: np.ndarray,
-                 moves: np.ndarray, parent: np.ndarray, motion: np.ndarray, moved: bool, habit: np.ndarray,
-                 weight: float, gates: np.ndarray) -> None:
+    def gradient(
+        self,
+        error: np.ndarray,
+        planes: np.ndarray,
+        choice: np.ndarray,
+        evidence: np.ndarray,
+        moves: np.ndarray,
+        parent: np.ndarray,
+        motion: np.ndarray,
+        moved: bool,
+        habit: np.ndarray,
+        weight: float,
+        gates: np.ndarray,
+    ) -> None:
         """As the reference's."""
         self._library.forecast_gradient(
-            self._own, _at(error), _at(planes), _at(choice), _at(evidence), _at(moves), _at(parent), _at(motion),
-            ctypes.c_int(moved), _at(habit), ctypes.c_float(weight), _at(gates), ctypes.c_int(gates.shape[1]))
+            self._own,
+            _at(error),
+            _at(planes),
+            _at(choice),
+            _at(evidence),
+            _at(moves),
+            _at(parent),
+            _at(motion),
+            ctypes.c_int(moved),
+            _at(habit),
+            ctypes.c_float(weight),
+            _at(gates),
+            ctypes.c_int(gates.shape[1]),
+        )
 
 
 @cache
