@@ -6,7 +6,7 @@ import pytest
 
 from pvm_perception.errors import PvmError
 from pvm_perception.evaluation.boxes import FrameBoxes, box_measures, first_detection, scores_and_hits
-from pvm_perception.evaluation.evaluate import Result, said, summary
+from pvm_perception.evaluation.evaluate import Result, said, shot, summary
 from pvm_perception.evaluation.gallery import ACROSS, draw_false_boxes, false_boxes
 from pvm_perception.evaluation.identity import MEASURES, installed, track_measures
 from pvm_perception.evaluation.metrics import average_precision
@@ -39,6 +39,19 @@ def test_other_targets_boxes_are_not_its_own():
     found = Frame(IMAGE, "0", boxes=(Box("b", 0, 0, 10, 10),))
     f = FrameBoxes.of(found, "a", [Track("b", 0, 0, 10, 10, 1.0, 1)])
     assert (len(f.boxes), len(f.truth), len(f.hits)) == (0, 0, 0)
+
+
+def test_what_may_be_a_target_or_not_neither_counts_for_nor_against():
+    doubtful = Box("a", 0, 0, 10, 10, weight=0.0)
+    at = Frame(IMAGE, "0", boxes=(doubtful, Box("a", 50, 0, 10, 10)))
+    on, beside, right = (Track("a", x, 0, 10, 10, 0.9, k) for k, x in enumerate((0, 90, 50)))
+    f = FrameBoxes.of(at, "a", [on, beside, right])
+    assert (len(f.truth), f.ids.tolist(), f.hits.tolist()) == (1, [1, 2], [False, True])
+    assert FrameBoxes.of(at, "a", []).truth.tolist() == [[50, 0, 10, 10]]
+    alone = Frame(IMAGE, "0", boxes=(doubtful,))
+    assert shot(alone, "a", [on]) == shot(alone, "a", [])
+    assert shot(alone, "a", [beside]).score == 0.9
+    assert not shot(alone, "a", [on]).present
 
 
 def test_average_precision_by_hand():

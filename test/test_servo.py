@@ -197,6 +197,50 @@ def test_the_stop_is_counted_from_the_standstill():
     assert rule.state == RELEASED
 
 
+def test_a_sign_must_stay_while_the_robot_drives():
+    """At 0.6 m/s and ten frames a second, 0.2 m are four periods; at 0.11 m/s nineteen."""
+    for speed, needed in ((0.6, 5), (0.11, 20)):
+        rule = StopRule(StopSettings())
+        now = 0.0
+        for k in range(needed):
+            assert rule.state == CLEAR, k
+            rule.moved(speed)
+            now = frames(rule, 1.5, 1, now)
+        assert rule.state == STOPPING
+    rule, now = StopRule(StopSettings(travel=0.0)), 0.0
+    rule.moved(0.1)
+    frames(rule, 1.5, 5, now)
+    assert rule.state == STOPPING
+
+
+def test_the_way_counts_from_the_first_sight_of_the_sign_and_anew_after_a_gap():
+    rule, now = StopRule(StopSettings()), 0.0
+    for distance, count in ((4.0, 30), (1.9, 5)):  # seen from afar: five frames near are enough
+        for _ in range(count):
+            assert rule.state == CLEAR
+            rule.moved(0.11)
+            now = frames(rule, distance, 1, now)
+    assert rule.state == STOPPING
+    rule, now = StopRule(StopSettings()), 0.0
+    for distance, count in ((4.0, 30), (None, 1), (1.9, 19)):
+        for _ in range(count):
+            rule.moved(0.11)
+            now = frames(rule, distance, 1, now)
+    assert rule.state == CLEAR
+    rule.moved(0.11)
+    frames(rule, 1.9, 1, now)
+    assert rule.state == STOPPING
+
+
+def test_without_odometry_or_when_it_falls_silent_the_frames_decide():
+    rule = StopRule(StopSettings())
+    rule.moved(0.0)  # standing, as far as is known
+    now = frames(rule, 1.5, 10, 0.0)
+    assert rule.state == CLEAR
+    frames(rule, 1.5, 2, now)  # 1.1 s later nobody has said so again
+    assert rule.state == STOPPING
+
+
 def test_a_stop_that_nobody_obeys_ends_too():
     rule = StopRule(StopSettings())
     rule.moved(0.5)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from pvm_perception.evaluation.metrics import average_precision, overlap
-from pvm_perception.types import Frame, Track
+from pvm_perception.types import Box, Frame, Track
 
 HIT = 0.5  # overlap from which a box counts as right
 TOUCH = 0.1  # overlap below which a box has nothing to do with a target
@@ -38,15 +38,19 @@ class FrameBoxes:
     def of(frame: Frame, target: str, tracks: Iterable[Track]) -> FrameBoxes:
         """Take a labelled frame's truth and what was reported of it.
 
-        Targets without an id of their own are told apart by their order in the frame.
+        Targets without an id of their own are told apart by their order in the frame. A label of weight 0
+        is no target, and what touches it and is not right is left out: neither counts.
         """
         mine = [t for t in tracks if t.target == target]
-        true = [b for b in frame.boxes or () if b.target == target]
-        return FrameBoxes(
+        labels = [b for b in frame.boxes or () if b.target == target]
+        true, doubtful = ([b for b in labels if (b.weight > 0) is sure] for sure in (True, False))
+        found = FrameBoxes(
             frame.name, np.array([(t.x, t.y, t.w, t.h, t.score) for t in mine], float).reshape(-1, 5),
-            np.array([t.id for t in mine], int),
-            np.array([(b.x, b.y, b.w, b.h) for b in true], float).reshape(-1, 4),
+            np.array([t.id for t in mine], int), _rectangles(true),
             np.array([k if b.id is None else b.id for k, b in enumerate(true)], int))
+        near = (overlap(found.boxes[:, None, :4], _rectangles(doubtful)[None]) >= TOUCH).any(axis=1)
+        counts = found.hits | ~near
+        return replace(found, boxes=found.boxes[counts], ids=found.ids[counts])
 
     @property
     def overlaps(self) -> np.ndarray:
@@ -123,6 +127,10 @@ def first_detection(frames: Iterable[FrameBoxes]) -> dict[str, float]:
         return {"start_px": float("nan"), "first_px": float("nan")}
     first = next((side for f, side in seen if f.hits.any()), float("nan"))
     return {"start_px": float(sides[0]), "first_px": float(first)}
+
+
+def _rectangles(boxes: list[Box]) -> np.ndarray:
+    return np.array([(b.x, b.y, b.w, b.h) for b in boxes], float).reshape(-1, 4)
 
 
 def _share(part: float, whole: float) -> float:

@@ -108,20 +108,18 @@ def shot(frame: Frame, target: str, tracks: Iterable[Track]) -> Shot:
 
     With several instances in the frame, the nearest one counts: finding any is right.
     """
-    truth = [b for b in frame.boxes or () if b.target == target]
-    mine = max((t for t in tracks if t.target == target), key=lambda t: t.score, default=None)
-    if mine is None:
-        return Shot(frame.name, 0.0, -1.0, bool(truth), float("inf"), float("inf"))
-    box = np.array([mine.x, mine.y, mine.w, mine.h])
-    best = (0.0, float("inf"), float("inf"))
-    for b in truth:
-        iou = float(metrics.overlap(box, np.array([b.x, b.y, b.w, b.h])))
-        dx, dy = mine.x + mine.w / 2 - b.x - b.w / 2, mine.y + mine.h / 2 - b.y - b.h / 2
+    found = FrameBoxes.of(frame, target, tracks)
+    if not len(found.boxes):
+        return Shot(frame.name, 0.0, -1.0, bool(len(found.truth)), float("inf"), float("inf"))
+    best = int(found.boxes[:, 4].argmax())
+    x, y, w, h, score = found.boxes[best].tolist()
+    nearest = (0.0, float("inf"), float("inf"))
+    for iou, (tx, ty, tw, th) in zip(found.overlaps[best].tolist(), found.truth.tolist(), strict=True):
+        dx, dy = x + w / 2 - tx - tw / 2, y + h / 2 - ty - th / 2
         error = float(np.hypot(dx, dy)) * REFERENCE_WIDTH / frame.image.shape[1]
-        relative = float(np.hypot(dx / max(b.w, 1e-6), dy / max(b.h, 1e-6)))
-        best = (max(best[0], iou), min(best[1], error), min(best[2], relative))
-    return Shot(frame.name, best[0], mine.score, bool(truth), best[1], best[2],
-                (mine.x, mine.y, mine.w, mine.h))
+        relative = float(np.hypot(dx / max(tw, 1e-6), dy / max(th, 1e-6)))
+        nearest = (max(nearest[0], iou), min(nearest[1], error), min(nearest[2], relative))
+    return Shot(frame.name, nearest[0], score, bool(len(found.truth)), *nearest[1:], (x, y, w, h))
 
 
 def evaluate_sequence(folder: Path, make_tracker: Callable[[], object],

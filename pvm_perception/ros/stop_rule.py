@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pvm_perception.core.settings import check, setting
 
 CLEAR, STOPPING, RELEASED = "clear", "stopping", "released"
+SILENT = 1.0  # s after which the last speed, or the last frame, says nothing about now
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,9 @@ class StopSettings:
                                            "comes from beyond this, or from out of sight", low=0.2,
                                       high=60.0)
     frames: int = setting(5, "consecutive frames that must show the sign near", low=1, high=100)
+    travel: float = setting(0.2, "metres that the robot must have driven with the sign in view, at whatever "
+                                 "distance; without `odom`, and with 0, the frames alone decide", low=0.0,
+                            high=10.0)
     rearm_time: float = setting(3.0, "seconds without a sign within release_distance before the "
                                      "next stop", low=0.0, high=60.0)
     stop_time: float = setting(3.0, "seconds to stand still", low=0.0, high=60.0)
@@ -35,6 +39,9 @@ class StopSettings:
 class StopRule:
     """Clear → stopping, when a sign is near for some frames → released, until it has gone.
 
+    The robot must also have driven some way with the sign in view: what flickers up beside a robot that
+    creeps lasts for many frames, but not for a long way.
+
     A sign that goes out of sight while the robot stops for it does not end the stop: close to a
     sign the camera often sees past it.
     """
@@ -46,14 +53,18 @@ class StopRule:
         self._gone = math.nan  # since when, after a stop, no sign is within release_distance
         self._since = self._standing = math.nan  # of the stop: its begin, and the standstill's
         self._speed: float | None = None
+        self._told = math.nan  # when the speed was last known, where the frames have a clock
+        self._driven = 0.0  # metres, with the sign in view
+        self._seen = math.nan  # when the sign was last in view
 
     def saw(self, distance: float | None, now: float) -> None:
         """Take note of a frame: the nearest sign's distance in metres, or None for no sign."""
         s = self.settings
+        known = self._travel(distance, now)
         if self.state == CLEAR:
             near = distance is not None and distance < s.stop_distance
             self._count = self._count + 1 if near else 0
-            if self._count >= s.frames:
+            if self._count >= s.frames and (self._driven >= s.travel or not known):
                 self.state, self._since, self._standing = STOPPING, now, math.nan
         elif self.state == RELEASED:
             if distance is not None and distance <= max(s.release_distance, s.stop_distance):
@@ -63,9 +74,21 @@ class StopRule:
             if now - self._gone >= s.rearm_time:
                 self.state, self._count = CLEAR, 0
 
+    def _travel(self, distance: float | None, now: float) -> bool:
+        """Count what the robot drives with the sign in view; return whether its speed is known."""
+        if self._speed is not None and math.isnan(self._told):
+            self._told = now
+        if distance is None:
+            self._driven, self._seen = 0.0, math.nan
+        else:
+            if self._speed is not None and 0 < now - self._seen <= SILENT:
+                self._driven += self._speed * (now - self._seen)
+            self._seen = now
+        return self._speed is not None and now - self._told <= SILENT
+
     def moved(self, speed: float) -> None:
         """Take note of the robot's own speed, m/s."""
-        self._speed = abs(speed)
+        self._speed, self._told = abs(speed), math.nan
 
     def step(self, now: float) -> bool:
         """Return whether the robot has to stop now; call it at a steady rate."""
