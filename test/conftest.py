@@ -1,6 +1,5 @@
 """Shared pieces: the command line as a user starts it, pictures, small networks."""
 
-import os
 import subprocess
 import sys
 import time
@@ -58,20 +57,12 @@ def robot():
 @pytest.fixture(scope="module")
 def nodes():
     """Return the package's nodes in this process by their commands; nothing spins them."""
-    rclpy = pytest.importorskip("rclpy", reason="ROS 2 is not installed; run `make setup`")
-    from ros_side import domain
+    pytest.importorskip("rclpy", reason="ROS 2 is not installed; run `make setup`")
+    pytest.importorskip("nav2_msgs.msg", reason="run `make setup`")
+    from odd_messages import nodes_that_nothing_spins
 
-    from pvm_perception.ros.follower_node import FollowerNode
-    from pvm_perception.ros.guard_node import GuardNode
-    from pvm_perception.ros.tracker_node import TrackerNode
-
-    os.environ.update(domain())
-    rclpy.init(args=["--ros-args", "-p", "drive:=true", "-p", "use_depth:=true", "-p", "max_age:=0.0"])
-    made = {"tracker": TrackerNode(), "follower": FollowerNode(), "guard": GuardNode()}
-    yield made
-    for node in made.values():
-        node.destroy_node()
-    rclpy.try_shutdown()
+    with nodes_that_nothing_spins() as made:
+        yield made
 
 
 @pytest.fixture

@@ -7,25 +7,33 @@ that is not finite in what they publish, and a good message afterwards that does
 The `throw_at_*` functions return what failed, as {words: how often}; empty = nothing.
 """
 
+import contextlib
 import math
+import os
 import random
 from array import array
 from collections import Counter
 from types import SimpleNamespace
 
 import numpy as np
+import rclpy
 from builtin_interfaces.msg import Time
 from geometry_msgs.msg import Twist
 from nav2_msgs.msg import SpeedLimit
 from nav_msgs.msg import Odometry
 from rclpy.parameter import Parameter
+from ros_side import domain
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 from vision_msgs.msg import Detection2D, Detection2DArray, ObjectHypothesisWithPose, VisionInfo
 
 from pvm_perception.ros.finite import odd_number
+from pvm_perception.ros.follower_node import FollowerNode
+from pvm_perception.ros.guard_node import GuardNode
+from pvm_perception.ros.node_settings import NODES
 from pvm_perception.ros.own_motion import OwnMotion
 from pvm_perception.ros.parameters import default_of
+from pvm_perception.ros.tracker_node import TrackerNode
 from pvm_perception.vision.ego_motion import LARGEST
 
 NUMBERS = (math.nan, math.inf, -math.inf, 0.0, -0.0, 5e-324, -5e-324, 1e-30, 1e30, 1e39, -1e39, 1e200, 1e308,
@@ -323,3 +331,30 @@ def throw_at_parameters(node, parameters, count, seed=0):
     if node.faults.count() != before:
         failures[f"a parameter callback raised: {node.faults.last}"] += node.faults.count() - before
     return dict(failures)
+
+
+@contextlib.contextmanager
+def nodes_that_nothing_spins():
+    """Give the package's nodes in this process by their commands, in a domain of their own."""
+    os.environ.update(domain())
+    rclpy.init(args=["--ros-args", "-p", "drive:=true", "-p", "use_depth:=true", "-p", "max_age:=0.0"])
+    made = {"tracker": TrackerNode(), "follower": FollowerNode(), "guard": GuardNode()}
+    try:
+        yield made
+    finally:
+        for node in made.values():
+            node.destroy_node()
+        rclpy.try_shutdown()
+
+
+def throw_at_everything(count, seed=0):
+    """Throw `count` odd messages at each of follower, guard and optional inputs, a tenth at parameters.
+
+    Returns {door: {words: how often}}, with every door; empty inner tables = nothing failed.
+    """
+    with nodes_that_nothing_spins() as nodes:
+        failed = {kind: throw_at(nodes[kind], kind, count, seed) for kind in ("follower", "guard")}
+        failed["optional inputs"] = throw_at_optional_inputs(count, seed)
+        for kind, parameters in NODES.items():
+            failed[f"parameters of {kind}"] = throw_at_parameters(nodes[kind], parameters, count // 10, seed)
+    return failed

@@ -194,7 +194,8 @@ def test_silence_a_busy_and_a_dead_worker(monkeypatch):
     watched.now += 0.2
     assert watched.state() == (WARN, "no frame for 2.1 s on /image (/camera offers reliable)")
     watched.worker.begun = watched.now - 2.5
-    assert watched.state() == (ERROR, "one frame has kept the network busy for 2.5 s; restart the node")
+    assert watched.state() == (ERROR, "one frame has kept the network busy for 2.5 s; if it lasts, restart "
+                                      "the node")
     watched.worker.alive = False
     assert watched.state()[0] == ERROR
     watched.worker.alive, watched.worker.begun, watched.worker.restarts = True, None, 1

@@ -149,7 +149,8 @@ def judge(health: Health, worker: Worker, timeout: float, topic: str,
         return ERROR, (f"the network's thread ended and is started again, {worker.restarts} times so far; "
                        "the log says why")
     if worker.busy() > timeout:
-        return ERROR, f"one frame has kept the network busy for {worker.busy():.1f} s; restart the node"
+        return ERROR, (f"one frame has kept the network busy for {worker.busy():.1f} s; if it lasts, restart "
+                       "the node")
     if silence > timeout:
         offered = "; ".join(publishers()) or "nobody publishes it"
         return WARN, f"no frame for {silence:.1f} s on {topic} ({offered})"
