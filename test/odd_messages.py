@@ -172,6 +172,7 @@ class Bench:
     def __init__(self, node, kind):
         self.node, self.kind = node, kind
         self.target, self.size = TARGETS[kind]
+        self.fields = NODES[kind].fields()
         self.now, self.published, self.failures = 100.0, {}, Counter()
         for name, publisher in vars(node).items():
             if hasattr(publisher, "publish"):
@@ -209,10 +210,24 @@ class Bench:
         self.call(node._drive if self.kind == "follower" else node._step)
         if rng.random() < 0.05:
             self.call(node._report)
+            self._turn(rng)
+
+    def _turn(self, rng):
+        """Set one parameter to a value that its range allows, or to its default again."""
+        field = rng.choice([f for f in self.fields if f.name not in ("target", *NODES[self.kind].fixed)])
+        usual, meta = default_of(field), field.metadata
+        value = rng.choice((usual, not usual if isinstance(usual, bool) else usual))
+        if meta["choices"]:
+            value = rng.choice(meta["choices"])
+        elif meta["low"] is not None and isinstance(usual, float):
+            value = rng.choice((meta["low"], meta["high"], rng.uniform(meta["low"], meta["high"]), usual))
+        self.node.set_parameters([Parameter(field.name, value=value)])
 
     def check(self):
         """Send good messages; count as failures what a node that works would not do."""
         node = self.node
+        node.set_parameters([Parameter(f.name, value=default_of(f)) for f in self.fields
+                             if f.name not in NODES[self.kind].fixed])
         self.published.clear()
         node.ranger.depths.clear()
         self.call(node.ranger._vision_info, VisionInfo(method=f"any, images of {WIDTH}x{HEIGHT} px"))
