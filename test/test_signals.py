@@ -64,7 +64,7 @@ def test_processes_end_with_the_one_that_started_them(number, tmp_path):
 import sys
 from pvm_perception import processes
 from pvm_perception.signals import Interrupted
-code = "import os, time; os.write(1, b'%d\\n' % os.getpid()); time.sleep(600)"
+code = "import os, time; os.write(1, str(os.getpid()).encode() + bytes([10])); time.sleep(600)"
 try:
     processes.run_together({n: [sys.executable, "-c", code] for n in "ab"}, leader="a", seconds=600)
 except Interrupted as error:
