@@ -208,10 +208,13 @@ def main(argv: list[str] | None = None) -> int:
         simulation.advance(1 / RATE)  # ROS takes time 0 for no time
         while not (stop.is_set() or bridge.ended or len(bridge.moments) >= args.seconds * RATE):
             bridge.frame(wait)
-        return 0
-    finally:
         write_moments(args.table, bridge.moments)
         video.close()
+        return 0
+    except PvmError as error:
+        print(f"pvm_perception: error: {error}", file=sys.stderr)
+        return 2
+    finally:
         simulation.close()
         node.destroy_node()
         executor.shutdown()

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
+from pvm_perception.errors import writing
+
 STANDING = 0.01  # m/s; slower is still
 LEAST_STOP = 1.0  # s; a shorter standstill is no full stop
 NEAR = 3.5  # m before the sign; a stop farther off was for something else
@@ -37,7 +39,7 @@ class Moment:
 
 def write_moments(path: Path, moments: Sequence[Moment]) -> None:
     """Write a run as CSV."""
-    with path.open("w", newline="", encoding="utf-8") as file:
+    with writing(path), path.open("w", newline="", encoding="utf-8") as file:
         table = csv.DictWriter(file, [f.name for f in fields(Moment)])
         table.writeheader()
         table.writerows(asdict(m) for m in moments)

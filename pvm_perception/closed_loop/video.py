@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from pvm_perception.closed_loop.simulation import Simulation
+from pvm_perception.streams.film import Film
 from pvm_perception.types import Track
 from pvm_perception.vision.draw import draw_tracks
 
@@ -24,7 +25,7 @@ class Video:
     """
 
     def __init__(self, path: Path, rate: float) -> None:
-        self._path, self._rate, self._writer = path, rate, None
+        self._film = Film(path, rate)
 
     def add(self, image: np.ndarray, tracks: list[Track], simulation: Simulation) -> None:
         """Add a picture: a frame of the camera, what was found in it, and where all that was."""
@@ -32,12 +33,8 @@ class Video:
             simulation.from_above(), (image.shape[0], image.shape[0]), interpolation=cv2.INTER_AREA)])
         cv2.putText(picture, f"{simulation.time:5.1f} s", (image.shape[1] + 8, 20),
                     cv2.FONT_HERSHEY_SIMPLEX, 0.5, (255, 255, 255), 1, cv2.LINE_AA)
-        if self._writer is None:
-            self._writer = cv2.VideoWriter(str(self._path), cv2.VideoWriter_fourcc(*"mp4v"), self._rate,
-                                           picture.shape[1::-1])
-        self._writer.write(picture)
+        self._film.write(picture)
 
     def close(self) -> None:
-        """Finish the file."""
-        if self._writer is not None:
-            self._writer.release()
+        """Finish the file; PvmError where not all of it could be written."""
+        self._film.close()

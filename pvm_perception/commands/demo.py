@@ -82,6 +82,7 @@ def _report(args: argparse.Namespace, frames: Path) -> int:
 
     from pvm_perception.evaluation.boxes import TOUCH
     from pvm_perception.evaluation.metrics import overlap
+    from pvm_perception.streams.film import Film
     from pvm_perception.types import Box, Track
     from pvm_perception.vision.draw import draw_tracks
 
@@ -90,7 +91,7 @@ def _report(args: argparse.Namespace, frames: Path) -> int:
     def four(row: dict[str, str]) -> np.ndarray:
         return np.array([float(row[k]) for k in ("x", "y", "w", "h")])
 
-    writer, size, ious, delays = None, None, [], []
+    film, ious, delays = Film(args.output / "demo.mp4", args.fps), [], []
     boxes = wanted = found = known = wrong = 0
     for stamp in sorted(truth):
         said = [r for r in received.get(stamp, ()) if r["target"]]
@@ -113,14 +114,8 @@ def _report(args: argparse.Namespace, frames: Path) -> int:
         if picture is None:
             continue
         tracks = [Track(r["target"], *four(r), float(r["score"]), int(r["id"])) for r in said]
-        picture = draw_tracks(picture, tracks, [Box("", *four(r)) for r in labelled])
-        if writer is None:
-            size = picture.shape[1::-1]
-            writer = cv2.VideoWriter(str(args.output / "demo.mp4"),
-                                     cv2.VideoWriter_fourcc(*"mp4v"), args.fps, size)
-        writer.write(picture if picture.shape[1::-1] == size else cv2.resize(picture, size))
-    if writer is not None:
-        writer.release()
+        film.write(draw_tracks(picture, tracks, [Box("", *four(r)) for r in labelled]), stamp * 1e-9)
+    film.close()
     shutil.rmtree(frames)
     print(f"demo: {len(truth)} frames sent, {len(delays)} came back as detections; annotated "
           f"video in {args.output / 'demo.mp4'}")

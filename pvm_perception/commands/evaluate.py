@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pvm_perception.core.backend import DEVICES
-from pvm_perception.errors import PvmError
+from pvm_perception.errors import PvmError, writing
 from pvm_perception.evaluation.identity import HOW, installed
 from pvm_perception.types import TARGETS
 
@@ -191,7 +191,7 @@ def _print_peers(methods: dict[str, list[Result]], means: dict[str, dict[str, di
 def write_csv(path: Path, rows: list[dict]) -> None:
     """Write the rows with four digits; what a row does not define or does not have stays blank."""
     columns = dict.fromkeys(name for row in rows for name in row)
-    with path.open("w", newline="", encoding="utf-8") as file:
+    with writing(path), path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(columns), lineterminator="\n")
         writer.writeheader()
         for row in rows:

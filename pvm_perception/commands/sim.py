@@ -14,7 +14,7 @@ from pvm_perception.closed_loop.score import Moment
 from pvm_perception.closed_loop.simulation import engine
 from pvm_perception.closed_loop.world import BALL_RADIUS, SIGN_SIZE
 from pvm_perception.commands.evaluate import write_csv
-from pvm_perception.errors import PvmError
+from pvm_perception.errors import PvmError, writing
 from pvm_perception.processes import run_together
 
 EXAMPLE = "python -m pvm_perception sim --scenario ball --seconds 20"
@@ -124,7 +124,8 @@ def _follows(name: str) -> bool:
 
 def _write(folder: Path, figures: Mapping[str, Mapping[str, Any]]) -> None:
     """Write all figures as JSON, and as a table with a row for each run."""
-    (folder / "figures.json").write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+    with writing(folder / "figures.json"):
+        (folder / "figures.json").write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
     write_csv(folder / "figures.csv", [{"run": name} | dict(values) for name, values in figures.items()])
 
 
@@ -152,5 +153,6 @@ def _plot(path: Path, runs: dict[str, Sequence[Moment]]) -> None:
             axes.legend(loc="upper right")
             axes.grid(alpha=0.3)
     figure.tight_layout()
-    figure.savefig(path)
+    with writing(path):
+        figure.savefig(path)
     plt.close(figure)

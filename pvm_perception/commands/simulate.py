@@ -28,12 +28,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write frames/*.jpg and groundtruth.csv."""
-    import cv2
     from tqdm import tqdm
 
+    from pvm_perception.signals import Stop
     from pvm_perception.streams.generated import SimulatedStream
     from pvm_perception.streams.groundtruth import write_groundtruth
     from pvm_perception.streams.stills import StillsStream, load_stills
+    from pvm_perception.vision.compressed_image import write_image
 
     if args.frames < 1 or args.seed < 0 or args.fps <= 0:
         raise PvmError("--frames and --fps must be above 0, --seed must not be negative")
@@ -51,10 +52,13 @@ def run(args: argparse.Namespace) -> int:
     stream = (StillsStream(stills, args.seed, size, args.fps, args.frames) if stills
               else SimulatedStream(args.seed, size, args.fps, args.frames))
     labels = []
-    for frame in tqdm(stream, total=args.frames, unit="frame", disable=None):
-        name = f"{int(frame.name):06d}.jpg"
-        cv2.imwrite(str(folder / name), frame.image, [cv2.IMWRITE_JPEG_QUALITY, 95])
-        labels.append((name, frame.boxes))
-    write_groundtruth(args.output / "groundtruth.csv", labels, TARGETS)
-    print(f"{args.frames} frames in {args.output}")
-    return 0
+    with Stop() as stop:
+        for frame in tqdm(stream, total=args.frames, unit="frame", disable=None):
+            if stop.is_set():
+                break
+            name = f"{int(frame.name):06d}.jpg"
+            write_image(folder / name, frame.image)
+            labels.append((name, frame.boxes))
+        write_groundtruth(args.output / "groundtruth.csv", labels, TARGETS)
+    print(f"{len(labels)} frames in {args.output}")
+    return stop.code

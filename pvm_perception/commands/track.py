@@ -8,21 +8,23 @@ from pathlib import Path
 
 from pvm_perception.types import TARGETS
 
+COLUMNS = ("frame", "target", "x", "y", "w", "h", "score", "id", "stamp")
 EXAMPLE = "python -m pvm_perception track --input clip.mp4 --output boxes.csv --video out.mp4"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     parser.add_argument("--input", required=True,
-                        help="where frames come from: a video, a folder of images, a camera device such as "
-                             "/dev/video0, or a ROS 2 bag (.mcap, .db3, folder)")
+                        help="where frames come from: a video, a folder of images, a camera such as 0 or "
+                             "/dev/video0, an address (rtsp://, http://), or a ROS 2 bag (.mcap, .db3, "
+                             "folder)")
     parser.add_argument("--topic", help="topic of the images in a bag; needed where it has several")
     parser.add_argument("--odom-topic",
                         help="topic of the robot's odometry in a bag; '' uses none (default: the only one in "
                              "the "
                              "bag)")
     parser.add_argument("--output", type=Path, required=True,
-                        help="CSV file to write, one row for each box: frame,target,x,y,w,h,score,...")
+                        help="CSV file to write, one row for each box: " + ",".join(COLUMNS))
     parser.add_argument("--targets", nargs="+", default=list(TARGETS),
                         help="names of the targets to report, of those that the model knows")
     parser.add_argument("--model", type=Path, help="model file to use instead of the shipped one")
@@ -48,13 +50,14 @@ def run(args: argparse.Namespace) -> int:
     """Track; rows are written as frames come, so that an interrupted run loses nothing."""
     from contextlib import ExitStack
 
-    import cv2
     from tqdm import tqdm
 
     from pvm_perception.api import Tracker
-    from pvm_perception.errors import PvmError, warn
+    from pvm_perception.errors import PvmError, warn, writing
+    from pvm_perception.signals import Stop
     from pvm_perception.streams.bags import DetectionBag
     from pvm_perception.streams.files import open_stream
+    from pvm_perception.streams.film import Film
     from pvm_perception.vision.draw import draw_tracks
 
     if args.horizon < 0:
@@ -63,43 +66,33 @@ def run(args: argparse.Namespace) -> int:
     tracker = Tracker(args.targets, args.model, args.device, args.learn)
     if tracker.notice:
         warn(tracker.notice)
-    video, frames, rows = None, 0, 0
-    try:
+    frames = rows = 0
+    with ExitStack() as stack:  # what is in it ends in good order, whatever comes
+        stop = stack.enter_context(Stop())
+        if args.save_model:
+            stack.callback(tracker.save, args.save_model)
+        stack.enter_context(writing(args.output))
         args.output.parent.mkdir(parents=True, exist_ok=True)
-        file = args.output.open("w", newline="")
-    except OSError as error:
-        raise PvmError(f"{args.output} cannot be written: {error.strerror}") from error
-    with file, ExitStack() as stack:
+        table = csv.writer(stack.enter_context(args.output.open("w", newline="", encoding="utf-8")))
+        table.writerow(COLUMNS)
         bag = stack.enter_context(DetectionBag(args.output_bag)) if args.output_bag else None
-        writer = csv.writer(file)
-        writer.writerow(["frame", "target", "x", "y", "w", "h", "score"])
+        film = stack.enter_context(Film(args.video, stream.fps)) if args.video else None
         for frame in tqdm(stream, total=stream.length, unit="frame", disable=None):
+            if stop.is_set():
+                break
             tracks = (tracker.track_still(frame.image) if args.stills
                       else tracker.update(frame.image, frame.stamp, frame.motion))
             if args.horizon:
                 tracks = tracker.forecast(args.horizon)
-            for t in tracks:
-                writer.writerow([frame.name, t.target, *(f"{v:.2f}" for v in (t.x, t.y, t.w, t.h)),
-                                 f"{t.score:.4f}"])
+            stamp = "" if frame.stamp is None else f"{frame.stamp:.6f}"
+            table.writerows([frame.name, t.target, *(f"{v:.2f}" for v in (t.x, t.y, t.w, t.h)),
+                             f"{t.score:.4f}", t.id, stamp] for t in tracks)
+            rows, frames = rows + len(tracks), frames + 1
             if bag is not None:
                 bag.write(frame, tracks)
-            rows += len(tracks)
-            frames += 1
-            if args.video:
-                if video is None:
-                    args.video.parent.mkdir(parents=True, exist_ok=True)
-                    size = frame.image.shape[1::-1]
-                    video = cv2.VideoWriter(str(args.video), cv2.VideoWriter_fourcc(*"mp4v"),
-                                            stream.fps, size)
-                    if not video.isOpened():
-                        raise PvmError(f"{args.video} cannot be written; use a name ending in .mp4")
-                picture = draw_tracks(frame.image, tracks, frame.boxes)
-                video.write(picture if picture.shape[1::-1] == size else cv2.resize(picture, size))
-    if video is not None:
-        video.release()
-    if args.save_model:
-        tracker.save(args.save_model)
-    if not frames:
+            if film is not None:
+                film.write(draw_tracks(frame.image, tracks, frame.boxes), frame.stamp)
+    if not frames and not stop.is_set():
         raise PvmError(f"no image in {args.input} could be read")
     print(f"{frames} frames, {rows} boxes, written to {args.output}")
-    return 0
+    return stop.code

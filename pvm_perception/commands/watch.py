@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import signal
-import threading
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
+from pvm_perception.signals import Stop
 from pvm_perception.types import TARGETS
 
 EXAMPLE = "python -m pvm_perception watch --input /dev/video0 --record build/watch.rrd"
@@ -66,32 +66,24 @@ def run(args: argparse.Namespace) -> int:
     tracker = Tracker(args.targets, args.model, args.device, args.learn)
     if tracker.notice:
         warn(tracker.notice)
-    stop = threading.Event()
-
-    def end(number: int, _: object) -> None:
-        stop.set()
-        signal.signal(number, signal.SIG_DFL)  # a second one need not wait for a camera that hangs
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, end)
-    view = LiveView(tracker, args.record, None if args.no_viewer else args.port, args.address)
-    if view.url:
-        print(f"open {view.url}\nCtrl-C ends it", flush=True)
-    try:
+    with ExitStack() as stack:
+        stop = stack.enter_context(Stop())
+        view = LiveView(tracker, args.record, None if args.no_viewer else args.port, args.address)
+        stack.callback(view.close)
+        if view.url:
+            print(f"open {view.url}\nCtrl-C ends it", flush=True)
         count = _play(stream, tracker, view, args, stop)
-        if not count:
+        if not count and not stop.is_set():
             raise PvmError(f"no image in {args.input} could be read")
         if view.url and not stop.is_set():
             print(f"{args.input} has ended after {count} frames; the page stays until Ctrl-C", flush=True)
             stop.wait()
-    finally:
-        view.close()
     print(f"{count} frames" + (f", recorded in {args.record}" if args.record else ""))
     return 0
 
 
 def _play(stream: object, tracker: object, view: object, args: argparse.Namespace,
-          stop: threading.Event) -> int:
+          stop: Stop) -> int:
     """Look at one frame after the other; return how many there were."""
     from tqdm import tqdm
 

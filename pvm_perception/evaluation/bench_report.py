@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from pvm_perception.errors import writing
 from pvm_perception.evaluation.machine import Row
 
 # heading, column, width, factor, digits
@@ -91,7 +92,8 @@ def draw(rows: list[Row], path: Path) -> None:
         axis.grid(alpha=0.3)
         if axis.get_legend_handles_labels()[0]:
             axis.legend(fontsize=8)
-    figure.savefig(path, dpi=90)
+    with writing(path):
+        figure.savefig(path, dpi=90)
     plt.close(figure)
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from pvm_perception.evaluation.evaluate import Result
 from pvm_perception.evaluation.report import BACKGROUND, HEAD, THUMB, frames_of
 from pvm_perception.types import Frame
+from pvm_perception.vision.compressed_image import write_image
 from pvm_perception.vision.draw import WHITE, colour_of, draw_box, write
 
 ACROSS, MOST = 6, 60  # tiles in a row, and on the sheet
@@ -64,7 +65,7 @@ def draw_false_boxes(results: Iterable[Result], folders: dict[str, Path], path: 
     blank = np.full_like(tiles[0], BACKGROUND)
     tiles += [blank] * (-len(tiles) % ACROSS)
     rows = [np.hstack(tiles[k:k + ACROSS]) for k in range(0, len(tiles), ACROSS)]
-    cv2.imwrite(str(path), np.vstack(rows))
+    write_image(path, np.vstack(rows))
     return len(found)
 
 

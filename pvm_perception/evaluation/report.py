@@ -8,10 +8,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from pvm_perception.errors import writing
 from pvm_perception.evaluation import metrics
 from pvm_perception.evaluation.evaluate import Result, Shot, said
 from pvm_perception.streams.files import FolderStream
 from pvm_perception.types import Frame
+from pvm_perception.vision.compressed_image import write_image
 from pvm_perception.vision.draw import WHITE, colour_of, draw_box, write
 
 SHOWN = 3  # best and worst frames per sequence
@@ -77,7 +79,8 @@ def draw_report(results: Iterable[Result], folders: dict[str, Path], path: Path)
             axis.set_title(f"{r.sequence} {s.frame}\n{r.target}, {'best' if k < SHOWN else 'worst'}: "
                            f"IoU {s.iou:.2f}", fontsize=7)
             axis.axis("off")
-    figure.savefig(path, dpi=80)
+    with writing(path):
+        figure.savefig(path, dpi=80)
     plt.close(figure)
 
 
@@ -114,7 +117,8 @@ def draw_peers(methods: dict[str, list[Result]], path: Path) -> None:
                  title=f"{target}: success (AUC)")
         axis.grid(alpha=0.3)
         axis.legend(fontsize=7, loc="upper left", bbox_to_anchor=(1, 1))
-    figure.savefig(path, dpi=100)
+    with writing(path):
+        figure.savefig(path, dpi=100)
     plt.close(figure)
 
 
@@ -152,7 +156,7 @@ def draw_sheet(methods: dict[str, list[Result]], folder: Path, path: Path) -> No
         rows.append(np.hstack([_name(name, results, colours[name]), *(
             _filled(_thumb(frames[f], [(shot, colours[name]) for _, shot in shots[f]]))
             for f in columns)]))
-    cv2.imwrite(str(path), np.vstack(rows))
+    write_image(path, np.vstack(rows))
 
 
 def _columns(results: list[Result]) -> dict[str, str]:

@@ -15,7 +15,7 @@ from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
-from pvm_perception.errors import PvmError
+from pvm_perception.errors import PvmError, writing
 from pvm_perception.signals import Stop
 from pvm_perception.streams.files import open_stream
 from pvm_perception.streams.generated import SimulatedStream
@@ -65,7 +65,7 @@ def main(argv: list[str] | None = None) -> int:
 def _publish(args: argparse.Namespace, stream: Any, node: Any, publisher: Any,
              stop: Stop) -> None:
     period = 1 / args.fps
-    with args.truth.open("w", newline="", encoding="utf-8") as file:
+    with writing(args.truth), args.truth.open("w", newline="", encoding="utf-8") as file:
         truth = csv.writer(file)
         truth.writerow(["stamp", "frame", "known", "target", "x", "y", "w", "h"])
         due = time.monotonic()

@@ -21,6 +21,7 @@ from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import Image
 from vision_msgs.msg import Detection2DArray
 
+from pvm_perception.errors import PvmError, writing
 from pvm_perception.ros.faults import Guarded
 from pvm_perception.signals import Stop
 from pvm_perception.vision.image_codec import decode_image
@@ -55,7 +56,9 @@ class Receiver:
 
     def _image(self, message: Image) -> None:
         _, data = cv2.imencode(".jpg", decode_image(message), [cv2.IMWRITE_JPEG_QUALITY, 85])
-        (self.folder / f"{_nanoseconds(message.header)}.jpg").write_bytes(data.tobytes())
+        path = self.folder / f"{_nanoseconds(message.header)}.jpg"
+        with writing(path):
+            path.write_bytes(data.tobytes())
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -69,11 +72,14 @@ def main(argv: list[str] | None = None) -> int:
     node, executor = GuardedNode("receiver"), SingleThreadedExecutor()
     executor.add_node(node)
     try:
-        with args.table.open("w", newline="", encoding="utf-8") as file:
+        with writing(args.table), args.table.open("w", newline="", encoding="utf-8") as file:
             Receiver(node, args.frames, file)
             while not stop.is_set():
                 executor.spin_once(timeout_sec=0.1)
         return 0
+    except PvmError as error:
+        print(f"pvm_perception: error: {error}", file=sys.stderr)
+        return 2
     finally:
         node.destroy_node()
         executor.shutdown()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import tempfile
 from collections.abc import Callable, Container, Iterable, Iterator
@@ -11,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from pvm_perception.errors import PvmError, warn
+from pvm_perception.errors import PvmError, warn, writing
 from pvm_perception.streams.messages import DEFINITIONS
 from pvm_perception.types import Frame, Header, Track
 from pvm_perception.vision.compressed_image import FILES
@@ -223,15 +224,14 @@ class DetectionBag:
         self.path, self.single = path, path.suffix == ".mcap"
         if path.is_dir() and (self.single or any(path.iterdir())):
             raise PvmError(f"{path} is a folder with something in it; give a new name")
-        try:
+        with writing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             self.scratch = Path(tempfile.mkdtemp(prefix=".bag-", dir=path.parent))
-        except OSError as error:
-            raise PvmError(f"{path} cannot be written: {error.strerror}") from error
-        self.writer = Writer(self.scratch / path.stem, version=8,  # 8: Jazzy reads it too
-                             storage_plugin=StoragePlugin.MCAP)
-        self.writer.open()
-        self.connection = self.writer.add_connection(topic, DETECTIONS, typestore=self.types)
+        with self._scratch():
+            self.writer = Writer(self.scratch / path.stem, version=8,  # 8: Jazzy reads it too
+                                 storage_plugin=StoragePlugin.MCAP)
+            self.writer.open()
+            self.connection = self.writer.add_connection(topic, DETECTIONS, typestore=self.types)
 
     def __enter__(self) -> DetectionBag:
         return self
@@ -243,7 +243,9 @@ class DetectionBag:
         """Add the detections of a frame, under the header of the message that it came in."""
         header = frame.header or _header_of(frame.stamp or 0.0)
         message = self._message(header, tracks)
-        self.writer.write(self.connection, header.logged, self.types.serialize_cdr(message, DETECTIONS))
+        data = self.types.serialize_cdr(message, DETECTIONS)
+        with writing(self.path):
+            self.writer.write(self.connection, header.logged, data)
 
     def _message(self, header: Header, tracks: Iterable[Track]) -> Any:
         """Return tracks as a message; field for field what the node publishes."""
@@ -271,14 +273,21 @@ class DetectionBag:
 
     def close(self) -> None:
         """Finish the bag and move it to its place."""
-        try:
+        with self._scratch():
             self.writer.close()
             folder = self.scratch / self.path.stem
             (folder / f"{self.path.stem}.mcap" if self.single else folder).replace(self.path)
-        except OSError as error:
-            raise PvmError(f"{self.path} cannot be written: {error.strerror}") from error
-        finally:
+        shutil.rmtree(self.scratch, ignore_errors=True)
+
+    @contextlib.contextmanager
+    def _scratch(self) -> Iterator[None]:
+        """Leave no scratch folder where something cannot be written."""
+        try:
+            with writing(self.path):
+                yield
+        except BaseException:
             shutil.rmtree(self.scratch, ignore_errors=True)
+            raise
 
 
 def _header_of(seconds: float) -> Header:

@@ -1,8 +1,10 @@
-"""Frames from a video file, a folder of images, a camera device, or a bag (bags.py)."""
+"""Frames from a video file or network stream, a folder of images, a camera device, or a bag (bags.py)."""
 
 from __future__ import annotations
 
+import math
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,12 +14,22 @@ from pvm_perception.errors import PvmError, warn
 from pvm_perception.streams.bags import BagStream, is_bag
 from pvm_perception.streams.groundtruth import GroundTruth, labels_of, read_groundtruth
 from pvm_perception.types import Frame
+from pvm_perception.vision.compressed_image import read_image
 
 IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".tif", ".tiff")
 
 
+DEVICE = re.compile(r"(?:/dev/video)?(\d+)")
+ADDRESS = re.compile(r"(rtsps?|https?)://.+")
+
+
+def natural(path: Path) -> tuple:
+    """Return a key that sorts names as people count: frame_2 before frame_10."""
+    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", path.name)], path.name
+
+
 class FolderStream:
-    """Images of a folder by name; an unreadable one is reported, counted and left out.
+    """Images of a folder in the natural order of their names; an unreadable one is said and left out.
 
     Parameters
     ----------
@@ -34,11 +46,12 @@ class FolderStream:
                  part: tuple[float, float] | None = None) -> None:
         inner = folder / "frames"
         self.folder = inner if inner.is_dir() else folder
-        self.paths = sorted(p for p in self.folder.iterdir() if p.suffix.lower() in IMAGES)
+        self.paths = sorted((p for p in self.folder.iterdir() if p.suffix.lower() in IMAGES), key=natural)
         if not self.paths:
             raise PvmError(f"no images in {self.folder}; expected {', '.join(IMAGES[:4])} files")
         labels = labels_of(folder)
         self.truth: GroundTruth | None = read_groundtruth(labels) if labels else None
+        self._unmatched = self._check_labels(labels) if labels else ""
         if part is not None:
             known = [p for p in self.paths if self.truth and p.name in self.truth.boxes]
             low, high = (round(share * len(known)) for share in part)
@@ -46,52 +59,64 @@ class FolderStream:
         self.fps, self.length, self.name = fps, len(self.paths), folder.name
         self.unreadable: list[str] = []
 
+    def _check_labels(self, labels: Path) -> str:
+        """Return what to say of labels that name no image, or ""; raise PvmError where none names any."""
+        named = set(self.truth.boxes)
+        lost = sorted(named - {p.name for p in self.paths})
+        if not lost:
+            return ""
+        if len(lost) == len(named):
+            raise PvmError(f"{labels} names no image of {self.folder}, but {lost[0]!r}; its column frame "
+                           f"must give the file names, such as {self.paths[0].name!r}")
+        return f"{len(lost)} of {len(named)} frames in {labels} are no images here, such as {lost[0]!r}"
+
     def __iter__(self) -> Iterator[Frame]:
         self.unreadable = []
+        if self._unmatched:
+            warn(self._unmatched)
         for k, path in enumerate(self.paths):
-            # looked at first, because the JPEG decoder has its own way of complaining
-            data = cv2.imread(str(path), cv2.IMREAD_COLOR) if _complete(path) else None
-            if data is None:
+            try:
+                image = read_image(path)
+            except PvmError as error:
                 self.unreadable.append(path.name)
-                warn(f"{path} is damaged or cut short; left out")
+                warn(f"{error}; left out")
                 continue
             boxes = self.truth.boxes.get(path.name) if self.truth else None
-            yield Frame(data, path.name, k / self.fps, boxes)
-
-
-def _complete(path: Path) -> bool:
-    """Tell whether a JPEG holds its end; OpenCV fills a cut picture with grey and says nothing."""
-    if path.suffix.lower() not in (".jpg", ".jpeg"):
-        return True
-    with path.open("rb") as file:
-        file.seek(0, 2)
-        file.seek(max(0, file.tell() - 4096))
-        return b"\xff\xd9" in file.read()
+            yield Frame(image, path.name, k / self.fps, boxes)
 
 
 class VideoStream:
-    """A video file, or a camera device such as /dev/video0."""
+    """A video file, a camera device such as /dev/video0 or 0, or a stream such as rtsp://camera/1.
+
+    A film's frames have its own time stamps, in seconds, where it has any that go on; those of a camera
+    or network stream tell when they came, since the first.
+    """
 
     def __init__(self, path: str) -> None:
-        device = re.fullmatch(r"/dev/video(\d+)", path)
-        self.capture = cv2.VideoCapture(int(device[1]) if device else path)
+        there = Path(path).is_file()
+        device = None if there else DEVICE.fullmatch(path)
+        address = None if there else ADDRESS.fullmatch(path)
+        # from its root, no colon in a file's name is taken for a protocol
+        source = int(device[1]) if device else path if address else str(Path(path).absolute())
+        self.capture = cv2.VideoCapture(source)
         if not self.capture.isOpened():
             raise PvmError(f"{path} cannot be opened as a video; give a video file, a folder of "
-                           "images or a camera such as /dev/video0")
-        self.path, self.live = path, bool(device)
+                           "images, a camera such as /dev/video0, or an address such as rtsp://...")
+        self.path, self.live = path, bool(device or address)
         fps = self.capture.get(cv2.CAP_PROP_FPS)
         self.fps = fps if 1 <= fps <= 1000 else 30.0
         count = int(self.capture.get(cv2.CAP_PROP_FRAME_COUNT))
-        self.length = count if count > 0 and not device else None
+        self.length = count if count > 0 and not self.live else None
         self.name, self.truth = Path(path).stem, None
 
     def __iter__(self) -> Iterator[Frame]:
-        index = 0
+        index, stamp, begun = 0, -math.inf, time.monotonic()
         while True:
             good, image = self.capture.read()
             if not good:
                 break
-            yield Frame(image, str(index), index / self.fps)
+            stamp = self._stamp(index, stamp, begun)
+            yield Frame(image, str(index), stamp)
             index += 1
         self.capture.release()
         if index == 0:
@@ -99,15 +124,24 @@ class VideoStream:
         if self.length is not None and index < self.length - 1:
             warn(f"{self.path}: {index} of {self.length} frames could be decoded")
 
+    def _stamp(self, index: int, last: float, begun: float) -> float:
+        """Return the time of the frame that was read, seconds; without time stamps the rate is fixed."""
+        if self.live:
+            return time.monotonic() - begun
+        stamp = self.capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+        if math.isfinite(stamp) and stamp > last:
+            return stamp
+        return last + 1 / self.fps if index else 0.0
+
 
 def open_stream(path: str | Path, topic: str | None = None, odom_topic: str | None = ""
                 ) -> FolderStream | VideoStream | BagStream:
-    """Open whatever `path` is: a folder of images, a video, a camera, a bag.
+    """Open whatever `path` is: a folder of images, a video, a camera, a network stream, a bag.
 
     Parameters
     ----------
     path
-        Of a file, folder or device.
+        Of a file, folder or device (also by its number), or an address (rtsp://, http://).
     topic
         Of the images, for a bag that has several.
     odom_topic
@@ -119,11 +153,12 @@ def open_stream(path: str | Path, topic: str | None = None, odom_topic: str | No
         Nothing there, an empty folder, or nothing that can be decoded.
     """
     text, path = str(path), Path(path)
-    if not path.exists():
+    live = not path.exists() and (DEVICE.fullmatch(text) or ADDRESS.fullmatch(text))
+    if not (path.exists() or live):
         raise PvmError(f"{path} does not exist")
     if path.is_file() and path.stat().st_size == 0:
         raise PvmError(f"{path} is empty")
-    if is_bag(path):
+    if not live and is_bag(path):
         return BagStream(path, topic, odom_topic)
     if topic is not None or odom_topic:
         raise PvmError(f"--topic and --odom-topic are for bags; {path} is none")

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from pvm_perception.errors import PvmError
+from pvm_perception.errors import PvmError, writing
 from pvm_perception.types import Box
 
 COLUMNS = ("frame", "target", "x", "y", "w", "h")
@@ -93,7 +93,7 @@ def write_groundtruth(path: str | Path, frames: Iterable[tuple[str, Iterable[Box
                       targets: Iterable[str]) -> None:
     """Write labels: a row for each box, and a blank row for each target that a frame lacks."""
     targets = tuple(targets)
-    with Path(path).open("w", newline="", encoding="utf-8") as file:
+    with writing(path), Path(path).open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow([*COLUMNS, "visible_fraction"])
         for name, boxes in frames:

@@ -19,6 +19,7 @@ from pvm_perception.streams.generated import Clip
 from pvm_perception.streams.groundtruth import NAMES
 from pvm_perception.streams.scenes.light import Camera, Light, line_kernel, linear
 from pvm_perception.types import Box, Frame, Truth
+from pvm_perception.vision.compressed_image import read_image
 from pvm_perception.vision.motion import unknown_depth, view_motion
 
 LEAST_VISIBLE = 0.25  # a box cut further than this is not given as a stream's truth
@@ -33,7 +34,7 @@ class Still:
 
     def read(self) -> np.ndarray:
         """Return the picture, (H, W, 3) uint8 BGR."""
-        return cv2.imread(str(self.path), cv2.IMREAD_COLOR)
+        return read_image(self.path)
 
     def pictures(self) -> Sequence[np.ndarray]:
         """Return what the camera sees, frame by frame; the last one stays."""

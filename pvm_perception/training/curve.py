@@ -6,6 +6,8 @@ import csv
 from pathlib import Path
 from typing import Any
 
+from pvm_perception.errors import writing
+
 
 def read_curve(table: Path) -> list[dict[str, str]]:
     """Return the rows of a table, such as a learning curve."""
@@ -16,7 +18,7 @@ def read_curve(table: Path) -> list[dict[str, str]]:
 def add_to_curve(table: Path, row: dict[str, Any]) -> None:
     """Append a row; its columns become the table's, for a network that grew has more of them."""
     rows = [*read_curve(table), row] if table.exists() else [row]
-    with table.open("w", newline="") as file:
+    with writing(table), table.open("w", newline="") as file:
         writer = csv.DictWriter(file, list(row), restval="", extrasaction="ignore")
         writer.writeheader()
         writer.writerows(rows)
@@ -53,5 +55,6 @@ def draw_curve(table: Path, picture: Path) -> None:
     for axis in axes:
         axis.grid(alpha=0.3)
         axis.legend(fontsize=8)
-    figure.savefig(picture, dpi=110)
+    with writing(picture):
+        figure.savefig(picture, dpi=110)
     plt.close(figure)

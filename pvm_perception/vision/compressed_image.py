@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from pvm_perception.core.settings import check, setting
-from pvm_perception.errors import PvmError
+from pvm_perception.errors import PvmError, writing
 from pvm_perception.vision import image_header as header
 from pvm_perception.vision.image_header import Header
 
@@ -150,3 +150,10 @@ def read_image(path: str | Path, settings: CompressedSettings = FILES) -> np.nda
         raise PvmError(f"{path} cannot be read: {error.strerror}") from None
     except ValueError as error:
         raise PvmError(f"{path} cannot be read: {error}") from None
+
+
+def write_image(path: str | Path, image: np.ndarray, quality: int = 95) -> None:
+    """Write a BGR picture, (height, width, 3) uint8, in the suffix's format; PvmError where that fails."""
+    data = cv2.imencode(Path(path).suffix, image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
+    with writing(path):
+        Path(path).write_bytes(data)
