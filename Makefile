@@ -1,17 +1,16 @@
 .PHONY: setup demo watch sim test test-arm test-gpu evaluate peers train train-data bench bench-gpu latency \
-	scale-out lint clean
+	scale-out sbom lint clean
 PYTHON ?= python3
 RUN = .venv/bin/python -m pvm_perception
 DATA ?= data
 INPUT ?= simulator
 export OPENBLAS_NUM_THREADS ?= 1
 # any CuPy that is there already, for whichever CUDA, stays
-CUPY = .venv/bin/python -c "import cupy" 2>/dev/null || .venv/bin/python -m pip install -q \
-	--disable-pip-version-check -r requirements/gpu.txt
+CUPY = .venv/bin/python -c "import cupy" 2>/dev/null || sh scripts/install.sh gpu
 
 setup: .venv/.ready
 
-.venv/.ready: $(wildcard requirements/*.txt) scripts/setup.sh scripts/build_messages.py $(wildcard interfaces/*/msg/*.msg) \
+.venv/.ready: $(wildcard requirements/*.txt requirements/locked/*.txt) scripts/setup.sh scripts/build_messages.py $(wildcard interfaces/*/msg/*.msg) \
 		setup.py $(wildcard pvm_perception/core/kernels/*.c*)
 	PYTHON=$(PYTHON) sh scripts/setup.sh
 	touch $@
@@ -20,13 +19,11 @@ demo: setup  ## the main job: camera, node and receiver over real DDS (INPUT=cli
 	$(RUN) demo --input "$(INPUT)"
 
 watch: setup  ## what it sees and expects, live in the browser (INPUT=clip.mp4, a folder, /dev/video0)
-	.venv/bin/python -m pip install -q --disable-pip-version-check -r requirements/watch.txt \
-		$$(test ! -f build/constraints.txt || echo -c build/constraints.txt)
+	sh scripts/install.sh watch
 	$(RUN) watch --input "$(INPUT)"
 
 sim: setup  ## close the loop with a simulated robot: follow a rolling ball, stop at stop signs
-	.venv/bin/python -m pip install -q --disable-pip-version-check -r requirements/sim.txt \
-		$$(test ! -f build/constraints.txt || echo -c build/constraints.txt)
+	sh scripts/install.sh sim
 	$(RUN) sim
 
 test: setup
@@ -65,10 +62,16 @@ latency: setup  ## from the camera's stamp to detections received, stage by stag
 	.venv/bin/python benchmarks/latency.py --seconds 600
 
 scale-out: setup  ## training by several ranks: its tests, what it costs, what to expect of more (needs openmpi-bin)
-	.venv/bin/python -m pip install -q --disable-pip-version-check -r requirements/scale-out.txt
+	sh scripts/install.sh scale-out
 	.venv/bin/python -m pytest test/test_scale_out.py
 	.venv/bin/python benchmarks/training.py --output build/training.csv
 	.venv/bin/python benchmarks/scale_out.py --output build/scale_out.csv
+
+sbom: setup  ## build/sbom.cdx.json, the software bill of materials (CycloneDX): what is installed, and the model
+	test -x build/sbom/bin/python || $(PYTHON) -m venv build/sbom
+	build/sbom/bin/python -m pip install -q --disable-pip-version-check --require-hashes \
+		-r requirements/locked/sbom.txt
+	build/sbom/bin/python scripts/sbom.py build/sbom.cdx.json
 
 lint: setup
 	.venv/bin/ruff check .

