@@ -68,6 +68,7 @@ class GuardTarget(RangingSettings):
     target: str = redefault(RangingSettings, "target", "stop_sign")
     shape: str = redefault(RangingSettings, "shape", "flat")
     size: float = redefault(RangingSettings, "size", 0.75)
+    min_score: float = redefault(RangingSettings, "min_score", 0.5)  # benchmarks/guard_scores.csv
     size_noise: float = redefault(RangingSettings, "size_noise", 0.3)
     centre_noise: float = redefault(RangingSettings, "centre_noise", 0.12)
 
