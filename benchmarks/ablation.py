@@ -75,7 +75,7 @@ def readout(**changes: int) -> Change:
 
 
 def layers(change: Callable[[Layer], dict[str, Any]]) -> Change:
-    """Return a change of every layer, told what it has now."""
+    """Return a change of every layer; `change` maps what a layer has now to what it gets."""
     return lambda c: dataclasses.replace(
         c, layers=tuple(dataclasses.replace(layer, **change(layer)) for layer in c.layers))
 
@@ -98,7 +98,7 @@ def grainy(config: HierarchyConfig) -> HierarchyConfig:
 
 
 class TwoAhead(Hierarchy):
-    """Every unit predicts its signal two frames ahead, not one; the surprise it hears is that one's.
+    """Every unit predicts its signal two frames ahead, not one; the surprise among its inputs is that one's.
 
     Nobody foretold the first two frames of a stream. Copying means to repeat the frame before the last.
     """
@@ -129,7 +129,7 @@ class TwoAhead(Hierarchy):
 
 
 class PatientEncoder(Encoder):
-    """What it heard, coded and foretold waits one frame longer for its future."""
+    """Inputs, code and prediction wait one frame longer for the signal that they predict."""
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
@@ -204,7 +204,7 @@ VARIANTS = {
 
 
 def mark(size: tuple[int, int], photos: list[np.ndarray] | None) -> str:
-    """Return what tells the scenes rendered now from those of an earlier program or of other photographs."""
+    """Return an identifier of the scenes as they are rendered now, by this program and these photographs."""
     clips = (make_clip(VALIDATION_SEED + n, FRAMES, size, photos) for n in range(8))
     return f"{zlib.crc32(b''.join(clip.images.tobytes() for clip in clips)):08x}"
 

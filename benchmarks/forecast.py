@@ -1,4 +1,4 @@
-"""How well the network foresees real and rendered sequences, beside copying the last frame and optical flow.
+"""How well the network foresees real and rendered sequences, against copying the last frame and optical flow.
 
 For each sequence and horizon: the mean squared error of the forecast at the network's input over that of
 repeating the last frame, of all frames and of those that move (copying's error above a bound), and the same

@@ -1,7 +1,7 @@
 """The CUDA kernels as compilers and arithmetic see them, or as a GPU runs them.
 
 Registers, spills and static shared memory of each kernel for each architecture that nvcc, or else the
-NVRTC beside CuPy, compiles for; the launches of one frame of the shipped model with what they move
+NVRTC that comes with CuPy, compiles for; the launches of one frame of the shipped model with what they move
 and compute, and the time that they should take on three cards. With --measure, which needs a GPU:
 the times of a frame and of each kernel there, and the largest difference from NumPy.
 Usage: .venv/bin/python benchmarks/kernels.py [--batch N] [--output FILE | --measure FILE]
@@ -39,7 +39,7 @@ ENTRY = re.compile(r"Compiling entry function '(\w+)'(.*?)Used (\d+) registers([
 
 
 def compiled(architecture: int) -> tuple[str, str] | None:
-    """Return (compiler, what its assembler tells), or None where no compiler knows the architecture."""
+    """Return (compiler, its assembler's report), or None where no compiler knows the architecture."""
     target = f"sm_{architecture}"
     if shutil.which("nvcc"):
         known = subprocess.run(["nvcc", "--list-gpu-code"], capture_output=True, text=True, check=True)
@@ -126,7 +126,7 @@ def times_us(action: Callable[[], object], rounds: int) -> np.ndarray:
 
 
 def measure(network: Hierarchy, runner: engine.Runner, gpu: str, rounds: int = 300) -> list[dict]:
-    """Return the times of a frame and of each of its kernels, beside NumPy's answers.
+    """Return the times of a frame and of each of its kernels, and the difference from NumPy's answers.
 
     A frame: image on the host to candidate boxes on the host, as a step of the tracker. A kernel: its share
     of a graph of many of its launches, so what lies between two kernels is in it.

@@ -101,7 +101,7 @@ def camera(folder: Path, args: argparse.Namespace) -> int:
             message.header.stamp.sec, message.header.stamp.nanosec = divmod(now, 10**9)
             publisher.publish(message)
             table.writerow([now, time.time_ns() - now])
-    # the last answers are still on their way; who is not the leader is ended with the others
+    # the last answers are still on their way; a process that leads no group ends with the others
     stop.wait(1.0 if args.of == args.cameras[-1] else None)
     node.destroy_node()
     rclpy.try_shutdown()
@@ -119,10 +119,10 @@ def receiver(folder: Path, args: argparse.Namespace) -> int:
         table = csv.writer(file)
         table.writerow(["stamp", "arrival"])
 
-        def heard(message: Detection2DArray) -> None:
+        def receive(message: Detection2DArray) -> None:
             stamp = message.header.stamp
             table.writerow([stamp.sec * 10**9 + stamp.nanosec, time.time_ns()])
-        node.create_subscription(Detection2DArray, "detections", heard, 50)
+        node.create_subscription(Detection2DArray, "detections", receive, 50)
         while not stop.is_set():
             executor.spin_once(timeout_sec=0.1)
     node.destroy_node()
@@ -193,10 +193,10 @@ def nearest(stamps: np.ndarray, sent: np.ndarray) -> np.ndarray:
 def report(folder: Path, name: str, args: argparse.Namespace) -> list[dict[str, Any]]:
     """Join the tables of one camera's processes; return one row for each stage, and print the rest."""
     sent, begun = rows_of(folder / "camera.csv"), rows_of(folder / "node.csv")
-    heard, memory = rows_of(folder / "receiver.csv"), rows_of(folder / "memory.csv")
-    if not len(heard) or not len(begun):
+    received, memory = rows_of(folder / "receiver.csv"), rows_of(folder / "memory.csv")
+    if not len(received) or not len(begun):
         raise PvmError("no detections came; does `make demo` work?")
-    arrived = dict(zip(heard["stamp"].tolist(), heard["arrival"].tolist(), strict=True))
+    arrived = dict(zip(received["stamp"].tolist(), received["arrival"].tolist(), strict=True))
     which = nearest(begun["stamp"], sent["stamp"])
     kept = [(i, k) for i, k in enumerate(which)
             if k >= WARM_UP and int(sent["stamp"][k]) in arrived]
@@ -258,7 +258,7 @@ def main() -> int:
     try:
         if args.role:
             return ROLES[args.role](folders[args.of], args)
-        if args.input != "simulator":  # bad input is told before anything starts
+        if args.input != "simulator":  # bad input fails before anything starts
             open_stream(args.input)
         for folder in folders.values():
             folder.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""What hearing the robot's own motion is worth: clips of a turning camera, told and silenced.
+"""What the robot's own motion is worth as an input: clips of a turning camera, with it and without.
 
 The readouts (no tracker, one look a frame) and the forecast are scored on the same generated clips,
 in all of which the camera turns as on a turning robot, once with its motion given as context and
@@ -37,7 +37,7 @@ def main() -> None:
     args = parser.parse_args()
     config, weights, _ = load_model(args.model)
     if not config.uses_motion:
-        sys.exit(f"{args.model} does not hear the robot's motion: both rows would be the same")
+        sys.exit(f"{args.model} does not take the robot's motion: both rows would be the same")
     clips = [make_clip(SEED + n, FRAMES, (config.height, config.width), turns=1.0)
              for n in tqdm(range(-(-args.clips // BATCH) * BATCH), desc="clips")]
     rows = []

@@ -1,4 +1,4 @@
-"""How far a target's next place can be told from its past: a limit for every forecast of boxes.
+"""How far a target's next place can be predicted from its past: a limit for every forecast of boxes.
 
 Takes the labelled boxes themselves, so no tracker's errors are in it, and scores a guess of each frame's box
 from the frames before: the box as it was, its last motion once more, and a linear prediction from its
@@ -45,7 +45,7 @@ def score(found: np.ndarray, move: np.ndarray) -> float:
 
 
 def fitted(moves: np.ndarray, order: int) -> np.ndarray:
-    """Return each run's last motion as told by the `order` before it; least squares, by axis."""
+    """Return each run's last motion predicted from the `order` before it; least squares, by axis."""
     guess = np.empty_like(moves[:, -1])
     for axis in (0, 1):
         past, last = moves[:, -1 - order:-1, axis], moves[:, -1, axis]

@@ -77,10 +77,10 @@ def measure(team: Reducer, seconds: float) -> dict:
                 network.step(images, motion)
                 network.learn(boxes, 1e-4)
         with waits:
-            told = team.gather((time.monotonic() - begin < seconds,), lambda: None)
+            wishes = team.gather((time.monotonic() - begin < seconds,), lambda: None)
         with means:
             team.mean(shared, lambda: None)
-        goes_on = told.all()
+        goes_on = wishes.all()
     wall = time.monotonic() - begin
     frames = len(steps.wall) * STREAMS * team.size
     return {"steps": len(steps.wall), "seconds": round(wall, 1), "megabytes":

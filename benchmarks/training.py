@@ -1,7 +1,7 @@
 """What training costs: the generator alone, the learner alone, and both with the ring between them.
 
 Each part runs for some seconds in processes of its own making. `frames_per_cpu_second` is what one core
-gives, whatever else the machine does; `frames_per_second` is what came out beside that. `of_slower`
+gives, whatever else the machine does; `frames_per_second` is what was reached. `of_slower`
 compares both together with the slower part alone, by the wall clock; `cpu_over_alone` the learner's
 processor time with what it needs alone: what the ring and a neighbour cost it. `ring_cpu` is the share of it
 that goes into taking clips out, `waiting` that of the wall clock.

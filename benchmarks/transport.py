@@ -66,11 +66,11 @@ def listener() -> None:
     node, executor = rclpy.create_node("listener"), SingleThreadedExecutor()
     executor.add_node(node)
 
-    def heard(message: Image) -> None:
+    def receive(message: Image) -> None:
         stamp = message.header.stamp
         now = node.get_clock().now().nanoseconds
         delays.append((now - stamp.sec * 1_000_000_000 - stamp.nanosec) / 1e6)
-    node.create_subscription(Image, TOPIC, heard, QoSProfile(
+    node.create_subscription(Image, TOPIC, receive, QoSProfile(
         depth=1, reliability=ReliabilityPolicy.BEST_EFFORT))
     while not stop.is_set():
         executor.spin_once(timeout_sec=0.1)
@@ -93,14 +93,14 @@ def environment(profile: bool) -> dict[str, str]:
 def measure(width: int, height: int, seconds: float, profile: bool) -> dict[str, object]:
     """Run both processes; return a row of the table."""
     env, this = environment(profile), [sys.executable, __file__]
-    hearing = subprocess.Popen([*this, "listener"], env=env, stdout=subprocess.PIPE, text=True)
+    listener = subprocess.Popen([*this, "listener"], env=env, stdout=subprocess.PIPE, text=True)
     try:
-        said = subprocess.run([*this, "camera", str(width), str(height), str(round(seconds * FPS))],
+        sender = subprocess.run([*this, "camera", str(width), str(height), str(round(seconds * FPS))],
                               env=env, stdout=subprocess.PIPE, text=True, check=True).stdout
     finally:
-        hearing.send_signal(signal.SIGTERM)
-        words, _ = hearing.communicate(timeout=20)
-    sent, delays = json.loads(said), json.loads(words)
+        listener.send_signal(signal.SIGTERM)
+        words, _ = listener.communicate(timeout=20)
+    sent, delays = json.loads(sender), json.loads(words)
     p50, p99 = np.percentile(delays, [50, 99]).round(1).tolist() if delays else ("", "")
     return {"width": width, "height": height, "megabytes": round(3e-6 * width * height, 2),
             "profile": int(profile), "sent": sent["sent"], "sent_hz": round(sent["hz"], 1),

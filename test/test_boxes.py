@@ -6,7 +6,7 @@ import pytest
 
 from pvm_perception.errors import PvmError
 from pvm_perception.evaluation.boxes import FrameBoxes, box_measures, first_detection, scores_and_hits
-from pvm_perception.evaluation.evaluate import Result, said, shot, summary
+from pvm_perception.evaluation.evaluate import Result, pooled_scores, shot, summary
 from pvm_perception.evaluation.gallery import ACROSS, draw_false_boxes, false_boxes
 from pvm_perception.evaluation.identity import MEASURES, installed, track_measures
 from pvm_perception.evaluation.metrics import average_precision
@@ -136,7 +136,7 @@ def test_means_take_all_boxes_together_and_stills_have_no_tracks():
     assert mean["precision_50"] == 1 / 4
     assert mean["false_boxes"] == 3 / 4
     assert mean["calibration_error"] == pytest.approx((0.1 + 3 * 0.2) / 4)
-    assert said([one, two], "a")[0].tolist() == [0.9, 0.2, 0.2, 0.2]
+    assert pooled_scores([one, two], "a")[0].tolist() == [0.9, 0.2, 0.2, 0.2]
     assert np.isnan(two.row()["hota"])
 
 

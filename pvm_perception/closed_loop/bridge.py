@@ -48,7 +48,7 @@ PAST = 1.0  # m behind the sign where a run along the road ends
 
 
 class Bridge:
-    """Publishes what the robot senses, drives as it is told, keeps what happened."""
+    """Publishes what the robot senses, drives as commanded, records what happened."""
 
     def __init__(self, node: object, simulation: Simulation, video: Video, cruise: bool) -> None:
         self.simulation, self.video, self.cruise = simulation, video, cruise
@@ -56,7 +56,7 @@ class Bridge:
         self.tracks: list[Track] = []  # of the newest detections
         self.share = 1.0  # of the speed, as the speed limit leaves it
         self._answered = -1.0  # stamp of the newest detections, s
-        self._commands = 0  # since the clock was last told
+        self._commands = 0  # since the clock was last published
         self._flowing = False  # whether the last moment had a command
         self._twist = Twist()
         self._clock = node.create_publisher(Clock, "/clock", 10)

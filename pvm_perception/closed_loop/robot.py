@@ -47,7 +47,7 @@ class Base:
     def __init__(self, limits: BaseLimits | None = None) -> None:
         self.limits = limits or BaseLimits()
         self.x = self.y = self.yaw = self.forward = self.turn = 0.0
-        self._wanted = self._now = (0.0, 0.0)  # speeds: as told, and as the ramp has them
+        self._wanted = self._now = (0.0, 0.0)  # speeds: as commanded, and as the ramp has them
 
     def command(self, forward: float, turn: float) -> None:
         """Take the speeds to drive from now on; beyond the limits they are cut, too small is none."""

@@ -79,7 +79,7 @@ class Simulation:
         return self._data.time
 
     def advance(self, seconds: float) -> None:
-        """Go on for some time with the speeds that `base` was last told."""
+        """Go on for some time with the speeds that `base` was last commanded."""
         data = self._data
         for _ in range(round(seconds / STEP)):
             before = self._wheels()
@@ -108,7 +108,7 @@ class Simulation:
                                             self._model.body("ball").jntadr[0]).qvel[:2]))
 
     def _count_collisions(self) -> None:
-        """Count what the robot touches beside the floor; bouncing at the same thing counts once."""
+        """Count what the robot touches other than the floor; bouncing at the same thing counts once."""
         model = self._model
         for pair in self._data.contact.geom:
             names = [model.geom(g).name for g in pair
@@ -118,7 +118,7 @@ class Simulation:
                 self.collisions += self.time - last > APART
                 self._touched[names[0]] = self.time
 
-    # --- what there is to see
+    # --- pictures and positions
 
     def image(self) -> np.ndarray:
         """Return what the robot's camera sees, (H, W, 3) uint8 BGR."""

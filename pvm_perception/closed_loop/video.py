@@ -14,7 +14,7 @@ from pvm_perception.vision.draw import draw_tracks
 
 
 class Video:
-    """The camera with boxes beside the view from above.
+    """The camera's picture with boxes, left of the view from above.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""`bench`: time, work, traffic and memory on this machine, beside its peaks and beside peers."""
+"""`bench`: time, work, traffic and memory on this machine, with its peaks and with other methods."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
         frames.mkdir(parents=True)
     except OSError as error:
         raise PvmError(f"{args.output} cannot be written: {error.strerror}") from error
-    if args.input != "simulator":  # bad input is told before anything starts
+    if args.input != "simulator":  # bad input fails before anything starts
         from pvm_perception.streams.files import open_stream
 
         open_stream(args.input)
@@ -94,26 +94,26 @@ def _report(args: argparse.Namespace, frames: Path) -> int:
     film, ious, delays = Film(args.output / "demo.mp4", args.fps), [], []
     boxes = wanted = found = known = wrong = 0
     for stamp in sorted(truth):
-        said = [r for r in received.get(stamp, ()) if r["target"]]
+        reported = [r for r in received.get(stamp, ()) if r["target"]]
         labelled = [r for r in truth[stamp] if r["target"]]
         if stamp in received:
             delays.append(float(received[stamp][0]["latency_ms"]))
-            boxes += len(said)
+            boxes += len(reported)
             if truth[stamp][0]["known"] == "1":
                 for target in {r["target"] for r in labelled}:
                     wanted += 1
-                    best = [overlap(four(a), four(b)) for a in said for b in labelled
+                    best = [overlap(four(a), four(b)) for a in reported for b in labelled
                             if a["target"] == b["target"] == target]
                     found += bool(best)
                     ious += [float(max(best))] if best else []
                 known += 1
                 # as `evaluate` counts: a box that touches no target, on whatever frame
                 wrong += any(max([0.0, *(overlap(four(a), four(b)) for b in labelled
-                                         if a["target"] == b["target"])]) < TOUCH for a in said)
+                                         if a["target"] == b["target"])]) < TOUCH for a in reported)
         picture = cv2.imread(str(frames / f"{stamp}.jpg"))
         if picture is None:
             continue
-        tracks = [Track(r["target"], *four(r), float(r["score"]), int(r["id"])) for r in said]
+        tracks = [Track(r["target"], *four(r), float(r["score"]), int(r["id"])) for r in reported]
         film.write(draw_tracks(picture, tracks, [Box("", *four(r)) for r in labelled]), stamp * 1e-9)
     film.close()
     shutil.rmtree(frames)

@@ -67,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
 
         cv2.setNumThreads(1)  # times are compared: one thread for everybody
     folders = sequences(args.data)
-    notice = make_tracker().notice  # a bad model is told before any work
+    notice = make_tracker().notice  # a bad model fails before any work
     if notice:
         warn(notice)
     total = sum(FolderStream(f).length for f in folders)  # and bad labels, too

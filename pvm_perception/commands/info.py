@@ -33,10 +33,10 @@ def run(args: argparse.Namespace) -> int:
     print(f"input {config.width}x{config.height}, targets {', '.join(config.targets)}, "
           f"schedule {config.schedule}, {'shared' if config.shared else 'own'} weights")
     for layer in config.layers:
-        heard = [f"{k.kind} from {k.source}" + (f" (gain {k.gain:g})" if k.gain != 1 else "")
+        inputs = [f"{k.kind} from {k.source}" + (f" (gain {k.gain:g})" if k.gain != 1 else "")
                  for k in config.links if k.target == layer.name]
         print(f"  {layer.name}: {layer.rows}x{layer.cols} units, code {layer.code}; "
-              f"hears {', '.join(heard)}")
+              f"receives {', '.join(inputs)}")
     if history:
         print(f"trained on {history.get('frames', 0):,} frames of {history.get('clips', 0):,} "
               f"scenes in {history.get('seconds', 0) / 3600:.1f} h")

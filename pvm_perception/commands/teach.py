@@ -53,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
           f"{held_out} held out", flush=True)
     try:
         args.output.parent.mkdir(parents=True, exist_ok=True)
-        args.output.open("ab").close()  # told now, not after the training
+        args.output.open("ab").close()  # a file that cannot be written fails now, not after the training
         if not args.output.stat().st_size:
             args.output.unlink()
     except OSError as error:

@@ -2,10 +2,10 @@
 
 Parts, each a list of rows: `tracker` (image array to boxes), `network` (steps of the hierarchy
 alone, streams side by side), `input` and `code` (the same at other sizes), `peers` (what one would
-pick instead). The machine's peaks are measured beside each row, because other work on it moves them.
+pick instead). The machine's peaks are measured with each row, because other work on it moves them.
 
 Work counts the multiply-adds of matrix products. Traffic is a floor: every weight once, and what
-units hear, their codes and forecasts written and read once; learning adds gradients, weights and
+units receive, their codes and forecasts written and read once; learning adds gradients, weights and
 the optimizer's state. Shares of a peak compare these with the time that the device was at work.
 """
 
@@ -103,7 +103,7 @@ def _peaks(machine: Machine, load: Load) -> tuple[float, float, float]:
 
 def timed_row(machine: Machine, step: Callable[[int], object], frames: int, load: Load | None,
               batch: int = 1) -> Row:
-    """Time steps of `batch` frames each and set them beside the machine's peaks.
+    """Time steps of `batch` frames each and compare them with the machine's peaks.
 
     `step` takes the step's number and returns when the answer is on the host, or the time in
     seconds that the answer took. On the CPU, `ms_busy` is the processor's own time, which other
@@ -115,8 +115,8 @@ def timed_row(machine: Machine, step: Callable[[int], object], frames: int, load
     seconds, worked = [], []
     for k in range(frames):
         begin, begin_work = time.perf_counter(), machine.clock()
-        told = step(k)
-        seconds.append(told if isinstance(told, float) else time.perf_counter() - begin)
+        measured = step(k)
+        seconds.append(measured if isinstance(measured, float) else time.perf_counter() - begin)
         worked.append(machine.clock() - begin_work)
     median = float(np.median(seconds)) / batch
     row = {"batch": batch, "frames": frames * batch, "ms_median": 1e3 * median,
@@ -140,7 +140,7 @@ def timed_row(machine: Machine, step: Callable[[int], object], frames: int, load
 def grown(config: HierarchyConfig, size: int = 1, code: float = 1) -> HierarchyConfig:
     """Return a network with `size` times the sides of every grid, and codes `code` times as wide.
 
-    The top stays one unit: it hears more children.
+    The top stays one unit: it receives more children.
     """
     *layers, top = (dataclasses.replace(layer, code=round(layer.code * code))
                     for layer in config.layers)
@@ -290,8 +290,8 @@ class Bench:
 
         def step(k: int) -> float | None:
             method.update(frames[k % len(frames)].image)
-            told = getattr(method, "milliseconds", None)  # without the way to its process
-            return None if told is None else told / 1e3
+            own = getattr(method, "milliseconds", None)  # without the way to its process
+            return None if own is None else own / 1e3
 
         row = timed_row(self.machines[self.options.devices[0]], step, self.options.frames, None)
         return {"device": "cpu", "machine": device_name(np)} | row
@@ -302,7 +302,7 @@ def _fastest(network: Hierarchy, xp: ModuleType) -> Network:
     try:
         host = network if xp is np else Hierarchy(network.config, network.batch, learns=False)
         return on_kernels(host, xp)
-    except Exception:  # a GPU's compiler, driver and runtime raise types of their own; `runs_on` tells
+    except Exception:  # a GPU's compiler, driver and runtime raise types of their own; `runs_on` says it
         return network
 
 

@@ -22,7 +22,7 @@ LEGEND = """ms: median and 99th percentile of a frame; busy: the processor's own
 ratio: busy, among peers ms, over that of the first row of the part; what follows is of the busy time
 MW/s: million weights a second; of peak: of a matrix product of the network's largest shape, and of a
 copy of 64 MiB; of all: of the network's products by themselves, each in its shape; all of these
-measured beside each row; GB/s: the least that must move
+measured with each row; GB/s: the least that must move
 start: fresh process to first answer; RSS: the most in use; temp: most that a frame allocates above the
 level between frames, kept: growth of that level over all frames (host memory)"""
 

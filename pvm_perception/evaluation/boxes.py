@@ -24,7 +24,7 @@ class FrameBoxes:
     frame : the frame's name
     boxes : (n, 5) what was reported: x, y, w, h, score
     ids : (n,) its track ids
-    truth : (m, 4) what is there: x, y, w, h
+    truth : (m, 4) labelled boxes: x, y, w, h
     instances : (m,) which of the sequence's targets each of them is
     """
 

@@ -14,7 +14,7 @@ from pvm_perception.types import Track
 
 @dataclass(frozen=True)
 class Colour:
-    """How a tutorial tells a target: HSV ranges (OpenCV's scale), then the shape of a contour."""
+    """How a tutorial describes a target: HSV ranges (OpenCV's scale), then the shape of a contour."""
 
     ranges: tuple[tuple[tuple[int, int, int], tuple[int, int, int]], ...]
     shape: Callable[[np.ndarray], bool]

@@ -212,7 +212,7 @@ def measure_sequence(folder: Path, targets: Iterable[str],
     return results
 
 
-def said(results: Iterable[Result], target: str) -> tuple[np.ndarray, np.ndarray]:
+def pooled_scores(results: Iterable[Result], target: str) -> tuple[np.ndarray, np.ndarray]:
     """Return the score of every box of a target, and whether it was right; both (boxes,)."""
     return scores_and_hits(f for r in results if r.target == target for f in r.boxes)
 
@@ -236,5 +236,5 @@ def summary(results: Iterable[Result]) -> dict[str, dict[str, float]]:
                 put = np.sum if key == "id_switches" else np.mean
                 means[target][key] = float(put(values)) if len(values) else float("nan")
         means[target] |= box_measures(f for r in results if r.target == target for f in r.boxes)
-        means[target]["calibration_error"] = metrics.calibration_error(*said(results, target))
+        means[target]["calibration_error"] = metrics.calibration_error(*pooled_scores(results, target))
     return means

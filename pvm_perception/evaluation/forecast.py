@@ -65,8 +65,8 @@ class Forecasts:
             self.ranks += [pop_out(heights, view, box) for box in boxes]
         for horizon in self.horizons:
             if len(self._expected) >= horizon and self._expected[-horizon]:
-                said = self._expected[-horizon]
-                self.errors[horizon].append(tuple(_error(said[m][horizon - 1], now) for m in METHODS))
+                expected = self._expected[-horizon]
+                self.errors[horizon].append(tuple(_error(expected[m][horizon - 1], now) for m in METHODS))
         self._expected.append(self._foresee(tracker, now) if self._past else {})
         self._past.append(now)
 
@@ -132,7 +132,7 @@ def means(rows: list[dict[str, float | int | str]]) -> list[dict[str, float | in
 def moved_on(before: np.ndarray, now: np.ndarray, steps: int, flow: cv2.DISOpticalFlow) -> list[np.ndarray]:
     """Return `now` moved on by 1 to `steps` times the optical flow since `before`; (h, w, 3) uint8 BGR.
 
-    Dense inverse search (Kroeger et al. 2016) tells where each pixel of `now` was before; a pixel of the
+    Dense inverse search (Kroeger et al. 2016) finds where each pixel of `now` was before; a pixel of the
     next frame is taken from as far on that way again.
     """
     then, last = (cv2.cvtColor(image, cv2.COLOR_BGR2GRAY) for image in (before, now))

@@ -68,16 +68,16 @@ def long_term(ious: np.ndarray, scores: np.ndarray, present: np.ndarray) -> dict
     best = {"precision": 0.0, "recall": 0.0, "f": 0.0}
     total = max(int(present.sum()), 1)
     for threshold in np.unique(scores[scores >= 0]):
-        said = scores >= threshold
-        good = float(ious[said & present].sum())
-        precision, recall = good / max(int(said.sum()), 1), good / total
+        reported = scores >= threshold
+        good = float(ious[reported & present].sum())
+        precision, recall = good / max(int(reported.sum()), 1), good / total
         f = 2 * precision * recall / max(precision + recall, 1e-12)
         if f > best["f"]:
             best = {"precision": precision, "recall": recall, "f": f}
     return best
 
 
-def presence(said: np.ndarray, present: np.ndarray) -> dict[str, float]:
+def presence(reported: np.ndarray, present: np.ndarray) -> dict[str, float]:
     """Return F1 of "the target is in view" over frames, and how often there is a false alarm.
 
     `false_alarms` is the share of frames without the target on which a box was reported,
@@ -85,10 +85,10 @@ def presence(said: np.ndarray, present: np.ndarray) -> dict[str, float]:
     flicker and a steady error differ in it. NaN where every frame has the target; F1 is NaN
     where none has.
     """
-    both = float((said & present).sum())
-    absent, false = int((~present).sum()), said & ~present
+    both = float((reported & present).sum())
+    absent, false = int((~present).sum()), reported & ~present
     began = int(false[:1].sum()) + int((false[1:] & ~false[:-1]).sum())
-    return {"presence_f1": 2 * both / max(float(said.sum() + present.sum()), 1.0)
+    return {"presence_f1": 2 * both / max(float(reported.sum() + present.sum()), 1.0)
             if present.any() else float("nan"),
             "false_alarms": float(false.sum()) / absent if absent else float("nan"),
             "false_alarms_per_minute": began * 60 * FRAME_RATE / absent if absent else float("nan")}

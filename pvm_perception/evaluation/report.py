@@ -10,7 +10,7 @@ import numpy as np
 
 from pvm_perception.errors import writing
 from pvm_perception.evaluation import metrics
-from pvm_perception.evaluation.evaluate import Result, Shot, said
+from pvm_perception.evaluation.evaluate import Result, Shot, pooled_scores
 from pvm_perception.streams.files import FolderStream
 from pvm_perception.types import Frame
 from pvm_perception.vision.compressed_image import write_image
@@ -60,7 +60,7 @@ def draw_report(results: Iterable[Result], folders: dict[str, Path], path: Path)
     presence.set(xlabel="frame", ylabel="score of the best box", ylim=(0, 1), title="score")
     trust.plot([0, 1], [0, 1], "k:", lw=0.8)
     for target in dict.fromkeys(r.target for r in everything):
-        score, hit, count = metrics.reliability(*said(everything, target)).T
+        score, hit, count = metrics.reliability(*pooled_scores(everything, target)).T
         trust.plot(score, hit, ".-", label=f"{target}, {int(count.sum())} boxes")
     trust.set(xlabel="score", ylabel="share with overlap 0.5 and more", title="reliability of all boxes",
               xlim=(0, 1), ylim=(0, 1))
@@ -172,7 +172,7 @@ def _columns(results: list[Result]) -> dict[str, str]:
 
 
 def _by_frame(results: Iterable[Result]) -> dict[str, list[tuple[str, Shot]]]:
-    """Return by frame each target and what was said of it."""
+    """Return by frame each target and what was reported of it."""
     shots: dict[str, list[tuple[str, Shot]]] = {}
     for r in results:
         for s in r.shots:

@@ -66,9 +66,9 @@ def _why(error: Exception) -> str:
 class BagStream:
     """The images of one topic of a bag, in the order they were recorded.
 
-    Where the bag holds odometry, each frame also tells the camera's own motion: as the node works it
-    out, from what was recorded before that frame. The focal length is that of the `camera_info` beside
-    the images (/camera/camera_info beside /camera/image_raw), if there is one.
+    Where the bag holds odometry, each frame also has the camera's own motion, as the node works it
+    out, from what was recorded before that frame. The focal length is that of the `camera_info` next to
+    the images (/camera/camera_info for /camera/image_raw), if there is one.
 
     Parameters
     ----------

@@ -3,7 +3,7 @@
 A network learns to predict from any of it. What a frame holds is not known, and then nothing is taught about
 targets; or it is known to hold none, and then every box would be an error.
 
-Frames wait in memory, shrunk, `ROOM` bytes at the most. Where there is more video than that, each stretch of
+Frames wait in memory, shrunk, `MEMORY` bytes at the most. Where there is more video than that, each run of
 `STEP` clips draws from a window of pieces that moves on through all of them, so that little is decoded
 for each clip, and a clip is still fixed by the seed and its number.
 """
@@ -30,7 +30,7 @@ from pvm_perception.types import Box, Truth
 VIDEOS = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".mpg", ".mpeg", ".m4v", ".ogv")
 SIDE = 320  # px, the longer side of a frame in memory at the most
 PIECE = 64  # frames of a video that are decoded together
-ROOM = 1 << 29  # bytes of decoded frames in one process
+MEMORY = 1 << 29  # bytes of decoded frames in one process
 STEP = 24  # clips after which another piece comes in
 LEAST = 4  # frames that a piece must have to be worth anything
 EVERY_SECOND, BACKWARDS, MIRRORED = 0.3, 0.4, 0.5  # how often clips are made so
@@ -66,7 +66,7 @@ class Footage:
     ----------
     paths
         Folders of frames, video files, bags, and folders of any of these.
-    room
+    memory
         Bytes of decoded frames that may lie in memory.
 
     Raises
@@ -75,13 +75,13 @@ class Footage:
         A path that does not exist, or nothing in any that can be read.
     """
 
-    def __init__(self, paths: Iterable[Path], room: int = ROOM) -> None:
+    def __init__(self, paths: Iterable[Path], memory: int = MEMORY) -> None:
         paths = [Path(p) for p in paths]
         self.pieces = [piece for path in paths for piece in _pieces(path)]
         if not self.pieces:
             raise PvmError(f"no video in {', '.join(map(str, paths))}: folders of at least {LEAST} frames, "
                            f"{', '.join(VIDEOS[:4])} files or bags")
-        self.window = max(1, room // (PIECE * SIDE * SIDE * 3))
+        self.window = max(1, memory // (PIECE * SIDE * SIDE * 3))
         self._decoded: OrderedDict[Piece, np.ndarray] = OrderedDict()
 
     def frames(self, piece: Piece) -> np.ndarray:

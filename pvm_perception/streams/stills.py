@@ -97,8 +97,8 @@ class VirtualCamera:
         whole = min(cols / size[1], rows / size[0])  # source px per frame px, all in view
         self.zoom = whole * rng.uniform(0.35, 1.0)
         self.zoom_rate = rng.normal(0, 0.008)
-        room = np.array([cols, rows]) - self.zoom * np.array(size[::-1])
-        self.middle = np.array([cols, rows]) / 2 + rng.uniform(-0.5, 0.5, 2) * room
+        margin = np.array([cols, rows]) - self.zoom * np.array(size[::-1])
+        self.middle = np.array([cols, rows]) / 2 + rng.uniform(-0.5, 0.5, 2) * margin
         if still.boxes and rng.random() < 0.8:  # mostly with the target in view
             b = still.boxes[int(rng.integers(len(still.boxes)))]
             reach = self.zoom * np.array(size[::-1]) * 0.5

@@ -109,27 +109,27 @@ class _Ring:
 
 def _work(memory: Any, recipe: ClipRecipe, frames: int, first: int, stride: int,
           free: mp.Queue, ready: mp.Queue) -> None:
-    """Worker: render clips `first`, `first + stride`, ... until told to stop (None)."""
+    """Worker: render clips `first`, `first + stride`, ... until it receives None."""
     for each in (signal.SIGINT, signal.SIGTERM):  # sent to all: the learner ends in good order first
         signal.signal(each, signal.SIG_IGN)
     os.nice(5)
     cv2.setNumThreads(1)
     sources = Sources(recipe.paths, recipe.photos)
-    ring, room = _Ring(memory, recipe, frames), frames
+    ring, free_frames = _Ring(memory, recipe, frames), frames
     for number in itertools.count(first, stride):
         clip = render(recipe, number, sources)
         begin, taken = ring.place(len(clip.images))
-        while room < taken or not free.empty():
-            given = _told(free)
+        while free_frames < taken or not free.empty():
+            given = _given_back(free)
             if given is None:
                 return
-            room += given
+            free_frames += given
         ring.write(begin, clip)
-        room -= taken
+        free_frames -= taken
         ready.put((begin, len(clip.images), taken))
 
 
-def _told(free: mp.Queue) -> int | None:
+def _given_back(free: mp.Queue) -> int | None:
     """Return how many frames the learner gives back, or None when it wants no more, or was killed."""
     while True:
         try:
@@ -166,7 +166,7 @@ class ClipPool:
         if recipe.solid:
             from pvm_perception.streams.scenes.solid.renderer import panda
 
-            panda()  # that it is missing is told here, not by a worker
+            panda()  # if it is missing, this fails here and not in a worker
         context = mp.get_context("spawn")
         frames = max(FRAMES, 2 * recipe.longest)  # what a clip skips at the end is less than a clip
         rank, self.ranks = part

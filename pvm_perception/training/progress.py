@@ -89,7 +89,7 @@ class Progress:
         self._bar.update(round(self._now - self._begin) - self._bar.n)
 
     def show(self, losses: list[Losses]) -> None:
-        """Move the bar and write speed and the last steps' losses beside it, now and then."""
+        """Move the bar and write speed and the last steps' losses after it, now and then."""
         if self.steps % SHOWN_EVERY:
             return
         self.advance()

@@ -94,7 +94,7 @@ class Trainer:
     network : the network that learns, with its optimizer
     history : steps, frames, seconds and clips of all training behind it
     validation_set : the clips that it is validated on
-    curve, checkpoint : files that it writes, beside the model
+    curve, checkpoint : files that it writes, besides the model
     """
 
     def __init__(self, options: TrainOptions, ranks: Reducer | None = None) -> None:
@@ -138,7 +138,7 @@ class Trainer:
                 signal.signal(s, handler)
         if self.ranks.rank == 0:
             self._calibrate()
-        self.ranks.gather((0,), self._rescue)  # who leaves early would spin until the last one comes
+        self.ranks.gather((0,), self._rescue)  # a rank that left early would make the others wait in a loop
         self.ranks.close()
         return validation
 

@@ -93,6 +93,6 @@ def _best_f1(pairs: list[tuple[float, bool]]) -> float:
     score, present = (np.array(x) for x in zip(*pairs, strict=True))
     best = 0.0
     for threshold in THRESHOLDS:
-        said = score >= threshold
-        best = max(best, 2 * float((said & present).sum()) / max(said.sum() + present.sum(), 1))
+        reported = score >= threshold
+        best = max(best, 2 * float((reported & present).sum()) / max(reported.sum() + present.sum(), 1))
     return best

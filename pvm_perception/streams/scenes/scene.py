@@ -22,7 +22,7 @@ from pvm_perception.vision.motion import unknown_depth, view_motion
 MAX_TARGETS = Truth.IN_VIEW
 SIZES = (  # a target's height as a share of the frame's, least and largest, and how often
     ((0.1, 0.6), 0.4),  # as the fovea brings it
-    ((0.047, 0.15), 0.35),  # as the whole frame shows what is far away: the fovea has to hear of it
+    ((0.047, 0.15), 0.35),  # as the whole frame shows what is far away: the fovea needs a hint of it
     ((0.045, 0.85), 0.25))
 ENLARGED = ((0.13, 0.1), (0.28, 0.55), (np.inf, COARSE))  # how often seen enlarged, up to which size:
 # a small target that is sharp, and one that a fovea or a cheap camera enlarged, look different

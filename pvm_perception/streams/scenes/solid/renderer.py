@@ -163,7 +163,7 @@ class World:
         return state.add_attrib(skin, priority)
 
     def light(self, ambient: np.ndarray, sun: np.ndarray, towards: np.ndarray) -> None:
-        """Light all there is: BGR colours of the sky's light and the sun's, and where it shines to."""
+        """Light everything: BGR colours of the sky's light and the sun's, and where it shines to."""
         p = panda()
         for lamp, colour in ((p.AmbientLight(""), ambient), (p.DirectionalLight(""), sun)):
             lamp.set_color((*map(float, colour[::-1]), 1))
@@ -224,7 +224,7 @@ class World:
 
     def look(self, eye: np.ndarray, rows: int, cols: int, labels: bool
              ) -> tuple[np.ndarray, np.ndarray | None]:
-        """Return what is seen from a pose (4, 4): a picture, and for each pixel whom it shows.
+        """Return what is seen from a pose (4, 4): a picture, and for each pixel which target it shows.
 
         The pose's rows are the directions to the right, forward and up, and the place. The first target
         is 1, all that is none is 0. Without `labels` there is no second picture.

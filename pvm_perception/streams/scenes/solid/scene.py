@@ -90,7 +90,7 @@ class SolidScene:
               grounded: bool) -> tuple[float, np.ndarray]:
         """Return how high a thing is and its place (3,), so that it is `size` view heights high in view.
 
-        The first one may choose the camera's height and pitch, too. `fits` tells whether a thing of a
+        The first one may choose the camera's height and pitch, too. `fits` says whether a thing of a
         height may be so far above the ground.
         """
         rng, drive = self.rng, self.drive
@@ -179,7 +179,7 @@ class SolidScene:
 
     def _plate(self, sprite: np.ndarray, pixels: float, place: np.ndarray, high: float, heading: float,
                target: int = -1) -> Thing:
-        """Put a flat thing, seen by who looks into its heading (from straight ahead to the right)."""
+        """Put a flat thing that faces a camera of this heading (0 = straight ahead, to the right)."""
         picture = renderer.card_picture(sprite, pixels)
         c, s = np.cos(heading), np.sin(heading)
         thing = Thing(self.world.add(meshes.card(), renderer.texture(picture, repeat=False)), place,
