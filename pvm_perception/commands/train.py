@@ -37,6 +37,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--video", type=Path, nargs="+", default=(), metavar="PATH",
                         help="unlabelled real video to learn to predict from: folders of frames, video "
                         "files, bags, and folders of these; nothing is taught about targets in it")
+    parser.add_argument("--held-back", type=Path, nargs="+", default=(), metavar="PATH",
+                        help="real video, as for --video, on which the forecast is measured at each "
+                        "validation and from which nothing is learnt")
+    parser.add_argument("--learn", dest="learns", choices=("all", "forecast"), default="all",
+                        help="what learns: the whole network, or its forecast alone, several times as fast; "
+                        "layers and readout then stay as they are")
     parser.add_argument("--negatives", type=Path, nargs="+", default=(), metavar="PATH",
                         help="as --video, but known to hold no target: every box in it is an error")
     parser.add_argument("--shares", type=_share, nargs="+", default=(), metavar="KIND=SHARE",

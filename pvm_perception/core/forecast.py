@@ -60,7 +60,7 @@ def first_weights(forecast: Forecast, rng: np.random.Generator) -> dict[str, Arr
     They choose by evidence alone, which already foresees better than copying.
     """
     weights = {}
-    for number in range(1, forecast.scales + 1):
+    for number in range(1, forecast.scales + 1 if forecast.code else 1):
         inputs = scale_parts(forecast, number == forecast.scales)["lateral"].stop
         gates = [FIRST_GATES.get(term, 0.0) for term in TERMS]
         weights |= {
@@ -170,8 +170,9 @@ class Scale:
         now, last, f = self.now, self.last, self.forecast
         streams = np.flatnonzero(known)
         now.before[...] = last.mean
-        now.moved[...] = motion is not None and "motion" in f.context
-        if now.moved.any():
+        now.moved[...] = False  # zeros say nothing: a robot without odometry
+        if motion is not None and "motion" in f.context:
+            now.moved[...] = (motion != 0).any(1)
             now.motion[...] = self._by_motion(motion)
         first = len(self.shared)
         if parent:

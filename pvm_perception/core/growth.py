@@ -16,6 +16,7 @@ import numpy as np
 
 from pvm_perception.core.config import HierarchyConfig, Link
 from pvm_perception.core.encoder import Encoder
+from pvm_perception.core.forecast import first_weights
 from pvm_perception.core.model_file import OPTIMIZER
 from pvm_perception.core.size import weight_shapes
 from pvm_perception.errors import PvmError
@@ -26,15 +27,21 @@ OF_HIDDEN, OF_MIXING = ("project", "recall", "b1"), ("mix", "b_mix")  # the read
 
 
 def fits_in(config: HierarchyConfig, wider: HierarchyConfig) -> bool:
-    """Whether a network can grow to a wider one: the same units, all its links, nothing narrower."""
+    """Whether a network can grow to a wider one: the same units, all its links, nothing narrower.
+
+    A network without a forecast by moves may grow to one with it; else the forecasts must be the same.
+    """
     def rest(c: HierarchyConfig) -> dict[str, Any]:
         layers = [dataclasses.replace(layer, code=1) for layer in c.layers]
         readout = dataclasses.replace(c.readout, hidden=1, mixing=min(c.readout.mixing, 1))
-        return c.to_dict() | {"layers": layers, "readout": readout, "links": (), "learning": ()}
+        return c.to_dict() | {"layers": layers, "readout": readout, "links": (), "learning": (),
+                              "forecast": ()}
 
     def widths(c: HierarchyConfig) -> tuple[int, ...]:
         return *(layer.code for layer in c.layers), c.readout.hidden, c.readout.mixing
 
+    if config.forecast.code and config.forecast != wider.forecast:
+        return False
     if rest(config) != rest(wider) or not set(config.links) <= set(wider.links):
         return False
     fits = operator.le if config.readout.kind == "box" else operator.eq
@@ -77,7 +84,8 @@ def grown(config: HierarchyConfig, weights: dict[str, np.ndarray], wider: Hierar
             out[..., n:] = out[..., :n] @ mixtures[plain]
         return out
 
-    return {name: grow(name, w) for name, w in weights.items()}
+    new = {} if config.forecast.code else first_weights(wider.forecast, np.random.default_rng(seed))
+    return {name: grow(name, w) for name, w in weights.items()} | new
 
 
 def _places(config: HierarchyConfig, wider: HierarchyConfig) -> dict[str, tuple[np.ndarray, ...]]:

@@ -146,7 +146,7 @@ class Hierarchy:
     def _new_weights(self, rng: np.random.Generator) -> dict[str, Floats]:
         parts = [(e.layer.name, e.parameters(rng)) for e in self.encoders]
         parts.append(("readout", self.readout.parameters(rng)))
-        forecast = first_weights(self.config.forecast, rng) if self.forecaster else {}
+        forecast = first_weights(self.config.forecast, rng)
         return {f"{part}.{k}": v for part, values in parts for k, v in values.items()} | forecast
 
     def _part(self, part: str) -> dict[str, Array]:

@@ -21,7 +21,7 @@ COUNTS = ("steps", "frames", "seconds", "clips")  # of training behind a model
 
 
 def load_start(path: Path) -> tuple[HierarchyConfig, dict[str, np.ndarray], dict[str, Any]]:
-    """Return configuration, weights and counts of a model or a checkpoint to go on from.
+    """Return configuration, weights and history of a model or a checkpoint to go on from.
 
     A model that is older than its preset grows: new weights are zero where they meet old ones. The
     weights include the optimizer's state, if the file has it.
@@ -31,7 +31,7 @@ def load_start(path: Path) -> tuple[HierarchyConfig, dict[str, np.ndarray], dict
     if wider != config:
         tqdm.write(f"{path} is older than its preset {wider.name!r} is now: the network grows",
                    file=sys.stderr)
-    return wider, grown(config, weights, wider), {k: history[k] for k in COUNTS if k in history}
+    return wider, grown(config, weights, wider), history
 
 
 def _grown_preset(config: HierarchyConfig) -> HierarchyConfig:

@@ -21,7 +21,7 @@ import numpy as np
 from tqdm import tqdm
 
 from pvm_perception.core.backend import array_module
-from pvm_perception.core.config import preset
+from pvm_perception.core.config import FORECAST, preset
 from pvm_perception.core.hierarchy import Hierarchy
 from pvm_perception.core.interfaces import Losses
 from pvm_perception.core.model_file import load_model, save_model
@@ -37,6 +37,7 @@ from pvm_perception.training.checkpoint import (
 )
 from pvm_perception.training.clip_streams import Streams
 from pvm_perception.training.curve import add_to_curve, draw_curve
+from pvm_perception.training.forecast_only import ForecastOnly, HeldBack
 from pvm_perception.training.pool import ClipPool, ClipRecipe
 from pvm_perception.training.progress import Progress
 from pvm_perception.training.reducer import Alone, Reducer
@@ -58,6 +59,8 @@ class TrainOptions:
     network: str = "robot"
     start: Path | None = None  # a model or a checkpoint to go on from
     photos: Path | None = None
+    learns: str = "all"  # or "forecast": the rest of the network neither runs nor learns
+    held_back: tuple[Path, ...] = ()  # real video on which the forecast is measured, and not learnt
     stills: tuple[Path, ...] = ()  # folders of labelled stills
     stills_part: tuple[float, float] | None = None  # from which to which share of each; None = all
     video: tuple[Path, ...] = ()  # folders of frames, video files and bags, of which nothing is known
@@ -101,10 +104,13 @@ class Trainer:
         self.options, self.ranks = options, ranks or Alone()
         self.history: dict[str, Any] = dict.fromkeys(COUNTS, 0) | {"seconds": 0.0}
         weights, self.config = None, preset(options.network)
+        self._before: dict[str, Any] = {}  # the history of the model that it goes on from
         if options.start is not None:
-            self.config, weights, counts = load_start(options.start)
-            self.history |= counts
-        self.network = Hierarchy(self.config, options.streams, array_module(options.device),
+            self.config, weights, self._before = load_start(options.start)
+            behind = self._before.get(FORECAST, {}) if options.learns == FORECAST else self._before
+            self.history |= {k: behind[k] for k in COUNTS if k in behind}
+        network = ForecastOnly if options.learns == FORECAST else Hierarchy
+        self.network = network(self.config, options.streams, array_module(options.device),
                                  weights, options.seed, self.history["steps"])
         self.network.optimizer = Optimizer(self.network.weights, self.config.learning,
                                            self.network.xp, options.streams)
@@ -113,6 +119,7 @@ class Trainer:
                                  options.longest, str(options.photos) if options.photos else None,
                                  options.seed, options.solid, self._paths())
         self.validation_set = ValidationSet(self.recipe, options.validation_clips, options.workers)
+        self.held_back = HeldBack(options.held_back, self.config) if options.held_back else None
         self.curve = options.output / "curve.csv"
         self.checkpoint = options.output / "checkpoint.safetensors"
         self.stopped = self.rescued = False
@@ -136,7 +143,7 @@ class Trainer:
             pool.close()
             for s, handler in previous.items():
                 signal.signal(s, handler)
-        if self.ranks.rank == 0:
+        if self.ranks.rank == 0 and o.learns == "all":
             self._calibrate()
         self.ranks.gather((0,), self._rescue)  # a rank that left early would make the others wait in a loop
         self.ranks.close()
@@ -145,7 +152,7 @@ class Trainer:
     def _loop(self, pool: ClipPool) -> Validation | None:
         """Step until the time is used up; validate and write now and then, and at the end."""
         o, network = self.options, self.network
-        if self.ranks.rank == 0:
+        if self.ranks.rank == 0 and o.learns == "all":
             self.validation_set.render()
         streams = Streams(pool, o.streams, np.random.default_rng((o.seed, self.ranks.rank)), o.replay)
         self.ranks.gather((0,), self._rescue)  # all have rendered: now the clock starts
@@ -226,7 +233,7 @@ class Trainer:
         return Hierarchy(self.config, streams, self.network.xp, averaged_weights(self.network),
                          step=self.network.step_count, learns=False)
 
-    def check(self, losses: list[Losses], rate: float, speed: float, left: float) -> Validation:
+    def check(self, losses: list[Losses], rate: float, speed: float, left: float) -> Validation | None:
         """Validate the averaged weights; write model, checkpoint and learning curve.
 
         Parameters
@@ -240,9 +247,14 @@ class Trainer:
         left
             Seconds left.
         """
-        save_checkpoint(self.checkpoint, self.network, self.history)  # validating may take minutes
-        validation = self.validate()
-        scores = validation.row() | self.validation_set.other_scores(self._averaged)
+        if self.options.learns == "all":
+            save_checkpoint(self.checkpoint, self.network, self.history)  # validating may take minutes
+        validation, scores = None, {}
+        if self.options.learns == "all":
+            validation = self.validate()
+            scores = validation.row() | self.validation_set.other_scores(self._averaged)
+        if self.held_back:
+            scores["held_back_over_copy"] = self.held_back.ratio(averaged_weights(self.network))
         mean = {k: float(np.mean([x.means()[k] for x in losses])) for k in losses[0].means()}
         add_to_curve(self.curve, {
             "frames": self.history["frames"], "seconds": round(self.history["seconds"]),
@@ -251,6 +263,10 @@ class Trainer:
             **{f"loss_{k}": f"{v:.5f}" for k, v in mean.items()},
             **{k: f"{v:.4f}" for k, v in scores.items()}})
         history = self.history | {"validation": scores}
+        if self.options.learns == FORECAST:  # what is known of the rest stays true
+            history = self._before | {FORECAST: history}
+        elif FORECAST in self._before:
+            history[FORECAST] = self._before[FORECAST]
         save_checkpoint(self.checkpoint, self.network, history)
         save_model(self.options.output / "model.safetensors", self.config,
                    averaged_weights(self.network), history)
