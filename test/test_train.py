@@ -2,10 +2,11 @@
 
 import dataclasses
 
+import cv2
 import numpy as np
 import pytest
 
-from pvm_perception.core.config import preset
+from pvm_perception.core.config import Forecast, preset
 from pvm_perception.core.hierarchy import Hierarchy
 from pvm_perception.core.interfaces import Losses
 from pvm_perception.core.model_file import OPTIMIZER, load_model, save_model
@@ -130,7 +131,7 @@ def test_a_learning_curve_grows_columns_with_the_network(tmp_path):
 
 
 def test_validation_tells_the_motion_only_when_asked():
-    config = preset("robot")
+    config = preset("robot", forecast=Forecast())  # whose layers alone predict, with the motion
     rng = np.random.default_rng(1)
     clips = [Clip(rng.integers(0, 256, (4, 128, 160, 3), dtype=np.uint8),
                   np.full((4, 1, 7), -1, np.float32), np.full((4, 4), 0.05, np.float32))]
@@ -148,7 +149,7 @@ def test_validation_takes_the_last_look_and_the_forecast_that_the_first_one_meet
     for image in images:
         network.step(image[None])
         errors.append(network.forecast_errors())
-        looks.append(network.step(image[None]))
+        looks.append(network.step(image[None], again=True))
     box, = network.readout.decode(looks[-1], 0.01, most=1)[0][0]
     truth = np.array([[[0, *box[:4], 1]]] * 3, np.float32)
     clip = Clip(images, truth, np.zeros((3, 4), np.float32))
@@ -161,10 +162,36 @@ def test_validation_takes_the_last_look_and_the_forecast_that_the_first_one_meet
 def test_links_that_opened_in_training_are_open_in_validation(tmp_path):
     trainer = Trainer(TrainOptions(tmp_path, streams=1))
     late = tuple(dataclasses.replace(link, start=10) for link in trainer.config.links)
-    trainer.config = dataclasses.replace(trainer.config, links=late)
+    trainer.config = dataclasses.replace(trainer.config, links=late, forecast=Forecast())
     images = np.random.default_rng(2).integers(0, 256, (4, 128, 160, 3), dtype=np.uint8)
     trainer.validation_set.clips = [Clip(images, np.full((4, 1, 7), -1, np.float32),
                                          np.zeros((4, 4), np.float32))]
     closed = trainer.validate()
     trainer.network.step_count = 10
     assert trainer.validate() != closed
+
+
+def test_the_forecast_learns_alone_from_video_and_leaves_the_rest(tmp_path):
+    rng, film = np.random.default_rng(0), tmp_path / "film"
+    film.mkdir()
+    picture = cv2.GaussianBlur(rng.integers(0, 256, (200, 260, 3), dtype=np.uint8), (0, 0), 3)
+    for k in range(12):
+        cv2.imwrite(str(film / f"{k:04}.png"), picture[2 * k:2 * k + 120, 3 * k:3 * k + 160])
+    start = tmp_path / "start.safetensors"
+    config = preset("robot", forecast=Forecast())
+    before = Hierarchy(config, seed=3).weights
+    save_model(start, config, before, {"steps": 7, "validation": {"prediction_over_copy": 0.9}})
+    options = TrainOptions(tmp_path / "out", start=start, streams=2, learns="forecast", video=(film,),
+                           held_back=(film,), shares=(("video", 0.9),), frames=60, hours=1)
+    assert Trainer(options).run() is None
+    config, weights, history = load_model(tmp_path / "out" / "model.safetensors")
+    assert config.forecast.code
+    assert all(np.array_equal(weights[name], w) for name, w in before.items())
+    assert any(weights[f"forecast{k}.w2"].any() for k in (1, 2, 3, 4))
+    assert history["steps"] == 7
+    assert history["validation"] == {"prediction_over_copy": 0.9}
+    assert history["forecast"]["frames"] >= 60
+    assert 0 < history["forecast"]["validation"]["held_back_over_copy"] < 1
+    again = dataclasses.replace(options, start=tmp_path / "out" / "checkpoint.safetensors", frames=20)
+    Trainer(again).run()
+    assert load_model(tmp_path / "out" / "model.safetensors")[2]["forecast"]["frames"] >= 80

@@ -25,7 +25,10 @@ def add_to_curve(table: Path, row: dict[str, Any]) -> None:
 
 
 def draw_curve(table: Path, picture: Path) -> None:
-    """Draw accuracy and losses against the frames seen, on a logarithmic scale.
+    """Draw accuracy, losses and forecasts against the frames seen, on a logarithmic scale.
+
+    Where the forecast was measured on held-back video it takes the place of the accuracy, on two
+    logarithmic axes.
 
     Raises
     ------
@@ -44,13 +47,18 @@ def draw_curve(table: Path, picture: Path) -> None:
         return [float(r[key] or "nan") for r in rows]  # empty before the network had it
 
     figure, axes = plt.subplots(1, 2, figsize=(11, 4), layout="constrained")
-    for key in rows[0]:
+    held_back = "held_back_over_copy" in rows[0]
+    if held_back:
+        axes[0].plot(frames, column("held_back_over_copy"), ".-", label="held-back video")
+    for key in () if held_back else rows[0]:
         if key.startswith(("auc_", "presence_f1_")):
             axes[0].plot(frames, column(key), ".-", label=key.replace("_", " "))
     for key in ("loss_presence", "loss_box", "loss_prediction", "loss_copy"):
         axes[1].plot(frames, column(key), ".-", label=key.replace("_", " "))
-    axes[0].set(xscale="log", xlabel="frames seen", ylabel="generated validation scenes",
-                ylim=(0, 1))
+    if held_back:
+        axes[0].set(xscale="log", yscale="log", xlabel="frames seen", ylabel="forecast over copying")
+    else:
+        axes[0].set(xscale="log", xlabel="frames seen", ylabel="generated validation scenes", ylim=(0, 1))
     axes[1].set(xscale="log", yscale="log", xlabel="frames seen", ylabel="training loss")
     for axis in axes:
         axis.grid(alpha=0.3)
