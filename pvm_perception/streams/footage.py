@@ -33,8 +33,9 @@ PIECE = 64  # frames of a video that are decoded together
 MEMORY = 1 << 29  # bytes of decoded frames in one process
 STEP = 24  # clips after which another piece comes in
 LEAST = 4  # frames that a piece must have to be worth anything
-EVERY_SECOND, BACKWARDS, MIRRORED = 0.3, 0.4, 0.5  # how often clips are made so
-AS_IT_IS = 0.5  # share of the clips without further light, lens and noise
+EVERY_SECOND, BACKWARDS, MIRRORED = 0.2, 0.4, 0.5  # how often clips are made so
+PAUSES = 0.05  # share of the clips in which frames come late: the picture stands still, and then jumps
+AS_IT_IS = 0.7  # share of the clips without further light, lens and noise
 STAYS = 0.7  # share of the clips in which only the video moves
 
 
@@ -118,6 +119,8 @@ class Footage:
         start = int(rng.integers(max(1, len(images) - frames + 1)))
         at = (start + np.arange(frames)) % (2 * len(images) - 2)  # there, and back
         at = np.where(at < len(images), at, 2 * len(images) - 2 - at)
+        if rng.random() < PAUSES:
+            at = at[np.cumsum(rng.random(frames) < rng.uniform(0.15, 0.7))[:frames] % frames]
         images = images[at[::-1] if rng.random() < BACKWARDS else at]
         return Shot(images[:, :, ::-1] if rng.random() < MIRRORED else images)
 
