@@ -4,14 +4,25 @@ import argparse
 import csv
 import importlib
 import json
+import os
 import shlex
 import shutil
+import signal
+import subprocess
+import sys
+import time
 
 import cv2
+import numpy as np
 import pytest
+from conftest import ROOT
+from rosbags.rosbag2 import Reader
 
+from pvm_perception import Tracker
 from pvm_perception.__main__ import COMMANDS, NODES
 from pvm_perception.core.backend import find_gpu
+from pvm_perception.streams.files import open_stream
+from pvm_perception.streams.film import Film
 
 
 def rows(path):
@@ -66,7 +77,7 @@ def test_track_writes_boxes_and_a_video(command_line, simulated, tmp_path):
     process = command_line("track", "--input", simulated, "--output", output, "--video", video)
     assert process.returncode == 0, process.stderr
     table = rows(output)
-    assert list(table[0]) == ["frame", "target", "x", "y", "w", "h", "score"]
+    assert list(table[0]) == ["frame", "target", "x", "y", "w", "h", "score", "id", "stamp"]
     names = {p.name for p in (simulated / "frames").iterdir()}
     for row in table:
         assert row["frame"] in names
@@ -100,6 +111,42 @@ def test_track_names_frames_of_a_video_by_index(command_line, simulated, tmp_pat
     assert {r["target"] for r in rows(output)} <= {"green_ball"}
     assert {int(r["frame"]) for r in rows(output)} <= set(range(20))
     assert command_line("info", tmp_path / "m.safetensors").returncode == 0
+
+
+@pytest.mark.parametrize(("number", "extra"), [
+    (signal.SIGTERM, ("--video", "o.mp4", "--output-bag", "o.mcap")), (signal.SIGHUP, ("--video", "o.webm")),
+    (signal.SIGINT, ("--learn", "--save-model", "learnt.safetensors"))])
+def test_track_ends_in_good_order_on_a_signal(tmp_path, number, extra):
+    with Film(tmp_path / "in.mp4", 30.0) as film:
+        for k in range(3000):
+            film.write(np.full((96, 128, 3), k % 200, np.uint8))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pvm_perception", "track", "--input", "in.mp4", "--output", "b.csv", *extra],
+        cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, text=True)
+    while process.poll() is None and not list(tmp_path.glob("b.csv")):
+        time.sleep(0.1)
+    time.sleep(2)
+    process.send_signal(number)
+    out, error = process.communicate(timeout=60)
+    assert process.returncode == 128 + number, error
+    frames = int(out.split()[0])
+    assert 0 < frames < 3000
+    assert (tmp_path / "b.csv").read_text().endswith("\n")
+    assert {p.name for p in tmp_path.iterdir()} == {
+        "in.mp4", "b.csv", *(word for word in extra if not word.startswith("--"))}
+    if "--video" in extra:
+        assert len(list(open_stream(tmp_path / extra[1]))) == frames
+    if "o.mcap" in extra:
+        with Reader(tmp_path / "o.mcap") as reader:
+            assert reader.message_count == frames
+    if "--learn" in extra:
+        assert Tracker(model=tmp_path / "learnt.safetensors").info()["history"]["steps"] > \
+            Tracker().info()["history"]["steps"]
+
+
+def test_nothing_is_said_to_be_written_that_is_not(command_line, simulated, tmp_path):
+    one_line(command_line("track", "--input", simulated, "--output", "/dev/full"), "/dev/full", "No space")
 
 
 def test_stills_do_not_depend_on_their_order(command_line, simulated, tmp_path):

@@ -291,6 +291,37 @@ def test_folder_leaves_a_damaged_image_out_and_names_it(simulated, tmp_path, cap
     assert frames[2].name in lines[0]
 
 
+def numbered(folder, names):
+    folder.mkdir()
+    for name in names:
+        cv2.imwrite(str(folder / name), np.full((16, 16, 3), 99, np.uint8))
+    return folder
+
+
+@pytest.mark.parametrize("pattern", ["{}.png", "frame_{}.png", "run2_{}.png", "{}_left.png"])
+def test_frames_come_in_the_natural_order_of_their_names(tmp_path, pattern):
+    names = [pattern.format(k) for k in (1, 2, 9, 10, 11, 100)]
+    assert [f.name for f in open_stream(numbered(tmp_path / "clip", names))] == names
+
+
+def test_names_of_any_kind_have_an_order(tmp_path):
+    names = ["01.png", "1.png", "1a.png", "a.png", "a1.png", "a1b2.png", "a1b10.png", "a01.png", "².png"]
+    assert sorted(f.name for f in open_stream(numbered(tmp_path / "clip", names))) == sorted(names)
+
+
+def test_labels_that_name_no_image_are_said(tmp_path, capsys):
+    folder = numbered(tmp_path / "clip", ["1.png", "2.png"])
+    labels = folder / "groundtruth.csv"
+    write_groundtruth(labels, [("1.png", ()), ("3.png", ()), ("4.png", ())], ["green_ball"])
+    assert [f.boxes for f in open_stream(folder)] == [(), None]
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "2 of 3 frames" in error and "'3.png'" in error
+    write_groundtruth(labels, [("frames/1.png", ())], ["green_ball"])
+    with pytest.raises(PvmError, match=r"names no image of .*'frames/1.png'.*'1.png'"):
+        open_stream(folder)
+
+
 def test_video_gives_its_frames_with_stamps(tmp_path):
     path = str(tmp_path / "clip.mp4")
     writer = cv2.VideoWriter(path, cv2.VideoWriter_fourcc(*"mp4v"), 20.0, (64, 48))

@@ -40,6 +40,7 @@ class Receiver:
 
     def __init__(self, node: Any, folder: Path, file: Any) -> None:
         self.node, self.folder = node, folder
+        self.fault: PvmError | None = None
         self.table = csv.writer(file)
         self.table.writerow(["stamp", "latency_ms", "target", "x", "y", "w", "h", "score", "id"])
         node.create_subscription(Detection2DArray, "detections", self._detections, 50)
@@ -57,8 +58,11 @@ class Receiver:
     def _image(self, message: Image) -> None:
         _, data = cv2.imencode(".jpg", decode_image(message), [cv2.IMWRITE_JPEG_QUALITY, 85])
         path = self.folder / f"{_nanoseconds(message.header)}.jpg"
-        with writing(path):
-            path.write_bytes(data.tobytes())
+        try:
+            with writing(path):
+                path.write_bytes(data.tobytes())
+        except PvmError as error:
+            self.fault = error
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -73,9 +77,11 @@ def main(argv: list[str] | None = None) -> int:
     executor.add_node(node)
     try:
         with writing(args.table), args.table.open("w", newline="", encoding="utf-8") as file:
-            Receiver(node, args.frames, file)
+            receiver = Receiver(node, args.frames, file)
             while not stop.is_set():
                 executor.spin_once(timeout_sec=0.1)
+                if receiver.fault:  # a video with frames missing would be no record of what happened
+                    raise receiver.fault
         return 0
     except PvmError as error:
         print(f"pvm_perception: error: {error}", file=sys.stderr)

@@ -94,8 +94,8 @@ class Film:
                 count += 1
         capture.release()
         if count < len(self._stamps):
-            raise PvmError(f"{self.path} cannot be written: {max(count, 0)} of {len(self._stamps)} frames are "
-                           "in it; is the disk full?")
+            raise PvmError(f"{self.path} cannot be written: {max(count, 0)} of {len(self._stamps)} frames "
+                           "are in it; is the disk full?")
 
     def _give_stamps(self) -> None:
         """Give each frame its own stamp: OpenCV encodes at a fixed rate, but can copy frames at any."""
