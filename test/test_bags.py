@@ -9,6 +9,7 @@ import pytest
 from conftest import ROOT
 
 from pvm_perception.errors import PvmError
+from pvm_perception.streams import footage
 from pvm_perception.streams.bags import DetectionBag
 from pvm_perception.streams.files import open_stream
 from pvm_perception.streams.generated import SimulatedStream
@@ -118,6 +119,15 @@ def test_images_of_a_bag(tmp_path, images, storage, kind, how):
             assert frame.header == Header(*divmod(FIRST + k * 33_000_000, 10**9),
                                           "camera_optical", FIRST + k * 33_000_000 + 5_000_000)
             assert frame.stamp == pytest.approx(FIRST * 1e-9 + k * 0.033, abs=1e-6)
+
+
+def test_a_bag_is_a_source_of_video_to_learn_from(tmp_path, images, monkeypatch):
+    monkeypatch.setattr(footage, "PIECE", 5)
+    record(tmp_path / "drives" / "first", images, {"/camera/image": PACKED})
+    video = footage.Footage([tmp_path / "drives"])
+    assert [(p.begin, p.end) for p in video.pieces] == [(0, 5), (5, 10)]  # two frames are no clip
+    for piece in video.pieces:
+        np.testing.assert_array_equal(video.frames(piece), np.stack(images[piece.begin:piece.end]))
 
 
 def test_several_topics_want_a_choice(tmp_path, images):
