@@ -1,8 +1,9 @@
 """Which score `stop_sign_guard` should ask for: right and false stop signs on generated sequences, by size.
 
-The sequences of generated_sequences.py, all boxes of the whole tracker. A sign that is near enough to stop for
-is large in the picture: the default `min_score` is the highest here that keeps 0.99 of the right boxes of 100 px
-and more. Usage: .venv/bin/python benchmarks/guard_scores.py [--scenes N] [--model FILE] [--output FILE]
+The sequences of generated_sequences.py, all boxes of the whole tracker. A sign that is near enough to stop
+for is large in the picture: the default `min_score` is the highest here that keeps 0.99 of the right boxes of
+100 px and more.
+Usage: .venv/bin/python benchmarks/guard_scores.py [--scenes N] [--model FILE] [--output FILE]
 """
 
 from __future__ import annotations

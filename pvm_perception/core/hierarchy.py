@@ -132,11 +132,15 @@ class Hierarchy:
     def copy(self, into: Network | None = None) -> Hierarchy:
         """Return a hierarchy that shares these very weights and goes on from this state by itself.
 
-        An earlier copy, `into`, is of no use here: the state is copied into new memory.
+        Of an earlier copy, `into`, the forecaster is used again; the other state takes new memory.
         """
-        del into
         shared = (self.weights, self.config, self.optimizer, self.xp)
-        return copy.deepcopy(self, {id(part): part for part in shared})
+        kept: dict[int, object] = {id(part): part for part in shared}
+        if self.forecaster:  # compiled steps hold addresses: its state is copied by itself
+            forecaster = into.forecaster if isinstance(into, Hierarchy) else None
+            kept[id(self.forecaster)] = forecaster = forecaster or Forecaster(self.config, self.batch)
+            forecaster.copy_state(self.forecaster)
+        return copy.deepcopy(self, kept)
 
     def _source(self, name: str, batch: int) -> Source:
         rows, cols = self.config.grid(name)
