@@ -8,6 +8,7 @@ import pytest
 
 from pvm_perception.errors import PvmError
 from pvm_perception.streams import footage
+from pvm_perception.streams import footage
 from pvm_perception.streams.footage import Footage, Shot, footage_clip
 from pvm_perception.streams.groundtruth import read_groundtruth
 from pvm_perception.streams.scenes import real_targets
@@ -116,7 +117,16 @@ def test_a_virtual_camera_stays_in_its_picture(stills, monkeypatch):
     assert seen > 40
 
 
-def test_video_is_cut_into_clips_of_following_frames(clips, capsys):
+def test_video_now_and_then_stands_still_and_jumps(clips, monkeypatch):
+    monkeypatch.setattr(footage, "PAUSES", 1.0)
+    steps = [np.abs(np.diff(numbers_of(Footage([clips]).shot(np.random.default_rng(n), n, 12).images)))
+             for n in range(12)]
+    assert 0.2 < np.mean(np.concatenate(steps) == 0) < 0.8  # else it goes on by one or two frames
+    assert max(map(max, steps)) <= 2
+
+
+def test_video_is_cut_into_clips_of_following_frames(clips, capsys, monkeypatch):
+    monkeypatch.setattr(footage, "PAUSES", 0.0)
     video = Footage([clips])
     assert sum(p.end - p.begin for p in video.pieces) == 130
     assert {p.path.name for p in video.pieces} == {"walk", "ride.avi"}
