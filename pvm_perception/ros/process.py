@@ -15,6 +15,7 @@ from rclpy.exceptions import (
     ParameterUninitializedException,
 )
 from rclpy.executors import SingleThreadedExecutor
+from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.signals import SignalHandlerOptions
 
 from pvm_perception.errors import PvmError
@@ -52,7 +53,7 @@ def run_node(make: Callable[[], Any], argv: list[str] | None = None) -> int:
             spin(0.1)
         return 0
     except (PvmError, InvalidParameterValueException, InvalidParameterTypeException,
-            ParameterUninitializedException) as error:
+            ParameterUninitializedException, rclpy_implementation.RCLError) as error:
         return _complain(error)
     finally:
         if node is not None:
