@@ -5,13 +5,7 @@ import numpy as np
 import pytest
 
 from pvm_perception.errors import PvmError
-from pvm_perception.evaluation.boxes import (
-    FrameBoxes,
-    box_measures,
-    counted,
-    first_detection,
-    scores_and_hits,
-)
+from pvm_perception.evaluation.boxes import FrameBoxes, box_measures, first_detection, scores_and_hits
 from pvm_perception.evaluation.evaluate import Result, pooled_scores, shot, summary
 from pvm_perception.evaluation.gallery import ACROSS, draw_false_boxes, false_boxes
 from pvm_perception.evaluation.identity import MEASURES, installed, track_measures
@@ -39,16 +33,6 @@ def test_each_target_is_found_once_and_by_its_best_scored_box():
     assert f.strays.tolist() == [False, False, True, False]
     np.testing.assert_allclose(f.overlaps[1], [9 / 11, 0])
     assert f.instances.tolist() == [0, 1]
-
-
-def test_what_nobody_is_sure_of_is_neither_right_nor_wrong():
-    labels = (Box("a", 0, 0, 10, 10), Box("a", 50, 0, 10, 10, weight=0.0), Box("b", 50, 0, 10, 10))
-    tracks = [Track(*t) for t in (("a", 50, 0, 10, 9, 0.9, 1), ("b", 50, 0, 10, 9, 0.9, 2),
-                                  ("a", 80, 0, 10, 10, 0.9, 3))]
-    seen, left = counted(Frame(IMAGE, "0", boxes=labels), tracks)
-    assert [t.id for t in left] == [2, 3]
-    assert seen.boxes == (labels[0], labels[2])
-    assert counted(seen, left) == (seen, left)
 
 
 def test_other_targets_boxes_are_not_its_own():

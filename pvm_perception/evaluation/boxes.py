@@ -15,16 +15,6 @@ TOUCH = 0.1  # overlap below which a box has nothing to do with a target
 APPROACH = 1.5  # growth of the longer side, last quarter over first quarter, of a target that comes nearer
 
 
-def counted(frame: Frame, tracks: Iterable[Track]) -> tuple[Frame, list[Track]]:
-    """Leave out what is labelled with weight 0, and the boxes on it: they are neither right nor wrong."""
-    tracks, labels = list(tracks), frame.boxes or ()
-    for doubt in (b for b in labels if b.weight == 0):
-        place = np.array([doubt.x, doubt.y, doubt.w, doubt.h])
-        tracks = [t for t in tracks if t.target != doubt.target
-                  or overlap(np.array([t.x, t.y, t.w, t.h]), place) < HIT]
-    return replace(frame, boxes=tuple(b for b in labels if b.weight > 0)), tracks
-
-
 @dataclass(frozen=True)
 class FrameBoxes:
     """All boxes of one target in one frame; source px.

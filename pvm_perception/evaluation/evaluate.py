@@ -11,13 +11,7 @@ import numpy as np
 
 from pvm_perception.errors import PvmError
 from pvm_perception.evaluation import metrics
-from pvm_perception.evaluation.boxes import (
-    FrameBoxes,
-    box_measures,
-    counted,
-    first_detection,
-    scores_and_hits,
-)
+from pvm_perception.evaluation.boxes import FrameBoxes, box_measures, first_detection, scores_and_hits
 from pvm_perception.evaluation.forecast import Forecasts
 from pvm_perception.evaluation.identity import MEASURES, track_measures
 from pvm_perception.streams.files import FolderStream
@@ -204,7 +198,6 @@ def measure_sequence(folder: Path, targets: Iterable[str],
         if frame.boxes is not None:
             tracks, seconds = step(frame)
             times.append(seconds)
-            frame, tracks = counted(frame, tracks)
             for result in results:
                 result.shots.append(shot(frame, result.target, tracks))
                 result.boxes.append(FrameBoxes.of(frame, result.target, tracks))

@@ -62,7 +62,7 @@ class Forecasts:
             self._expected.clear()
         if self._past and boxes is not None:
             heights = tracker.surprise()
-            self.ranks += [pop_out(heights, view, box) for box in boxes]
+            self.ranks += [pop_out(heights, view, box) for box in boxes if box.weight > 0]
         for horizon in self.horizons:
             if len(self._expected) >= horizon and self._expected[-horizon]:
                 expected = self._expected[-horizon]
