@@ -8,6 +8,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
+from typing import IO, AnyStr
 
 from pvm_perception import fast_dds
 from pvm_perception.errors import PvmError
@@ -66,11 +67,18 @@ def run_together(commands: Mapping[str, Sequence[str]], leader: str, seconds: fl
         raise PvmError("a process failed: " + ", ".join(f"{k} {v}" for k, v in codes.items()))
 
 
+def piped(stream: IO[AnyStr] | None) -> IO[AnyStr]:
+    """Return a process's stream that was opened with PIPE, which is never None."""
+    if stream is None:
+        raise ValueError("the stream is not a pipe")
+    return stream
+
+
 def _end(running: Mapping[str, subprocess.Popen]) -> dict[str, int]:
     """End processes in good order, those first that started last; at once where another signal comes."""
-    codes = {}
+    codes: dict[str, int] = {}
     try:
-        for name in reversed(running):
+        for name in reversed(list(running)):
             process = running[name]
             if process.poll() is None:
                 process.send_signal(signal.SIGTERM)

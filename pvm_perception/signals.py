@@ -5,9 +5,12 @@ from __future__ import annotations
 import signal
 import threading
 import time
+from collections.abc import Callable
 from types import FrameType
+from typing import Any, TypeAlias
 
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+Handler: TypeAlias = Callable[[int, "FrameType | None"], Any] | int | signal.Handlers | None
 SLICE = 0.05  # s that a wait may go on after the signal
 
 
@@ -84,7 +87,7 @@ def let_signals_end() -> None:
     _handle(signal.SIG_DFL)
 
 
-def _handle(handler: object) -> dict[int, object]:
+def _handle(handler: Handler) -> dict[int, Handler]:
     """Set the handler; return those before. What `nohup` ignores stays ignored."""
     if threading.current_thread() is not threading.main_thread():
         return {}  # signals are the main thread's

@@ -58,8 +58,9 @@ class Base:
     def drive(self, dt: float) -> tuple[float, float]:
         """Return the wheels' rates, rad/s, for the next `dt` seconds."""
         changes = self.limits.acceleration * dt, self.limits.turn_acceleration * dt
-        self._now = tuple(now + min(max(wanted - now, -change), change) for now, wanted, change
-                          in zip(self._now, self._wanted, changes, strict=True))
+        forward, turn = (now + min(max(wanted - now, -change), change) for now, wanted, change
+                         in zip(self._now, self._wanted, changes, strict=True))
+        self._now = forward, turn
         return wheel_rates(*self._now)
 
     def reckon(self, left: float, right: float, dt: float) -> None:

@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -47,7 +48,7 @@ def write_moments(path: Path, moments: Sequence[Moment]) -> None:
 
 def read_moments(path: Path) -> list[Moment]:
     """Return the run in a CSV file."""
-    kinds = {f.name: int if f.type == "int" else float for f in fields(Moment)}
+    kinds: dict[str, Any] = {f.name: int if f.type == "int" else float for f in fields(Moment)}
     with path.open(newline="", encoding="utf-8") as file:
         return [Moment(**{k: kinds[k](v) for k, v in row.items()}) for row in csv.DictReader(file)]
 

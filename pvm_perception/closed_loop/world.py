@@ -20,7 +20,7 @@ BALL_RADIUS, SIGN_SIZE = 0.1, 0.6  # as in worlds/ball_and_sign.sdf
 STEP = 0.0025  # s of one step of the physics
 OVERVIEW = 480  # px, either side of the view from above
 TILED = 'texuniform="true" texrepeat="0.5 0.5"'  # a texture's side is 2 m
-SIGN_RED = np.float32([0.12, 0.09, 0.70])  # BGR
+SIGN_RED = np.array([0.12, 0.09, 0.70], np.float32)  # BGR
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def ball_world(seed: int, camera: Camera | None = None) -> World:
     assets = {
         "floor.png": _png(_slabs(rng, _grey(rng, 0.45, 0.65), 8)),
         "wall.png": _png(_masonry(rng)),
-        "wood.png": _png(_surface(rng, np.float32([0.2, 0.35, 0.5]), (512, 64))),
+        "wood.png": _png(_surface(rng, np.array([0.2, 0.35, 0.5], np.float32), (512, 64))),
     }
     walls = "".join(_wall(f"wall{k}", (x, y), half, 2.5, along) for k, (x, y, along) in enumerate(
         ((half, 0, "y"), (-half, 0, "y"), (0, half, "x"), (0, -half, "x"))))
@@ -98,7 +98,7 @@ def ball_world(seed: int, camera: Camera | None = None) -> World:
     ball = (f'<body name="ball" pos="{_numbers(*path[0], BALL_RADIUS)}"><freejoint/>'
             f'<geom name="ball" type="sphere" size="{BALL_RADIUS}" mass="0.2" condim="4" '
             f'material="ball"/></body>')
-    assets["ball.png"] = _png(_surface(rng, np.float32([0.16, 0.62, 0.15]), (256, 256), 0.06))
+    assets["ball.png"] = _png(_surface(rng, np.array([0.16, 0.62, 0.15], np.float32), (256, 256), 0.06))
     heading = path[10] - path[0]
     ahead = math.atan2(heading[1], heading[0])
     back = 1.2 + camera.ahead  # the ball begins a little too far away, and aside
@@ -275,10 +275,10 @@ def _masonry(rng: Rng) -> np.ndarray:
     """Return a wall: bricks in rows, or plaster of some pale colour with a darker foot."""
     size = 1024
     if rng.random() < 0.5:
-        colour = np.float32([rng.uniform(0.6, 0.8), rng.uniform(0.7, 0.85), rng.uniform(0.75, 0.9)])
+        colour = np.array([rng.uniform(0.6, 0.8), rng.uniform(0.7, 0.85), rng.uniform(0.75, 0.9)], np.float32)
         return _surface(rng, colour, (size, size), 0.06)
     rows, per_row = 20, 8
-    picture = _surface(rng, np.float32([0.3, 0.38, 0.6]) * np.float32(rng.uniform(0.7, 1.1)),
+    picture = _surface(rng, np.array([0.3, 0.38, 0.6], np.float32) * np.float32(rng.uniform(0.7, 1.1)),
                        (size, size), 0.12)
     high, wide = size / rows, size / per_row
     for r in range(rows):

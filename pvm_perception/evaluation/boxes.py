@@ -78,7 +78,7 @@ class FrameBoxes:
         The background error of TIDE (Bolya et al. 2020, "A General Toolbox for Identifying Object
         Detection Errors").
         """
-        return (self.overlaps < TOUCH).all(axis=1)
+        return np.asarray((self.overlaps < TOUCH).all(axis=1))
 
 
 def scores_and_hits(frames: Iterable[FrameBoxes]) -> tuple[np.ndarray, np.ndarray]:

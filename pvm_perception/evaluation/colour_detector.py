@@ -60,15 +60,18 @@ class ColourDetector:
         if self.colour is None:
             return None  # a target without a known colour
         hsv = cv2.cvtColor(cv2.GaussianBlur(image, (5, 5), 0), cv2.COLOR_BGR2HSV)
-        mask = np.zeros(image.shape[:2], np.uint8)
+        mask: np.ndarray = np.zeros(image.shape[:2], np.uint8)
         for low, high in self.colour.ranges:
-            mask |= cv2.inRange(hsv, low, high)
+            mask = cv2.bitwise_or(mask, cv2.inRange(hsv, low, high))
         kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (5, 5))
         mask = cv2.morphologyEx(mask, cv2.MORPH_OPEN, kernel)
         mask = cv2.morphologyEx(mask, cv2.MORPH_CLOSE, kernel)
         contours, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
         good = [c for c in contours if cv2.contourArea(c) >= self.least and self.colour.shape(c)]
-        return cv2.boundingRect(max(good, key=cv2.contourArea)) if good else None
+        if not good:
+            return None
+        x, y, w, h = cv2.boundingRect(max(good, key=cv2.contourArea))
+        return x, y, w, h
 
     def update(self, image: np.ndarray) -> list[Track]:
         """Return the track of the target in the next frame, (H, W, 3) uint8, BGR; none or one."""

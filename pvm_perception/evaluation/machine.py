@@ -17,6 +17,8 @@ from typing import Any
 
 import numpy as np
 
+from pvm_perception.processes import piped
+
 CAMERA = (480, 640)  # rows and columns of the images that trackers are shown
 QUEUED = 50  # actions given to a GPU at once, where its best is measured
 FIRST_ANSWER = """
@@ -122,7 +124,8 @@ def cold_start(model: Path, device: str, learn: bool, fovea: bool, starts: int, 
         with subprocess.Popen([sys.executable, "-c", FIRST_ANSWER, str(model), device, str(learn),
                                str(fovea), *map(str, (*CAMERA, frames))], stdout=subprocess.PIPE, text=True,
                               env=env) as process:
-            process.stdout.readline()
+            out = piped(process.stdout)
+            out.readline()
             seconds.append(time.perf_counter() - begin)
-            kilobytes = process.stdout.read()
+            kilobytes = out.read()
     return {"cold_start_s": statistics.median(seconds), "peak_mb": int(kilobytes) / 1e3}

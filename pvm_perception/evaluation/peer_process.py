@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 from pvm_perception.errors import PvmError
+from pvm_perception.processes import piped
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "build" / "peers"  # what `make peers` installs
@@ -77,15 +78,16 @@ class PeerProcess:
         """
         head = json.dumps({"shape": image.shape, "box": box}).encode() + b"\n"
         try:
-            self._process.stdin.write(head + np.ascontiguousarray(image).tobytes())
-            self._process.stdin.flush()
-            answer = self._process.stdout.readline()
+            requests = piped(self._process.stdin)
+            requests.write(head + np.ascontiguousarray(image).tobytes())
+            requests.flush()
+            line = piped(self._process.stdout).readline()
         except OSError:
-            answer = b""
-        if not answer:
-            words = self._process.stderr.read().decode(errors="replace").strip().splitlines()
+            line = b""
+        if not line:
+            words = piped(self._process.stderr).read().decode(errors="replace").strip().splitlines()
             raise PvmError(f"{self.name} broke: {words[-1] if words else 'no word of why'}")
-        answer = json.loads(answer)
+        answer = json.loads(line)
         return answer["boxes"], answer["milliseconds"]
 
 
@@ -93,5 +95,5 @@ def _end(process: subprocess.Popen) -> None:
     """Close the worker's input, which ends it, and wait."""
     for pipe in (process.stdin, process.stdout, process.stderr):
         with contextlib.suppress(OSError):
-            pipe.close()
+            piped(pipe).close()
     process.wait()

@@ -36,7 +36,8 @@ class Film:
     """
 
     def __init__(self, path: Path, fps: float) -> None:
-        self.path, self.fps, self._stamps = path, fps, []
+        self.path, self.fps = path, fps
+        self._stamps: list[float] = []
         self._last: float | None = None
         self._writer: cv2.VideoWriter | None = None
         self._place = contextlib.ExitStack()
@@ -53,7 +54,7 @@ class Film:
         `stamp` is its time in seconds; None, or one that is not after the last, is a frame later.
         """
         if self._writer is None:
-            self._open(image.shape[1::-1])
+            self._writer = self._opened(image.shape[1::-1])
         step = 1 / self.fps
         if stamp is not None and self._last is not None and 0 < stamp - self._last <= LONGEST:
             step = stamp - self._last
@@ -62,15 +63,15 @@ class Film:
         same = image.shape[1::-1] == self._size
         self._writer.write(image if same else cv2.resize(image, self._size))
 
-    def _open(self, size: tuple[int, int]) -> None:
+    def _opened(self, size: tuple[int, int]) -> cv2.VideoWriter:
         self._size = size
         self._part = self._place.enter_context(atomic_file(self.path, "video"))
-        code = cv2.VideoWriter_fourcc(*CODECS.get(self.path.suffix.lower(), USUAL))
-        self._writer = cv2.VideoWriter(str(self._part), code, self.fps, size)
-        if not self._writer.isOpened():
-            self._writer = None
+        code = cv2.VideoWriter.fourcc(*CODECS.get(self.path.suffix.lower(), USUAL))
+        writer = cv2.VideoWriter(str(self._part), code, self.fps, size)
+        if not writer.isOpened():
             with self._place.pop_all():
                 raise PvmError(f"{self.path} cannot be written as a video; use a name ending in .mp4")
+        return writer
 
     def close(self) -> None:
         """Finish the file and put it in its place; without a frame there is none."""

@@ -71,7 +71,7 @@ def make_clip(seed: int, frames: int, size: tuple[int, int] = (144, 192),
     truth[:, :, Truth.X] += np.where(truth[:, :, Truth.TARGET] >= 0, left, 0)
     truth[:, :, Truth.Y] += np.where(truth[:, :, Truth.TARGET] >= 0, top, 0)
     motion = np.stack([shown.motion(k) for k in range(frames)])
-    motion[:, :2] *= np.float32([width / cols, height / rows])
+    motion[:, :2] *= np.array([width / cols, height / rows], np.float32)
     return Clip(images, truth, motion)
 
 

@@ -74,8 +74,8 @@ def _ground(rng: Rng, rows: int, cols: int, picture: np.ndarray, horizon: int) -
     flat = texture(rng, 256, 256)
     below = rows - horizon
     inset = cols * rng.uniform(0.2, 0.46)
-    source = np.float32([[0, 0], [256, 0], [256, 256], [0, 256]])
-    target = np.float32([[inset, 0], [cols - inset, 0], [cols * 1.8, below], [-cols * 0.8, below]])
+    source = np.array([[0, 0], [256, 0], [256, 256], [0, 256]], np.float32)
+    target = np.array([[inset, 0], [cols - inset, 0], [cols * 1.8, below], [-cols * 0.8, below]], np.float32)
     matrix = cv2.getPerspectiveTransform(source, target)
     ground = cv2.warpPerspective(flat, matrix, (cols, below), flags=cv2.INTER_LINEAR,
                                  borderMode=cv2.BORDER_REFLECT)

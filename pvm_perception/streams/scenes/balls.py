@@ -94,14 +94,14 @@ def coat(rng: Rng, base: np.ndarray, x: np.ndarray, y: np.ndarray, z: np.ndarray
     albedo = np.broadcast_to(base, (size, size, 3)).astype(np.float32)
     kind = rng.random()
     shine = rng.choice([0.0, rng.uniform(0.05, 0.3), rng.uniform(0.3, 0.9)])
-    other = any_colour(rng) if rng.random() < 0.5 else np.repeat(
+    other: np.ndarray = any_colour(rng) if rng.random() < 0.5 else np.repeat(
         np.float32(rng.choice([0.05, 0.95])), 3)
     mask = None
     if kind < 0.4:
         pass  # plain
     elif kind < 0.55:  # felt with a seam
         seam = np.abs(u * u - v * v - 0.6 * w * np.sign(rng.standard_normal()))
-        mask, other = (seam < rng.uniform(0.05, 0.1)), np.float32([0.85, 0.95, 0.9])
+        mask, other = (seam < rng.uniform(0.05, 0.1)), np.array([0.85, 0.95, 0.9], np.float32)
         albedo = albedo * (1 + 0.12 * noise(rng, size, size, 0.06, 2))[..., None]
         shine = 0.0
     elif kind < 0.64:  # bands
@@ -116,13 +116,13 @@ def coat(rng: Rng, base: np.ndarray, x: np.ndarray, y: np.ndarray, z: np.ndarray
             np.sin(30 * u) > -0.4)
     elif kind < 0.93:  # dirt
         mask = noise(rng, size, size, 0.25, 3) > rng.uniform(0.8, 1.6)
-        other = base * 0.3 + np.float32([0.1, 0.15, 0.2])
+        other = base * 0.3 + np.array([0.1, 0.15, 0.2], np.float32)
     elif not is_green:  # football, basketball
         k = 4.5
         mask = np.minimum(np.abs(np.sin(k * u)), np.minimum(np.abs(v), np.abs(w))) < 0.08
         if rng.random() < 0.5:
             mask = np.sin(k * u) * np.sin(k * v) * np.sin(k * w) > 0.3
-        other = np.float32([0.05, 0.05, 0.05])
+        other = np.array([0.05, 0.05, 0.05], np.float32)
     if mask is not None:
         soft = cv2.GaussianBlur(mask.astype(np.float32), (3, 3), 0)[..., None]
         if is_green and soft.mean() > 0.45:

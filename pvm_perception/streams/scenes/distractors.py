@@ -139,7 +139,7 @@ def barrier(rng: Rng, size: int) -> np.ndarray:
                      * 2 * np.pi / (size * rng.uniform(0.2, 0.6))) > 0
     if rng.random() < 0.4:
         stripes = np.sin(y * 2 * np.pi / (size * rng.uniform(0.25, 0.6))) > 0
-    picture = np.where(stripes[..., None], colour, np.float32([0.9, 0.9, 0.9]))
+    picture = np.where(stripes[..., None], colour, np.array([0.9, 0.9, 0.9], np.float32))
     if rng.random() < 0.35:  # a cone
         mask = polygon_mask((size, size), np.array([[.42, 0], [.58, 0], [.85, 1], [.15, 1]]) * size)
     else:
@@ -156,7 +156,7 @@ def fence(rng: Rng, size: int) -> np.ndarray:
     """Return a row of panels along a road: red or orange, with white plates, rails or writing."""
     rows, cols = max(8, int(size * rng.uniform(0.2, 0.5))), size
     colour = sign_red(rng) if rng.random() < 0.6 else hsv(rng.uniform(5, 25), 0.9, 0.85)
-    white = np.float32([0.9, 0.9, 0.9]) * np.float32(rng.uniform(0.6, 1.05))
+    white = np.array([0.9, 0.9, 0.9], np.float32) * np.float32(rng.uniform(0.6, 1.05))
     picture = np.empty((rows, cols, 3), np.float32)
     picture[:] = colour
     mask = np.ones((rows, cols), np.float32)
@@ -169,7 +169,7 @@ def fence(rng: Rng, size: int) -> np.ndarray:
         mask[int(rows * 0.6):, x:x + max(1, panel // 8)] = 0
     if rng.random() < 0.5:
         mask[int(rows * rng.uniform(0.3, 0.5)):int(rows * 0.55)] = 0
-    return trim(_shaded(rng, np.float32([1, 1, 1]), mask) * np.concatenate(
+    return trim(_shaded(rng, np.array([1, 1, 1], np.float32), mask) * np.concatenate(
         [picture, np.ones((rows, cols, 1), np.float32)], axis=2))
 
 
@@ -182,7 +182,7 @@ def car(rng: Rng, size: int) -> np.ndarray:
         part = _shaded(rng, colour, polygon_mask((size, size), np.array(points) * (size - 1)))
         sprite = sprite * (1 - part[..., 3:]) + part
 
-    paint, dark = like_target(rng), np.float32([0.12, 0.1, 0.08])
+    paint, dark = like_target(rng), np.array([0.12, 0.1, 0.08], np.float32)
     if rng.random() < 0.5:
         lay([(.02, .55), (.2, .5), (.3, .35), (.7, .35), (.82, .5), (.98, .55), (.98, .72),
              (.02, .72)], paint)

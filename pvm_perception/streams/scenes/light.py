@@ -80,7 +80,7 @@ class Light:
         if self.shadow is not None:
             at = self.at + self.speed * k
             scale = self.zoom * 128 / self.small[1]
-            matrix = np.float32([[scale, 0, 64 + at[0]], [0, scale, 64 + at[1]]])
+            matrix = np.array([[scale, 0, 64 + at[0]], [0, scale, 64 + at[1]]], np.float32)
             cast = cv2.warpAffine(self.shadow, matrix, self.small[::-1],
                                   flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
                                   borderMode=cv2.BORDER_WRAP)
@@ -185,7 +185,7 @@ def line_kernel(dx: float, dy: float) -> np.ndarray:
     """Return the kernel that smears by (dx, dy) pixels, summing to 1."""
     side = int(max(abs(dx), abs(dy))) | 1
     side = max(side, 3)
-    kernel = np.zeros((side * 4, side * 4), np.float32)
+    kernel: np.ndarray = np.zeros((side * 4, side * 4), np.float32)
     middle = np.array([side * 2, side * 2])
     half = np.array([dx, dy]) * 2
     cv2.line(kernel, tuple(np.round(middle - half).astype(int).tolist()),

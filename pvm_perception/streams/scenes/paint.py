@@ -42,8 +42,8 @@ def noise(rng: Rng, rows: int, cols: int, coarse: float, octaves: int = 4,
     size, strength, power = max(rows, cols) * coarse, 1.0, 0.0
     for _ in range(octaves):
         shape = (max(2, round(rows / size) + 1), max(2, round(cols / size) + 1), channels)
-        grid = rng.standard_normal(shape, np.float32)
-        grid = cv2.resize(grid, (cols, rows), interpolation=cv2.INTER_CUBIC)
+        coarse_grid = rng.standard_normal(shape, np.float32)
+        grid = cv2.resize(coarse_grid, (cols, rows), interpolation=cv2.INTER_CUBIC)
         total += strength * grid.reshape(total.shape)
         power += strength**2
         size, strength = size / 2.3, strength * 0.62

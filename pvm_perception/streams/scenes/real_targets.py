@@ -108,7 +108,7 @@ def _whole(part: np.ndarray, alpha: np.ndarray) -> bool:
     outlines, _ = cv2.findContours(alpha, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     outline = max(outlines, key=cv2.contourArea)
     hull = cv2.contourArea(cv2.convexHull(outline))
-    mean = np.float32(cv2.mean(part, alpha)[:3])[None, None] / 255
+    mean = np.array(cv2.mean(part, alpha)[:3], np.float32)[None, None] / 255
     coloured = cv2.cvtColor(mean, cv2.COLOR_BGR2HSV)[0, 0, 1] > COLOURED
     return bool(coloured and cv2.contourArea(outline) > SMOOTH * hull)
 

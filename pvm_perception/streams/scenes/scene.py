@@ -149,7 +149,7 @@ class Scene:
         order = rng.permutation(len(behind)) if rng.random() < 0.25 else np.arange(len(behind))
         self.things = [behind[k] for k in order] + front
         if rng.random() < 0.35 * self.hard**0.5:  # seen against the light: things are darker than their place
-            shade = np.float32([*[rng.uniform(0.25, 0.8)] * 3, 1])
+            shade = np.array([*[rng.uniform(0.25, 0.8)] * 3, 1], np.float32)
             for thing in self.things:
                 thing.sprite = thing.sprite * shade
         for thing in self.things:

@@ -17,7 +17,7 @@ from pvm_perception.streams.scenes.paint import (
     trim,
 )
 
-WHITE = np.float32([0.95, 0.95, 0.95])
+WHITE = np.array([0.95, 0.95, 0.95], np.float32)
 
 
 def letter_strokes(letter: str) -> list[np.ndarray]:
@@ -217,7 +217,7 @@ def other_sign(rng: Rng, size: int, askew: bool = True) -> np.ndarray:
     elif kind == 7:  # orange or yellow diamond
         mask = polygon_mask((big, big), np.array([[.5, 0], [1, .5], [.5, 1], [0, .5]]) * big)
         canvas[:] = hsv(rng.uniform(18, 50), rng.uniform(0.7, 1), rng.uniform(0.6, 1))
-        disc(np.float32([0.05, 0.05, 0.05]), r * rng.uniform(0.1, 0.35))
+        disc(np.array([0.05, 0.05, 0.05], np.float32), r * rng.uniform(0.1, 0.35))
     else:  # white or grey plate
         mask = square
         canvas[:] = white * rng.uniform(0.5, 1)
