@@ -188,15 +188,22 @@ def test_the_robots_motion_tells_where_things_come_from(texture):
     assert np.median(forecaster.moves().reshape(-1, 2), 0) == pytest.approx([1.0, -1.5], abs=0.3)
 
 
-def test_surprise_is_about_one_where_the_error_is_as_expected():
-    config = small(scales=1)
-    weights, rng = first_weights(config.forecast, np.random.default_rng(0)), np.random.default_rng(1)
-    weights["forecast1.b2"][-1] = np.log(1.1 * 0.02**2)  # a mean of moves has little noise of its own
+def test_surprise_is_a_half_where_all_is_as_usual_and_a_ball_stands_out():
+    config, rng = small(scales=2), np.random.default_rng(1)
+    weights = first_weights(config.forecast, rng)
     forecaster = Forecaster(config, 1)
-    for _ in range(4):
-        noise = 127 + 255 * 0.02 * rng.standard_normal((1, 128, 160, 3))
-        forecaster.step(noise.astype(np.uint8), weights)
-    assert 0.6 < forecaster.surprise().mean() < 1.4
+    for t in range(30):
+        image = 127 + 4 * rng.standard_normal((128, 160, 3))
+        image[:32] += 20 * rng.standard_normal((32, 160, 3))  # leaves that flicker
+        if t == 29:
+            cv2.circle(image, (80, 90), 7, (60.0, 190.0, 60.0), -1)
+        forecaster.step(np.clip(image, 0, 255).astype(np.uint8)[None], weights)
+        if t == 28:
+            usual = forecaster.surprise()[0]
+            assert 0.3 < np.median(usual[10:]) < 0.7
+    row, col = np.unravel_index(forecaster.surprise()[0].argmax(), (32, 40))
+    assert abs(4 * row + 2 - 90) <= 8
+    assert abs(4 * col + 2 - 80) <= 8
 
 
 def test_learning_lowers_the_error_on_what_it_sees(texture):

@@ -37,6 +37,8 @@ MEMORY = 0.04  # share of a frame in a stream's mean error, after its first fram
 SOFT = 0.7  # share of the forecast's error in what its gradient is divided by; the rest is copying's
 LEAST_EXPECTED, MOST_EXPECTED = -14.0, 0.0  # logarithm of a squared error, full range squared
 FIRST_EXPECTED = -6.0
+FORGOTTEN = np.float32(0.03)  # share of a frame in the running mean error of a unit
+SUDDEN = np.float32(9.0)  # times the usual error beyond which an error does not raise what is usual
 FIRST_GATES = {"block": 0.2, "window": 1.0, "siblings": 0.4, "habit": 0.3}  # of untaught units
 
 
@@ -345,6 +347,9 @@ class Forecaster:
         self.scales = [Scale(config, n, batch) for n in range(1, config.forecast.scales + 1)]
         self.known = np.zeros(batch, bool)  # streams whose last frame had been foreseen
         self._seen = np.zeros(batch, bool)  # streams that have a picture
+        finest = self.scales[0]
+        self._usual = np.zeros((batch, finest.units), np.float32)  # each finest unit's running mean error
+        self._surprise = np.zeros((batch, finest.g.rows, finest.g.cols), np.float32)
         self._error = np.ones(batch, np.float32)  # each stream's mean error, for the gradient's weight
         self._age = np.zeros(batch, np.float32)
         self._whole = np.array([[0, 0, config.height, config.width]] * batch, np.int32)
@@ -352,6 +357,7 @@ class Forecaster:
     def reset(self, streams: Array) -> None:
         """Forget the past of the streams marked in `streams` (B,) bool."""
         self._seen[streams] = False
+        self._usual[streams] = 0
 
     def step(
         self,
@@ -392,6 +398,7 @@ class Forecaster:
             scale.foresee(_of(weights, scale.number), parent, known, motion)
             parent = scale
         self._seen[...] = True
+        self._judge()
 
     def gradients(self, weights: dict[str, Array], weight: float) -> dict[str, Array]:
         """Return the gradients of all scales' weights by the last frame's forecast error, by name.
@@ -420,11 +427,26 @@ class Forecaster:
         )
 
     def surprise(self) -> Array:
-        """Return each finest unit's squared error over the one that it expected, (B, rows, cols); 0: no forecast."""
-        scale = self.scales[0]
-        ratio = (scale.wrong + QUIET * QUIET) / np.exp(scale.last.out[..., -1])
-        ratio[~self.known] = 0
-        return ratio.reshape(self.batch, scale.g.rows, scale.g.cols)
+        """Return each finest unit's error over what is usual there and in this frame, (B, rows, cols).
+
+        The squared error around the unit over the sum of its own running mean and the median of the frame: a
+        leaf that always flickers surprises less than a ball that appears, and a camera that shakes makes
+        nothing special. About 1/2 where all is as usual; 0 without a forecast.
+        """
+        return self._surprise.copy()
+
+    def _judge(self) -> None:
+        """Tell how surprising the last frame was, then take its errors for what is usual."""
+        finest, shape = self.scales[0], self._surprise.shape
+        wrong, middle = finest.wrong, np.median(finest.wrong, 1, keepdims=True) + CLEAN
+        begins = self.known & ~self._usual.any(1)
+        self._usual[begins] = middle[begins]
+        ratio = _around_mean(wrong.reshape(shape)) / (
+            _around_mean(self._usual.reshape(shape)) + middle.reshape(-1, 1, 1)
+        )
+        self._surprise[...] = np.where(self.known[:, None, None], ratio, 0)
+        change = FORGOTTEN * (np.minimum(wrong, SUDDEN * self._usual) - self._usual)
+        self._usual += np.where(self.known[:, None], change, 0)
 
     def moves(self) -> Array:
         """Return the move that each finest unit expects, (B, rows, cols, 2): px down and right, where from."""
@@ -438,7 +460,7 @@ class Forecaster:
 
     def copy_state(self, other: Forecaster) -> None:
         """Take over the state of another forecaster of the same configuration and batch."""
-        for name in ("known", "_seen", "_error", "_age"):
+        for name in ("known", "_seen", "_error", "_age", "_usual", "_surprise"):
             setattr(self, name, getattr(other, name).copy())
         for mine, theirs in zip(self.scales, other.scales, strict=True):
             for name in ("picture", "error", "wrong", "changed"):
@@ -461,6 +483,13 @@ def _half_steps(reach: int) -> list[tuple[int, int]]:
     """Return moves of half pixels of up to `reach` px each way, those of whole pixels left out."""
     side = range(-2 * reach, 2 * reach + 1)
     return [(y, x) for y in side for x in side if y & 1 or x & 1]
+
+
+def _around_mean(values: Array) -> Array:
+    """Return the mean of each unit and its neighbours, (B, rows, cols)."""
+    padded = np.pad(values, ((0, 0), (1, 1), (1, 1)), mode="edge")
+    rows = padded[:, :-2] + padded[:, 1:-1] + padded[:, 2:]
+    return (rows[:, :, :-2] + rows[:, :, 1:-1] + rows[:, :, 2:]) / np.float32(9)
 
 
 def _level(square: Array) -> Array:
