@@ -27,7 +27,7 @@ NEEDS = "rerun-sdk~=0.41.0"  # as requirements/watch.txt pins and setup.py's ext
 START = 20.0  # seconds that the page's server may take to listen
 HISTORY = "1GiB"  # what the server keeps for a browser that comes late; the oldest goes first
 JPEG = (cv2.IMWRITE_JPEG_QUALITY, 85)
-TOP_SURPRISE = 0.1  # root mean square error at the colour map's end; 1 is black to white
+TOP_SURPRISE = 6.0  # at the colour map's end; where all is as usual it is about 0.5
 
 
 def load_rerun() -> ModuleType:
