@@ -326,6 +326,15 @@ class Tracker:
         """
         return self._network.surprise()[0]
 
+    def moves(self) -> np.ndarray | None:
+        """Return how each unit expects its part of the picture to move on, (rows, cols, 2) float32.
+
+        From the last frame to the next: px to the right and px down at the network's resolution. The units
+        are those of `surprise`. None of a model without a forecast by moves.
+        """
+        moves = self._network.moves()  # where from
+        return None if moves is None else -moves[0, :, :, ::-1]
+
     def codes(self) -> dict[str, np.ndarray]:
         """Return each layer's codes at the last frame, from the bottom: (rows, cols, N) float32.
 

@@ -14,7 +14,7 @@ import numpy as np
 from pvm_perception import Tracker
 from pvm_perception.evaluation.forecast import HORIZONS
 from pvm_perception.streams.scenes.scene import Scene
-from pvm_perception.vision.draw import WHITE, colour_map, write
+from pvm_perception.vision.draw import WHITE, colour_map, colour_wheel, write
 from pvm_perception.vision.frame import View
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -22,7 +22,8 @@ SIZE, FRAMES = (480, 640), 24
 SCENES = ((43, "stop_sign", 1.0), (47, "stop_sign", 1.0), (44, "green_ball", 0.0))  # seed, cast, turns
 MOMENT = 14  # frame after which the forecasts are drawn
 TILE, HEAD, GAP = (320, 240), 24, 6  # px
-TOP = 0.15  # surprise drawn as the brightest, black to white
+TOP = 8.0  # surprise drawn as the brightest: squared error over the expected one
+ROUGH = 0.15  # the same of a model without a forecast by moves: error, black to white
 
 
 def scene_images(seed: int, target: str, turns: float) -> list[np.ndarray]:
@@ -40,12 +41,12 @@ def tile(image: np.ndarray, words: str) -> np.ndarray:
     return cv2.copyMakeBorder(picture, 0, GAP, 0, GAP, cv2.BORDER_CONSTANT, value=WHITE)
 
 
-def surprise_of(tracker: Tracker, image: np.ndarray) -> np.ndarray:
-    """Return the surprise of the last frame as a picture of the part of the input that shows the frame."""
+def shown(tracker: Tracker, values: np.ndarray, image: np.ndarray) -> np.ndarray:
+    """Return what belongs to units, (rows, cols, ...), for each pixel of the input that shows the frame."""
     view = View.fit(image.shape[:2], (tracker.config.height, tracker.config.width))
     rows, cols = view.shown
-    heights = cv2.resize(tracker.surprise(), view.network[::-1], interpolation=cv2.INTER_NEAREST)
-    return colour_map(heights[view.top:view.top + rows, view.left:view.left + cols], TOP)
+    large = cv2.resize(values, view.network[::-1], interpolation=cv2.INTER_NEAREST)
+    return large[view.top:view.top + rows, view.left:view.left + cols]
 
 
 def draw(model: Path | None) -> tuple[np.ndarray, np.ndarray]:
@@ -57,11 +58,14 @@ def draw(model: Path | None) -> tuple[np.ndarray, np.ndarray]:
             tracker.update(image)
         expected = tracker.foresee(max(HORIZONS))
         small = [cv2.resize(i, expected[0].shape[1::-1], interpolation=cv2.INTER_AREA) for i in images]
+        moves = tracker.moves()
         tracker.update(images[MOMENT + 1])
-        rows.append(np.hstack([
-            tile(small[MOMENT], "the frame"), tile(expected[0], "what it expects next"),
-            tile(small[MOMENT + 1], "what came"),
-            tile(surprise_of(tracker, images[0]), "surprise")]))
+        surprise = colour_map(shown(tracker, tracker.surprise(), images[0]), ROUGH if moves is None else TOP)
+        row = [tile(small[MOMENT], "the frame"), tile(expected[0], "what it expects next"),
+               tile(small[MOMENT + 1], "what came"), tile(surprise, "surprise")]
+        if moves is not None:
+            row.append(tile(colour_wheel(shown(tracker, moves, images[0])), "the moves that it chose"))
+        rows.append(np.hstack(row))
     ahead = [np.hstack([tile(pictures[k], f"{words}, {k} ahead") for k in HORIZONS]) for words, pictures in
              (("expected", [None, *expected]), ("came", small[MOMENT:]))]
     return np.vstack(rows), np.vstack(ahead)

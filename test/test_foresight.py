@@ -11,11 +11,13 @@ from pvm_perception import Tracker
 from pvm_perception.core.config import preset
 from pvm_perception.core.hierarchy import Hierarchy
 from pvm_perception.core.kernels.engine import Engine
+from pvm_perception.core.model_file import save_model
 from pvm_perception.core.placement import on_kernels
 from pvm_perception.errors import PvmError
 from pvm_perception.evaluation.forecast import HORIZONS, Forecasts, means, moved_on, pop_out, ratios
 from pvm_perception.streams.generated import SimulatedStream
 from pvm_perception.types import Box
+from pvm_perception.vision.draw import colour_wheel
 from pvm_perception.vision.frame import View
 
 NETWORK = (128, 160)
@@ -191,3 +193,24 @@ def test_the_pictures_show_each_scene_and_the_horizons(monkeypatch):
     came = rows[draw.HEAD:draw.HEAD + draw.TILE[1], 2 * wide:2 * wide + draw.TILE[0]]
     again = ahead[high + draw.HEAD:high + draw.HEAD + draw.TILE[1], :draw.TILE[0]]
     np.testing.assert_array_equal(came, again)  # what came one frame ahead
+
+
+def test_the_colour_wheel_tells_directions_apart():
+    """Right red, left cyan, still white; half of the top has half the saturation."""
+    moves = np.array([[[4, 0], [-9, 0], [0, 0], [2, 0]]], np.float32)
+    assert colour_wheel(moves).tolist() == [[[0, 0, 255], [255, 255, 0], [255] * 3, [128, 128, 255]]]
+
+
+def test_moves_go_where_the_picture_goes(tmp_path, film):
+    """Units of an untaught network choose about 3 px to the left; a model without such units has none."""
+    config = preset("robot")
+    model = tmp_path / "untaught.safetensors"
+    save_model(model, config, Hierarchy(config).weights, {})
+    tracker = Tracker(model=model, fovea=False)
+    for image in film[:6]:
+        tracker.update(image)
+    moves = tracker.moves()
+    assert moves.shape == (*tracker.surprise().shape, 2)
+    right, down = np.median(moves[4:-4, 4:-4].reshape(-1, 2), axis=0)
+    assert right == pytest.approx(-3, abs=0.5)
+    assert down == pytest.approx(0, abs=0.5)

@@ -400,6 +400,13 @@ class Hierarchy:
         span = np.float32(self.config.high - self.config.low)
         return to_numpy(rms).reshape(self.batch, layer.rows, layer.cols) / span
 
+    def moves(self) -> Floats | None:
+        """Return where each unit expects its part of the next frame from, (B, rows, cols, 2) px.
+
+        Down and right of itself. None without a forecast by moves.
+        """
+        return self.forecaster.moves() if self.forecaster else None
+
     def predicted_images(self) -> Images:
         """Return the frames that are expected next, (B, H, W, 3) uint8, BGR."""
         if self.forecaster:

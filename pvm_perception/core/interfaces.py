@@ -216,6 +216,10 @@ class Network(Protocol):
         """Return each unit's surprise at the last frame, (B, rows, cols); see `hierarchy.Hierarchy.surprise`."""
         ...
 
+    def moves(self) -> Floats | None:
+        """Return the move that each unit expects; see `hierarchy.Hierarchy.moves`."""
+        ...
+
     def predicted_images(self) -> Images:
         """Return the frames that are expected next, (B, H, W, 3) uint8, BGR."""
         ...

@@ -54,6 +54,18 @@ def colour_map(values: np.ndarray, top: float = 1.0) -> np.ndarray:
     return cv2.applyColorMap(scaled, cv2.COLORMAP_TURBO)
 
 
+def colour_wheel(moves: np.ndarray, top: float = 4.0) -> np.ndarray:
+    """Return moves (H, W, 2), right and down, as a BGR picture: direction as hue, length as saturation.
+
+    Right is red, down yellow-green, left cyan, up violet; white stands still, `top` and more is full colour.
+    """
+    right, down = np.ascontiguousarray(np.asarray(moves, np.float32).transpose(2, 0, 1))
+    length, angle = cv2.cartToPolar(right, down, angleInDegrees=True)
+    saturation = np.clip(length / top, 0, 1)
+    hsv = np.stack([angle, saturation, np.ones_like(saturation)], axis=2)
+    return np.rint(255 * cv2.cvtColor(hsv, cv2.COLOR_HSV2BGR)).astype(np.uint8)
+
+
 def mosaic(codes: np.ndarray, top: float = 1.0) -> np.ndarray:
     """Return (rows, cols, N) codes as one grey picture: N maps side by side, row by row.
 

@@ -296,6 +296,10 @@ class Engine:
         span = np.float32(self.config.high - self.config.low)
         return np.sqrt(wrong).reshape(self.batch, layer.rows, layer.cols) / span
 
+    def moves(self) -> np.ndarray | None:
+        """Return where each unit expects its part of the next frame from, as `Hierarchy.moves`."""
+        return self.forecaster.moves() if self.forecaster else None
+
     def predicted_images(self) -> np.ndarray:
         """Return the frames that are expected next, (B, H, W, 3) uint8, BGR."""
         if self.forecaster:
