@@ -1,5 +1,5 @@
 .PHONY: setup demo watch sim test test-arm test-gpu evaluate peers train train-data bench bench-gpu latency \
-	scale-out sbom lint clean
+	scale-out sbom torture soak lint clean
 PYTHON ?= python3
 RUN = .venv/bin/python -m pvm_perception
 DATA ?= data

@@ -170,7 +170,8 @@ def tracker(folder: Path, args: argparse.Namespace) -> int:
                 return answer
         code = run_node(Recorded, ["--ros-args", "-r", f"__ns:=/{args.of}", "-r", f"image:={TOPIC}",
                                    "-r", f"image/compressed:={TOPIC}/compressed", "-p",
-                                   f"image_transport:={args.transport}", "-p", f"max_age:={args.max_age}"])
+                                   f"image_transport:={args.transport}", "-p", f"max_age:={args.max_age}",
+                                   "-p", f"learning:={str(args.learning).lower()}"])
         record.sample()
         return code
 
@@ -247,6 +248,7 @@ def main() -> int:
     parser.add_argument("--transport", choices=("raw", "compressed"), default="raw")
     parser.add_argument("--max-age", type=float, default=default_of(MAX_AGE), metavar="SECONDS",
                         help="the node's parameter: older frames are left out, 0 = none are")
+    parser.add_argument("--learning", action="store_true", help="the node learns while it works")
     parser.add_argument("--fps", type=float, default=30.0, help="of each camera")
     parser.add_argument("--cameras", nargs="+", default=[""], metavar="NAMESPACE",
                         help="several cameras, each with a node of its own")

@@ -218,7 +218,7 @@ def verdict(path: Path) -> str:
             network = Hierarchy(config, 1, np, load_model(path)[1])
             for _ in range(2):
                 network.step(np.zeros((1, config.height, config.width, 3), np.uint8))
-                network.learn(np.float32([[[0, 8, 6, 10, 9, 1]]]), 0.01)
+                network.learn(np.float32([[[0, 8, 6, 10, 9, 1, 1]]]), 0.01)
     except PvmError as error:
         assert "\n" not in str(error), "a message of more than one line"
         assert len(str(error)) < 600, "a message of more than 600 characters"
