@@ -22,7 +22,7 @@ from pvm_perception.vision.calibration import Calibration
 from pvm_perception.vision.eye import Eye
 from pvm_perception.vision.foresight import Foresight, expected
 from pvm_perception.vision.fovea import Fovea, merge
-from pvm_perception.vision.frame import View
+from pvm_perception.vision.frame import View, as_bgr
 from pvm_perception.vision.frame_clock import FrameClock
 from pvm_perception.vision.tracker import LONGEST_STEP, TrackerSettings, TrackManager
 
@@ -187,8 +187,8 @@ class Tracker:
         Parameters
         ----------
         image
-            (H, W, 3) uint8, BGR, of any size; None for a frame that is missing, which ages the
-            tracks.
+            (H, W, 3) uint8, BGR, of any size; also grey, (H, W) or (H, W, 1), and BGRA, (H, W, 4).
+            None for a frame that is missing, which ages the tracks.
         stamp
             Seconds. A stamp a few frames before the newest one is a late frame's; one further back (a
             bag that loops, a simulation that restarts) resets state and tracks first.
@@ -206,11 +206,11 @@ class Tracker:
         Raises
         ------
         PvmError
-            If the image is not (H, W, 3) uint8, or the motion not four finite numbers; nothing
-            changes then.
+            If the image is not one of these, or the motion not four finite numbers; nothing changes
+            then.
         """
         if image is not None:
-            _check_image(image)
+            image = as_bgr(image)
         if motion is not None:
             motion = _checked_motion(motion)
         dt = self._elapsed(stamp)
@@ -254,7 +254,7 @@ class Tracker:
 
         Same arguments, answer and errors as `update`.
         """
-        _check_image(image)
+        image = as_bgr(image)
         self.reset()
         for _ in range(steps):
             tracks = self.update(image)
@@ -368,13 +368,6 @@ class Tracker:
                     int(w.size) for w in self._network.weights.values()),
                 "input": [self.config.width, self.config.height], "history": self._history,
                 "settings": dataclasses.asdict(self.settings)}
-
-
-def _check_image(image: np.ndarray) -> None:
-    if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 \
-            or image.shape[2] != 3 or 0 in image.shape:
-        found = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image)
-        raise PvmError(f"an image must be a (H, W, 3) uint8 array in BGR order, not {found}")
 
 
 def _checked_motion(motion: Sequence[float] | np.ndarray) -> np.ndarray:

@@ -36,7 +36,7 @@ class Stop:
 
     def __init__(self) -> None:
         self.number = 0
-        self._before = _handle(self._take)
+        self._before = handle(self._take)
 
     def _take(self, number: int, _frame: FrameType | None) -> None:
         if self.number:
@@ -66,8 +66,7 @@ class Stop:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
+        put_back(self._before)
 
 
 def interrupt_on_signals() -> list[int]:
@@ -78,17 +77,17 @@ def interrupt_on_signals() -> list[int]:
         came.append(number)
         raise Interrupted(number)
 
-    _handle(interrupt)
+    handle(interrupt)
     return came
 
 
 def let_signals_end() -> None:
     """Let all of them end the process in silence: for the time after the work."""
-    _handle(signal.SIG_DFL)
+    handle(signal.SIG_DFL)
 
 
-def _handle(handler: Handler) -> dict[int, Handler]:
-    """Set the handler; return those before. What `nohup` ignores stays ignored."""
+def handle(handler: Handler) -> dict[int, Handler]:
+    """Set the handler of all of them; return those before. What `nohup` ignores stays ignored."""
     if threading.current_thread() is not threading.main_thread():
         return {}  # signals are the main thread's
     before = {number: signal.getsignal(number) for number in ENDING}
@@ -100,3 +99,9 @@ def _handle(handler: Handler) -> dict[int, Handler]:
     return {n: signal.SIG_DFL if h is None else h for n, h in before.items()}
 
 
+
+
+def put_back(before: dict[int, Handler]) -> None:
+    """Set the handlers again that `handle` returned."""
+    for number, handler in before.items():
+        signal.signal(number, handler)

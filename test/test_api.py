@@ -2,6 +2,7 @@
 
 import itertools
 
+import cv2
 import numpy as np
 import pytest
 
@@ -178,9 +179,25 @@ def test_a_missing_frame_ages_tracks():
     assert tracker.update(None, 0.0) == []
 
 
+def test_grey_and_pictures_with_alpha_are_taken(frames):
+    """As the same picture in BGR; a view with gaps, too."""
+    def run(change):
+        tracker = Tracker()
+        return [tracker.update(change(image), k / 30) for k, image in enumerate(frames[:5])]
+
+    grey = [cv2.cvtColor(image, cv2.COLOR_BGR2GRAY) for image in frames[:5]]
+    number = {id(image): k for k, image in enumerate(frames)}
+    expected = run(lambda image: cv2.cvtColor(grey[number[id(image)]], cv2.COLOR_GRAY2BGR))
+    assert run(lambda image: grey[number[id(image)]]) == expected
+    assert run(lambda image: grey[number[id(image)]][..., None]) == expected
+    assert run(lambda image: np.repeat(grey[number[id(image)]], 2, 1)[:, ::2]) == expected
+    assert run(lambda image: np.dstack([image, image[..., :1]])) == run(lambda image: image)
+
+
 @pytest.mark.parametrize("image", [
-    np.zeros((10, 10), np.uint8), np.zeros((10, 10, 3), float), np.zeros((0, 10, 3), np.uint8),
-    "image.jpg", np.zeros((10, 10, 4), np.uint8)])
+    np.zeros(10, np.uint8), np.zeros((10, 10, 3), float), np.zeros((0, 10, 3), np.uint8),
+    "image.jpg", np.zeros((10, 10, 2), np.uint8), np.zeros((0, 10), np.uint8),
+    np.zeros((1, 9, 9, 3), np.uint8)])
 def test_what_is_no_image_is_refused(image):
     with pytest.raises(PvmError, match="image must be"):
         Tracker().update(image)

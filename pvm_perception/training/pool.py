@@ -19,6 +19,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from pvm_perception import signals
 from pvm_perception.core.config import MOTION_VALUES
 from pvm_perception.errors import PvmError
 from pvm_perception.streams.generated import Clip
@@ -110,8 +111,7 @@ class _Ring:
 def _work(memory: Any, recipe: ClipRecipe, frames: int, first: int, stride: int,
           free: mp.Queue, ready: mp.Queue) -> None:
     """Worker: render clips `first`, `first + stride`, ... until it receives None."""
-    for each in (signal.SIGINT, signal.SIGTERM):  # sent to all: the learner ends in good order first
-        signal.signal(each, signal.SIG_IGN)
+    signals.handle(signal.SIG_IGN)  # sent to all: the learner ends in good order first
     os.nice(5)
     cv2.setNumThreads(1)
     sources = Sources(recipe.paths, recipe.photos)

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import signal
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from pvm_perception import signals
 from pvm_perception.core.backend import array_module
 from pvm_perception.core.config import FORECAST, preset
 from pvm_perception.core.hierarchy import Hierarchy
@@ -136,13 +136,12 @@ class Trainer:
         Sources(self.recipe.paths)  # what is wrong with a path fails here, not in a worker
         pool = ClipPool(self.recipe, o.workers, self.history["clips"],
                         part=(self.ranks.rank, self.ranks.size))
-        previous = {s: signal.signal(s, self._stop) for s in (signal.SIGINT, signal.SIGTERM)}
+        before = signals.handle(self._stop)
         try:
             validation = self._loop(pool)
         finally:
             pool.close()
-            for s, handler in previous.items():
-                signal.signal(s, handler)
+            signals.put_back(before)
         if self.ranks.rank == 0 and o.learns == "all":
             self._calibrate()
         self.ranks.gather((0,), self._rescue)  # a rank that left early would make the others wait in a loop

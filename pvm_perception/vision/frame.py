@@ -7,7 +7,31 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from pvm_perception.errors import PvmError
+
 BAR = 114  # grey of the bars beside an image of another aspect; training scenes use the same
+
+
+TO_BGR = {1: cv2.COLOR_GRAY2BGR, 4: cv2.COLOR_BGRA2BGR}  # by number of channels
+
+
+def as_bgr(image: np.ndarray) -> np.ndarray:
+    """Return a picture as BGR, (H, W, 3) uint8, from that or (H, W), (H, W, 1), (H, W, 4) uint8.
+
+    Raises
+    ------
+    PvmError
+        It is none of these.
+    """
+    if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim not in (2, 3) \
+            or 0 in image.shape or (image.ndim == 3 and image.shape[2] not in (1, 3, 4)):
+        found = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image)
+        raise PvmError("an image must be a uint8 array, (H, W, 3) in BGR order, (H, W) or (H, W, 1) in grey, "
+                       f"or (H, W, 4) in BGRA order, not {found}")
+    channels = 1 if image.ndim == 2 else image.shape[2]
+    if channels == 3:
+        return image
+    return cv2.cvtColor(np.ascontiguousarray(image), TO_BGR[channels])
 
 
 @dataclass(frozen=True)
