@@ -8,7 +8,6 @@ import pytest
 
 from pvm_perception.errors import PvmError
 from pvm_perception.streams import footage
-from pvm_perception.streams import footage
 from pvm_perception.streams.footage import Footage, Shot, footage_clip
 from pvm_perception.streams.groundtruth import read_groundtruth
 from pvm_perception.streams.scenes import real_targets

@@ -19,6 +19,7 @@ from geometry_msgs.msg import Twist
 from nav2_msgs.msg import SpeedLimit
 from nav_msgs.msg import Odometry
 from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from rclpy.signals import SignalHandlerOptions
 from rosgraph_msgs.msg import Clock
@@ -50,7 +51,7 @@ PAST = 1.0  # m behind the sign where a run along the road ends
 class Bridge:
     """Publishes what the robot senses, drives as commanded, records what happened."""
 
-    def __init__(self, node: object, simulation: Simulation, video: Video, cruise: bool) -> None:
+    def __init__(self, node: Node, simulation: Simulation, video: Video, cruise: bool) -> None:
         self.simulation, self.video, self.cruise = simulation, video, cruise
         self.moments: list[Moment] = []
         self.tracks: list[Track] = []  # of the newest detections
@@ -131,8 +132,9 @@ class Bridge:
         simulation, box = self.simulation, self.simulation.box()
         same = [t for t in self.tracks if t.target == simulation.world.target] if answered else []
         best = max((float(overlap(_four(t), _four(box))) for t in same), default=0.0) if box else 0.0
+        (x, y, yaw), (target_x, target_y) = simulation.pose, simulation.target[:2]
         self.moments.append(Moment(
-            simulation.time, *simulation.pose, simulation.speed, *simulation.target[:2],
+            simulation.time, x, y, yaw, simulation.speed, target_x, target_y,
             simulation.distance(), int(box is not None), best, int(answered), simulation.collisions,
             self.share))
 
@@ -199,8 +201,8 @@ def main(argv: list[str] | None = None) -> int:
 
     try:
         # the tracker; follower or guard beside the bridge itself; and the other way round
-        if not wait(lambda: bridge.image.get_subscription_count() and node.count_subscribers(
-                "/detections") > 1 and node.count_publishers("/detections"), 60):
+        if not wait(lambda: bool(bridge.image.get_subscription_count() and node.count_subscribers(
+                "/detections") > 1 and node.count_publishers("/detections")), 60):
             print("pvm_perception: error: tracker, follower or guard did not come up within 60 s",
                   file=sys.stderr)
             return 2

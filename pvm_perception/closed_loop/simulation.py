@@ -68,7 +68,7 @@ class Simulation:
         self._along = 0.0  # m along the ball's path
         mujoco.mj_forward(self._model, self._data)
 
-    def _renderer(self, height: int, width: int) -> object:
+    def _renderer(self, height: int, width: int) -> Any:
         renderer = self._mujoco.Renderer(self._model, height, width)
         renderer.scene.flags[self._mujoco.mjtRndFlag.mjRND_SHADOW] = 0  # half the time of a frame
         return renderer
@@ -87,7 +87,8 @@ class Simulation:
             if self.world.target == "green_ball":
                 self._roll()
             self._mujoco.mj_step(self._model, data)
-            self.base.reckon(*(self._wheels() - before), STEP)
+            left, right = self._wheels() - before
+            self.base.reckon(left, right, STEP)
             self._count_collisions()
 
     def _wheels(self) -> np.ndarray:
@@ -128,7 +129,7 @@ class Simulation:
         """Return a view from above, (OVERVIEW, OVERVIEW, 3) uint8 BGR."""
         return self._render(self._sky, "above")
 
-    def _render(self, renderer: object, camera: str) -> np.ndarray:
+    def _render(self, renderer: Any, camera: str) -> np.ndarray:
         self._model.light_diffuse[0] = self.world.daylight(self.time)
         renderer.update_scene(self._data, camera)
         return np.ascontiguousarray(renderer.render()[..., ::-1])
@@ -186,7 +187,8 @@ class Simulation:
         if (at < 0).any() or (at > size).any():
             return None
         low, high = np.clip(edges * camera.focal + size / 2, 0, size)
-        return Box(self.world.target, *map(float, low), *map(float, high - low))
+        (x, y), (w, h) = low.tolist(), (high - low).tolist()
+        return Box(self.world.target, x, y, w, h)
 
     def close(self) -> None:
         """Let go of the graphics."""

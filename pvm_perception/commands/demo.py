@@ -88,8 +88,11 @@ def _report(args: argparse.Namespace, frames: Path) -> int:
 
     received, truth = _rows(args.output / "received.csv"), _rows(args.output / "truth.csv")
 
+    def box_of(row: dict[str, str]) -> tuple[float, float, float, float]:
+        return float(row["x"]), float(row["y"]), float(row["w"]), float(row["h"])
+
     def four(row: dict[str, str]) -> np.ndarray:
-        return np.array([float(row[k]) for k in ("x", "y", "w", "h")])
+        return np.array(box_of(row))
 
     film, ious, delays = Film(args.output / "demo.mp4", args.fps), [], []
     boxes = wanted = found = known = wrong = 0
@@ -108,13 +111,13 @@ def _report(args: argparse.Namespace, frames: Path) -> int:
                     ious += [float(max(best))] if best else []
                 known += 1
                 # as `evaluate` counts: a box that touches no target, on whatever frame
-                wrong += any(max([0.0, *(overlap(four(a), four(b)) for b in labelled
+                wrong += any(max([0.0, *(float(overlap(four(a), four(b))) for b in labelled
                                          if a["target"] == b["target"])]) < TOUCH for a in reported)
         picture = cv2.imread(str(frames / f"{stamp}.jpg"))
         if picture is None:
             continue
-        tracks = [Track(r["target"], *four(r), float(r["score"]), int(r["id"])) for r in reported]
-        film.write(draw_tracks(picture, tracks, [Box("", *four(r)) for r in labelled]), stamp * 1e-9)
+        tracks = [Track(r["target"], *box_of(r), float(r["score"]), int(r["id"])) for r in reported]
+        film.write(draw_tracks(picture, tracks, [Box("", *box_of(r)) for r in labelled]), stamp * 1e-9)
     film.close()
     shutil.rmtree(frames)
     print(f"demo: {len(truth)} frames sent, {len(delays)} came back as detections; annotated "

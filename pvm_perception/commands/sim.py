@@ -60,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
         args.output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise PvmError(f"{args.output} cannot be written: {error.strerror}") from error
-    runs = {}
+    runs: dict[str, list[Moment]] = {}
     for name, count, seconds in (("ball", args.ball_runs, args.seconds), ("sign", args.runs, ROAD_SECONDS)):
         if args.scenario in (name, "both"):
             runs |= {f"{name}_{seed}": _scenario(args, name, seed, seconds)

@@ -6,9 +6,14 @@ import argparse
 import time
 from contextlib import ExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from pvm_perception.signals import Stop
 from pvm_perception.types import TARGETS
+
+if TYPE_CHECKING:
+    from pvm_perception.api import Tracker
+    from pvm_perception.live_view import LiveView
 
 EXAMPLE = "python -m pvm_perception watch --input /dev/video0 --record build/watch.rrd"
 SIMULATOR = "simulator"
@@ -82,7 +87,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _play(stream: object, tracker: object, view: object, args: argparse.Namespace,
+def _play(stream: Any, tracker: Tracker, view: LiveView, args: argparse.Namespace,
           stop: Stop) -> int:
     """Look at one frame after the other; return how many there were."""
     from tqdm import tqdm

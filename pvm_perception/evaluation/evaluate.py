@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from pvm_perception.evaluation.identity import MEASURES, track_measures
 from pvm_perception.streams.files import FolderStream
 from pvm_perception.types import Frame, Track
 
+Answer = TypeVar("Answer")
 REFERENCE_WIDTH = 320  # px; the precision at 20 px is measured at this width of the frame
 PRECISION_LIMIT = 20.0  # px
 
@@ -154,7 +156,7 @@ def is_stills(folder: Path) -> bool:
     return folder.name.endswith("_stills")
 
 
-def timed(function: Callable, *args: object) -> tuple[object, float]:
+def timed(function: Callable[..., Answer], *args: object) -> tuple[Answer, float]:
     """Return what the function returns, and the seconds that it took."""
     begin = time.perf_counter()
     answer = function(*args)

@@ -57,7 +57,7 @@ class Shot:
 
     def pictures(self) -> Sequence[np.ndarray]:
         """Return the frames."""
-        return self.images
+        return list(self.images)
 
 
 class Footage:

@@ -75,12 +75,25 @@ def save_checkpoint(path: Path, network: Hierarchy, history: dict[str, Any]) -> 
     history
         Counts and scores, kept in the file's header.
     """
-    state = {k: to_numpy(v) for k, v in network.optimizer.state.items()}
+    state = {k: to_numpy(v) for k, v in optimizer_of(network).state.items()}
     weights = {k: to_numpy(v) for k, v in network.weights.items()}
     save_model(path, network.config, weights, history, state)
 
 
+def optimizer_of(network: Hierarchy) -> Optimizer:
+    """Return the optimizer that moves a network's weights.
+
+    Raises
+    ------
+    ValueError
+        It has none.
+    """
+    if network.optimizer is None:
+        raise ValueError("the network has no optimizer")
+    return network.optimizer
+
+
 def averaged_weights(network: Hierarchy) -> dict[str, np.ndarray]:
     """Return the running mean of the weights over the last steps: what is validated and shipped."""
-    average = network.optimizer.averaged(network.weights)
+    average = optimizer_of(network).averaged(network.weights)
     return {k: to_numpy(v) for k, v in average.items()}

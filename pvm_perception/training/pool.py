@@ -135,7 +135,8 @@ def _given_back(free: mp.Queue) -> int | None:
         try:
             return free.get(timeout=LOOK)
         except queue.Empty:
-            if not mp.parent_process().is_alive():
+            parent = mp.parent_process()
+            if parent is None or not parent.is_alive():
                 return None
 
 

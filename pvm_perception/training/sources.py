@@ -6,6 +6,7 @@ Each clip is of one kind, drawn by shares: a network learns from all kinds side 
 from __future__ import annotations
 
 from functools import cached_property, partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -42,7 +43,8 @@ class Sources:
         self.kinds = paths.kinds()
         self.photos = load_photos(photos) if photos else None
         self.stills: list[Still] = [s for f in paths.stills for s in load_stills(f, paths.stills_part)]
-        self.video, self.negatives = (Footage(p) if p else None for p in (paths.video, paths.negatives))
+        self.video, self.negatives = (
+            Footage(map(Path, p)) if p else None for p in (paths.video, paths.negatives))
 
     @cached_property
     def cuttings(self) -> list[Cutting]:
@@ -79,10 +81,10 @@ class Sources:
         return still_clip(rng, frames, size, self.stills)
 
     def _video(self, rng: np.random.Generator, number: int, frames: int, size: tuple[int, int]) -> Clip:
-        return footage_clip(rng, self.video.shot(rng, number, frames), size, known=False)
+        return footage_clip(rng, _given(self.video).shot(rng, number, frames), size, known=False)
 
     def _negatives(self, rng: np.random.Generator, number: int, frames: int, size: tuple[int, int]) -> Clip:
-        return footage_clip(rng, self.negatives.shot(rng, number, frames), size, known=True)
+        return footage_clip(rng, _given(self.negatives).shot(rng, number, frames), size, known=True)
 
     def _pasted(self, rng: np.random.Generator, number: int, frames: int, size: tuple[int, int]) -> Clip:
         some: dict[str, Any] = {"cuttings": self.cuttings}
@@ -93,3 +95,10 @@ class Sources:
             some |= {"images": source.shot(rng, number, frames).images, "known": known}
         seed = int(rng.integers(2**62))
         return make_clip(seed, frames, size, photos=self.photos, scene=partial(PastedScene, **some))
+
+
+def _given(footage: Footage | None) -> Footage:
+    """Return video that a clip is to be made of: `SourcePaths.kinds` names no kind without its paths."""
+    if footage is None:
+        raise PvmError("clips of video were asked for, but no video was given")
+    return footage

@@ -125,7 +125,7 @@ def held_out_marks(model: Path, device: str, folders: Sequence[Path]
                                       part=HELD_OUT):
                 pooled.setdefault(r.target, Result("held out", r.target)).shots += r.shots
     rows = {target: result.row() for target, result in pooled.items()}
-    return {target: {k: row[k] for k in ("auc", "presence_f1", "false_alarms")}
+    return {target: {k: float(row[k]) for k in ("auc", "presence_f1", "false_alarms")}
             for target, row in rows.items()}
 
 
@@ -162,6 +162,8 @@ def teach(folders: Sequence[Path], model: Path, minutes: float, photos: Path | N
         begin = dict(trainer.history)
         before = Assessment(held_out_marks(model, device, folders), trainer.validate())
         validation = trainer.run()
+        if validation is None:
+            raise PvmError("teaching takes one process; run it without mpirun")
         path = Path(folder) / "model.safetensors"
         after = Assessment(held_out_marks(path, device, folders), validation)
         config, weights, history = load_model(path)

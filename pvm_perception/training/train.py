@@ -32,6 +32,7 @@ from pvm_perception.training.checkpoint import (
     COUNTS,
     averaged_weights,
     load_start,
+    optimizer_of,
     resume_optimizer,
     save_checkpoint,
 )
@@ -127,7 +128,8 @@ class Trainer:
     def _paths(self) -> SourcePaths:
         o = self.options
         stills, video, negatives = (tuple(map(str, paths)) for paths in (o.stills, o.video, o.negatives))
-        return SourcePaths(stills, o.stills_part and tuple(o.stills_part), video, negatives, tuple(o.shares))
+        part = (o.stills_part[0], o.stills_part[1]) if o.stills_part else None
+        return SourcePaths(stills, part, video, negatives, tuple(o.shares))
 
     def run(self) -> Validation | None:
         """Train; return the last validation, on rank 0."""
@@ -216,9 +218,9 @@ class Trainer:
         if not due:
             return False, False
         wishes = self.ranks.gather((done, check, self.history["clips"]), self._rescue)  # (ranks, 3)
-        done, check = map(bool, wishes[:, :2].any(axis=0))
+        done, check = (bool(wishes[:, k].any()) for k in range(2))
         self.history["clips"] = int(wishes[:, 2].max())
-        optimizer = self.network.optimizer
+        optimizer = optimizer_of(self.network)
         self.ranks.mean([*self.network.weights.values(), *optimizer.moments(),
                          *(optimizer.averages() if check else ())], self._rescue)
         return done, check

@@ -65,7 +65,7 @@ class ValidationSet:
 
     def other_scores(self, network: MakeNetwork) -> dict[str, float]:
         """Score with the camera's motion, where the network takes it, and late in long clips."""
-        scores = {}
+        scores: dict[str, float] = {}
         trial = network(min(STREAMS, len(self.clips)))
         if trial.config.uses_motion:
             moved = validate(trial, self.clips, motion=True).row()
