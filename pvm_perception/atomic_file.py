@@ -17,7 +17,7 @@ PART = re.compile(r"\.pvm-[0-9a-f]{16}\.part(\..*)?")  # the name of a file that
 
 
 @contextlib.contextmanager
-def atomic_file(path: str | os.PathLike, what: str = "file") -> Iterator[Path]:
+def atomic_file(path: str | os.PathLike[str], what: str = "file") -> Iterator[Path]:
     """Give a temporary file to write; after the block it takes the place of `path` in one move.
 
     The temporary file lies in the same folder, exists already, is empty and has the suffix of `path` and

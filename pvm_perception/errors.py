@@ -19,7 +19,7 @@ def warn(message: str) -> None:
 
 
 @contextlib.contextmanager
-def writing(path: str | os.PathLike) -> Iterator[None]:
+def writing(path: str | os.PathLike[str]) -> Iterator[None]:
     """Make of whatever the system refuses while a file is written (a full disk) a PvmError that names it."""
     try:
         yield

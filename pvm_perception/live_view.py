@@ -158,7 +158,10 @@ class LiveView:
                 frame.boxes, [f"truth: {b.target}" for b in frame.boxes],
                 [(255, 255, 255)] * len(frame.boxes)))
         window = self._tracker.fovea
-        windows = [] if window is None else [Box("fovea", *map(float, window))]
+        windows = []
+        if window is not None:
+            x, y, w, h = map(float, window)
+            windows = [Box("fovea", x, y, w, h)]
         self._log("camera/fovea", self._boxes(windows, ["fovea"] * len(windows),
                                               [(255, 160, 0)] * len(windows)))
 
@@ -232,7 +235,7 @@ def _listening_ip(address: str, port: int) -> str:
     except (OSError, OverflowError) as error:
         raise PvmError(f"port {port} cannot be used on {address} ({error}); give another with --port, or "
                        "an address of this host with --address") from error
-    return ip
+    return str(ip)
 
 
 def _host_in_url(ip: str) -> str:

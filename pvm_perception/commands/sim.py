@@ -96,7 +96,7 @@ def _parameters(values: dict[str, Any]) -> list[str]:
             for word in ("-p", f"{name}:={text(value)}")]
 
 
-def _report(folder: Path, runs: dict[str, Sequence[Moment]]) -> int:
+def _report(folder: Path, runs: Mapping[str, Sequence[Moment]]) -> int:
     figures = {name: score.ball_figures(moments, DISTANCE) if _follows(name)
                else score.sign_figures(moments) for name, moments in runs.items()}
     _plot(folder / "paths.png", runs)
@@ -129,7 +129,7 @@ def _write(folder: Path, figures: Mapping[str, Mapping[str, Any]]) -> None:
     write_csv(folder / "figures.csv", [{"run": name} | dict(values) for name, values in figures.items()])
 
 
-def _plot(path: Path, runs: dict[str, Sequence[Moment]]) -> None:
+def _plot(path: Path, runs: Mapping[str, Sequence[Moment]]) -> None:
     """Draw the ways of robot and target, and distance or speed over time; a row for each run."""
     import matplotlib
 

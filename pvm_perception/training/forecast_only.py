@@ -26,7 +26,7 @@ FRAMES = 40  # of each held-back clip that the forecast is measured on
 class ForecastOnly(Hierarchy):
     """A hierarchy whose layers and readout rest; parameters as `Hierarchy`."""
 
-    def step(
+    def step(  # type: ignore[override]  # its readout rests: there are no answers to return
         self,
         images: Images,
         motion: Floats | None = None,

@@ -29,8 +29,13 @@ COLOURED = 0.18  # saturation, least: a sign's back and an overexposed ball are 
 class Labelled(Protocol):
     """A picture with boxes, such as `stills.Still`."""
 
-    path: Path
-    boxes: tuple[Box, ...]
+    @property
+    def path(self) -> Path:
+        """Where the picture lies."""
+
+    @property
+    def boxes(self) -> tuple[Box, ...]:
+        """What is labelled in it."""
 
     def read(self) -> np.ndarray:
         """Return the picture, (H, W, 3) uint8 BGR."""
