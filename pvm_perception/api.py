@@ -321,8 +321,8 @@ class Tracker:
     def surprise(self) -> np.ndarray:
         """Return how surprised each unit is by the last frame, (rows, cols) float32.
 
-        The squared error of its forecast over the one that it expected: about 1 where all is as usual. A model
-        without a forecast by moves gives the root mean square error, full range from black to white.
+        The squared error of its forecast over the one that it expected: about 1 where all is as usual. A
+        model without a forecast by moves gives the root mean square error, full range from black to white.
         """
         return self._network.surprise()[0]
 

@@ -10,18 +10,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from pvm_perception.core.settings import check, setting
-from pvm_perception.core.size import check_size
+from pvm_perception.core.size import FORECAST, FORECAST_BLOCK, FORECAST_TERMS, check_size
 from pvm_perception.errors import PvmError
 
 INPUT = "input"
 MOTION = "motion"  # a source of context, not a layer: what the robot's motion does to the picture
 MOTION_VALUES = 4  # shift right, shift down, roll, growth; see `Hierarchy.step`
 TERMS = ("signal", "derivative", "integral", "error")
-FORECAST_BLOCK = 4  # px of its scale that a unit foresees, each way
 FORECAST_CONTEXT = ("lateral", "feedback", "motion")
-FORECAST_TERMS = ("block", "window", "siblings", "stay", "parent", "habit", "motion", "right", "down", "small")
 LINK_KINDS = ("feedforward", "lateral", "feedback", "global", "context")
-FORECAST = "forecast"  # the first letters of its scales' weights
 READOUT = "readout"  # its weights' first word, as a layer's is the layer's name
 LAYER_NAME = re.compile(r"[A-Za-z0-9_-]{1,32}")
 MOST_LAYERS, MOST_LINKS, MOST_TARGETS, LONGEST_NAME = 16, 128, 64, 64
@@ -122,8 +119,8 @@ class Forecast:
     """How the next picture is foreseen: units of several scales that choose among moves.
 
     Each of `terms` has a gate that the unit's code sets: evidence over the unit's block, its window and its
-    siblings' windows; and expectations: to stay, to move as the parent, as was chosen in the frame before, as the robot's
-    own motion says, to the right, down, by little.
+    siblings' windows; and expectations: to stay, to move as the parent, as was chosen in the frame before,
+    as the robot's own motion says, to the right, down, by little.
     """
 
     code: int = setting(0, "width of a unit's code of how things move; 0 = the next picture is predicted by "
@@ -190,8 +187,8 @@ class HierarchyConfig:
         names = [layer.name for layer in self.layers]
         if len(set(names)) != len(names) or {INPUT, MOTION, READOUT} & set(names) \
                 or any(name.startswith(FORECAST) for name in names):
-            raise PvmError(f"layer names must differ from each other, from {INPUT}, {MOTION} and {READOUT}, and "
-                           f"not begin with {FORECAST}")
+            raise PvmError(f"layer names must differ from each other, from {INPUT}, {MOTION} and {READOUT}, "
+                           f"and not begin with {FORECAST}")
         if not all(map(LAYER_NAME.fullmatch, names)):
             raise PvmError(f"layers are called {reprlib.repr(names)}; each name must be 1 to 32 letters, "
                            "digits, _ or -")

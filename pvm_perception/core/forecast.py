@@ -1,12 +1,13 @@
 """The next picture, foreseen: each unit chooses how its part of the world moves on.
 
-A future encoder (arXiv 1607.06854) codes what it sees and predicts it one frame ahead. Here its prediction is a
-choice among moves of its part of the picture: it judges each move by how well it would have explained this frame
-(evidence), codes that together with the choice of its parent (feedback), the codes of its neighbours (lateral) and
-the robot's own motion, and the code sets how much each kind of evidence and each expectation counts. The picture
-has several scales, each half as fine as the one below; a unit also tries moves about the one that its parent chose,
-so that large moves are found coarsely first (as in pyramids of optical flow), and about its own last one. Learning
-is local: one step, from the forecast's error, without labels; a parent hears its children's error in its code.
+A future encoder (arXiv 1607.06854) codes what it sees and predicts it one frame ahead. Here its prediction
+is a choice among moves of its part of the picture: it judges each move by how well it would have explained
+this frame (evidence), codes that together with the choice of its parent (feedback), the codes of its
+neighbours (lateral) and the robot's own motion, and the code sets how much each kind of evidence and each
+expectation counts. The picture has several scales, each half as fine as the one below; a unit also tries
+moves about the one that its parent chose, so that large moves are found coarsely first (as in pyramids of
+optical flow), and about its own last one. Learning is local: one step, from the forecast's error, without
+labels; a parent hears its children's error in its code.
 
 Shapes: B streams, U units of a scale, K moves, N code width, D inputs, T terms of a choice.
 """
@@ -28,9 +29,9 @@ from pvm_perception.core.forecast_reference import (
     Geometry,
 )
 from pvm_perception.core.kernels.forecast import steps
+from pvm_perception.core.size import FORECAST, FORECAST_EXTRAS
 
 Array = np.ndarray
-EXTRAS = 17  # inputs of a code beside statistics and codes, in the order of `Scale._extras`
 FASTEST = 64  # half pixels of a scale: moves beyond are not handed on
 CLEAN = np.float32(3e-5)  # squared error that a stream's weight does not fall below, full range squared
 MEMORY = 0.04  # share of a frame in a stream's mean error, after its first frames
@@ -43,11 +44,11 @@ FIRST_GATES = {"block": 0.2, "window": 1.0, "siblings": 0.4, "habit": 0.3}  # of
 
 
 def scale_parts(forecast: Forecast, top: bool) -> dict[str, slice]:
-    """Return which of a unit's inputs are what: statistics, extras, the parent's and the neighbours' codes."""
+    """Return which of a unit's inputs are statistics, extras, the parent's and the neighbours' codes."""
     parts, end = {}, 0
     for name, width in (
         ("statistics", len(KINDS) * STATISTICS),
-        ("extras", EXTRAS),
+        ("extras", FORECAST_EXTRAS),
         ("feedback", 0 if top else forecast.code),
         ("lateral", forecast.code),
     ):
@@ -66,11 +67,11 @@ def first_weights(forecast: Forecast, rng: np.random.Generator) -> dict[str, Arr
         inputs = scale_parts(forecast, number == forecast.scales)["lateral"].stop
         gates = [FIRST_GATES.get(term, 0.0) for term in TERMS]
         weights |= {
-            f"forecast{number}.w1": rng.standard_normal((inputs, forecast.code), np.float32)
+            f"{FORECAST}{number}.w1": rng.standard_normal((inputs, forecast.code), np.float32)
             * np.float32(inputs**-0.5),
-            f"forecast{number}.b1": np.zeros(forecast.code, np.float32),
-            f"forecast{number}.w2": np.zeros((forecast.code, len(TERMS) + 1), np.float32),
-            f"forecast{number}.b2": np.array([*gates, FIRST_EXPECTED], np.float32),
+            f"{FORECAST}{number}.b1": np.zeros(forecast.code, np.float32),
+            f"{FORECAST}{number}.w2": np.zeros((forecast.code, len(TERMS) + 1), np.float32),
+            f"{FORECAST}{number}.b2": np.array([*gates, FIRST_EXPECTED], np.float32),
         }
     return weights
 
@@ -299,7 +300,7 @@ class Scale:
         x[:, 16] = now.moved[b]
 
     def _listen(self, parent: Scale | None, codes: Array) -> None:
-        """Write the codes of the parent, of this frame, and of the neighbours, of the last, into the inputs."""
+        """Write the parent's codes of this frame and the neighbours' of the last into the inputs."""
         now, context = self.now, self.forecast.context
         if parent and "feedback" in context:
             now.inputs[..., self.parts["feedback"]] = self._spread(parent.now.code)
@@ -322,7 +323,7 @@ class Scale:
         )
 
     def _by_motion(self, motion: Array) -> Array:
-        """Return the move that the robot's motion (B, 4) makes of each unit's place, (B, U, 2) px down, right."""
+        """Return the move of each unit's place by the robot's motion (B, 4), (B, U, 2) px down, right."""
         right, down, roll, growth = (motion[:, i, None] for i in range(MOTION_VALUES))
         y, x = self._places.T
         # the content went there, so what is here comes from the other side
@@ -416,11 +417,11 @@ class Forecaster:
         grads, from_children = {}, None
         for scale in self.scales:
             found, from_children = scale.gradients(_of(weights, scale.number), each, from_children)
-            grads |= {f"forecast{scale.number}.{name}": g for name, g in found.items()}
+            grads |= {f"{FORECAST}{scale.number}.{name}": g for name, g in found.items()}
         return grads
 
     def mean_errors(self) -> tuple[float, float]:
-        """Return the mean squared errors at the last frame of the forecast and of copying, input units squared."""
+        """Return the last frame's mean squared errors of the forecast and of copying, input units squared."""
         span = (self.config.high - self.config.low) ** 2
         return tuple(
             float(v[self.known].sum()) / v.size * span for v in (self.scales[0].wrong, self.scales[0].changed)
@@ -449,7 +450,7 @@ class Forecaster:
         self._usual += np.where(self.known[:, None], change, 0)
 
     def moves(self) -> Array:
-        """Return the move that each finest unit expects, (B, rows, cols, 2): px down and right, where from."""
+        """Return where each finest unit's content comes from, (B, rows, cols, 2) px down and right."""
         scale = self.scales[0]
         return scale.now.mean.reshape(self.batch, scale.g.rows, scale.g.cols, 2)
 
@@ -505,4 +506,4 @@ def _part(shown: Array, halvings: int) -> Array:
 
 
 def _of(weights: dict[str, Array], number: int) -> dict[str, Array]:
-    return {name: weights[f"forecast{number}.{name}"] for name in ("w1", "b1", "w2", "b2")}
+    return {name: weights[f"{FORECAST}{number}.{name}"] for name in ("w1", "b1", "w2", "b2")}

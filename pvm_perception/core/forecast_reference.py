@@ -1,9 +1,9 @@
 """The steps of a forecast in NumPy: the oracle of `kernels/forecast.cpp`, and its stand-in.
 
-Shapes: U units of a scale (rows x cols), K moves with rows of `stride` values, H x W pixels of the scale's picture.
-Planes are (PHASES, COLOURS, lines, pitch): the picture with a margin, blue, green and red, at whole pixels and half
-a pixel to the right, down, and both. A move is (down, right) in half pixels: the place, seen from here, that this
-place's content comes from.
+Shapes: U units of a scale (rows x cols), K moves with rows of `stride` values, H x W pixels of the scale's
+picture. Planes are (PHASES, COLOURS, lines, pitch): the picture with a margin, blue, green and red, at
+whole pixels and half a pixel to the right, down, and both. A move is (down, right) in half pixels: the
+place, seen from here, that this place's content comes from.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pvm_perception.core.config import FORECAST_BLOCK, FORECAST_TERMS
+from pvm_perception.core.size import FORECAST_BLOCK, FORECAST_KINDS, FORECAST_STATISTICS, FORECAST_TERMS
 
 BLOCK, WINDOW = FORECAST_BLOCK, 8  # px: side of what a unit owns, and of what it judges moves by
 OUTSIDE = (WINDOW - BLOCK) // 2
 COLOURS, PHASES = 3, 4
-KINDS = FORECAST_TERMS[:3]  # of evidence: over the block, the window, the siblings' windows
-STATISTICS = 6  # of each kind, which a unit's code takes
+KINDS = FORECAST_TERMS[:FORECAST_KINDS]  # of evidence: over the block, the window, the siblings' windows
+STATISTICS = FORECAST_STATISTICS  # of each kind, which a unit's code takes
 TERMS = FORECAST_TERMS  # of a choice; each has a gate
 SHARE = (
     np.array([1, 3, 5, 7, 7, 5, 3, 1], np.float32) / 8
@@ -100,7 +100,7 @@ class Steps:
         self._inner(planes)[...] = picture.reshape(COLOURS, g.height, 2, g.width, 2).mean((2, 4))
 
     def fill(self, shown: np.ndarray, planes: np.ndarray) -> None:
-        """Repeat the edge of the shown part (4,) int32 (top, left, rows, cols) outside; then the other planes."""
+        """Repeat the edge of the shown part (4,) int32 (top, left, rows, cols); then the other planes."""
         g = self.g
         top, left, rows, cols = (int(v) for v in shown)
         lines = np.clip(np.arange(g.lines), top + g.margin, top + g.margin + rows - 1)
@@ -140,8 +140,9 @@ class Steps:
     ) -> None:
         """Write the evidence (U, KINDS, stride) and its statistics into the first columns of `inputs` (U, D).
 
-        Evidence is the logarithm of the mean difference over that of each move; statistics of a kind: logarithms
-        of staying's, the least and the mean difference; the mean move, right and down; its spread.
+        Evidence is the logarithm of the mean difference over that of each move; statistics of a kind:
+        logarithms of staying's, the least and the mean difference; the mean move, right and down; its
+        spread.
         """
         g = self.g
         siblings = window[self._siblings].mean(0)
@@ -175,11 +176,12 @@ class Steps:
         mean: np.ndarray,
         likeliest: np.ndarray,
     ) -> None:
-        """Write the choice among the moves (U, stride), the mean move (U, 2) px and the likeliest's index (U,).
+        """Write the choice among moves (U, stride), the mean move (U, 2) px, the likeliest's index (U,).
 
-        `gates` (U, TERMS or more) weighs the terms. `parent` and `motion`, (U, 2) px down and right, are the moves
-        of the parent and, if `moved`, of the robot's own motion; `last` is the choice of the frame before, or None.
-        `habit` (U, stride) is written: the logarithms of the last choice's shares, for the moves of all units.
+        `gates` (U, TERMS or more) weighs the terms. `parent` and `motion`, (U, 2) px down and right, are the
+        moves of the parent and, if `moved`, of the robot's own motion; `last` is the choice of the frame
+        before, or None. `habit` (U, stride) is written: the logarithms of the last choice's shares, for the
+        moves of all units.
         """
         g = self.g
         habit[...] = 0
@@ -195,7 +197,7 @@ class Steps:
         mean[...] = np.einsum("uk,ukd->ud", choice[:, : g.moves], moves[:, : g.moves] / np.float32(2))
 
     def mix(self, choice: np.ndarray, moves: np.ndarray, now: np.ndarray, out: np.ndarray) -> None:
-        """Write the forecast (3, H, W): windows moved as chosen, overlapping with the shares of their pixels."""
+        """Write the forecast (3, H, W): moved windows, overlapping with the shares of their pixels."""
         share = choice[:, : self.g.moves]
         for c in range(COLOURS):
             mixed = np.einsum("uk,ukw->uw", share, self._moved(now, c, moves))
@@ -239,7 +241,7 @@ class Steps:
         weight: float,
         gates: np.ndarray,
     ) -> None:
-        """Write the gradient of half the squared error, times `weight`, by the gates, into `gates` (U, TERMS...).
+        """Write the gradient of half the squared error, times `weight`, by the gates (U, TERMS or more).
 
         The arrays are those that the forecast was made with; `error` as from `errors`, one frame later.
         """

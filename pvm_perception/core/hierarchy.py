@@ -19,7 +19,7 @@ import numpy as np
 from pvm_perception.core import algebra
 from pvm_perception.core.algebra import Gradient
 from pvm_perception.core.backend import Array, Floats, Images, Mask, Rectangles, cache_aligned, to_numpy
-from pvm_perception.core.config import FORECAST, INPUT, MOTION, MOTION_VALUES, HierarchyConfig
+from pvm_perception.core.config import INPUT, MOTION, MOTION_VALUES, HierarchyConfig
 from pvm_perception.core.encoder import Encoder
 from pvm_perception.core.forecast import Forecaster, first_weights
 from pvm_perception.core.heatmap import HeatmapReadout
@@ -27,7 +27,7 @@ from pvm_perception.core.inputs import Source
 from pvm_perception.core.interfaces import Losses, Network, Readout, ReadoutLosses
 from pvm_perception.core.optimizer import Optimizer
 from pvm_perception.core.readout import BoxReadout
-from pvm_perception.core.size import weight_shapes
+from pvm_perception.core.size import FORECAST, weight_shapes
 from pvm_perception.errors import PvmError
 
 READOUTS: dict[str, Callable[[HierarchyConfig, int, ModuleType], Readout]] = {

@@ -213,7 +213,7 @@ class Network(Protocol):
         ...
 
     def surprise(self) -> Floats:
-        """Return each unit's surprise at the last frame, (B, rows, cols); see `hierarchy.Hierarchy.surprise`."""
+        """Return each unit's surprise at the last frame, (B, rows, cols), as `Hierarchy.surprise` does."""
         ...
 
     def moves(self) -> Floats | None:

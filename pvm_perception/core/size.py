@@ -20,9 +20,13 @@ MOST_WEIGHTS = 1 << 27  # 512 MiB of float32; the preset `paper` has 22 million
 MOST_HEARD = 1 << 23  # index table entries: units times whom they hear; 128 MiB with the kernels' copies
 MOST_VALUES = 1 << 28  # what one stream's frame holds: sums, codes, predictions; 1 GiB of float32
 MOST_PRODUCTS = 1 << 36  # multiply-adds of one frame: a second on a CPU
-FORECAST_STATISTICS = 35  # of a forecasting unit: statistics of its evidence, and what it knows beside them
-FORECAST_OUTPUTS = 11  # of a forecasting unit: a gate for each term of its choice, and the error that it expects
 FORECAST = "forecast"  # the first letters of its scales' weights
+FORECAST_BLOCK = 4  # px of its scale that a unit foresees, each way
+FORECAST_TERMS = ("block", "window", "siblings",  # evidence
+                  "stay", "parent", "habit", "motion", "right", "down", "small")  # expectations
+FORECAST_KINDS = 3  # of evidence: the first terms
+FORECAST_STATISTICS = 6  # of each kind, inputs of a forecasting unit's code
+FORECAST_EXTRAS = 17  # its inputs beside statistics and codes
 BOX_ANSWERS = 5  # of a cell, for each target: presence, then the box
 
 
@@ -83,12 +87,14 @@ def _layer_shapes(config: HierarchyConfig, layer: Layer) -> dict[str, Shape]:
 
 
 def _forecast_shapes(config: HierarchyConfig) -> dict[str, Shape]:
-    f, shapes = config.forecast, {}
+    f = config.forecast
+    outputs = len(FORECAST_TERMS) + 1  # a gate for each term, and the error that is expected
+    shapes: dict[str, Shape] = {}
     for number in range(1, f.scales + 1 if f.code else 1):
-        inputs = FORECAST_STATISTICS + f.code * (1 + (number < f.scales))
+        inputs = FORECAST_KINDS * FORECAST_STATISTICS + FORECAST_EXTRAS + f.code * (1 + (number < f.scales))
         shapes |= {f"{FORECAST}{number}.w1": (inputs, f.code), f"{FORECAST}{number}.b1": (f.code,),
-                   f"{FORECAST}{number}.w2": (f.code, FORECAST_OUTPUTS),
-                   f"{FORECAST}{number}.b2": (FORECAST_OUTPUTS,)}
+                   f"{FORECAST}{number}.w2": (f.code, outputs),
+                   f"{FORECAST}{number}.b2": (outputs,)}
     return shapes
 
 

@@ -21,11 +21,12 @@ from tqdm import tqdm
 
 from pvm_perception import signals
 from pvm_perception.core.backend import array_module
-from pvm_perception.core.config import FORECAST, preset
+from pvm_perception.core.config import preset
 from pvm_perception.core.hierarchy import Hierarchy
 from pvm_perception.core.interfaces import Losses
 from pvm_perception.core.model_file import load_model, save_model
 from pvm_perception.core.optimizer import Optimizer
+from pvm_perception.core.size import FORECAST
 from pvm_perception.streams.scenes.photos import load_photos
 from pvm_perception.training.calibrate import calibrate
 from pvm_perception.training.checkpoint import (
