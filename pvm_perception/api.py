@@ -10,23 +10,21 @@ from typing import Any
 
 import numpy as np
 
-from pvm_perception.core.backend import OneThread, to_numpy
+from pvm_perception.core.backend import Floats, Images, to_numpy
 from pvm_perception.core.config import MOTION_VALUES, HierarchyConfig
 from pvm_perception.core.interfaces import Network
 from pvm_perception.core.model_file import load_model, save_model
-from pvm_perception.core.placement import build_network, sharing_weights, switch_to_learning
+from pvm_perception.core.placement import build_network
 from pvm_perception.errors import PvmError
 from pvm_perception.shipped import shipped
 from pvm_perception.types import TARGETS, Detection, Track
 from pvm_perception.vision.calibration import Calibration
-from pvm_perception.vision.eye import Eye
-from pvm_perception.vision.foresight import Foresight, expected
-from pvm_perception.vision.fovea import Fovea, merge
-from pvm_perception.vision.frame import View, as_bgr
+from pvm_perception.vision.frame import as_bgr
 from pvm_perception.vision.frame_clock import FrameClock
+from pvm_perception.vision.perception import Perception
 from pvm_perception.vision.tracker import LONGEST_STEP, TrackerSettings, TrackManager
 
-GOOD_FORECAST = 1.5  # mean error over copying on validation clips, of a network worth its state
+SAME_ASPECT = 0.02  # difference of two images' aspects, as a logarithm, that rounding may make
 
 
 def default_model() -> Path:
@@ -74,63 +72,72 @@ class Tracker:
                  device: str = "cpu", learn: bool = False,
                  settings: TrackerSettings | None = None, fovea: bool = True,
                  calibration: Calibration | None = None) -> None:
-        if isinstance(targets, str):
-            targets = (targets,)
         self.model = Path(model) if model is not None else default_model()
-        config, weights, self._history = load_model(self.model)
-        unknown = [t for t in targets if t not in config.targets]
-        if unknown or not targets:
-            what = f"unknown target {unknown[0]!r}" if unknown else "no target was named"
-            raise PvmError(f"{what}; this model knows {', '.join(config.targets)}")
-        self.targets = tuple(targets)
-        self._one_thread = OneThread()
-        self.config = config
-        network, self.notice = build_network(config, weights, device, learn, self._history.get("steps", 0))
-        # the paper's readout draws one contour a frame: a second look has nothing to add to it
-        self._fovea = Fovea() if fovea and config.readout.kind == "box" else None
-        # of a network that never forecast well, a bad forecast says nothing
-        well = self._history.get("validation", {}).get("prediction_over_copy", math.inf) < GOOD_FORECAST
-        self._whole = Eye(network, self.targets, well)
-        self._near = Eye(sharing_weights(network), self.targets, well) if self._fovea else None
-        self._eyes = [eye for eye in (self._whole, self._near) if eye]
-        self._calibration = calibration or Calibration.of(self._history)
-        self._foresight = Foresight()
-        self._tracks = TrackManager(settings or TrackerSettings())
-        self._learning = learn
-        self.model_version = 0
+        self.config, weights, self._history = load_model(self.model)
+        self._targets = self._checked_targets(targets)
+        network, self.notice = build_network(self.config, weights, device, learn,
+                                             self._history.get("steps", 0))
+        self._perception = Perception(network, self._history, fovea, calibration)
+        self._perception.learning = learn
+        self._tracks = TrackManager(settings)
         self.detections: list[Detection] = []
         self.reset()
 
+    def _checked_targets(self, targets: Sequence[str]) -> tuple[str, ...]:
+        names = (targets,) if isinstance(targets, str) else tuple(targets)
+        unknown = [t for t in names if t not in self.config.targets]
+        if unknown or not names:
+            what = f"unknown target {unknown[0]!r}" if unknown else "no target was named"
+            raise PvmError(f"{what}; this model knows {', '.join(self.config.targets)}")
+        return names
+
     def reset(self) -> None:
         """Forget the past: recurrent state and tracks. Weights, and what was learnt, stay."""
-        self._forget()
+        self._perception.reset()
         self._tracks.reset()
-        self._view: View | None = None
         self._size: tuple[int, int] | None = None
         self._clock = FrameClock()
-        self._frames = 0
         self.detections = []
 
-    def _forget(self) -> None:
-        """Forget the recurrent state of both looks."""
-        for eye in self._eyes:
-            eye.reset()
-        if self._fovea:
-            self._fovea.reset()
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """The targets that are looked for; may be replaced between frames.
+
+        The tracks of a target that is not looked for any more end at once.
+
+        Raises
+        ------
+        PvmError
+            If the model does not know one of them, or none is named; nothing changes then.
+        """
+        return self._targets
+
+    @targets.setter
+    def targets(self, names: Sequence[str]) -> None:
+        checked = self._checked_targets(names)
+        if checked != self._targets:
+            self._targets = checked
+            self._tracks.keep_targets(checked)
+            self._perception.change_targets()
 
     @property
     def network_steps(self) -> int:
         """How often networks were shown a picture so far: once a frame or more."""
-        return sum(eye.steps for eye in self._eyes)
+        return self._perception.network_steps
 
     @property
     def _network(self) -> Network:
-        return self._whole.network
+        return self._perception.network
 
     @property
     def times_diverged(self) -> int:
-        """How often a state that had lost itself was begun anew."""
-        return sum(eye.times_diverged for eye in self._eyes)
+        """How often a state that had diverged was begun anew."""
+        return self._perception.times_diverged
+
+    @property
+    def model_version(self) -> int:
+        """How often the model changed by learning since it was loaded."""
+        return self._perception.learned
 
     @property
     def device(self) -> str:
@@ -144,44 +151,36 @@ class Tracker:
 
     @property
     def learning(self) -> bool:
-        """Whether the hierarchy goes on learning; may be changed between frames.
+        """Whether the network goes on learning; may be changed between frames.
 
-        Kernels do not learn: where they ran, arrays take over for good, with the weights and the state.
+        Kernels do not learn: where they ran, arrays go on for good, with the same weights and state.
         """
-        return self._learning
+        return self._perception.learning
 
     @learning.setter
     def learning(self, value: bool) -> None:
-        if value:
-            near = self._near.network if self._near else None
-            self._whole.network, near = switch_to_learning(self._network, near)
-            if self._near:
-                self._near.network = near
-        self._learning = value
+        self._perception.learning = value
 
     def warm_up(self) -> None:
         """Let the device compile, load and allocate now what else the first frame would wait for."""
-        with self._one_thread:
-            for eye in self._eyes:
-                eye.warm_up()
-        self._forget()
+        self._perception.warm_up()
 
     @property
     def period(self) -> float:
-        """The usual time between two frames, seconds, as the stamps told so far."""
+        """The usual time between two frames, seconds, as far as their stamps have shown it."""
         return self._clock.period
 
     @property
     def settings(self) -> TrackerSettings:
-        """How readouts become tracks; may be replaced between frames."""
+        """How detections become tracks; may be replaced between frames."""
         return self._tracks.settings
 
     @settings.setter
     def settings(self, value: TrackerSettings) -> None:
         self._tracks.settings = value
 
-    def update(self, image: np.ndarray | None, stamp: float | None = None,
-               motion: Sequence[float] | np.ndarray | None = None) -> list[Track]:
+    def update(self, image: Images | None, stamp: float | None = None,
+               motion: Sequence[float] | Floats | None = None) -> list[Track]:
         """Look at one frame.
 
         Parameters
@@ -211,52 +210,50 @@ class Tracker:
         """
         if image is not None:
             image = as_bgr(image)
-        if motion is not None:
-            motion = _checked_motion(motion)
-        dt = self._elapsed(stamp)
+        moved = None if motion is None else _checked_motion(motion)
+        periods = self._elapsed(stamp)
         if image is None:
             self.detections = []
-            return self._tracks.update(None, dt)
-        with self._one_thread:
-            self._see(image, dt, motion)
-        return self._tracks.update(self.detections, dt)
+            return self._tracks.update(None, periods)
+        self._follow_size((image.shape[0], image.shape[1]))
+        expected = self._tracks.report(min(periods, LONGEST_STEP), tentative=True)
+        self.detections = self._perception.see(image, moved, self._targets, expected)
+        return self._tracks.update(self.detections, periods)
 
-    def _see(self, image: np.ndarray, dt: float, motion: np.ndarray | None) -> None:
-        """Run the network on a frame; leave what it saw in `detections`."""
-        if image.shape[:2] != self._size:
-            self._size = image.shape[:2]
-            self._view = View.fit(self._size, (self.config.height, self.config.width))
-            self._forget()  # a new resolution or aspect: the old codes lie elsewhere
-        self.detections = self._whole.see(image, self._view, motion)
-        self._frames += 1
-        if self._fovea:
-            self._look_closer(image, dt, motion)
-        self.detections = [Detection(d.target, d.x, d.y, d.w, d.h, self._calibration.probability(d.score))
-                           for d in self.detections]
-        if self.learning:
-            self._network.learn()
-            self.model_version += 1
+    def _follow_size(self, size: tuple[int, int]) -> None:
+        """Take a new size (rows, cols) of the images.
 
-    def _look_closer(self, image: np.ndarray, dt: float, motion: np.ndarray | None) -> None:
-        """Run the second look and join what both saw."""
-        tracks = self._tracks.report(min(dt, LONGEST_STEP), tentative=True)
-        view = self._fovea.choose(self._view, tracks, self.detections)
-        if view is None:
+        Tracks move with the scale. Where the aspect changes as well, it is not known which part of the
+        old image the new one shows: tracks end.
+        """
+        before, self._size = self._size, size
+        if before is None or before == size:
             return
-        if self._fovea.moved:
-            self._near.reset()  # so the window's own jump is not heard as motion either
-        near = self._near.see(image, view, motion)
-        self._fovea.note_detections(near)
-        self.detections = merge(self.detections, near, view, self._view)
+        down, right = size[0] / before[0], size[1] / before[1]
+        if abs(math.log(right / down)) < SAME_ASPECT:
+            self._tracks.rescale(right, down)
+        else:
+            self._tracks.reset()
 
-    def track_still(self, image: np.ndarray, steps: int = 3) -> list[Track]:
-        """Look at a still that has nothing to do with the image before: reset, then look often.
+    def track_still(self, image: Images, steps: int = 3) -> list[Track]:
+        """Track a still that has nothing to do with the image before: reset, then update several times.
 
-        Same arguments, answer and errors as `update`.
+        Parameters
+        ----------
+        image
+            As for `update`.
+        steps
+            How often the network is shown the image, at least once.
+
+        Returns
+        -------
+        list of Track
+            As `update`.
         """
         image = as_bgr(image)
         self.reset()
-        for _ in range(steps):
+        tracks = self.update(image)
+        for _ in range(steps - 1):
             tracks = self.update(image)
         return tracks
 
@@ -265,11 +262,11 @@ class Tracker:
     @property
     def fovea(self) -> tuple[int, int, int, int] | None:
         """The window x, y, w, h of the second look, source px; None where there was none."""
-        v = self._fovea.view if self._fovea else None
+        v = self._perception.window
         return None if v is None else (v.x, v.y, v.width, v.height)
 
     def forecast(self, frames: float) -> list[Track]:
-        """Return the last frame's tracks as expected `frames` later, boxes moved on."""
+        """Return the last frame's tracks as expected `frames` later: their boxes moved on."""
         return self._tracks.report(frames)
 
     def _elapsed(self, stamp: float | None) -> float:
@@ -280,10 +277,10 @@ class Tracker:
             self.reset()
             self._clock = clock
         elif step.gap:
-            self._forget()
+            self._perception.forget()
         return step.periods
 
-    def heatmap(self, target: str) -> np.ndarray:
+    def heatmap(self, target: str) -> Floats:
         """Return the last frame's presence of `target`, (rows, cols) float32 in 0..1.
 
         The map covers the network's input, bars included; see `source_view`.
@@ -291,18 +288,18 @@ class Tracker:
         if target not in self.config.targets:
             raise PvmError(f"unknown target {target!r}; this model knows "
                            f"{', '.join(self.config.targets)}")
-        if not self._frames:
+        if self._perception.view is None:
             cells = self.config.cells
             return np.zeros((cells.rows, cells.cols), np.float32)
         index = self.config.targets.index(target)
         return np.ascontiguousarray(self._network.heat()[0, :, :, index],
                                     np.float32)
 
-    def prediction(self) -> np.ndarray:
+    def prediction(self) -> Images:
         """Return the frame it expects next, (h, w, 3) uint8 BGR, at the network's resolution."""
-        return expected(self._network, self._view)
+        return self._perception.prediction()
 
-    def foresee(self, steps: int) -> list[np.ndarray]:
+    def foresee(self, steps: int) -> list[Images]:
         """Return the frames it expects 1 to `steps` frames from now, as `prediction` does the next.
 
         Each is the forecast of a copy of the network that was shown the one before it; the state of
@@ -315,10 +312,9 @@ class Tracker:
         """
         if steps < 1:
             raise PvmError(f"steps must be at least 1, not {steps}")
-        with self._one_thread:
-            return self._foresight.images(self._network, self._view, steps)
+        return self._perception.foresee(steps)
 
-    def surprise(self) -> np.ndarray:
+    def surprise(self) -> Floats:
         """Return how surprised each unit is by the last frame, (rows, cols) float32.
 
         The squared error of its forecast over the one that it expected: about 1 where all is as usual. A
@@ -326,7 +322,7 @@ class Tracker:
         """
         return self._network.surprise()[0]
 
-    def moves(self) -> np.ndarray | None:
+    def moves(self) -> Floats | None:
         """Return how each unit expects its part of the picture to move on, (rows, cols, 2) float32.
 
         From the last frame to the next: px to the right and px down at the network's resolution. The units
@@ -335,7 +331,7 @@ class Tracker:
         moves = self._network.moves()  # where from
         return None if moves is None else -moves[0, :, :, ::-1]
 
-    def codes(self) -> dict[str, np.ndarray]:
+    def codes(self) -> dict[str, Floats]:
         """Return each layer's codes at the last frame, from the bottom: (rows, cols, N) float32.
 
         Of the first look, which sees the whole frame; zeros before there was one.
@@ -349,9 +345,9 @@ class Tracker:
         Copying means to expect the frame before once more. Units: full range from black to white,
         squared. NaN until two frames of a stream were seen.
         """
-        return self._whole.forecast_errors() if self._whole.had_forecast else (math.nan, math.nan)
+        return self._perception.prediction_error()
 
-    def snapshot(self) -> tuple[HierarchyConfig, dict[str, np.ndarray], dict[str, Any]]:
+    def snapshot(self) -> tuple[HierarchyConfig, dict[str, Floats], dict[str, Any]]:
         """Return copies of the network as it is now: what `save_model` takes after the path."""
         network = self._network
         weights = {k: np.array(to_numpy(v)) for k, v in network.weights.items()}
@@ -370,7 +366,7 @@ class Tracker:
                 "settings": dataclasses.asdict(self.settings)}
 
 
-def _checked_motion(motion: Sequence[float] | np.ndarray) -> np.ndarray:
+def _checked_motion(motion: Sequence[float] | Floats) -> Floats:
     """Return (4,) float32."""
     try:
         values = np.asarray(motion, np.float32)

@@ -109,8 +109,23 @@ class Frame:
 
 
 @dataclass(frozen=True)
+class Candidate:
+    """A box that the readout proposes, in source pixels.
+
+    `score` is the readout's own, 0..1: it puts candidates in order, but is no probability.
+    """
+
+    target: str
+    x: float
+    y: float
+    w: float
+    h: float
+    score: float
+
+
+@dataclass(frozen=True)
 class Detection:
-    """One readout of one frame: a box in source pixels and a presence score 0..1."""
+    """A box seen in one frame, in source pixels; `score` is the probability that it is right, 0..1."""
 
     target: str
     x: float

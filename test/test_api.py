@@ -35,6 +35,66 @@ def test_a_stream_of_frames(frames):
     assert tracker.info()["weights"] < 1_100_000
 
 
+@pytest.fixture(scope="module")
+def ball_in_view():
+    """A green ball, of which each tracker is sure after a few frames: (480, 640, 3)."""
+    image = np.full((480, 640, 3), 150, np.uint8)
+    cv2.circle(image, (430, 300), 60, (60, 160, 40), -1)
+    cv2.circle(image, (415, 280), 22, (110, 210, 90), -1)
+    return cv2.GaussianBlur(image, (0, 0), 2)
+
+
+def shown(tracker, image, count=12):
+    for _ in range(count):
+        tracks = tracker.update(image)
+    return tracks
+
+
+def test_targets_may_be_changed_between_frames_and_only_they_are_reported(ball_in_view):
+    tracker = Tracker(targets="green_ball")
+    (first,) = shown(tracker, ball_in_view)
+    assert first.target == "green_ball"
+    tracker.targets = ("stop_sign",)
+    assert tracker.forecast(0) == []  # its track ends at once
+    for _ in range(12):
+        assert all(t.target == "stop_sign" for t in tracker.update(ball_in_view))
+        assert all(d.target == "stop_sign" for d in tracker.detections)
+    tracker.targets = ["stop_sign", "green_ball"]
+    assert "green_ball" in {t.target for t in shown(tracker, ball_in_view)}
+    with pytest.raises(PvmError, match="unknown target 'moon'"):
+        tracker.targets = ("moon",)
+    assert tracker.targets == ("stop_sign", "green_ball")
+
+
+@pytest.mark.parametrize("size", [(240, 320), (48, 64), (960, 1280)])
+def test_a_track_moves_with_the_scale_of_the_images(ball_in_view, size):
+    tracker = Tracker(targets="green_ball")
+    (before,) = shown(tracker, ball_in_view)
+    share = size[0] / 480
+    small = cv2.resize(ball_in_view, size[::-1], interpolation=cv2.INTER_AREA)
+    (after,) = tracker.update(small)
+    assert after.id == before.id
+    for side in "xywh":
+        assert getattr(after, side) / share == pytest.approx(getattr(before, side), abs=12)
+
+
+@pytest.mark.parametrize("size", [(640, 480), (480, 320), (100, 640)])
+def test_where_the_aspect_changes_nothing_is_reported_outside_of_the_image(ball_in_view, size):
+    tracker = Tracker(targets="green_ball")
+    (before,) = shown(tracker, ball_in_view)
+    cut = np.full((*size, 3), 150, np.uint8)
+    for k in range(8):
+        for t in tracker.update(cut):
+            assert t.id != before.id
+            assert t.x >= -1 and t.x + t.w <= size[1] + 1
+            assert t.y >= -1 and t.y + t.h <= size[0] + 1
+        if k == 0:
+            assert tracker.forecast(0) == []  # the old track has ended
+        if tracker.fovea is not None:
+            x, y, w, h = tracker.fovea
+            assert x + w <= size[1] and y + h <= size[0]
+
+
 def test_the_same_stream_gives_the_same_tracks(frames):
     def run():
         tracker = Tracker()
@@ -90,7 +150,8 @@ def test_the_robots_own_motion_reaches_both_looks(frames, hearing, monkeypatch):
     for k, image in enumerate(frames):
         tracker.update(image, k / 30, motion)
         still.update(image, k / 30)
-        heard.append((told[id(tracker._network)], told.get(id(tracker._near.network)), tracker.fovea))
+        near = tracker._perception.near.network
+        heard.append((told[id(tracker._network)], told.get(id(near)), tracker.fovea))
         if k:
             assert np.abs(tracker.codes()["L1"] - still.codes()["L1"]).max() > 0
     assert not heard[0][0].any()  # nothing came before
@@ -110,7 +171,7 @@ def test_a_look_without_a_past_looks_twice(frames, monkeypatch):
     kind = type(tracker._network)
     plain = kind.step
     monkeypatch.setattr(kind, "step", lambda self, *rest: (
-        looks.append(self is tracker._near.network), plain(self, *rest))[1])
+        looks.append(self is tracker._perception.near.network), plain(self, *rest))[1])
     window, seen = "none before", 0
     for k, image in enumerate(frames):
         looks.clear()

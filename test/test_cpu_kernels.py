@@ -140,7 +140,7 @@ def test_the_close_look_of_a_tracker_that_learns_reads_the_weights_as_they_becom
     tracker = Tracker(learn=from_the_start)
     tracker.update(images[0])
     tracker.learning = True
-    near = tracker._near.network
+    near = tracker._perception.near.network
     assert (tracker.runs_on, near.runs_on) == ("cpu (NumPy)", f"cpu kernels ({cpu.compiled()[0]})")
     for image in images[1:]:
         tracker.update(image)

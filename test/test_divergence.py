@@ -12,24 +12,24 @@ from pvm_perception.vision.divergence import DivergenceMonitor
 
 def test_one_bad_forecast_is_surprise_and_many_are_a_lost_state():
     monitor = DivergenceMonitor()
-    assert not any(monitor.lost(0.002, 0.0015) for _ in range(50))
-    assert not monitor.lost(0.01, 0.002)  # something came round a corner
-    assert not any(monitor.lost(0.002, 0.0015) for _ in range(20))
-    assert [monitor.lost(0.01, 0.0005) for _ in range(8)].count(True) == 1
-    assert [monitor.lost(0.01, 0.0005) for _ in range(150)].count(True) <= 10  # beyond all forecast
+    assert not any(monitor.diverged(0.002, 0.0015) for _ in range(50))
+    assert not monitor.diverged(0.01, 0.002)  # something came round a corner
+    assert not any(monitor.diverged(0.002, 0.0015) for _ in range(20))
+    assert [monitor.diverged(0.01, 0.0005) for _ in range(8)].count(True) == 1
+    assert [monitor.diverged(0.01, 0.0005) for _ in range(150)].count(True) <= 10  # beyond all forecast
     monitor.reset()
-    assert not monitor.lost(0.002, 0.0015)
+    assert not monitor.diverged(0.002, 0.0015)
 
 
 @pytest.mark.parametrize(("forecast", "copied"), [(0.05, 0.06), (0.0009, 0.0)])
 def test_fast_and_still_pictures_are_no_lost_state(forecast, copied):
     monitor = DivergenceMonitor()
-    assert not any(monitor.lost(forecast, copied) for _ in range(100))
+    assert not any(monitor.diverged(forecast, copied) for _ in range(100))
 
 
 def test_what_is_not_finite_is_lost_at_once():
-    assert DivergenceMonitor().lost(math.nan, 0.001)
-    assert DivergenceMonitor().lost(math.inf, 0.001)
+    assert DivergenceMonitor().diverged(math.nan, 0.001)
+    assert DivergenceMonitor().diverged(math.inf, 0.001)
 
 
 def test_a_tracker_recovers_from_codes_that_lead_nowhere():

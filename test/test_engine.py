@@ -145,7 +145,7 @@ def test_a_state_that_lost_itself_is_begun_anew(gpu, images):
 
 def test_both_looks_read_the_same_weights(gpu):
     tracker = Tracker(device="cuda")
-    first, second = tracker._network, tracker._near.network
+    first, second = tracker._network, tracker._perception.near.network
     for name in first.weights:
         assert first._weight(name) == second._weight(name)
     own = {first.runner.address(a) for a in first._kept}

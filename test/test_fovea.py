@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pvm_perception import Tracker
-from pvm_perception.types import Detection, Track
+from pvm_perception.types import Candidate, Track
 from pvm_perception.vision.fovea import Fovea, merge
 from pvm_perception.vision.frame import View
 
@@ -47,7 +47,7 @@ def test_a_large_track_leaves_the_window_free_to_search_every_second_frame():
 
 def test_a_hint_is_looked_at_but_not_for_ever():
     fovea = Fovea()
-    hint = Detection("stop_sign", 500, 300, 20, 20, 0.1)
+    hint = Candidate("stop_sign", 500, 300, 20, 20, 0.1)
     views = [fovea.choose(WHOLE, [], [hint]) for _ in range(8)]
     near = [v for v in views if v.x <= 500 and v.x + v.width >= 520 and v.scale > 0.9]
     assert len(near) == 1
@@ -68,16 +68,16 @@ def test_a_source_without_more_pixels_gets_no_second_look():
 
 def test_the_closer_look_decides():
     view = View.window(SOURCE, NETWORK, (300, 200), 1.0)
-    far = [Detection("stop_sign", 290, 190, 24, 24, 0.4)]
-    sharp = [Detection("stop_sign", 291, 191, 20, 20, 0.8)]
+    far = [Candidate("stop_sign", 290, 190, 24, 24, 0.4)]
+    sharp = [Candidate("stop_sign", 291, 191, 20, 20, 0.8)]
     (both,) = merge(far, sharp, view, WHOLE)
     assert (both.x, both.w) == (291, 20)
     assert both.score == pytest.approx(0.4**0.3 * 0.8**0.7)
     (alone,) = merge(far, [], view, WHOLE)
     assert alone.score < 0.2
-    outside = [Detection("stop_sign", 20, 400, 24, 24, 0.4)]
+    outside = [Candidate("stop_sign", 20, 400, 24, 24, 0.4)]
     assert merge(outside, [], view, WHOLE) == outside
-    cut = [Detection("stop_sign", view.x, 200, 30, 30, 0.9)]
+    cut = [Candidate("stop_sign", view.x, 200, 30, 30, 0.9)]
     assert merge([], cut, view, WHOLE) == []
 
 

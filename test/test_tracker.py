@@ -108,3 +108,100 @@ def test_forecast_moves_boxes_on_without_changing_the_track():
 def test_settings_out_of_range_are_refused(change):
     with pytest.raises(PvmError, match="must"):
         TrackerSettings(**change)
+
+
+def changed_to(**settings):
+    return dataclasses.replace(SETTINGS, **settings)
+
+
+def seen(manager, count, *balls):
+    """Show the same balls for some frames; return the last tracks."""
+    for _ in range(count):
+        tracks = manager.update(list(balls))
+    return tracks
+
+
+def birth_score_acts():
+    manager = TrackManager(changed_to(birth_score=0.9))
+    assert seen(manager, 10, ball(50, 50, 0.6)) == []
+    manager.settings = changed_to(birth_score=0.4)
+    assert manager.report(1.0) == []  # a forecast gives birth to nothing
+    assert len(seen(manager, 1, ball(50, 50, 0.6))) == 1
+
+
+def keep_score_acts():
+    manager = TrackManager(SETTINGS)
+    assert len(seen(manager, 6, ball(50, 50, 0.6))) == 1
+    manager.settings = changed_to(keep_score=0.7)
+    assert seen(manager, 1, ball(50, 50, 0.6)) == []
+
+
+def smoothing_acts():
+    scores = []
+    for share in (0.05, 1.0):
+        manager = TrackManager(SETTINGS)
+        seen(manager, 10, ball(50, 50, 0.9))
+        manager.settings = changed_to(smoothing=share)
+        scores.append(seen(manager, 1, ball(50, 50, 0.5))[0].score)
+    assert scores == [pytest.approx(0.88, abs=0.01), pytest.approx(0.5)]
+
+
+def box_smoothing_acts():
+    lefts = []
+    for share in (0.05, 1.0):
+        manager = TrackManager(SETTINGS)
+        seen(manager, 10, ball(50, 50))
+        manager.settings = changed_to(box_smoothing=share)
+        lefts.append(seen(manager, 1, ball(60, 50))[0].x)
+    assert lefts == [pytest.approx(30.5), pytest.approx(40)]
+
+
+def max_gap_acts():
+    same = []
+    for frames in (8, 2):
+        manager = TrackManager(SETTINGS)
+        first = seen(manager, 6, ball(50, 50))[0].id
+        manager.settings = changed_to(max_gap=frames)
+        seen(manager, 4)
+        same.append(seen(manager, 4, ball(50, 50))[0].id == first)
+    assert same == [True, False]
+
+
+def coast_acts():
+    manager = TrackManager(SETTINGS)
+    seen(manager, 6, ball(50, 50))
+    assert seen(manager, 1)[0].state == "coasting"
+    manager.settings = changed_to(coast=0)
+    assert manager.report() == []
+
+
+def max_instances_acts():
+    manager = TrackManager(SETTINGS)
+    three = [ball(x, 50) for x in (50, 150, 250)]
+    assert len(seen(manager, 6, *three)) == 3
+    manager.settings = changed_to(max_instances=1)
+    assert len(seen(manager, 1, *three)) == 1
+
+
+ACTS = {name.removesuffix("_acts"): check for name, check in globals().items() if name.endswith("_acts")}
+
+
+@pytest.mark.parametrize("name", [f.name for f in dataclasses.fields(TrackerSettings)])
+def test_every_setting_acts_when_it_is_replaced_between_frames(name):
+    ACTS[name]()
+
+
+def test_tracks_move_with_the_scale_and_end_with_their_target():
+    manager = TrackManager(SETTINGS)
+    for k in range(8):
+        tracks = manager.update([ball(100 + 4 * k, 80), ball(300, 80, target="stop_sign")])
+    ahead = manager.report(10.0)
+    manager.rescale(0.5, 0.25)
+    for before, after in zip(tracks, manager.report(), strict=True):
+        assert (after.id, after.target) == (before.id, before.target)
+        assert (after.x, after.y) == (pytest.approx(before.x / 2), pytest.approx(before.y / 4))
+        assert (after.w, after.h) == (pytest.approx(before.w / 2), pytest.approx(before.h / 4))
+    assert max(a.x - t.x for a, t in zip(ahead, tracks, strict=True)) > 20  # the ball moves
+    assert [t.x for t in manager.report(10.0)] == pytest.approx([t.x / 2 for t in ahead])
+    manager.keep_targets(["stop_sign"])
+    assert [t.target for t in manager.report()] == ["stop_sign"]

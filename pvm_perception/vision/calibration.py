@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pvm_perception.errors import PvmError
+from pvm_perception.types import Candidate, Detection
 
 NAME = "calibration"  # the entry of a model's history
 
@@ -33,6 +34,11 @@ class Calibration:
         if not (math.isfinite(slope) and math.isfinite(offset) and slope > 0):
             raise PvmError(f"the model's {NAME} is {pair!r}; it must be a slope above 0 and an offset")
         return Calibration(slope, offset)
+
+    def detection(self, candidate: Candidate) -> Detection:
+        """Return a candidate with the probability that its box is right in its score's place."""
+        c = candidate
+        return Detection(c.target, c.x, c.y, c.w, c.h, self.probability(c.score))
 
     def probability(self, score: float) -> float:
         """Return the probability for a score in 0..1."""

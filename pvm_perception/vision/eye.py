@@ -1,43 +1,45 @@
-"""One look: a network that is shown a part of each frame, and what it sees there."""
+"""An eye: a network with a state of its own, which is shown a part of each frame and names candidates."""
 
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Collection
 
-from pvm_perception.core.placement import Network
-from pvm_perception.types import Detection
+import numpy as np
+import numpy.typing as npt
+
+from pvm_perception.core.backend import Images
+from pvm_perception.core.interfaces import Network
+from pvm_perception.types import Candidate
 from pvm_perception.vision.divergence import DivergenceMonitor
 from pvm_perception.vision.frame import View, network_input
 from pvm_perception.vision.motion import seen_through
 
-LEAST_SCORE = 0.02  # readouts below this are never of use to the track manager
+LEAST_SCORE = 0.02  # score of a candidate below which it never matters to a track
 
 
 class Eye:
-    """A network with a state of its own, and with an eye on whether that state has lost itself.
+    """A network with a state of its own, and with a monitor of whether that state has diverged.
 
     Parameters
     ----------
     network
         Of one stream.
-    targets
-        Those of its targets that are looked for.
     forecasts_well
-        Whether its forecasts are good enough to tell by them that its state is lost.
+        Whether its forecasts are good enough to tell by them that its state has diverged.
 
     Attributes
     ----------
-    had_forecast : whether the last picture was expected, well or badly: there was one before it
-    times_diverged : how often the state was begun anew because it had lost itself
+    had_forecast : whether the last picture was one of a stream: there was a forecast of it
+    times_diverged : how often the state was begun anew because it had diverged
     steps : how often the network was shown a picture
     """
 
-    def __init__(self, network: Network, targets: tuple[str, ...], forecasts_well: bool) -> None:
-        self.network, self._targets, self._forecasts_well = network, targets, forecasts_well
+    def __init__(self, network: Network, forecasts_well: bool) -> None:
+        self.network, self._forecasts_well = network, forecasts_well
         config = network.config
         self._picture = np.empty((1, config.height, config.width, 3), np.uint8)
         self._shown = np.array([[0, 0, config.height, config.width]], np.int32)
-        self._scratch: dict[tuple[int, int], np.ndarray] = {}
+        self._scratch: dict[tuple[int, int], Images] = {}
         self._monitor = DivergenceMonitor()
         self.times_diverged = self.steps = 0
         self.reset()
@@ -48,66 +50,68 @@ class Eye:
         self._monitor.reset()
         self.had_forecast = False
 
-    def see(self, image: np.ndarray, view: View, motion: np.ndarray | None) -> list[Detection]:
-        """Look at a part of a frame.
+    def see(self, image: Images, view: View, motion: npt.NDArray[np.float32] | None,
+            targets: Collection[str]) -> list[Candidate]:
+        """Show the network a part of a frame and return its candidates.
 
-        Without a past it looks twice: at first it has no context, and sees far less well. A state that
-        has lost itself is forgotten.
+        Without a past the network is shown the picture twice: at the first time it has no context, and
+        its answers are far worse. A state that has diverged is forgotten.
 
         Parameters
         ----------
         image
-            (H, W, 3) uint8, BGR.
+            (H, W, 3) BGR.
         view
-            What the network sees of it.
+            The part that the network sees.
         motion
             (4,) what the camera's motion did to the whole frame, or None.
+        targets
+            Names of the targets that are looked for.
 
         Returns
         -------
-        list of Detection
-            Of the targets looked for, best first, with raw scores, cut at the frame's border; source px.
+        list of Candidate
+            Best first, cut at the frame's border; source px.
         """
-        size = image.shape[:2]
+        size = (image.shape[0], image.shape[1])
         network_input(image, view, self._picture[0], self._scratch)
         self._shown[0] = view.filled
         self.had_forecast = not self.network.fresh.any()
         if self.had_forecast:
-            told = None if motion is None else seen_through(view, motion, size)[None]
-            self._step(told)
-            if self._forecasts_well and self._monitor.lost(*self._scaled(self.network.layer_errors())):
+            self._step(None if motion is None else seen_through(view, motion, size)[None])
+            if self._forecasts_well and self._monitor.diverged(*self._scaled(self.network.layer_errors())):
                 self.times_diverged += 1
                 self.had_forecast = False
                 self.network.reset()
         if not self.had_forecast:
             self._step()
             self._step(again=True)
-        return self._sights(view, size)
+        return self._candidates(view, size, targets)
 
-    def _step(self, motion: np.ndarray | None = None, again: bool = False) -> None:
+    def _step(self, motion: npt.NDArray[np.float32] | None = None, again: bool = False) -> None:
         self.network.step(self._picture, motion, self._shown, again)
         self.steps += 1
 
-    def _sights(self, view: View, size: tuple[int, int]) -> list[Detection]:
-        detections = []
+    def _candidates(self, view: View, size: tuple[int, int], targets: Collection[str]) -> list[Candidate]:
+        found = []
         height, width = size
-        found = self.network.candidates(LEAST_SCORE)[0]
-        for target, rows in zip(self.network.config.targets, found, strict=True):
-            if target not in self._targets:
+        by_target = self.network.candidates(LEAST_SCORE)[0]
+        for target, rows in zip(self.network.config.targets, by_target, strict=True):
+            if target not in targets:
                 continue
             boxes = view.to_source(rows[:, :4]).tolist()
             for (left, top, w, h), score in zip(boxes, rows[:, 4].tolist(), strict=True):
                 x, y = max(left, 0.0), max(top, 0.0)
                 w, h = min(left + w, width) - x, min(top + h, height) - y
                 if w > 0 and h > 0:
-                    detections.append(Detection(target, x, y, w, h, score))
-        return sorted(detections, key=lambda d: -d.score)
+                    found.append(Candidate(target, x, y, w, h, score))
+        return sorted(found, key=lambda c: -c.score)
 
     def forecast_errors(self) -> tuple[float, float]:
         """Return (forecast's, copying's) mean squared errors at the last picture.
 
-        Copying means to expect the picture before once more. In squared units of the full range from
-        black to white.
+        Copying means to expect the picture before once more. In units of the full range from black to
+        white, squared.
         """
         return self._scaled(self.network.forecast_errors())
 
@@ -119,7 +123,7 @@ class Eye:
     def warm_up(self) -> None:
         """Let the device compile, load and allocate now what else the first picture would wait for.
 
-        What it has seen then is nothing to go on from: `reset` it.
+        The network has seen a black picture then: `reset` it.
         """
         self._picture[...] = 0
         for _ in range(2):  # a stream's first frame, and one that has a past

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from pvm_perception.core.placement import Network
+from pvm_perception.core.backend import Images
+from pvm_perception.core.interfaces import Network
 from pvm_perception.vision.frame import BAR, View
 
 
-def expected(network: Network, view: View | None) -> np.ndarray:
+def expected(network: Network, view: View | None) -> Images:
     """Return the frame that a network of one stream expects next, (h, w, 3) uint8 BGR, without the bars."""
     image = network.predicted_images()[0]
     return image if view is None else image[_inner(view)]
@@ -26,7 +27,7 @@ class Foresight:
         self._of: Network | None = None
         self._copy: Network | None = None
 
-    def images(self, network: Network, view: View | None, steps: int) -> list[np.ndarray]:
+    def images(self, network: Network, view: View | None, steps: int) -> list[Images]:
         """Return what a network of one stream expects 1 to `steps` frames from now, as `expected` does."""
         images = [expected(network, view)]
         if steps == 1:

@@ -1,7 +1,8 @@
-"""Where to look a second time: a window of higher resolution that follows, verifies and searches.
+"""The fovea: where in the frame the second eye looks, at a higher resolution.
 
-The window fixates: it stays where it is while what it looks at lies well inside it, since every
-saccade costs the network its memory of the place.
+Its window follows tracks that are small in the whole view, verifies candidates, and else searches the
+frame tile by tile. It fixates: the window stays where it is while its target lies well inside, since
+each move costs the second eye its recurrent state.
 """
 
 from __future__ import annotations
@@ -9,55 +10,66 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
-from pvm_perception.types import Detection, Track
+from pvm_perception.types import Candidate, Track
 from pvm_perception.vision.frame import View
 
+# where the window is put
 GOAL = 52.0  # network px that a target's longer side should have in the window
-COMFORT = (30.0, 80.0)  # and may have before the window changes its scale
-GAIN = 1.5  # a window must enlarge by at least this to be worth a look
-MOST = 2.0  # times that a source pixel may be enlarged
-SEARCH = 2.0  # enlargement of the windows that scan the frame
-NEAR_SHARE = 0.7  # of the closer look in a joint score; a logistic fit on generated scenes says so
-DWELL = 4  # frames that one of several tracks is looked at before the next
-UNSEEN = 0.3  # of a score that the closer look did not confirm
+COMFORT = (30.0, 80.0)  # network px that it may have before the window changes its scale
+MARGIN = 0.75  # sides of the target that must lie between its centre and the window's edge
+GAIN = 1.5  # enlargement over the whole view from which a window is worth its time
+MAX_ENLARGEMENT = 2.0  # largest scale of a window, network px per source px
+DWELL = 4  # frames that one of several tracks is followed before the next
+SEARCH = 2.0  # enlargement over the whole view of the windows that search the frame
+TILE_OVERLAP = 1.2  # how many times the search's tiles cover the frame along each axis
+VISITED = 6  # verified places that are remembered, so that others come first
+# how both eyes' candidates are joined
+NEAR_SHARE = 0.7  # weight of the second eye in a joint score, from a logistic fit on generated scenes
+NEAR_BOX = 0.3  # share of the first eye's score that the second's must exceed for its box to be taken
+UNSEEN = 0.3  # factor of a score that the second eye should have confirmed and did not
+CUT = 1.5  # network px from the window's edge within which its candidates are taken to be cut off
+INSIDE = 0.25  # sides that a box must lie inside of the window for the second eye to have to see it
+SHOWN_WELL = (10.0, 90.0)  # network px of a side that the second eye sees well
+SAME_PLACE = 0.5  # sides that two boxes' centres may be apart and name the same thing
+SAME_AREA = (0.33, 3.0)  # and the ratio that their areas may have
 
 
 class Fovea:
-    """Chooses the window of each frame.
+    """Chooses the second eye's window of each frame.
 
     Attributes
     ----------
-    view : the window of this frame; None where a second look would show no more
-    moved : whether it differs from the frame before's
+    view : the window of the last frame; None where there was none
+    moved : whether it differs from the window before
     """
 
     def __init__(self) -> None:
         self.reset()
 
     def reset(self) -> None:
-        """Forget where it looked."""
+        """Forget all windows so far."""
         self.view: View | None = None
         self.moved = False
         self._place = self._turn = self._stay = 0
         self._attended: int | None = None
         self._visited: list[tuple[float, float]] = []
-        self._glimpses: list[Detection] = []  # of the windows since it last followed a hint
+        self._glimpses: list[Candidate] = []  # of the windows since it last verified a candidate
 
-    def note_detections(self, near: Sequence[Detection]) -> None:
-        """Take what the window showed, source px: a hint for the windows to come."""
+    def note_candidates(self, near: Sequence[Candidate]) -> None:
+        """Remember the second eye's candidates, source px: the next windows may verify them."""
         self._glimpses += near
 
-    def choose(self, whole: View, tracks: Sequence[Track], hints: Sequence[Detection]) -> View | None:
-        """Choose the window for the next frame.
+    def choose(self, whole: View, tracks: Sequence[Track], hints: Sequence[Candidate]) -> View | None:
+        """Choose the window of a frame; None where a second eye would see no more than the first.
 
         Parameters
         ----------
         whole
             The view of the whole frame.
         tracks
-            What is believed present, as expected at that frame; source px.
+            What is believed present, as expected in this frame; source px.
         hints
-            Sights of this frame; source px.
+            The first eye's candidates in this frame; source px.
         """
         before = self.view
         small = [t for t in tracks if _worth(whole, max(t.w, t.h))]
@@ -65,7 +77,7 @@ class Fovea:
             self._glimpses = []
             self.view = self._follow(whole, small)
         elif tracks and before is not None:
-            # what is large is seen well already: the search for more rests every second frame
+            # a large target is seen well by the first eye: the search for more rests every second frame
             self._attended = self.view = None
         else:
             self._attended = None
@@ -89,15 +101,15 @@ class Fovea:
         """Return the present window if (x, y) and `side` sit well in it, else one around them."""
         v = self.view
         if v is not None and COMFORT[0] <= side * v.scale <= COMFORT[1]:
-            near_x = abs(x - v.x - v.width / 2) < v.width / 2 - 0.75 * side
-            near_y = abs(y - v.y - v.height / 2) < v.height / 2 - 0.75 * side
+            near_x = abs(x - v.x - v.width / 2) < v.width / 2 - MARGIN * side
+            near_y = abs(y - v.y - v.height / 2) < v.height / 2 - MARGIN * side
             if near_x and near_y:
                 return v
         return View.window(_size(whole), whole.network, (x, y), _scale(side))
 
-    def _search(self, whole: View, hints: Sequence[Detection]) -> View | None:
-        """Return the next window of the search: hints, best first, and the frame's tiles in turn."""
-        scale = min(SEARCH * whole.scale, MOST)
+    def _search(self, whole: View, hints: Sequence[Candidate]) -> View | None:
+        """Return the next window of the search: around hints, best first, and the frame's tiles in turn."""
+        scale = min(SEARCH * whole.scale, MAX_ENLARGEMENT)
         if scale < GAIN * whole.scale:
             return None
         self._turn += 1
@@ -107,7 +119,7 @@ class Fovea:
                 x, y, side = hint.x + hint.w / 2, hint.y + hint.h / 2, max(hint.w, hint.h)
                 fresh = all(abs(x - a) + abs(y - b) > side for a, b in self._visited)
                 if fresh and _worth(whole, side):
-                    self._visited = [*self._visited[-5:], (x, y)]
+                    self._visited = [*self._visited[1 - VISITED:], (x, y)]
                     return View.window(_size(whole), whole.network, (x, y),
                                        _scale(side))
         tiles = _tiles(whole, scale)
@@ -117,11 +129,11 @@ class Fovea:
 
 def _scale(side: float) -> float:
     """Return the scale that brings a target's longer side to a good size."""
-    return min(GOAL / max(side, 1.0), MOST)
+    return min(GOAL / max(side, 1.0), MAX_ENLARGEMENT)
 
 
 def _worth(whole: View, side: float) -> bool:
-    """Return whether a window would enlarge it enough to be worth a look."""
+    """Return whether a window would enlarge a target of this side enough to be worth its time."""
     return _scale(side) >= GAIN * whole.scale
 
 
@@ -132,7 +144,7 @@ def _size(whole: View) -> tuple[int, int]:
 def _tiles(whole: View, scale: float) -> list[View]:
     """Return windows that cover the frame at a scale, with some overlap."""
     rows, cols = whole.network[0] / scale, whole.network[1] / scale  # source px of a window
-    down, right = (max(1, -(-int(1.2 * n) // max(int(k), 1)))
+    down, right = (max(1, -(-int(TILE_OVERLAP * n) // max(int(k), 1)))
                    for n, k in ((whole.height, rows), (whole.width, cols)))
     centres = [((j + 0.5) / right * whole.width, (i + 0.5) / down * whole.height)
                for i in range(down) for j in range(right)]
@@ -140,15 +152,23 @@ def _tiles(whole: View, scale: float) -> list[View]:
     return list(dict.fromkeys(views))
 
 
-def merge(far: Sequence[Detection], near: Sequence[Detection], view: View, whole: View
-          ) -> list[Detection]:
-    """Join the sights of the whole frame and of the window, all in source px.
+def merge(far: Sequence[Candidate], near: Sequence[Candidate], view: View, whole: View
+          ) -> list[Candidate]:
+    """Join both eyes' candidates, all in source px.
 
-    What lies well inside the window and has a size that it shows well was seen twice: the closer
-    look's box counts, and its score decides with the other's; what only the distant look saw
-    there loses most of its score. What the window's edge cuts is not the window's to tell.
+    A thing that lies well inside the window and has a size that it shows well is seen by both eyes: the
+    second one's box counts, and the scores are joined; a candidate of the first eye alone loses most of
+    its score there. A candidate that the window's edge cuts is left to the first eye.
+
+    Parameters
+    ----------
+    far, near
+        The candidates of the first eye and of the second.
+    view, whole
+        What the second eye saw, and the view of the whole frame.
     """
-    result, left = [], [d for d in near if _room(d, view, whole) > 1.5 / view.scale]
+    result: list[Candidate] = []
+    left = [d for d in near if _inset(d, view, whole) > CUT / view.scale]
     for d in far:
         side = max(d.w, d.h)
         twin = max((n for n in left if n.target == d.target and _touch(n, d)),
@@ -156,24 +176,26 @@ def merge(far: Sequence[Detection], near: Sequence[Detection], view: View, whole
         if twin is not None:
             left.remove(twin)
             score = d.score ** (1 - NEAR_SHARE) * twin.score**NEAR_SHARE
-            box = twin if twin.score > 0.3 * d.score else d
+            box = twin if twin.score > NEAR_BOX * d.score else d
             result.append(dataclasses.replace(box, score=score))
-        elif _room(d, view, whole) > 0.25 * side and 10 < side * view.scale < 90:
+        elif (_inset(d, view, whole) > INSIDE * side
+                and SHOWN_WELL[0] < side * view.scale < SHOWN_WELL[1]):
             result.append(dataclasses.replace(d, score=UNSEEN * d.score))
         else:
             result.append(d)
     return sorted(result + left, key=lambda d: -d.score)
 
 
-def _touch(a: Detection, b: Detection) -> bool:
-    """Return whether two boxes name the same thing: centres near, sizes alike."""
+def _touch(a: Candidate, b: Candidate | Track) -> bool:
+    """Return whether two boxes name the same thing: their centres are near, their sizes alike."""
     side = (max(a.w, a.h) + max(b.w, b.h)) / 2
     apart = max(abs(a.x + a.w / 2 - b.x - b.w / 2), abs(a.y + a.h / 2 - b.y - b.h / 2))
-    return apart < 0.5 * side and 0.33 < (a.w * a.h) / max(b.w * b.h, 1e-9) < 3
+    areas = (a.w * a.h) / max(b.w * b.h, 1e-9)
+    return apart < SAME_PLACE * side and SAME_AREA[0] < areas < SAME_AREA[1]
 
 
-def _room(d: Detection, view: View, whole: View) -> float:
-    """Return how far a box is from the nearest edge of the window that is not the frame's own."""
+def _inset(d: Candidate, view: View, whole: View) -> float:
+    """Return how far a box is from the nearest edge of the window that is not the frame's own, source px."""
     inner = [float("inf")]
     if view.x > 0:
         inner.append(d.x - view.x)

@@ -1,25 +1,39 @@
-"""Readouts over time to tracks: birth and death with hysteresis, ids that survive a gap."""
+"""From detections over time to tracks: birth and death with hysteresis, ids that survive a gap."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from pvm_perception.core.settings import check, setting
 from pvm_perception.types import Detection, Track
 
-PATIENCE = 2.0  # frames that a closer look goes on where there is nothing to see any more
-SPEED_GAIN = (0.1, 0.8)  # share of a little, and of a large, surprise in place taken for speed
-TURN = 0.3  # surprise in place, in sides of the box, that is a large one
-GROWTH_GAIN = 0.05  # share of a surprise in log size that is taken for growth
-SPEED_KEPT = 0.95  # per frame: what moved will slow down
+# motion of a track's box
+SPEED_GAIN = (0.1, 0.8)  # share of a small, and of a large, error of the expected place that becomes speed
+TURN = 0.3  # error of the expected place, in sides of the box, that is a large one
+GROWTH_GAIN = 0.05  # share of an error of the expected log size that becomes growth
+SPEED_KEPT = 0.95  # factor of the speed per frame: moving things slow down
+SPEED_KEPT_UNSEEN = 0.8  # the same per frame without a detection
 LONGEST_STEP = 3.0  # frames that a box is moved on to meet the next one; after a gap its speed says little
+# which detection belongs to which track; distances are in sides of the box
+FAINT = 0.25  # share of keep_score below which a detection is left out
+REACH = 1.5  # largest distance of a detection that belongs to a track
+REACH_GROWTH = 0.2  # what each frame without a detection adds to it
+SCORE_BONUS = 0.5  # distance by which a certain detection is preferred to an impossible one
+SHAPE_WEIGHT = 0.3  # distance that a factor of e in width or height is worth
+SAME = 0.5  # distance from a track below which a detection founds no other track
+# birth and death
+EVIDENCE_LOST = 0.6  # how much of `smoothing` the evidence decays with, per frame without a detection
+FIRST_SIGHT = 0.5  # share of the first detection's score in a new track's evidence, if smoothing were 0
+UNBORN_GAP = 1.0  # frames without a detection after which a track is forgotten that was never reported
+CROWD = 2  # tracks of one target that are followed, in times of max_instances
+PATIENCE = 2.0  # frames that the second eye still follows a track without a detection
 
 
 @dataclass(frozen=True)
 class TrackerSettings:
-    """How readouts become tracks."""
+    """How detections become tracks."""
 
     birth_score: float = setting(0.4, "evidence from which a track is born", low=0.0, high=1.0)
     keep_score: float = setting(0.3, "evidence below which a track is no longer reported",
@@ -59,11 +73,16 @@ def _encode(d: Detection) -> list[float]:
 
 
 class TrackManager:
-    """Associates the readouts of each frame with what was there before.
+    """Associates each frame's detections with the tracks so far.
 
-    A readout belongs to the remembered track of its target that it lies nearest to, in units of
-    the boxes' size. Evidence is a running mean of scores: one loud frame is not yet a track
-    unless it is very loud, one silent frame does not end one.
+    A detection belongs to the track of its target that it lies nearest to, in sides of the boxes. A
+    track's evidence is a running mean of the detections' scores: a single detection founds no track that
+    is reported unless it is nearly certain, and a single miss ends none.
+
+    Parameters
+    ----------
+    settings
+        None takes the defaults. May be replaced between frames.
     """
 
     def __init__(self, settings: TrackerSettings | None = None) -> None:
@@ -75,13 +94,24 @@ class TrackManager:
         """Forget all tracks; ids go on, so that no id is ever given twice."""
         self._memory = []
 
+    def keep_targets(self, targets: Collection[str]) -> None:
+        """Forget the tracks of all other targets."""
+        self._memory = [m for m in self._memory if m.target in targets]
+
+    def rescale(self, right: float, down: float) -> None:
+        """Move all tracks with an image whose width and height change by these factors."""
+        for m in self._memory:
+            x, y, log_w, log_h = m.box
+            m.box = [x * right, y * down, log_w + math.log(right), log_h + math.log(down)]
+            m.speed = [m.speed[0] * right, m.speed[1] * down, *m.speed[2:]]
+
     def update(self, detections: Sequence[Detection] | None, dt: float = 1.0) -> list[Track]:
-        """Take one frame's readouts.
+        """Take one frame's detections.
 
         Parameters
         ----------
         detections
-            Candidates of all targets with their scores; None where a frame is missing.
+            Of all targets; None where a frame is missing.
         dt
             Time since the last frame, in usual frame periods.
 
@@ -95,22 +125,25 @@ class TrackManager:
         for m in self._memory:
             m.box = m.ahead(min(dt, LONGEST_STEP))
         left = sorted(detections or (), key=lambda d: -d.score)
-        left = [d for d in left if d.score >= s.keep_score / 4]
+        left = [d for d in left if d.score >= s.keep_score * FAINT]
         free = list(self._memory)
         for m in sorted(self._memory, key=lambda m: -m.score):
             near = [(self._distance(m, d), i) for i, d in enumerate(left)
                     if d.target == m.target]
-            near = [(far - 0.5 * left[i].score, i) for far, i in near if far < 1.5 + 0.2 * m.gap]
+            near = [(far - SCORE_BONUS * left[i].score, i) for far, i in near
+                    if far < REACH + REACH_GROWTH * m.gap]
             if near:
                 self._support(m, left.pop(min(near)[1]), dt)
                 free.remove(m)
         for m in free:
             m.gap += dt
-            m.score *= (1 - s.smoothing * 0.6) ** dt
-            m.speed = [v * 0.8**dt for v in m.speed]
+            m.score *= (1 - s.smoothing * EVIDENCE_LOST) ** dt
+            m.speed = [v * SPEED_KEPT_UNSEEN**dt for v in m.speed]
         for d in left:
-            self._conceive(d)
+            self._found(d)
         self._bury()
+        for m in self._memory:
+            m.born = m.born or m.score >= s.birth_score
         return self.report()
 
     @staticmethod
@@ -118,7 +151,7 @@ class TrackManager:
         x, y, w, h = _encode(d)
         side = math.exp((m.box[2] + m.box[3] + w + h) / 4)
         shape = abs(w - m.box[2]) + abs(h - m.box[3])
-        return math.hypot(x - m.box[0], y - m.box[1]) / side + 0.3 * shape
+        return math.hypot(x - m.box[0], y - m.box[1]) / side + SHAPE_WEIGHT * shape
 
     def _support(self, m: _Memory, d: Detection, dt: float) -> None:
         new, a = _encode(d), self.settings.box_smoothing
@@ -126,7 +159,7 @@ class TrackManager:
         miss = [n - b for n, b in zip(new, m.box, strict=True)]
         m.box = [b + a * e for b, e in zip(m.box, miss, strict=True)]
         if dt > 0:
-            # little surprises are the readout's noise, large ones say that it moves otherwise
+            # small errors of the expected place are the readout's noise, large ones a change of motion
             side = math.exp((m.box[2] + m.box[3]) / 2)
             moved = min(math.hypot(miss[0], miss[1]) / (TURN * side), 1.0)
             move = SPEED_GAIN[0] + (SPEED_GAIN[1] - SPEED_GAIN[0]) * moved
@@ -136,35 +169,40 @@ class TrackManager:
         m.score += self.settings.smoothing * (d.score - m.score)
         m.gap = 0.0
 
-    def _conceive(self, d: Detection) -> None:
+    def _found(self, d: Detection) -> None:
+        """Begin a track with a detection that belongs to none."""
         s = self.settings
         same = [m for m in self._memory if m.target == d.target]
-        if any(self._distance(m, d) < 0.5 for m in same):
+        if any(self._distance(m, d) < SAME for m in same):
             return  # another peak of what is tracked already
-        if d.score < s.keep_score or len(same) >= 2 * s.max_instances:
+        if d.score < s.keep_score or len(same) >= CROWD * s.max_instances:
             return
-        # a first sight counts less than one that was seen again
-        self._memory.append(_Memory(self._next, d.target, _encode(d), [0.0] * 4,
-                                    d.score * (0.5 + 0.5 * s.smoothing)))
+        # a first detection counts less than one that was confirmed
+        share = FIRST_SIGHT + (1 - FIRST_SIGHT) * s.smoothing
+        self._memory.append(_Memory(self._next, d.target, _encode(d), [0.0] * 4, d.score * share))
         self._next += 1
 
     def _bury(self) -> None:
         s = self.settings
-        self._memory = [m for m in self._memory if m.gap <= (s.max_gap if m.born else 1.0)]
+        self._memory = [m for m in self._memory if m.gap <= (s.max_gap if m.born else UNBORN_GAP)]
 
     def report(self, ahead: float = 0.0, tentative: bool = False) -> list[Track]:
         """Return the tracks as they are, or as expected `ahead` frames later.
 
-        With `tentative`, also those that are not yet believed: what a closer look should decide.
+        Parameters
+        ----------
+        ahead
+            Frames; may be a fraction.
+        tentative
+            Whether tracks are among them that are not yet believed, for the second eye to decide.
         """
         s = self.settings
-        for m in self._memory:
-            m.born = m.born or m.score >= s.birth_score
         coast = max(s.coast, PATIENCE) if tentative else s.coast
         alive = sorted((m for m in self._memory
                         if (m.born or tentative) and m.gap <= coast and m.score >= s.keep_score),
                        key=lambda m: -m.score)
-        tracks, count = [], {}
+        tracks: list[Track] = []
+        count: dict[str, int] = {}
         for m in alive:
             count[m.target] = count.get(m.target, 0) + 1
             if count[m.target] <= s.max_instances:

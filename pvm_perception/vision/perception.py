@@ -1,0 +1,177 @@
+"""What is seen of each frame: two eyes, the fovea that leads the second one, calibration, learning."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pvm_perception.core.backend import Images, OneThread
+from pvm_perception.core.interfaces import LearningNetwork, Network
+from pvm_perception.core.placement import sharing_weights, switch_to_learning
+from pvm_perception.types import Detection, Track
+from pvm_perception.vision.calibration import Calibration
+from pvm_perception.vision.eye import Eye
+from pvm_perception.vision.foresight import Foresight, expected
+from pvm_perception.vision.fovea import Fovea, merge
+from pvm_perception.vision.frame import View
+
+GOOD_FORECAST = 1.5  # forecast error over copying's on validation clips, of a network worth its state
+
+
+class Perception:
+    """Two eyes on one stream: one sees the whole frame, the other a window of it, enlarged.
+
+    Parameters
+    ----------
+    network
+        Of one stream.
+    history
+        The model's history: its calibration, and how well it forecasts.
+    fovea
+        Whether there is a second eye.
+    calibration
+        From readout scores to probabilities; None takes the model's own.
+
+    Attributes
+    ----------
+    view : the part of the last frame that the first eye saw; None before there was a frame
+    learned : how often the network learned from a frame
+    """
+
+    def __init__(self, network: Network, history: dict[str, Any], fovea: bool = True,
+                 calibration: Calibration | None = None) -> None:
+        self._one_thread = OneThread()
+        # a bad forecast of a network that never forecast well says nothing about its state
+        quality = history.get("validation", {}).get("prediction_over_copy", math.inf)
+        forecasts_well = quality < GOOD_FORECAST
+        self.whole = Eye(network, forecasts_well)
+        self.near: Eye | None = None
+        # the heat map readout draws one contour a frame: a second eye has nothing to add to it
+        if fovea and network.config.readout.kind == "box":
+            self.near = Eye(sharing_weights(network), forecasts_well)
+        self._fovea = Fovea()
+        self._calibration = calibration or Calibration.of(history)
+        self._foresight = Foresight()
+        self._learner: LearningNetwork | None = None
+        self._size: tuple[int, int] | None = None
+        self.view: View | None = None
+        self.learned = 0
+
+    @property
+    def _eyes(self) -> list[Eye]:
+        return [self.whole] if self.near is None else [self.whole, self.near]
+
+    @property
+    def network(self) -> Network:
+        """The network of the first eye."""
+        return self.whole.network
+
+    @property
+    def learning(self) -> bool:
+        """Whether the network learns from each frame; may be changed between frames.
+
+        Kernels do not learn: where they ran, arrays go on for good, with the same weights and state.
+        """
+        return self._learner is not None
+
+    @learning.setter
+    def learning(self, value: bool) -> None:
+        self._learner = None
+        if value:
+            near = None if self.near is None else self.near.network
+            self._learner, near = switch_to_learning(self.network, near)
+            self.whole.network = self._learner
+            if self.near is not None and near is not None:
+                self.near.network = near
+
+    def reset(self) -> None:
+        """Forget the past of both eyes; weights, and what was learnt, stay."""
+        self.forget()
+        self.view = self._size = None
+
+    def forget(self) -> None:
+        """Forget both eyes' recurrent state and where the second one looked."""
+        for eye in self._eyes:
+            eye.reset()
+        self._fovea.reset()
+
+    def warm_up(self) -> None:
+        """Let the device compile, load and allocate now what else the first frame would wait for."""
+        with self._one_thread:
+            for eye in self._eyes:
+                eye.warm_up()
+        self.forget()
+
+    def see(self, image: Images, motion: npt.NDArray[np.float32] | None, targets: Collection[str],
+            tracks: Sequence[Track]) -> list[Detection]:
+        """Return what both eyes see of a frame.
+
+        Parameters
+        ----------
+        image
+            (H, W, 3) BGR, of any size; another size than the last one's begins a new past.
+        motion
+            (4,) what the camera's motion did to the frame, or None.
+        targets
+            Names of the targets that are looked for.
+        tracks
+            What is expected in this frame, source px: the second eye follows it.
+        """
+        size = (image.shape[0], image.shape[1])
+        if self.view is None or size != self._size:
+            config = self.network.config
+            self._size, self.view = size, View.fit(size, (config.height, config.width))
+            self.forget()  # the old codes belong to other parts of the scene
+        with self._one_thread:
+            found = self.whole.see(image, self.view, motion, targets)
+            if self.near is not None:
+                window = self._fovea.choose(self.view, tracks, found)
+                if window is not None:
+                    if self._fovea.moved:
+                        self.near.reset()  # the window's own jump is no motion of what is in it
+                    near = self.near.see(image, window, motion, targets)
+                    self._fovea.note_candidates(near)
+                    found = merge(found, near, window, self.view)
+            if self._learner is not None:
+                self._learner.learn()
+                self.learned += 1
+        return [self._calibration.detection(c) for c in found]
+
+    def change_targets(self) -> None:
+        """Forget where targets were looked for that are not looked for any more."""
+        self._fovea.reset()
+
+    @property
+    def window(self) -> View | None:
+        """The part of the last frame that the second eye saw; None where it saw none."""
+        return self._fovea.view if self.near is not None else None
+
+    @property
+    def network_steps(self) -> int:
+        """How often networks were shown a picture so far: once a frame or more."""
+        return sum(eye.steps for eye in self._eyes)
+
+    @property
+    def times_diverged(self) -> int:
+        """How often a state that had diverged was begun anew."""
+        return sum(eye.times_diverged for eye in self._eyes)
+
+    def prediction(self) -> Images:
+        """Return the frame that the first eye expects next, (h, w, 3), at the network's resolution."""
+        return expected(self.network, self.view)
+
+    def foresee(self, steps: int) -> list[Images]:
+        """Return the frames that the first eye expects 1 to `steps` frames from now."""
+        with self._one_thread:
+            return self._foresight.images(self.network, self.view, steps)
+
+    def prediction_error(self) -> tuple[float, float]:
+        """Return (forecast's, copying's) mean squared error at the last frame.
+
+        In units of the full range from black to white, squared; NaN until two frames of a stream were seen.
+        """
+        return self.whole.forecast_errors() if self.whole.had_forecast else (math.nan, math.nan)
