@@ -24,7 +24,8 @@ FOREIGN = re.compile(  # commands of other tools, whose words are not ours to ch
     r"|python3? -m (pip|venv))\b")
 ELSEWHERE = {  # names of other software
     "Haswell", "taskset", "chrony", "kernel_cache", "image_rect", "aligned_depth_to_color", "follow_point",
-    "goal_pose", "usb", "rerun", "analytics", "details", "odls_base_sigkill_timeout", "mca"}
+    "goal_pose", "usb", "sros2", "keystore", "rmw_fastrtps", "rerun", "analytics", "details",
+    "odls_base_sigkill_timeout", "mca"}
 SPAN = re.compile(r"(?<![`\w])(`{1,2})(?!`)(.+?)\1(?!`)", re.DOTALL)
 OURS = re.compile(r"-m pvm_perception +([a-z]\w*)(.*)")
 
