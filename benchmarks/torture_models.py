@@ -31,13 +31,13 @@ from tqdm import tqdm
 
 from pvm_perception import Tracker
 from pvm_perception.core import size
-from pvm_perception.core.config import MOTION, HierarchyConfig, Layer, Learning, Link, ReadoutConfig
+from pvm_perception.core.config import MOTION, Forecast, HierarchyConfig, Layer, Learning, Link, ReadoutConfig
 from pvm_perception.core.hierarchy import Hierarchy
 from pvm_perception.core.kernels import cpu
 from pvm_perception.core.model_file import FORMAT, load_model, save_model
 from pvm_perception.errors import PvmError
 
-CPP = Path(cpu.__file__).with_name("cpu.cpp")
+CPP = [Path(cpu.__file__).with_name(name) for name in ("cpu.cpp", "forecast.cpp")]
 SANITIZE = ("-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-g", "-O2")
 AFFORDABLE = 1 << 22  # multiply-adds of a frame up to which an accepted mutant is run, not only loaded
 SHIPPED_CALIBRATION = [2.26, 1.22]
@@ -48,18 +48,18 @@ ODD: tuple[Any, ...] = (
 
 
 def base(which: int) -> HierarchyConfig:
-    """Return one of three small networks: as `robot`, with tanh codes, as `paper`."""
+    """Return one of four small networks: as `robot` without and with foresight, tanh codes, as `paper`."""
     cheap = ("signal", "error")
     links = [Link("input", "L1", "feedforward", 1, shape="square"), Link("L1", "L1", "lateral", 1),
              Link("L1", "L2", "feedforward"), Link("L2", "L1", "feedback"), Link("L3", "L1", "global"),
              Link("L2", "L3", "feedforward"), Link(MOTION, "L1")]
     layers = (Layer("L1", 6, 8, 6, children=(1, 1), terms=cheap), Layer("L2", 3, 4, 9, terms=cheap),
               Layer("L3", 1, 1, 5, children=(3, 4), terms=("signal",)))
-    if which == 0:
+    if which in (0, 3):
         readout = ReadoutConfig(radius=(0, 1), cells="L2", memory=1, mixing=7, hidden=10)
         return HierarchyConfig("small", height=24, width=32, block=4, layers=layers, links=tuple(links),
                                activation="leaky", normalise=True, readout=readout,
-                               learning=Learning("muon"))
+                               forecast=Forecast(code=5 if which else 0, scales=2), learning=Learning("muon"))
     if which == 1:
         return HierarchyConfig("small", height=24, width=32, block=4, links=tuple(links),
                                layers=tuple(dataclasses.replace(k, terms=Layer("x").terms) for k in layers))
@@ -149,7 +149,7 @@ def unpacked(data: bytes) -> tuple[dict[str, Any], bytes]:
 def mutant(seed: int) -> bytes:
     """Return the file of a seed."""
     draw = random.Random(seed)
-    config = base(draw.randrange(3))
+    config = base(draw.randrange(4))
     history = {"steps": 40, "frames": 640, "clips": 7, "seconds": 12.5, "calibration": SHIPPED_CALIBRATION,
                "validation": {"prediction_over_copy": 0.9, "auc": 0.5},
                "taught": [{"from": "a", "data": ["b"], "learnt": 3, "minutes": 1.5}]}
@@ -234,7 +234,7 @@ def cost(config: HierarchyConfig) -> int:
 
 def sanitized(folder: Path) -> Path:
     """Compile the CPU kernels of this machine with sanitizers into a folder, and return it."""
-    subprocess.run(["g++", "-std=gnu++17", "-shared", "-fPIC", "-march=native", *SANITIZE, str(CPP), "-o",
+    subprocess.run(["g++", "-std=gnu++17", "-shared", "-fPIC", "-march=native", *SANITIZE, *map(str, CPP), "-o",
                     str(folder / "_cpu_any.sanitized.so")], check=True)
     return folder
 

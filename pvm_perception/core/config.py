@@ -139,8 +139,8 @@ class Forecast:
         check(self)
         for name, known in (("context", FORECAST_CONTEXT), ("terms", FORECAST_TERMS)):
             value = getattr(self, name)
-            if not isinstance(value, tuple) or not all(isinstance(v, str) and v in known for v in value):
-                raise PvmError(f"forecast {name} must be among {', '.join(known)}")
+            if set(value) - set(known) or len(set(value)) != len(value):
+                raise PvmError(f"forecast {name} must be different and among {', '.join(known)}")
 
 
 @dataclass(frozen=True)
