@@ -49,7 +49,7 @@ def run_together(commands: Mapping[str, Sequence[str]], leader: str, seconds: fl
     env |= image_transport(env)
     env.setdefault("ROS_DOMAIN_ID", str(1 + os.getpid() % 100))  # not another run's
     running: dict[str, subprocess.Popen] = {}
-    with Stop() as stop:
+    with Stop(impatient=True) as stop:
         try:
             for name, command in commands.items():
                 running[name] = subprocess.Popen(command, env=env)

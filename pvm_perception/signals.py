@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 Handler: TypeAlias = Callable[[int, "FrameType | None"], Any] | int | signal.Handlers | None
+AGAIN = 1.0  # s after which another signal is a wish of its own
 SLICE = 0.05  # s that a wait may go on after the signal
 
 
@@ -25,23 +26,29 @@ class Interrupted(KeyboardInterrupt):
 class Stop:
     """Whether a signal came: the work goes on until it looks, and ends in good order.
 
-    A second signal raises Interrupted at once, for work that hangs. As a context manager, what the
-    signals did before is put back at the end. It is no threading.Event, because a handler that takes the
-    lock on which its own thread waits would wait forever.
+    As a context manager, what the signals did before is put back at the end. It is no threading.Event,
+    because a handler that takes the lock on which its own thread waits would wait forever.
+
+    Parameters
+    ----------
+    impatient
+        Whether one more signal, `AGAIN` s later or more, raises Interrupted at once: for work that may hang.
+        What `timeout` and terminals send twice in a moment is one.
 
     Attributes
     ----------
     number : of the first signal; 0 before
     """
 
-    def __init__(self) -> None:
-        self.number = 0
+    def __init__(self, impatient: bool = False) -> None:
+        self.number, self._since, self._impatient = 0, 0.0, impatient
         self._before = handle(self._take)
 
     def _take(self, number: int, _frame: FrameType | None) -> None:
-        if self.number:
+        if not self.number:
+            self.number, self._since = number, time.monotonic()
+        elif self._impatient and time.monotonic() - self._since >= AGAIN:
             raise Interrupted(number)
-        self.number = number
 
     @property
     def code(self) -> int:

@@ -1,6 +1,9 @@
 """Bags in and out: what ROS wrote we read, what we write ROS reads."""
 
 import csv
+import resource
+import subprocess
+import sys
 from array import array
 
 import cv2
@@ -399,3 +402,18 @@ def test_a_bag_tells_the_network_what_the_node_would_hear(command_line, tmp_path
     assert [len(b) for b in heard] == [len(b) for b in found["with"]]
     for ours, theirs in zip(found["with"], heard, strict=True):
         assert ours == pytest.approx(theirs, abs=0.01)
+
+
+def test_a_bag_that_does_not_fit_is_one_line_and_leaves_nothing(tmp_path):
+    script = ("import numpy as np, sys\nfrom pathlib import Path\n"
+              "from pvm_perception.streams.bags import DetectionBag\n"
+              "from pvm_perception.types import Frame, Track\n"
+              "with DetectionBag(Path(sys.argv[1])) as bag:\n"
+              "    for k in range(900): bag.write(Frame(np.zeros((4, 4, 3), np.uint8), str(k), k / 30),\n"
+              "                                   [Track('green_ball', 1, 2, 3, 4, 0.5, 1)])")
+    process = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path / "o.mcap")], cwd=ROOT, capture_output=True, text=True,
+        check=False, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (4000, 4000)))
+    assert process.returncode == 1
+    assert "PvmError" in process.stderr.splitlines()[-1] and "o.mcap cannot be written" in process.stderr
+    assert not list(tmp_path.iterdir())

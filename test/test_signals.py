@@ -9,6 +9,7 @@ import time
 import pytest
 from conftest import ROOT
 
+from pvm_perception import signals
 from pvm_perception.errors import PvmError
 from pvm_perception.processes import run_together
 from pvm_perception.signals import ENDING, Interrupted, Stop, interrupt_on_signals, let_signals_end
@@ -23,18 +24,29 @@ def _as_before():
 
 
 @pytest.mark.parametrize("number", ENDING)
-def test_a_stop_is_seen_and_what_was_before_comes_back(number):
+def test_a_stop_is_seen_and_what_was_before_comes_back(number, monkeypatch):
     before = [signal.getsignal(n) for n in ENDING]
-    with Stop() as stop:
+    with Stop(impatient=True) as stop:
         assert not stop.is_set() and stop.code == 0
         assert not stop.wait(0.01)
         os.kill(os.getpid(), number)
         assert stop.wait() and stop.is_set()
         assert (stop.number, stop.code) == (number, 128 + number)
-        with pytest.raises(Interrupted):  # the second one does not wait
+        os.kill(os.getpid(), number)  # `timeout` sends it to the process and to its group
+        monkeypatch.setattr(signals, "AGAIN", 0.0)
+        with pytest.raises(Interrupted):  # a person does not wait
             os.kill(os.getpid(), number)
             time.sleep(5)
     assert [signal.getsignal(n) for n in ENDING] == before
+
+
+def test_a_node_is_never_interrupted_while_it_ends(monkeypatch):
+    monkeypatch.setattr(signals, "AGAIN", 0.0)
+    with Stop() as stop:
+        for number in ENDING * 3:
+            os.kill(os.getpid(), number)
+        assert stop.wait()
+        assert stop.number == ENDING[0]
 
 
 @pytest.mark.parametrize("number", ENDING)

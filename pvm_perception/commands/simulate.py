@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
     stream = (StillsStream(stills, args.seed, size, args.fps, args.frames) if stills
               else SimulatedStream(args.seed, size, args.fps, args.frames))
     labels = []
-    with Stop() as stop:
+    with Stop(impatient=True) as stop:
         for frame in tqdm(stream, total=args.frames, unit="frame", disable=None):
             if stop.is_set():
                 break

@@ -68,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
         warn(tracker.notice)
     frames = rows = 0
     with ExitStack() as stack:  # what is in it ends in good order, whatever comes
-        stop = stack.enter_context(Stop())
+        stop = stack.enter_context(Stop(impatient=True))
         if args.save_model:
             stack.callback(tracker.save, args.save_model)
         stack.enter_context(writing(args.output))

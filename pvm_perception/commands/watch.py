@@ -72,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
     if tracker.notice:
         warn(tracker.notice)
     with ExitStack() as stack:
-        stop = stack.enter_context(Stop())
+        stop = stack.enter_context(Stop(impatient=True))
         view = LiveView(tracker, args.record, None if args.no_viewer else args.port, args.address)
         stack.callback(view.close)
         if view.url:
