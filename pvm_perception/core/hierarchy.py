@@ -26,6 +26,7 @@ from pvm_perception.core.heatmap import HeatmapReadout
 from pvm_perception.core.inputs import Source
 from pvm_perception.core.interfaces import Losses, Network, Readout, ReadoutLosses
 from pvm_perception.core.optimizer import Optimizer
+from pvm_perception.core.pictures import as_images, check_images, check_motion
 from pvm_perception.core.readout import BoxReadout
 from pvm_perception.core.size import FORECAST, weight_shapes
 from pvm_perception.errors import PvmError
@@ -419,43 +420,3 @@ class Hierarchy:
 def _own_copy(weight: Array, xp: ModuleType) -> Array:
     """Return a float32 copy of a weight on the device; on the host it begins at a cache line."""
     return cache_aligned(np.asarray(weight, np.float32)) if xp is np else xp.array(weight, np.float32)
-
-
-def as_images(config: HierarchyConfig, block: Array, prediction: Array, xp: ModuleType) -> Array:
-    """Return layer 1's prediction as images, (B, H, W, 3) uint8, BGR.
-
-    Parameters
-    ----------
-    config
-        The network's configuration.
-    block
-        (U, K) the input's blocks that each unit predicts.
-    prediction
-        (B, U, S).
-    xp
-        Array module of both.
-    """
-    c, batch = config, len(prediction)
-    rows, cols = c.grid(INPUT)
-    grid = xp.zeros((batch, rows * cols + 1, 3 * c.block**2), np.float32)
-    grid[:, block] = prediction.reshape(batch, *block.shape, -1)
-    x = grid[:, :-1].reshape(batch, rows, cols, c.block, c.block, 3)
-    x = x.transpose(0, 1, 3, 2, 4, 5).reshape(batch, c.height, c.width, 3)
-    return xp.clip((x - c.low) * (255 / (c.high - c.low)) + 0.5, 0, 255).astype(np.uint8)
-
-
-def check_images(config: HierarchyConfig, batch: int, images: Images) -> None:
-    """Raise PvmError unless `images` are (B, H, W, 3) uint8 of the network's size."""
-    shape = (batch, config.height, config.width, 3)
-    if images.shape != shape or images.dtype != np.uint8:
-        raise PvmError(f"the network takes uint8 images of shape {shape}, not {images.dtype} "
-                       f"{images.shape}")
-
-
-def check_motion(batch: int, motion: Floats) -> None:
-    """Raise PvmError unless `motion` are (B, 4) finite numbers."""
-    if np.shape(motion) != (batch, MOTION_VALUES):
-        raise PvmError(f"motion must be an array of shape {(batch, MOTION_VALUES)}, "
-                       f"not {np.shape(motion)}")
-    if not np.isfinite(motion).all():  # a value that is not finite would stay in the codes for ever
-        raise PvmError("motion must be finite numbers; give zeros where it is not known")

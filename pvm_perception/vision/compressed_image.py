@@ -104,7 +104,7 @@ def unpack(data: np.ndarray, settings: CompressedSettings = USUAL) -> np.ndarray
 def _format_of(head: bytes, settings: CompressedSettings) -> str:
     """Return the name of the format that a picture's first bytes are of."""
     name = next((n for n, form in FORMATS.items() if form.starts(head)), None)
-    if name not in settings.image_formats:
+    if name is None or name not in settings.image_formats:
         raise ValueError(f"a picture of {name or 'unknown'} format; taken are "
                          f"{', '.join(settings.image_formats)}")
     return name
@@ -156,4 +156,4 @@ def write_image(path: str | Path, image: np.ndarray, quality: int = 95) -> None:
     """Write a BGR picture, (height, width, 3) uint8, in the suffix's format; PvmError where that fails."""
     data = cv2.imencode(Path(path).suffix, image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
     with writing(path):
-        Path(path).write_bytes(data)
+        Path(path).write_bytes(data.data)

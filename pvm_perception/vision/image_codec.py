@@ -140,7 +140,8 @@ def _pixels(message: Any, encoding: Encoding) -> np.ndarray:
                          f"step {step} takes {step * rows}")
     if item.itemsize > 1:
         item = item.newbyteorder(">" if message.is_bigendian else "<")
-    shape, strides = (rows, width), (step, item.itemsize * encoding.channels)
+    shape: tuple[int, ...] = (rows, width)
+    strides: tuple[int, ...] = (step, item.itemsize * encoding.channels)
     if encoding.channels > 1:
         shape, strides = (*shape, encoding.channels), (*strides, item.itemsize)
     return np.ndarray(shape, item, data, strides=strides)
@@ -192,6 +193,6 @@ def fill_image(message: Any, pixels: np.ndarray, encoding: str, header: Any) -> 
     message.encoding, message.is_bigendian = encoding, 0
     message.step = pixels.strides[0]
     data = array("B")
-    data.frombytes(memoryview(pixels).cast("B"))
+    data.frombytes(pixels.data.cast("B"))
     message.data = data
     return message

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import struct
 import zlib
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -47,7 +47,7 @@ class Header(NamedTuple):
 
 def read_jpeg(data: np.ndarray) -> Header:
     """Walk a JPEG's markers to its end, (N,) uint8; whatever lies behind it is left out."""
-    raw = memoryview(data)
+    raw = data.data
     place, size, scans, packed, multiple = 2, None, 0, 0, False
     for _ in range(SEGMENTS):
         at = _next_marker(data, place)
@@ -107,7 +107,8 @@ def _jpeg_size(segment: memoryview) -> tuple[int, int, int]:
 
 def read_png(data: np.ndarray) -> Header:
     """Walk a PNG's chunks, (N,) uint8; those that no picture needs are left out."""
-    raw, place, kept, packed = memoryview(data), len(PNG_MAGIC), [], 0
+    raw, place, packed = data.data, len(PNG_MAGIC), 0
+    kept: list[tuple[int, int]] = []  # where the pieces begin and end that are kept
     size = None
     for _ in range(CHUNKS):
         if place + 12 > len(raw):
@@ -134,6 +135,8 @@ def read_png(data: np.ndarray) -> Header:
             break
     else:
         raise ValueError(f"a PNG of more than {CHUNKS} chunks")
+    if size is None:
+        raise ValueError("a PNG that does not state its size")
     width, height, unpacked = size
     if packed * DEFLATE_RATIO + DEFLATE_RATIO < unpacked:
         raise ValueError(f"a PNG that claims {width}x{height} pixels in {packed} bytes")
@@ -201,8 +204,8 @@ def _plain(data: np.ndarray, width: int, height: int) -> Header:
     return Header(width, height, data, len(data), 0)
 
 
-def _unpack(form: str, data: np.ndarray, place: int) -> tuple:
+def _unpack(form: str, data: np.ndarray, place: int) -> tuple[Any, ...]:
     try:
-        return struct.unpack_from(form, memoryview(data), place)
+        return struct.unpack_from(form, data.data, place)
     except struct.error:
         raise ValueError(f"a picture that is cut short: {len(data)} bytes") from None

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from pvm_perception.core import algebra, hierarchy, wiring
+from pvm_perception.core import algebra, hierarchy, pictures, wiring
 from pvm_perception.core.backend import Array, Rectangles
 from pvm_perception.core.cells import LOGIT_LIMIT, SIZE_LIMIT, UNIT_BOX
 from pvm_perception.core.config import INPUT, MOTION, MOTION_VALUES
@@ -219,9 +219,9 @@ class Engine:
     def step(self, images: np.ndarray, motion: np.ndarray | None = None, shown: Rectangles | None = None,
              again: bool = False) -> None:
         """Run one frame of every stream; arguments as `Hierarchy.step`'s, answers stay on the device."""
-        hierarchy.check_images(self.config, self.batch, images)
+        pictures.check_images(self.config, self.batch, images)
         if motion is not None:
-            hierarchy.check_motion(self.batch, motion)
+            pictures.check_motion(self.batch, motion)
         self.known = ~self.fresh
         self._half ^= 1
         sent = self._sent[self._half]
@@ -305,7 +305,7 @@ class Engine:
         if self.forecaster:
             return self.forecaster.images()
         block = self._network.encoders[0].block
-        return hierarchy.as_images(self.config, block, self.prediction(), np)
+        return pictures.as_images(self.config, block, self.prediction(), np)
 
     def _of_past(self, values: np.ndarray) -> np.ndarray:
         """Return values (B, ...) without those of streams that were told to forget since."""
