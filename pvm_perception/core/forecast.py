@@ -17,6 +17,7 @@ from __future__ import annotations
 import numpy as np
 
 from pvm_perception.core import algebra
+from pvm_perception.core.backend import Array
 from pvm_perception.core.config import MOTION_VALUES, Forecast, HierarchyConfig
 from pvm_perception.core.forecast_reference import (
     BLOCK,
@@ -31,7 +32,6 @@ from pvm_perception.core.forecast_reference import (
 from pvm_perception.core.kernels.forecast import steps
 from pvm_perception.core.size import FORECAST, FORECAST_EXTRAS
 
-Array = np.ndarray
 FASTEST = 64  # half pixels of a scale: moves beyond are not handed on
 CLEAN = np.float32(3e-5)  # squared error that a stream's weight does not fall below, full range squared
 MEMORY = 0.04  # share of a frame in a stream's mean error, after its first frames
@@ -62,7 +62,7 @@ def first_weights(forecast: Forecast, rng: np.random.Generator) -> dict[str, Arr
 
     They choose by evidence alone, which already foresees better than copying.
     """
-    weights = {}
+    weights: dict[str, Array] = {}
     for number in range(1, forecast.scales + 1 if forecast.code else 1):
         inputs = scale_parts(forecast, number == forecast.scales)["lateral"].stop
         gates = [FIRST_GATES.get(term, 0.0) for term in TERMS]
@@ -133,6 +133,9 @@ class Scale:
             np.zeros((batch, self.units), np.float32) for _ in range(2)
         )  # mean squares
         self._block, self._window = (np.zeros((self.units, g.stride), np.float32) for _ in range(2))
+        # codes with the edge's rows repeated, and their sums over three rows with the edge's columns repeated
+        self._around = np.zeros((batch, g.rows + 2, g.cols, f.code), np.float32)
+        self._sums = np.zeros((batch, g.rows, g.cols + 2, f.code), np.float32)
         self._phi = algebra.activation("leaky", np)
         self.allowed = np.array([term in f.terms for term in TERMS], np.float32)
         row, col = np.divmod(np.arange(self.units), g.cols)
@@ -171,7 +174,7 @@ class Scale:
             (B, 4) of the robot, as `Hierarchy.step` takes it; None where it is not known.
         """
         now, last, f = self.now, self.last, self.forecast
-        streams = np.flatnonzero(known)
+        streams: list[int] = np.flatnonzero(known).tolist()
         now.before[...] = last.mean
         now.moved[...] = False  # zeros say nothing: a robot without odometry
         if motion is not None and "motion" in f.context:
@@ -181,9 +184,9 @@ class Scale:
         if parent:
             now.parent[...] = self._spread(parent.now.mean) * 2
             chosen = self._spread(np.clip(parent.now.likeliest, -FASTEST, FASTEST)) * np.int16(2)  # (B, U, 2)
-            now.moves[:, :, first : self.g.alike] = chosen[:, :, None] + self.inherited
-        kept = np.clip(last.likeliest, -2 * FASTEST, 2 * FASTEST)[:, :, None] + self.kept
-        now.moves[:, :, self.g.alike : self.g.moves] = kept
+            np.add(chosen[:, :, None], self.inherited, out=now.moves[:, :, first : self.g.alike])
+        kept = np.clip(last.likeliest, -2 * FASTEST, 2 * FASTEST)  # (B, U, 2)
+        np.add(kept[:, :, None], self.kept, out=now.moves[:, :, self.g.alike : self.g.moves])
         for b in streams:
             self.steps.evidence(now.planes[b], last.planes[b], now.moves[b], self._block, self._window)
             self.steps.weigh(self._block, self._window, now.moves[b], now.evidence[b], now.inputs[b])
@@ -239,7 +242,7 @@ class Scale:
         """
         then, pixels = self.last, np.float32(COLOURS * self.g.height * self.g.width)
         dy = np.zeros_like(then.out)
-        for b in np.flatnonzero(weight):
+        for b in np.flatnonzero(weight).tolist():
             self.steps.gradient(
                 self.error[b],
                 then.planes[b],
@@ -303,16 +306,21 @@ class Scale:
         """Write the parent's codes of this frame and the neighbours' of the last into the inputs."""
         now, context = self.now, self.forecast.context
         if parent and "feedback" in context:
-            now.inputs[..., self.parts["feedback"]] = self._spread(parent.now.code)
+            rows, cols = self.g.rows // 2, self.g.cols // 2
+            by_parent = now.inputs.reshape(self.batch, rows, 2, cols, 2, -1)[..., self.parts["feedback"]]
+            by_parent[...] = parent.now.code.reshape(self.batch, rows, 1, cols, 1, -1)
         if "lateral" in context:
-            around = np.pad(
-                codes.reshape(self.batch, self.g.rows, self.g.cols, -1),
-                ((0, 0), (1, 1), (1, 1), (0, 0)),
-                mode="edge",
-            )
-            rows = around[:, :-2] + around[:, 1:-1] + around[:, 2:]
-            mean = rows[:, :, :-2] + rows[:, :, 1:-1] + rows[:, :, 2:]
-            now.inputs[..., self.parts["lateral"]] = mean.reshape(self.batch, self.units, -1) / 9
+            grid = (self.batch, self.g.rows, self.g.cols, -1)
+            mean = now.inputs.reshape(grid)[..., self.parts["lateral"]]  # a view, (B, rows, cols, N)
+            around, sums = self._around, self._sums
+            around[:, 1:-1] = codes.reshape(grid)
+            around[:, 0], around[:, -1] = around[:, 1], around[:, -2]  # edges are repeated
+            np.add(around[:, :-2], around[:, 1:-1], out=sums[:, :, 1:-1])
+            sums[:, :, 1:-1] += around[:, 2:]
+            sums[:, :, 0], sums[:, :, -1] = sums[:, :, 1], sums[:, :, -2]
+            np.add(sums[:, :, :-2], sums[:, :, 1:-1], out=mean)
+            mean += sums[:, :, 2:]
+            mean /= 9
 
     def _spread(self, values: Array) -> Array:
         """Return values of the parents (B, U / 4, n) at their children, (B, U, n)."""
@@ -389,7 +397,7 @@ class Forecaster:
                 if below is None:
                     scale.steps.picture(images[b], scale.now.planes[b])
                 else:
-                    scale.steps.halve(below.steps, below.now.planes[b], scale.now.planes[b])
+                    scale.steps.halve(below.g, below.now.planes[b], scale.now.planes[b])
             for b in range(self.batch):
                 scale.steps.fill(part[b], scale.now.planes[b])
             scale.compare(part, fresh)
@@ -414,7 +422,8 @@ class Forecaster:
         self._error = np.where(self.known, (1 - share) * self._error + share * error, self._error)
         each = np.where(self.known, weight / (self._error + CLEAN), 0).astype(np.float32)
         each /= max(int(self.known.sum()), 1)
-        grads, from_children = {}, None
+        grads: dict[str, Array] = {}
+        from_children = None
         for scale in self.scales:
             found, from_children = scale.gradients(_of(weights, scale.number), each, from_children)
             grads |= {f"{FORECAST}{scale.number}.{name}": g for name, g in found.items()}

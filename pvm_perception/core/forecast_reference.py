@@ -94,9 +94,10 @@ class Steps:
         """Write an image (H, W, 3) uint8 into the colours' planes at whole pixels, 0..1."""
         self._inner(planes)[...] = image.transpose(2, 0, 1) * np.float32(1 / 255)
 
-    def halve(self, fine: Steps, source: np.ndarray, planes: np.ndarray) -> None:
+    def halve(self, fine: Geometry, source: np.ndarray, planes: np.ndarray) -> None:
         """Write the picture in the planes of a scale twice as fine: means of 2 x 2 pixels."""
-        picture, g = fine._inner(source), self.g
+        g, m = self.g, fine.margin
+        picture = source[0, :, m : m + fine.height, m : m + fine.width]
         self._inner(planes)[...] = picture.reshape(COLOURS, g.height, 2, g.width, 2).mean((2, 4))
 
     def fill(self, shown: np.ndarray, planes: np.ndarray) -> None:

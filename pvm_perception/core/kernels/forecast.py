@@ -16,26 +16,18 @@ from pvm_perception.core.forecast_reference import Geometry
 from pvm_perception.core.kernels.cpu import compiled
 from pvm_perception.errors import PvmError
 
+GRID = ("rows", "cols", "height", "width", "margin", "pitch", "lines", "moves", "stride", "shared", "alike")
+
 
 class _Grid(ctypes.Structure):
     """A scale's geometry, as in forecast.cpp."""
 
-    _fields_ = tuple(
-        (name, ctypes.c_int)
-        for name in (
-            "rows",
-            "cols",
-            "height",
-            "width",
-            "margin",
-            "pitch",
-            "lines",
-            "moves",
-            "stride",
-            "shared",
-            "alike",
-        )
-    )
+    _fields_ = tuple((name, ctypes.c_int) for name in GRID)
+
+
+@cache
+def _grid(geometry: Geometry) -> _Grid:
+    return _Grid(*(getattr(geometry, name) for name in GRID))
 
 
 class Steps:
@@ -43,16 +35,15 @@ class Steps:
 
     def __init__(self, geometry: Geometry, library: ctypes.CDLL) -> None:
         self._library = library
-        self._grid = _Grid(*(getattr(geometry, name) for name, _ in _Grid._fields_))
-        self._own = ctypes.byref(self._grid)
+        self._own = ctypes.byref(_grid(geometry))
 
     def picture(self, image: np.ndarray, planes: np.ndarray) -> None:
         """As the reference's."""
         self._library.forecast_picture(self._own, _at(image), _at(planes))
 
-    def halve(self, fine: Steps, source: np.ndarray, planes: np.ndarray) -> None:
+    def halve(self, fine: Geometry, source: np.ndarray, planes: np.ndarray) -> None:
         """As the reference's."""
-        self._library.forecast_halve(fine._own, _at(source), self._own, _at(planes))
+        self._library.forecast_halve(ctypes.byref(_grid(fine)), _at(source), self._own, _at(planes))
 
     def fill(self, shown: np.ndarray, planes: np.ndarray) -> None:
         """As the reference's."""
