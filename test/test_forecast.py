@@ -59,6 +59,7 @@ def run_steps(steps, g, images, moves, gates, seed=0):
     )
     steps.evidence(planes[1], planes[0], moves, block, window)
     steps.weigh(block, window, moves, evidence, inputs)
+    steps.neighbours(rng.standard_normal((units, 5)).astype(np.float32), inputs, 30)
     steps.choose(evidence, gates, moves, parent, motion, True, last, habit, choice, mean, likeliest)
     steps.mix(choice, moves, planes[1], forecast)
     steps.errors(shown, planes[1], planes[0], forecast, error, wrong, changed)

@@ -35,7 +35,6 @@ from pvm_perception.core.size import FORECAST, FORECAST_EXTRAS
 FASTEST = 64  # half pixels of a scale: moves beyond are not handed on
 CLEAN = np.float32(3e-5)  # squared error that a stream's weight does not fall below, full range squared
 MEMORY = 0.04  # share of a frame in a stream's mean error, after its first frames
-SOFT = 0.7  # share of the forecast's error in what its gradient is divided by; the rest is copying's
 LEAST_EXPECTED, MOST_EXPECTED = -14.0, 0.0  # logarithm of a squared error, full range squared
 FIRST_EXPECTED = -6.0
 FORGOTTEN = np.float32(0.03)  # share of a frame in the running mean error of a unit
@@ -134,11 +133,11 @@ class Scale:
         )  # mean squares
         self._block, self._window = (np.zeros((self.units, g.stride), np.float32) for _ in range(2))
         # codes with the edge's rows repeated, and their sums over three rows with the edge's columns repeated
-        self._around = np.zeros((batch, g.rows + 2, g.cols, f.code), np.float32)
-        self._sums = np.zeros((batch, g.rows, g.cols + 2, f.code), np.float32)
         self._phi = algebra.activation("leaky", np)
         self.allowed = np.array([term in f.terms for term in TERMS], np.float32)
-        row, col = np.divmod(np.arange(self.units), g.cols)
+        self.restricted = not self.allowed.all()
+        self._unit = np.arange(self.units)
+        row, col = np.divmod(self._unit, g.cols)
         self._places = np.stack(
             [(row + 0.5) * BLOCK - g.height / 2, (col + 0.5) * BLOCK - g.width / 2], 1
         ).astype(np.float32)  # (U, 2) px from the middle
@@ -184,9 +183,9 @@ class Scale:
         if parent:
             now.parent[...] = self._spread(parent.now.mean) * 2
             chosen = self._spread(np.clip(parent.now.likeliest, -FASTEST, FASTEST)) * np.int16(2)  # (B, U, 2)
-            np.add(chosen[:, :, None], self.inherited, out=now.moves[:, :, first : self.g.alike])
+            self._try_around(chosen, self.inherited, first)
         kept = np.clip(last.likeliest, -2 * FASTEST, 2 * FASTEST)  # (B, U, 2)
-        np.add(kept[:, :, None], self.kept, out=now.moves[:, :, self.g.alike : self.g.moves])
+        self._try_around(kept, self.kept, self.g.alike)
         for b in streams:
             self.steps.evidence(now.planes[b], last.planes[b], now.moves[b], self._block, self._window)
             self.steps.weigh(self._block, self._window, now.moves[b], now.evidence[b], now.inputs[b])
@@ -197,7 +196,8 @@ class Scale:
         algebra.normalise_activate(now.sums, now.sizes, now.code, self._phi, np)
         algebra.product_into(now.out, now.code, p["w2"], np)
         now.out += p["b2"]
-        now.out[..., :-1] *= self.allowed
+        if self.restricted:
+            now.out[..., :-1] *= self.allowed
         np.clip(now.out[..., -1], LEAST_EXPECTED, MOST_EXPECTED, out=now.out[..., -1])
         likeliest = np.zeros(self.units, np.int32)
         for b in range(self.batch):
@@ -215,7 +215,7 @@ class Scale:
                     now.mean[b],
                     likeliest,
                 )
-                now.likeliest[b] = np.take_along_axis(now.moves[b], likeliest[:, None, None], 1)[:, 0]
+                now.likeliest[b] = now.moves[b][self._unit, likeliest]
             else:
                 now.choice[b], now.choice[b, :, 0], now.mean[b], now.likeliest[b] = 0, 1, 0, 0
             self.steps.mix(now.choice[b], now.moves[b], now.planes[b], self.picture[b])
@@ -310,17 +310,13 @@ class Scale:
             by_parent = now.inputs.reshape(self.batch, rows, 2, cols, 2, -1)[..., self.parts["feedback"]]
             by_parent[...] = parent.now.code.reshape(self.batch, rows, 1, cols, 1, -1)
         if "lateral" in context:
-            grid = (self.batch, self.g.rows, self.g.cols, -1)
-            mean = now.inputs.reshape(grid)[..., self.parts["lateral"]]  # a view, (B, rows, cols, N)
-            around, sums = self._around, self._sums
-            around[:, 1:-1] = codes.reshape(grid)
-            around[:, 0], around[:, -1] = around[:, 1], around[:, -2]  # edges are repeated
-            np.add(around[:, :-2], around[:, 1:-1], out=sums[:, :, 1:-1])
-            sums[:, :, 1:-1] += around[:, 2:]
-            sums[:, :, 0], sums[:, :, -1] = sums[:, :, 1], sums[:, :, -2]
-            np.add(sums[:, :, :-2], sums[:, :, 1:-1], out=mean)
-            mean += sums[:, :, 2:]
-            mean /= 9
+            for b in range(self.batch):
+                self.steps.neighbours(codes[b], now.inputs[b], self.parts["lateral"].start)
+
+    def _try_around(self, middle: Array, steps: Array, first: int) -> None:
+        """Write moves around each unit's `middle` (B, U, 2), half px, from the move numbered `first` on."""
+        for k, step in enumerate(steps, first):  # one by one: a sum of all goes through large buffers
+            self.now.moves[:, :, k] = middle + step
 
     def _spread(self, values: Array) -> Array:
         """Return values of the parents (B, U / 4, n) at their children, (B, U, n)."""
@@ -418,7 +414,7 @@ class Forecaster:
         finest = self.scales[0]
         self._age = np.where(self.known, self._age + 1, 0)
         share = np.maximum(MEMORY, 1 / np.maximum(self._age, 1)).astype(np.float32)
-        error = SOFT * finest.wrong.mean(1) + (1 - SOFT) * finest.changed.mean(1)
+        error = finest.wrong.mean(1)
         self._error = np.where(self.known, (1 - share) * self._error + share * error, self._error)
         each = np.where(self.known, weight / (self._error + CLEAN), 0).astype(np.float32)
         each /= max(int(self.known.sum()), 1)

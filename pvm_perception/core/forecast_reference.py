@@ -163,6 +163,16 @@ class Steps:
                 to[:, j] = 0.3 * np.log(value) + 1.5
             to[:, 3], to[:, 4], to[:, 5] = 0.25 * x, 0.25 * y, 0.5 * np.log(spread + 0.05) + 0.5
 
+    def neighbours(self, codes: np.ndarray, inputs: np.ndarray, first: int) -> None:
+        """Write the mean of the codes (U, N) of each unit and its neighbours into `inputs` (U, D), from column `first`.
+
+        At the edges the nearest units count again.
+        """
+        g = self.g
+        around = np.pad(codes.reshape(g.rows, g.cols, -1), ((1, 1), (1, 1), (0, 0)), mode="edge")
+        shifted = [around[y : y + g.rows, x : x + g.cols] for y in range(3) for x in range(3)]
+        inputs[:, first : first + codes.shape[1]] = (sum(shifted) / np.float32(9)).reshape(codes.shape)
+
     def choose(
         self,
         evidence: np.ndarray,

@@ -68,6 +68,13 @@ inline float sum(Sixteen v) {
     return sum(low + high);
 }
 
+inline float least_of(Sixteen v) {
+    float least = v[0];
+    for (int i = 1; i < 16; ++i)
+        least = std::min(least, v[i]);
+    return least;
+}
+
 inline Sixteen all(float value) { return value - (Sixteen){}; }
 
 // Natural logarithm of positive, finite values, to 2e-7.
@@ -237,7 +244,9 @@ void forecast_evidence(const Grid *grid, const float *now, const float *before, 
 void forecast_weigh(const Grid *grid, const float *block, const float *window, const int16_t *moves, float *evidence,
                     float *statistics, int statistics_stride) {
     const Grid &g = *grid;
-    alignas(64) float siblings[256], right[256], down[256], weight[256];
+    alignas(64) float siblings[256], right[256], down[256], tried[256];
+    for (int k = 0; k < g.stride; ++k)
+        tried[k] = k < g.moves;
     for (int unit = 0; unit < g.rows * g.cols; ++unit, moves += 2 * g.stride, statistics += statistics_stride) {
         const int row = std::min(unit / g.cols & ~1, std::max(g.rows - 2, 0));
         const int col = std::min(unit % g.cols & ~1, std::max(g.cols - 2, 0));
@@ -251,27 +260,29 @@ void forecast_weigh(const Grid *grid, const float *block, const float *window, c
         const float *kinds[KINDS] = {block + (long)unit * g.stride, own, siblings};
         for (int i = 0; i < KINDS; ++i, evidence += g.stride) {
             const float *differ = kinds[i];
-            float mean = 0.0f, least = differ[0];
-            for (int k = 0; k < g.moves; ++k) {
-                mean += differ[k];
-                least = std::min(least, differ[k]);
+            Sixteen lowest = load(differ), all_of = {};
+            for (int k = 0; k < g.stride; k += 16) {
+                const Sixteen d = load(differ + k);
+                const Sixteen counts = load(tried + k);
+                const Sixteen lower = counts > 0.0f ? d : lowest;
+                lowest = lower < lowest ? lower : lowest;
+                all_of += counts * d;
             }
-            mean = mean / g.moves + QUIET;
+            const float mean = sum(all_of) / g.moves + QUIET, least = least_of(lowest);
             const Sixteen level = logarithm(all(mean)), best = level - logarithm(all(least + QUIET));
+            Sixteen totals = {}, rights = {}, downs = {}, squares = {};
             for (int k = 0; k < g.stride; k += 16) {
                 const Sixteen e = level - logarithm(load(differ + k) + QUIET);
                 store(evidence + k, e);
-                store(weight + k, exponential((e - best) * SURE));
+                const Sixteen weight = load(tried + k) * exponential((e - best) * SURE);
+                const Sixteen r = load(right + k), d = load(down + k);
+                totals += weight;
+                rights += weight * r;
+                downs += weight * d;
+                squares += weight * (r * r + d * d);
             }
-            float total = 0.0f, x = 0.0f, y = 0.0f, far = 0.0f;
-            for (int k = 0; k < g.moves; ++k) {
-                total += weight[k];
-                x += weight[k] * right[k];
-                y += weight[k] * down[k];
-                far += weight[k] * (right[k] * right[k] + down[k] * down[k]);
-            }
-            x /= total, y /= total;
-            const float spread = std::max(far / total - x * x - y * y, 0.0f);
+            const float total = sum(totals), x = sum(rights) / total, y = sum(downs) / total;
+            const float spread = std::max(sum(squares) / total - x * x - y * y, 0.0f);
             float *to = statistics + i * STATISTICS;
             to[0] = .3f * std::log(differ[0] + QUIET) + 1.5f;
             to[1] = .3f * std::log(least + QUIET) + 1.5f;
@@ -281,6 +292,25 @@ void forecast_weigh(const Grid *grid, const float *block, const float *window, c
             to[5] = .5f * std::log(spread + .05f) + .5f;
         }
     }
+}
+
+// The mean of the codes (units, width) of a unit and its neighbours; at the edges the nearest units count again.
+void forecast_neighbours(const Grid *grid, const float *codes, int width, float *out, int out_stride) {
+    const Grid &g = *grid;
+    for (int y = 0; y < g.rows; ++y)
+        for (int x = 0; x < g.cols; ++x, out += out_stride) {
+            std::fill(out, out + width, 0.0f);
+            for (int dy = -1; dy <= 1; ++dy)
+                for (int dx = -1; dx <= 1; ++dx) {
+                    const int row = std::min(std::max(y + dy, 0), g.rows - 1);
+                    const int col = std::min(std::max(x + dx, 0), g.cols - 1);
+                    const float *code = codes + (long)(row * g.cols + col) * width;
+                    for (int n = 0; n < width; ++n)
+                        out[n] += code[n];
+                }
+            for (int n = 0; n < width; ++n)
+                out[n] *= 1.0f / 9;
+        }
 }
 
 // The choice among the moves (units, stride), the mean move (units, 2: down, right, px) and the likeliest's index.
@@ -309,24 +339,29 @@ void forecast_choose(const Grid *grid, const float *evidence, const float *gates
                 logit += gates[KINDS + i] * prior[i];
             store(choice + k, logit);
         }
-        int best = 0;
-        for (int k = 1; k < g.moves; ++k)
-            best = choice[k] > choice[best] ? k : best;
-        const float most = choice[best];
-        float total = 0.0f, x = 0.0f, y = 0.0f;
-        for (int k = 0; k < g.stride; k += 16)
-            store(choice + k, exponential(load(choice + k) - most));
-        for (int k = 0; k < g.stride; ++k)
-            choice[k] = k < g.moves && choice[k] >= LEAST ? choice[k] : 0.0f;
-        for (int k = 0; k < g.moves; ++k) {
-            total += choice[k];
-            x += choice[k] * right[k];
-            y += choice[k] * down[k];
+        std::fill(choice + g.moves, choice + g.stride, -1e30f);
+        Sixteen highest = load(choice), totals = {}, rights = {}, downs = {};
+        for (int k = 16; k < g.stride; k += 16) {
+            const Sixteen logit = load(choice + k);
+            highest = logit > highest ? logit : highest;
         }
-        for (int k = 0; k < g.stride; ++k)
-            choice[k] /= total;
-        mean[2 * unit] = y / total;
-        mean[2 * unit + 1] = x / total;
+        const float most = -least_of(-highest);
+        int best = 0;
+        while (choice[best] != most)
+            ++best;
+        for (int k = 0; k < g.stride; k += 16) {
+            Sixteen share = exponential(load(choice + k) - most);
+            share = share < LEAST ? all(0.0f) : share;
+            store(choice + k, share);
+            totals += share;
+            rights += share * load(right + k);
+            downs += share * load(down + k);
+        }
+        const float total = sum(totals);
+        for (int k = 0; k < g.stride; k += 16)
+            store(choice + k, load(choice + k) / total);
+        mean[2 * unit] = sum(downs) / total;
+        mean[2 * unit + 1] = sum(rights) / total;
         likeliest[unit] = best;
     }
 }

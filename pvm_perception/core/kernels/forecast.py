@@ -74,6 +74,16 @@ class Steps:
             ctypes.c_int(inputs.shape[1]),
         )
 
+    def neighbours(self, codes: np.ndarray, inputs: np.ndarray, first: int) -> None:
+        """As the reference's."""
+        self._library.forecast_neighbours(
+            self._own,
+            _at(codes),
+            ctypes.c_int(codes.shape[1]),
+            ctypes.c_void_p(_at(inputs).value + inputs.itemsize * first),
+            ctypes.c_int(inputs.shape[1]),
+        )
+
     def choose(
         self,
         evidence: np.ndarray,
