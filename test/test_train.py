@@ -149,7 +149,7 @@ def test_validation_takes_the_last_look_and_the_forecast_that_the_first_one_meet
     for image in images:
         network.step(image[None])
         errors.append(network.forecast_errors())
-        looks.append(network.step(image[None], again=True))
+        looks.append(network.step(image[None], foresee=False))
     box, = network.readout.decode(looks[-1], 0.01, most=1)[0][0]
     truth = np.array([[[0, *box[:4], 1]]] * 3, np.float32)
     clip = Clip(images, truth, np.zeros((3, 4), np.float32))

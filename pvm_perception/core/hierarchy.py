@@ -199,7 +199,7 @@ class Hierarchy:
         self.fresh |= marked
 
     def step(self, images: Images, motion: Floats | None = None, shown: Rectangles | None = None,
-             again: bool = False) -> Array:
+             foresee: bool = True) -> Array:
         """Run one frame of every stream.
 
         Parameters
@@ -214,9 +214,9 @@ class Hierarchy:
             Unused where no link brings motion to a layer.
         shown
             (B, 4) the part of each image that a camera filled, the rest being bars; None: all of it.
-        again
-            Whether these are the images of the step before, shown once more so that codes read their
-            context: no time passes, and the forecast stays.
+        foresee
+            Whether the forecast takes these images, too. Not where they are those of the step before, shown
+            once more so that codes read their context; nor where nobody asks for the forecast.
 
         Returns
         -------
@@ -248,7 +248,7 @@ class Hierarchy:
         self.fresh = np.zeros(self.batch, bool)
         codes = [self.sources[layer.name].now for layer in self.config.layers]  # (B, U + 1, N) each
         self.out = self.readout.forward(self._part("readout"), codes)
-        if self.forecaster and not again:
+        if self.forecaster and foresee:
             self.forecaster.step(images, self._forecast_weights(), motion, shown)
         return self.out
 

@@ -184,7 +184,7 @@ class Network(Protocol):
         ...
 
     def step(self, images: Images, motion: Floats | None = None, shown: Rectangles | None = None,
-             again: bool = False) -> object:
+             foresee: bool = True) -> object:
         """Run one frame of every stream; see `hierarchy.Hierarchy.step`."""
         ...
 

@@ -31,7 +31,7 @@ class ForecastOnly(Hierarchy):
         images: Images,
         motion: Floats | None = None,
         shown: Rectangles | None = None,
-        again: bool = False,
+        foresee: bool = True,
     ) -> None:
         """Foresee the next frame of every stream; arguments as for `Hierarchy.step`."""
         self.known, self.fresh = ~self.fresh, np.zeros(self.batch, bool)

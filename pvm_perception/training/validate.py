@@ -68,7 +68,7 @@ def validate(network: Hierarchy, clips: list[Clip], looks: int = 1, reset_each_f
                 forecast, copied = network.forecast_errors()
                 errors, copies = errors + forecast, copies + copied
             for _ in range(looks - 1):
-                network.step(images, again=True)
+                network.step(images, foresee=False)
             if k < run_up:
                 continue
             answers = network.candidates(0.01, most=1)

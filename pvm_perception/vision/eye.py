@@ -26,6 +26,8 @@ class Eye:
         Of one stream.
     forecasts_well
         Whether its forecasts are good enough to tell by them that its state has diverged.
+    foresees
+        Whether it foresees the next picture by moves, where its network can.
 
     Attributes
     ----------
@@ -34,8 +36,8 @@ class Eye:
     steps : how often the network was shown a picture
     """
 
-    def __init__(self, network: Network, forecasts_well: bool) -> None:
-        self.network, self._forecasts_well = network, forecasts_well
+    def __init__(self, network: Network, forecasts_well: bool, foresees: bool = True) -> None:
+        self.network, self._forecasts_well, self._foresees = network, forecasts_well, foresees
         config = network.config
         self._picture = np.empty((1, config.height, config.width, 3), np.uint8)
         self._shown = np.array([[0, 0, config.height, config.width]], np.int32)
@@ -85,11 +87,11 @@ class Eye:
                 self.network.reset()
         if not self.had_forecast:
             self._step()
-            self._step(again=True)
+            self._step(first=False)
         return self._candidates(view, size, targets)
 
-    def _step(self, motion: npt.NDArray[np.float32] | None = None, again: bool = False) -> None:
-        self.network.step(self._picture, motion, self._shown, again)
+    def _step(self, motion: npt.NDArray[np.float32] | None = None, first: bool = True) -> None:
+        self.network.step(self._picture, motion, self._shown, foresee=first and self._foresees)
         self.steps += 1
 
     def _candidates(self, view: View, size: tuple[int, int], targets: Collection[str]) -> list[Candidate]:

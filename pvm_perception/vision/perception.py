@@ -52,7 +52,8 @@ class Perception:
         self.near: Eye | None = None
         # the heat map readout draws one contour a frame: a second eye has nothing to add to it
         if fovea and network.config.readout.kind == "box":
-            self.near = Eye(sharing_weights(network), forecasts_well)
+            # nobody asks the closer eye what it foresees, and that takes as long as all the rest
+            self.near = Eye(sharing_weights(network), forecasts_well, foresees=False)
         self._fovea = Fovea()
         self._calibration = calibration or Calibration.of(history)
         self._foresight = Foresight()

@@ -217,7 +217,7 @@ class Engine:
             encoder.error[...] = xp.asarray(self.error(i))
 
     def step(self, images: np.ndarray, motion: np.ndarray | None = None, shown: Rectangles | None = None,
-             again: bool = False) -> None:
+             foresee: bool = True) -> None:
         """Run one frame of every stream; arguments as `Hierarchy.step`'s, answers stay on the device."""
         pictures.check_images(self.config, self.batch, images)
         if motion is not None:
@@ -232,7 +232,7 @@ class Engine:
         self.runner.write(self._received, sent)
         self._launch()
         self._copy_errors = self._change() * self.known  # while the device works
-        if self.forecaster and not again:
+        if self.forecaster and foresee:
             self.forecaster.step(images, self.weights, motion, shown)
         self.runner.read(self._found, self._answer)
         self.fresh = np.zeros(self.batch, bool)
