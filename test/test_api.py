@@ -142,7 +142,7 @@ def test_the_robots_own_motion_reaches_both_looks(frames, hearing, monkeypatch):
     tracker, still, told = Tracker(model=hearing), Tracker(model=hearing), {}
     kind = type(tracker._network)
     plain = kind.step
-    monkeypatch.setattr(kind, "step", lambda self, images, motion=None, *rest: (
+    monkeypatch.setattr(kind, "step", lambda self, images, motion=None, *rest, **more: (
         told.update({id(self): np.zeros(4) if motion is None else motion[0]}),
         plain(self, images, motion))[1])
     motion = (0.02, -0.01, 0.004, 0.01)

@@ -164,9 +164,9 @@ class Steps:
             to[:, 3], to[:, 4], to[:, 5] = 0.25 * x, 0.25 * y, 0.5 * np.log(spread + 0.05) + 0.5
 
     def neighbours(self, codes: np.ndarray, inputs: np.ndarray, first: int) -> None:
-        """Write the mean of the codes (U, N) of each unit and its neighbours into `inputs` (U, D), from column `first`.
+        """Write the mean of the codes (U, N) of each unit and its neighbours into `inputs` (U, D).
 
-        At the edges the nearest units count again.
+        From column `first` on; at the edges the nearest units count again.
         """
         g = self.g
         around = np.pad(codes.reshape(g.rows, g.cols, -1), ((1, 1), (1, 1), (0, 0)), mode="edge")
