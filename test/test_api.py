@@ -170,7 +170,7 @@ def test_a_look_without_a_past_looks_twice(frames, monkeypatch):
     tracker, looks = Tracker(), []
     kind = type(tracker._network)
     plain = kind.step
-    monkeypatch.setattr(kind, "step", lambda self, *rest: (
+    monkeypatch.setattr(kind, "step", lambda self, *rest, **more: (
         looks.append(self is tracker._perception.near.network), plain(self, *rest))[1])
     window, seen = "none before", 0
     for k, image in enumerate(frames):

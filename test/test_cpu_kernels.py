@@ -25,6 +25,7 @@ from pvm_perception.core.placement import build_network
 from pvm_perception.errors import PvmError
 from pvm_perception.evaluation.machine import allocations
 from pvm_perception.streams.generated import SimulatedStream
+from pvm_perception.types import Truth
 
 FOLDER = Path(cpu.__file__).parent
 pytestmark = pytest.mark.skipif(not list(FOLDER.glob("_cpu_*.so")),
@@ -88,7 +89,8 @@ def test_sanitizers_find_nothing(tmp_path):
         pytest.skip("g++ has no address sanitizer here")
     library = tmp_path / "_cpu_any.x.so"
     subprocess.run(["g++", "-std=gnu++17", "-O1", "-shared", "-fPIC", "-Wall", "-Wno-unused-function",
-                    "-Werror", *SANITIZE, FOLDER / "cpu.cpp", "-o", library], check=True)
+                    "-Werror", *SANITIZE, FOLDER / "cpu.cpp", FOLDER / "forecast.cpp", "-o", library],
+                   check=True)
     code = ("import pathlib, sys; import numpy as np\n"
             "from host_kernels import compare; from test_kernels import small\n"
             "from pvm_perception.core.hierarchy import Hierarchy\n"
@@ -97,9 +99,22 @@ def test_sanitizers_find_nothing(tmp_path):
             "found = cpu.compiled(pathlib.Path(sys.argv[1])); cpu.compiled = lambda: found\n"
             "network = Hierarchy(small(), 2, seed=3)\n"
             "compare(network, Engine(network, cpu.CpuRunner()), 3)\n"
-            "boxes = np.float32([[[0, 8, 6, 10, 9, 1]], [[-1] * 6]])\n"
+            "boxes = np.float32([[[0, 8, 6, 10, 9, 1, 1]], [[-1] * 7]])\n"
             "network.learn(boxes, 0.01); network.learn(boxes, 0.01)\n"
-            "assert cpu.products()._library is found[1]; print('compared')")
+            "assert cpu.products()._library is found[1]\n"
+            "from pvm_perception.core.config import preset\n"
+            "from pvm_perception.core.forecast import Forecaster, first_weights\n"
+            "from pvm_perception.core.kernels import forecast\n"
+            "forecast._library = lambda: found[1]; rng = np.random.default_rng(0)\n"
+            "config = preset('robot'); foresees = Forecaster(config, 2)\n"
+            "weights = first_weights(config.forecast, rng)\n"
+            "for shown in ([0, 0, 128, 160], [19, 0, 90, 160], [0, 159, 128, 1], [127, 0, 1, 160]):\n"
+            "    images = rng.integers(0, 256, (2, 128, 160, 3), np.uint8)\n"
+            "    motion = rng.standard_normal((2, 4)).astype(np.float32)\n"
+            "    foresees.step(images, weights, motion, np.array([shown] * 2))\n"
+            "    for scale in foresees.scales: scale.now.likeliest[...] = rng.choice((-999, 0, 999))\n"
+            "    foresees.gradients(weights, 1.0)\n"
+            "assert isinstance(foresees.scales[0].steps, forecast.Steps); print('compared')")
     environment = os.environ | {"LD_PRELOAD": where, "ASAN_OPTIONS": "detect_leaks=0",
                                 "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
     process = subprocess.run([sys.executable, "-c", code, tmp_path], env=environment, capture_output=True,
@@ -185,8 +200,8 @@ def test_learning_takes_the_gradients_that_numpy_takes(build, monkeypatch):
     load(build, monkeypatch)
     compiled = cpu.Products(cpu.compiled()[1])
     config, rng = small(), np.random.default_rng(0)
-    boxes = np.full((3, 2, 6), -1, np.float32)
-    boxes[1, 0] = [0, 8, 6, 10, 9, 1]
+    boxes = np.full((3, 2, Truth.COLUMNS), -1, np.float32)
+    boxes[1, 0] = [0, 8, 6, 10, 9, 1, 1]
     found = []
     for products in (compiled, None):
         monkeypatch.setattr(cpu, "products", lambda products=products: products)

@@ -229,6 +229,13 @@ def test_weights_have_the_shapes_that_the_configuration_tells():
     assert {k: w.shape for k, w in first_weights(config.forecast, np.random.default_rng(0)).items()} == shapes
 
 
+@pytest.mark.parametrize("shown", [(0, 0, 129, 160), (-1, 0, 9, 9), (0, 0, 0, 160), (120, 0, 9, 1)])
+def test_a_part_that_lies_outside_is_refused(shown):
+    forecaster, weights = Forecaster(small(), 1), first_weights(small().forecast, np.random.default_rng(0))
+    with pytest.raises(PvmError, match="must lie in a picture of 160x128"):
+        forecaster.step(np.zeros((1, 128, 160, 3), np.uint8), weights, shown=np.array([shown]))
+
+
 @pytest.mark.parametrize("changes", [{"terms": ("window", "luck")}, {"context": ["lateral"]}, {"whole": 99}])
 def test_a_forecast_that_cannot_be_is_refused(changes):
     with pytest.raises(PvmError):

@@ -31,6 +31,7 @@ from pvm_perception.core.forecast_reference import (
 )
 from pvm_perception.core.kernels.forecast import steps
 from pvm_perception.core.size import FORECAST, FORECAST_EXTRAS
+from pvm_perception.errors import PvmError
 
 FASTEST = 64  # half pixels of a scale: moves beyond are not handed on
 CLEAN = np.float32(3e-5)  # squared error that a stream's weight does not fall below, full range squared
@@ -385,10 +386,15 @@ class Forecaster:
             (B, 4) top, left, rows, cols of the part of the image that a camera filled; None: all.
         """
         shown = self._whole if shown is None else np.asarray(shown, np.int32)
+        size = (self.config.height, self.config.width)
+        if shown.shape != (self.batch, 4) or (shown[:, :2] < 0).any() or (shown[:, 2:] < 1).any() or (
+            shown[:, :2] + shown[:, 2:] > size
+        ).any():
+            raise PvmError(f"the part that is shown must lie in a picture of {size[1]}x{size[0]} px")
         fresh, below = ~self._seen, None
         for scale in self.scales:
             scale.now, scale.last = scale.last, scale.now
-            part = _part(shown, scale.number - 1)
+            part = _part(shown, scale.number - 1, size)
             for b in range(self.batch):
                 if below is None:
                     scale.steps.picture(images[b], scale.now.planes[b])
@@ -503,10 +509,21 @@ def _level(square: Array) -> Array:
     return 0.3 * np.log(square + QUIET) + 1.5
 
 
-def _part(shown: Array, halvings: int) -> Array:
-    """Return the shown part in the pixels of a coarser scale, those that it fills; at least one."""
-    low = -(-shown[:, :2] >> halvings)
-    high = np.maximum(shown[:, :2] + shown[:, 2:] >> halvings, low + 1)
+def _part(shown: Array, halvings: int, size: tuple[int, int]) -> Array:
+    """Return the shown part in the pixels of a coarser scale, those that it fills; at least one.
+
+    Parameters
+    ----------
+    shown
+        (B, 4) top, left, rows, cols; px of the finest scale, whose (rows, cols) are `size`.
+    halvings
+        How much coarser the scale is.
+    size
+        Of the finest scale.
+    """
+    most = np.array(size) >> halvings
+    low = np.minimum(-(-shown[:, :2] >> halvings), most - 1)
+    high = np.clip(shown[:, :2] + shown[:, 2:] >> halvings, low + 1, most)
     return np.concatenate([low, high - low], 1).astype(np.int32)
 
 

@@ -11,6 +11,8 @@
 #include <cstdint>
 #include <cstring>
 
+#pragma GCC diagnostic ignored "-Wpsabi"  // vectors are passed within this file only, all inlined
+
 namespace {
 
 constexpr int BLOCK = 4, WINDOW = 8, OUTSIDE = (WINDOW - BLOCK) / 2;
