@@ -47,7 +47,7 @@ def run_steps(steps, g, images, moves, gates, seed=0):
         steps.picture(image, p)
         steps.fill(shown, p)
     parent, motion = (rng.standard_normal((units, 2)).astype(np.float32) for _ in range(2))
-    last = rng.random((units, g.stride), np.float32)
+    before = rng.random((units, g.stride), np.float32)
     block, window, evidence = zeros(units, g.stride), zeros(units, g.stride), zeros(units, 3, g.stride)
     inputs, habit, choice = zeros(units, 40), zeros(units, g.stride), zeros(units, g.stride)
     mean, likeliest, forecast = zeros(units, 2), np.zeros(units, np.int32), zeros(3, g.height, g.width)
@@ -57,14 +57,20 @@ def run_steps(steps, g, images, moves, gates, seed=0):
         zeros(units),
         zeros(units, TERMS + 1),
     )
+    tried = moves.copy()
+    above = rng.integers(-120, 120, (units // 4, 2)).astype(np.int16) if g.alike > g.shared else None
+    around = rng.integers(-3, 4, (30, 2)).astype(np.int16)
+    last, inherited, kept = tried[:, 1].copy(), around[: g.alike - g.shared], around[: g.moves - g.alike]
+    steps.moves(above, last, inherited, kept, 96, tried)
     steps.evidence(planes[1], planes[0], moves, block, window)
     steps.weigh(block, window, moves, evidence, inputs)
     steps.neighbours(rng.standard_normal((units, 5)).astype(np.float32), inputs, 30)
-    steps.choose(evidence, gates, moves, parent, motion, True, last, habit, choice, mean, likeliest)
+    steps.choose(evidence, gates, moves, parent, motion, True, before, habit, choice, mean, likeliest)
     steps.mix(choice, moves, planes[1], forecast)
     steps.errors(shown, planes[1], planes[0], forecast, error, wrong, changed)
     steps.gradient(error, planes[1], choice, evidence, moves, parent, motion, True, habit, 2.0, by_gates)
     return {
+        "tried": tried,
         "planes": planes[1],
         "block": block,
         "window": window,

@@ -33,7 +33,7 @@ from pvm_perception.core.kernels.forecast import steps
 from pvm_perception.core.size import FORECAST, FORECAST_EXTRAS
 from pvm_perception.errors import PvmError
 
-FASTEST = 64  # half pixels of a scale: moves beyond are not handed on
+FASTEST = 96  # half pixels of a scale: moves beyond are not handed on
 CLEAN = np.float32(3e-5)  # squared error that a stream's weight does not fall below, full range squared
 MEMORY = 0.04  # share of a frame in a stream's mean error, after its first frames
 LEAST_EXPECTED, MOST_EXPECTED = -14.0, 0.0  # logarithm of a squared error, full range squared
@@ -180,13 +180,11 @@ class Scale:
         if motion is not None and "motion" in f.context:
             now.moved[...] = (motion != 0).any(1)
             now.motion[...] = self._by_motion(motion)
-        first = len(self.shared)
         if parent:
             now.parent[...] = self._spread(parent.now.mean) * 2
-            chosen = self._spread(np.clip(parent.now.likeliest, -FASTEST, FASTEST)) * np.int16(2)  # (B, U, 2)
-            self._try_around(chosen, self.inherited, first)
-        kept = np.clip(last.likeliest, -2 * FASTEST, 2 * FASTEST)  # (B, U, 2)
-        self._try_around(kept, self.kept, self.g.alike)
+        for b in streams:
+            above = parent.now.likeliest[b] if parent else None
+            self.steps.moves(above, last.likeliest[b], self.inherited, self.kept, FASTEST, now.moves[b])
         for b in streams:
             self.steps.evidence(now.planes[b], last.planes[b], now.moves[b], self._block, self._window)
             self.steps.weigh(self._block, self._window, now.moves[b], now.evidence[b], now.inputs[b])
@@ -313,11 +311,6 @@ class Scale:
         if "lateral" in context:
             for b in range(self.batch):
                 self.steps.neighbours(codes[b], now.inputs[b], self.parts["lateral"].start)
-
-    def _try_around(self, middle: Array, steps: Array, first: int) -> None:
-        """Write moves around each unit's `middle` (B, U, 2), half px, from the move numbered `first` on."""
-        for k, step in enumerate(steps, first):  # one by one: a sum of all goes through large buffers
-            self.now.moves[:, :, k] = middle + step
 
     def _spread(self, values: Array) -> Array:
         """Return values of the parents (B, U / 4, n) at their children, (B, U, n)."""

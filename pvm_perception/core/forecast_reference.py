@@ -112,6 +112,37 @@ class Steps:
         planes[1, ..., -2:] = planes[0, ..., -1:]
         planes[2], planes[3] = _between(planes[0], 1), _between(planes[1], 1)
 
+    def moves(
+        self,
+        parent: np.ndarray | None,
+        last: np.ndarray,
+        inherited: np.ndarray,
+        kept: np.ndarray,
+        limit: int,
+        moves: np.ndarray,
+    ) -> None:
+        """Write the moves that are not those of all units into `moves` (U, stride, 2) int16, half px.
+
+        Parameters
+        ----------
+        parent
+            (U / 4, 2) the likeliest moves of the scale above, or None at the top.
+        last
+            (U, 2) the likeliest moves of the frame before.
+        inherited, kept
+            (n, 2) what is tried around twice the parent's, and around the last.
+        limit
+            The largest of `parent` and of `last` that are followed.
+        moves
+            Written from the first that is not shared on.
+        """
+        g = self.g
+        if parent is not None:
+            above = np.clip(parent, -limit, limit).reshape(g.rows // 2, g.cols // 2, 2) * 2
+            above = above.repeat(2, 0).repeat(2, 1).reshape(-1, 1, 2)
+            moves[:, g.shared : g.alike] = above + inherited
+        moves[:, g.alike : g.moves] = np.clip(last, -limit, limit)[:, None] + kept
+
     def evidence(
         self, now: np.ndarray, before: np.ndarray, moves: np.ndarray, block: np.ndarray, window: np.ndarray
     ) -> None:

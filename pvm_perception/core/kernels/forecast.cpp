@@ -214,6 +214,26 @@ void forecast_fill(const Grid *grid, const int *shown, float *planes) {
     }
 }
 
+// The moves that are not all units' own: `inherited` ones around twice the parent's (rows / 2, cols / 2, 2), then
+// `kept` ones around the unit's last move (units, 2); half pixels, none further than `limit`. Without a parent: none.
+void forecast_moves(const Grid *grid, const int16_t *parent, const int16_t *last, const int16_t *inherited,
+                    const int16_t *kept, int limit, int16_t *moves) {
+    const Grid &g = *grid;
+    const auto held = [limit](int v, int times) { return std::min(std::max(v, -limit), limit) * times; };
+    for (int unit = 0; unit < g.rows * g.cols; ++unit, last += 2, moves += 2 * g.stride) {
+        int16_t *to = moves + 2 * g.shared;
+        const int16_t *above = parent + 2 * (unit / g.cols / 2 * (g.cols / 2) + unit % g.cols / 2);
+        for (int k = 0; k < g.alike - g.shared; ++k, to += 2) {
+            to[0] = held(above[0], 2) + inherited[2 * k];
+            to[1] = held(above[1], 2) + inherited[2 * k + 1];
+        }
+        for (int k = 0; k < g.moves - g.alike; ++k, to += 2) {
+            to[0] = held(last[0], 1) + kept[2 * k];
+            to[1] = held(last[1], 1) + kept[2 * k + 1];
+        }
+    }
+}
+
 // How well each move explains this frame: mean squared difference over the block and over the window.
 void forecast_evidence(const Grid *grid, const float *now, const float *before, const int16_t *moves, float *block,
                        float *window) {

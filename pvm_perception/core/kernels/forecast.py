@@ -49,6 +49,21 @@ class Steps:
         """As the reference's."""
         self._library.forecast_fill(self._own, _at(shown), _at(planes))
 
+    def moves(
+        self,
+        parent: np.ndarray | None,
+        last: np.ndarray,
+        inherited: np.ndarray,
+        kept: np.ndarray,
+        limit: int,
+        moves: np.ndarray,
+    ) -> None:
+        """As the reference's."""
+        above = None if parent is None else _at(parent)
+        self._library.forecast_moves(
+            self._own, above, _at(last), _at(inherited), _at(kept), ctypes.c_int(limit), _at(moves)
+        )
+
     def evidence(
         self, now: np.ndarray, before: np.ndarray, moves: np.ndarray, block: np.ndarray, window: np.ndarray
     ) -> None:
