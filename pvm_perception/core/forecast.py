@@ -36,8 +36,6 @@ from pvm_perception.errors import PvmError
 FASTEST = 96  # half pixels of a scale: moves beyond are not handed on
 CLEAN = np.float32(3e-5)  # squared error that a stream's weight does not fall below, full range squared
 MEMORY = 0.04  # share of a frame in a stream's mean error, after its first frames
-LEAST_EXPECTED, MOST_EXPECTED = -14.0, 0.0  # logarithm of a squared error, full range squared
-FIRST_EXPECTED = -6.0
 FORGOTTEN = np.float32(0.03)  # share of a frame in the running mean error of a unit
 SUDDEN = np.float32(9.0)  # times the usual error beyond which an error does not raise what is usual
 FIRST_GATES = {"block": 0.2, "window": 1.0, "siblings": 0.4, "habit": 0.3}  # of untaught units
@@ -70,8 +68,8 @@ def first_weights(forecast: Forecast, rng: np.random.Generator) -> dict[str, Arr
             f"{FORECAST}{number}.w1": rng.standard_normal((inputs, forecast.code), np.float32)
             * np.float32(inputs**-0.5),
             f"{FORECAST}{number}.b1": np.zeros(forecast.code, np.float32),
-            f"{FORECAST}{number}.w2": np.zeros((forecast.code, len(TERMS) + 1), np.float32),
-            f"{FORECAST}{number}.b2": np.array([*gates, FIRST_EXPECTED], np.float32),
+            f"{FORECAST}{number}.w2": np.zeros((forecast.code, len(TERMS)), np.float32),
+            f"{FORECAST}{number}.b2": np.array(gates, np.float32),
         }
     return weights
 
@@ -92,7 +90,7 @@ class _Frame:
         self.inputs = zeros(units, inputs)
         self.sums, self.sizes = zeros(units, code), np.ones((batch, units, 1), np.float32)
         self.code = zeros(units, code)
-        self.out = zeros(units, len(TERMS) + 1)  # gates, and the logarithm of the error that is expected
+        self.gates = zeros(units, len(TERMS))
         self.parent, self.before, self.motion = zeros(units, 2), zeros(units, 2), zeros(units, 2)
         self.moved = np.zeros(batch, bool)
         self.mean = zeros(units, 2)  # the move that is expected, px down and right
@@ -193,17 +191,16 @@ class Scale:
         algebra.product_into(now.sums, now.inputs, p["w1"], np)
         now.sums += p["b1"]
         algebra.normalise_activate(now.sums, now.sizes, now.code, self._phi, np)
-        algebra.product_into(now.out, now.code, p["w2"], np)
-        now.out += p["b2"]
+        algebra.product_into(now.gates, now.code, p["w2"], np)
+        now.gates += p["b2"]
         if self.restricted:
-            now.out[..., :-1] *= self.allowed
-        np.clip(now.out[..., -1], LEAST_EXPECTED, MOST_EXPECTED, out=now.out[..., -1])
+            now.gates *= self.allowed
         likeliest = np.zeros(self.units, np.int32)
         for b in range(self.batch):
             if known[b]:
                 self.steps.choose(
                     now.evidence[b],
-                    now.out[b],
+                    now.gates[b],
                     now.moves[b],
                     now.parent[b],
                     now.motion[b],
@@ -240,7 +237,7 @@ class Scale:
             By name; (B, U of the parent, N), None at the top.
         """
         then, pixels = self.last, np.float32(COLOURS * self.g.height * self.g.width)
-        dy = np.zeros_like(then.out)
+        by_gates = np.zeros_like(then.gates)  # (B, U, T)
         for b in np.flatnonzero(weight).tolist():
             self.steps.gradient(
                 self.error[b],
@@ -253,17 +250,10 @@ class Scale:
                 bool(then.moved[b]),
                 then.habit[b],
                 float(2 * weight[b] / pixels),
-                dy[b],
+                by_gates[b],
             )
-        dy[..., :-1] *= self.allowed
-        dcode = dy[..., :-1] @ p["w2"][:, :-1].T  # (B, U, N): the expected error does not shape the code
-        # the negative logarithm of an exponential distribution's density with that mean
-        ratio = (self.wrong + QUIET * QUIET) / np.exp(then.out[..., -1])
-        dy[..., -1] = (
-            np.where(weight > 0, 1, 0)[:, None]
-            * np.clip(1 - ratio, -5, 1)
-            / (self.units * max(int((weight > 0).sum()), 1))
-        )
+        by_gates *= self.allowed
+        dcode = by_gates @ p["w2"].T  # (B, U, N)
         if from_children is not None:
             dcode += from_children
         dz = np.empty_like(dcode)
@@ -272,8 +262,8 @@ class Scale:
         grads = {
             "w1": algebra.outer_product(then.inputs, dz),
             "b1": algebra.total(dz, np),
-            "w2": algebra.outer_product(then.code, dy),
-            "b2": algebra.total(dy, np),
+            "w2": algebra.outer_product(then.code, by_gates),
+            "b2": algebra.total(by_gates, np),
         }
         feedback = self.parts["feedback"]
         if feedback.start == feedback.stop or "feedback" not in self.forecast.context:

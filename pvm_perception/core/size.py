@@ -88,7 +88,7 @@ def _layer_shapes(config: HierarchyConfig, layer: Layer) -> dict[str, Shape]:
 
 def _forecast_shapes(config: HierarchyConfig) -> dict[str, Shape]:
     f = config.forecast
-    outputs = len(FORECAST_TERMS) + 1  # a gate for each term, and the error that is expected
+    outputs = len(FORECAST_TERMS)  # a gate for each
     shapes: dict[str, Shape] = {}
     for number in range(1, f.scales + 1 if f.code else 1):
         inputs = FORECAST_KINDS * FORECAST_STATISTICS + FORECAST_EXTRAS + f.code * (1 + (number < f.scales))
