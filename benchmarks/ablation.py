@@ -122,7 +122,7 @@ class TwoAhead(Hierarchy):
         self.dz_readout, self.waiting = self.waiting, self.dz_readout
         return losses
 
-    def _copy_error(self) -> np.ndarray:
+    def copy_error(self) -> np.ndarray:
         now = self.sources[INPUT].now
         change = now - self.seen_before
         return np.vdot(change, change) / np.float32(now[:, :-1].size)

@@ -29,7 +29,8 @@ from pvm_perception.api import default_model
 from pvm_perception.commands.evaluate import write_csv
 from pvm_perception.core.backend import device_name
 from pvm_perception.core.hierarchy import Hierarchy
-from pvm_perception.core.kernels import engine
+from pvm_perception.core.kernels import engine, plan
+from pvm_perception.core.kernels.runner import Runner
 from pvm_perception.core.model_file import load_model
 from pvm_perception.errors import PvmError
 
@@ -46,7 +47,7 @@ def compiled(architecture: int) -> tuple[str, str] | None:
         if target in known.stdout.split():
             with tempfile.TemporaryDirectory() as folder:
                 source = Path(folder) / "kernels.cu"
-                source.write_text(engine.source_code())
+                source.write_text(plan.source_code())
                 process = subprocess.run(
                     ["nvcc", "-cubin", "-std=c++17", f"-arch={target}", "-Xptxas", "-v", str(source),
                      "-o", str(source.with_suffix(".cubin"))], capture_output=True, text=True,
@@ -59,7 +60,7 @@ def compiled(architecture: int) -> tuple[str, str] | None:
         return None
     if architecture not in known:
         return None
-    program = nvrtc.createProgram(engine.source_code(), "kernels.cu", [], [])
+    program = nvrtc.createProgram(plan.source_code(), "kernels.cu", [], [])
     nvrtc.compileProgram(program, (f"--gpu-architecture={target}", "--std=c++17",
                                    "--ptxas-options=-v"))
     return "nvrtc", nvrtc.getProgramLog(program)
@@ -125,7 +126,7 @@ def times_us(action: Callable[[], object], rounds: int) -> np.ndarray:
     return np.array(times)
 
 
-def measure(network: Hierarchy, runner: engine.Runner, gpu: str, rounds: int = 300) -> list[dict]:
+def measure(network: Hierarchy, runner: Runner, gpu: str, rounds: int = 300) -> list[dict]:
     """Return the times of a frame and of each of its kernels, and the difference from NumPy's answers.
 
     A frame: image on the host to candidate boxes on the host, as a step of the tracker. A kernel: its share

@@ -35,6 +35,7 @@ from pvm_perception.core.config import MOTION, Forecast, HierarchyConfig, Layer,
 from pvm_perception.core.hierarchy import Hierarchy
 from pvm_perception.core.kernels import cpu
 from pvm_perception.core.model_file import FORMAT, load_model, save_model
+from pvm_perception.core.work import multiply_adds
 from pvm_perception.errors import PvmError
 
 CPP = [Path(cpu.__file__).with_name(name) for name in ("cpu.cpp", "forecast.cpp")]
@@ -228,14 +229,15 @@ def verdict(path: Path) -> str:
 
 def cost(config: HierarchyConfig) -> int:
     """Return the multiply-adds of a frame."""
-    network = [e.multiply_adds for e in Hierarchy(config, 0, learns=False).encoders]
+    network = [multiply_adds(e) for e in Hierarchy(config, 0, learns=False).encoders]
     return sum(network) + sum(map(np.prod, size.weight_shapes(config).values()))
 
 
 def sanitized(folder: Path) -> Path:
     """Compile the CPU kernels of this machine with sanitizers into a folder, and return it."""
-    subprocess.run(["g++", "-std=gnu++17", "-shared", "-fPIC", "-march=native", *SANITIZE, *map(str, CPP), "-o",
-                    str(folder / "_cpu_any.sanitized.so")], check=True)
+    library = str(folder / "_cpu_any.sanitized.so")
+    subprocess.run(["g++", "-std=gnu++17", "-shared", "-fPIC", "-march=native", *SANITIZE, *map(str, CPP),
+                    "-o", library], check=True)
     return folder
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from pvm_perception.core.backend import Floats, Images, to_numpy
-from pvm_perception.core.config import MOTION_VALUES, HierarchyConfig
+from pvm_perception.core.config import HierarchyConfig
 from pvm_perception.core.interfaces import Network
 from pvm_perception.core.model_file import load_model, save_model
 from pvm_perception.core.placement import build_network
@@ -21,10 +20,9 @@ from pvm_perception.types import TARGETS, Detection, Track
 from pvm_perception.vision.calibration import Calibration
 from pvm_perception.vision.frame import as_bgr
 from pvm_perception.vision.frame_clock import FrameClock
+from pvm_perception.vision.motion import checked_motion
 from pvm_perception.vision.perception import Perception
 from pvm_perception.vision.tracker import LONGEST_STEP, TrackerSettings, TrackManager
-
-SAME_ASPECT = 0.02  # difference of two images' aspects, as a logarithm, that rounding may make
 
 
 def default_model() -> Path:
@@ -95,7 +93,6 @@ class Tracker:
         """Forget the past: recurrent state and tracks. Weights, and what was learnt, stay."""
         self._perception.reset()
         self._tracks.reset()
-        self._size: tuple[int, int] | None = None
         self._clock = FrameClock()
         self.detections = []
 
@@ -210,30 +207,15 @@ class Tracker:
         """
         if image is not None:
             image = as_bgr(image)
-        moved = None if motion is None else _checked_motion(motion)
+        moved = None if motion is None else checked_motion(motion)
         periods = self._elapsed(stamp)
         if image is None:
             self.detections = []
             return self._tracks.update(None, periods)
-        self._follow_size((image.shape[0], image.shape[1]))
+        self._tracks.follow_size((image.shape[0], image.shape[1]))
         expected = self._tracks.report(min(periods, LONGEST_STEP), tentative=True)
         self.detections = self._perception.see(image, moved, self._targets, expected)
         return self._tracks.update(self.detections, periods)
-
-    def _follow_size(self, size: tuple[int, int]) -> None:
-        """Take a new size (rows, cols) of the images.
-
-        Tracks move with the scale. Where the aspect changes as well, it is not known which part of the
-        old image the new one shows: tracks end.
-        """
-        before, self._size = self._size, size
-        if before is None or before == size:
-            return
-        down, right = size[0] / before[0], size[1] / before[1]
-        if abs(math.log(right / down)) < SAME_ASPECT:
-            self._tracks.rescale(right, down)
-        else:
-            self._tracks.reset()
 
     def track_still(self, image: Images, steps: int = 3) -> list[Track]:
         """Track a still that has nothing to do with the image before: reset, then update several times.
@@ -364,15 +346,3 @@ class Tracker:
                     int(w.size) for w in self._network.weights.values()),
                 "input": [self.config.width, self.config.height], "history": self._history,
                 "settings": dataclasses.asdict(self.settings)}
-
-
-def _checked_motion(motion: Sequence[float] | Floats) -> Floats:
-    """Return (4,) float32."""
-    try:
-        values = np.asarray(motion, np.float32)
-    except (TypeError, ValueError):
-        values = np.empty(0, np.float32)
-    if values.shape != (MOTION_VALUES,) or not np.isfinite(values).all():
-        raise PvmError(f"motion must be {MOTION_VALUES} finite numbers (shift right, shift down, roll, "
-                       f"log growth) or None, not {motion!r}")
-    return values

@@ -131,7 +131,7 @@ def test_two_ahead_learns_from_what_it_heard_two_frames_ago(ablation):
     for image in IMAGES[3:6]:
         real.step(image)
     for k, encoder in enumerate(real.encoders):
-        found, loss = encoder.gradients(real._part(encoder.layer.name), real.known, 0.9, None)
+        found, loss = encoder.gradients(real.part(encoder.layer.name), real.known, 0.9, None)
         assert float(loss) == pytest.approx(float((encoder.error ** 2).mean()), rel=1e-5)
         for key, gradient in found.items():
             direction = rng.standard_normal(gradient.shape).astype(np.float32)

@@ -226,7 +226,8 @@ def test_the_calibration_says_where_a_thing_is_in_the_image(simulate):
     from std_msgs.msg import Header
 
     from pvm_perception.closed_loop.bridge import camera_info
-    from pvm_perception.vision.geometry import RangingSettings, camera_from_info, locate
+    from pvm_perception.vision.camera import camera_from_info
+    from pvm_perception.vision.geometry import RangingSettings, locate
 
     simulation = simulate(ball_world(2))
     simulation.advance(0.5)

@@ -20,6 +20,7 @@ from pvm_perception.core.config import preset
 from pvm_perception.core.hierarchy import Hierarchy
 from pvm_perception.core.kernels import cpu, plan
 from pvm_perception.core.kernels.engine import Engine
+from pvm_perception.core.learning import pass_down
 from pvm_perception.core.model_file import load_model
 from pvm_perception.core.placement import build_network
 from pvm_perception.errors import PvmError
@@ -77,7 +78,8 @@ def test_twins_share_weights_and_nothing_else(build, monkeypatch):
     engine.step(255 - image)
     twin.step(image)
     np.testing.assert_array_equal(twin.answers(), first)
-    assert all(engine._weight(name) == twin._weight(name) for name in network.weights)
+    mine, its = engine._device, twin._device
+    assert all(mine.weight_address(name) == its.weight_address(name) for name in network.weights)
 
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="needs g++ to build with sanitizers")
@@ -210,9 +212,9 @@ def test_learning_takes_the_gradients_that_numpy_takes(build, monkeypatch):
             network.step(rng.integers(0, 256, (3, 24, 32, 3), np.uint8), rng.normal(0, 0.05, (3, 4)))
             network.learn(boxes, rate=0.0)
         network.step(rng.integers(0, 256, (3, 24, 32, 3), np.uint8))
-        grads, errors, _ = network.readout.backward(network._part("readout"), network.out, boxes)
-        credit = network._credit(errors)
-        own = [e.gradients(network._part(e.layer.name), network.known, 1.0, network.dz_readout[i])[0]
+        grads, errors, _ = network.readout.backward(network.part("readout"), network.out, boxes)
+        credit = pass_down(network, errors)
+        own = [e.gradients(network.part(e.layer.name), network.known, 1.0, network.dz_readout[i])[0]
                for i, e in enumerate(network.encoders)]
         found.append([*grads.values(), *credit, *(g.copy() for part in own for g in part.values())])
     for fast, plain in zip(*found, strict=True):

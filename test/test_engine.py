@@ -130,7 +130,7 @@ def lost_beside(images):
         host.update(image), device.update(image)
     for encoder in host._network.encoders:
         encoder.prediction[...] = np.nan
-    for prediction in device._network._predictions:
+    for prediction in device._network._device.predictions:
         prediction[...] = np.nan
     return host, device
 
@@ -147,9 +147,9 @@ def test_both_looks_read_the_same_weights(gpu):
     tracker = Tracker(device="cuda")
     first, second = tracker._network, tracker._perception.near.network
     for name in first.weights:
-        assert first._weight(name) == second._weight(name)
-    own = {first.runner.address(a) for a in first._kept}
-    assert not own & {second.runner.address(a) for a in second._kept}
+        assert first._device.weight_address(name) == second._device.weight_address(name)
+    own = {first.runner.address(a) for a in first._device.kept}
+    assert not own & {second.runner.address(a) for a in second._device.kept}
 
 
 def test_a_look_is_one_copy_each_way_and_only_boxes_come_back(gpu, images, monkeypatch):

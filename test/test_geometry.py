@@ -10,10 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pvm_perception.errors import PvmError
+from pvm_perception.vision.camera import PinholeCamera, camera_from_info
 from pvm_perception.vision.geometry import (
-    PinholeCamera,
     RangingSettings,
-    camera_from_info,
     depth_in_box,
     facing,
     locate,

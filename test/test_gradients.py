@@ -9,6 +9,7 @@ import pytest
 from pvm_perception.core.algebra import Outer
 from pvm_perception.core.config import MOTION, HierarchyConfig, Layer, Learning, Link, ReadoutConfig
 from pvm_perception.core.hierarchy import Hierarchy
+from pvm_perception.core.learning import pass_down
 from pvm_perception.types import Truth
 
 
@@ -90,7 +91,7 @@ def test_readout_gradients_reach_every_weight_of_this_frame(config):
 
     def loss(net):
         out = net.step(images[2], MOTION_OF[2])
-        losses = net.readout.backward(net._part("readout"), out, BOXES)[2]
+        losses = net.readout.backward(net.part("readout"), out, BOXES)[2]
         if config.readout.kind == "heatmap":  # the reported loss is of the mean map; learn per unit
             heat = net.readout.truth(BOXES).reshape(2, -1, 2)
             heat = np.concatenate([heat, np.zeros((2, 1, 2), np.float32)], 1)
@@ -101,8 +102,8 @@ def test_readout_gradients_reach_every_weight_of_this_frame(config):
                 + config.learning.box_weight * losses.box)
 
     out = network.step(images[2], MOTION_OF[2])
-    grads, errors, _ = network.readout.backward(network._part("readout"), out, BOXES)
-    dz = network._credit(errors)
+    grads, errors, _ = network.readout.backward(network.part("readout"), out, BOXES)
+    dz = pass_down(network, errors)
     found = {f"readout.{k}": g for k, g in grads.items()}
     for i, encoder in enumerate(network.encoders):
         found[f"{encoder.layer.name}.w1"] = encoder.input_gradient(dz[i], before=False)
@@ -143,7 +144,7 @@ def test_prediction_gradients_are_those_of_the_next_frames_error(config):
         real.step(images[3], MOTION_OF[3])
         mine = next(e for e in real.encoders if e.layer.name == encoder.layer.name)
         signal = mine.signal.astype(np.float64)  # a slope is a small difference
-        found, _ = mine.gradients(real._part(mine.layer.name), real.known,
+        found, _ = mine.gradients(real.part(mine.layer.name), real.known,
                                   config.learning.prediction_weight, None)
         for key, gradient in found.items():
             name, gradient = f"{mine.layer.name}.{key}", whole(gradient)
@@ -161,8 +162,8 @@ def test_credit_depth_bounds_how_far_the_readouts_error_descends():
         config = dataclasses.replace(small(), learning=Learning(credit_depth=depth))
         network = Hierarchy(config, 2, seed=6)
         out = network.step(images[0])
-        _, errors, _ = network.readout.backward(network._part("readout"), out, BOXES)
-        dz = network._credit(errors)
+        _, errors, _ = network.readout.backward(network.part("readout"), out, BOXES)
+        dz = pass_down(network, errors)
         sizes.append(dz)
     np.testing.assert_allclose(sizes[0][2], sizes[3][2])  # nothing comes down onto the top
     assert not np.allclose(sizes[0][1], sizes[1][1])
@@ -184,7 +185,7 @@ def test_gradients_of_the_rows_that_hear_the_robots_motion(shared):
         name, (link, part) = f"{encoder.layer.name}.w1", encoder.context[-1]
         assert link.source == MOTION
         assert part.rows.stop == real.weights[name].shape[-2]  # they come last
-        found, _ = encoder.gradients(real._part(encoder.layer.name), real.known, 1.0, None)
+        found, _ = encoder.gradients(real.part(encoder.layer.name), real.known, 1.0, None)
         direction = np.zeros_like(real.weights[name])
         rows = direction[..., part.rows, :]
         rows[...] = rng.standard_normal(rows.shape)
@@ -208,7 +209,7 @@ def test_where_nothing_is_known_nothing_is_taught(config):
     out = network.step(image)
     unknown = np.full((2, 3, 7), -1, np.float32)
     unknown[:, :2] = Truth.unknown((config.height, config.width))
-    readout, part = network.readout, network._part("readout")
+    readout, part = network.readout, network.part("readout")
     grads, errors, losses = readout.backward(part, out, unknown)
     assert not any(whole(g).any() for g in grads.values())
     assert not any(e.any() for e in errors)

@@ -16,11 +16,12 @@ from conftest import ROOT, tiny
 from host_kernels import SANITIZE, HostRunner, build, compare, run_beside
 
 from pvm_perception.api import default_model
+from pvm_perception.core import work
 from pvm_perception.core.backend import find_gpu
 from pvm_perception.core.config import MOTION, Link, ReadoutConfig, preset
 from pvm_perception.core.hierarchy import Hierarchy
 from pvm_perception.core.kernels import plan
-from pvm_perception.core.kernels.engine import Engine, source_code
+from pvm_perception.core.kernels.engine import Engine
 from pvm_perception.core.model_file import load_model
 from pvm_perception.errors import PvmError
 
@@ -153,7 +154,7 @@ def test_work_is_what_the_network_counts():
     for encoder, (_, cost) in zip(network.encoders, launches[1:], strict=False):
         spread = sum((encoder.units - e.units) * (e.rows.stop - e.rows.start)
                      for e in encoder.input_parts) * encoder.layer.code
-        assert cost.flops == 2 * (encoder.multiply_adds + spread)
+        assert cost.flops == 2 * (work.multiply_adds(encoder) + spread)
 
 
 @pytest.mark.parametrize(("changes", "what"), [
@@ -206,7 +207,7 @@ def test_compiles_without_spilling(tmp_path):
         pytest.skip("needs nvcc, or the NVRTC that comes with CuPy, to compile the kernels")
     with table.open(newline="") as file:
         rows = list(csv.DictReader(file))
-    kernels = dict(re.findall(r"^KERNEL\((\w+), (\d+)", source_code(), re.MULTILINE))
+    kernels = dict(re.findall(r"^KERNEL\((\w+), (\d+)", plan.source_code(), re.MULTILINE))
     found = {}
     for row in rows:
         found.setdefault(row["architecture"], set()).add(row["kernel"])

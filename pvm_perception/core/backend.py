@@ -82,6 +82,11 @@ def cache_aligned(array: np.ndarray) -> np.ndarray:
     return copy
 
 
+def own_copy(weight: Array, xp: ModuleType) -> Array:
+    """Return a float32 copy of a weight on the device; on the host it begins at a cache line."""
+    return cache_aligned(np.asarray(weight, np.float32)) if xp is np else xp.array(weight, np.float32)
+
+
 class OneThread:
     """Run NumPy's products on one thread within `with`; outside it the process keeps its own number.
 

@@ -16,7 +16,6 @@ of a source, K of which one unit reads.
 from __future__ import annotations
 
 import itertools
-import math
 from types import ModuleType
 
 import numpy as np
@@ -66,8 +65,8 @@ class Encoder:
         width = config.code_width(forward.source)
         block = wiring.block_index(below, grid, layer.children)
         self.block = xp.asarray(block)  # (U, K) the units that a unit predicts
-        self.window = xp.asarray(  # (U, K) the units that it sees, which are more by the link's radius
-            wiring.block_index(below, grid, layer.children, forward.radius))
+        # (U, K) the units that it sees, which are more by the link's radius
+        self.window = xp.asarray(wiring.block_index(below, grid, layer.children, forward.radius))
         self.one_to_one = layer.children == (1, 1) and below == grid
         self.signal_size = block.shape[1] * width  # S
         self.terms = tuple(t for t in layer.terms if t not in ("signal", "error"))
@@ -95,16 +94,15 @@ class Encoder:
         self.phi = algebra.activation(config.activation, xp)
         self.activates_output = config.output == "activation"
         self.predicts_change = config.output == "change"
-        shape = (batch, self.units)
-        self.h: Array = xp.zeros((*shape, layer.code), np.float32)
+        self.h: Array = xp.zeros((batch, self.units, layer.code), np.float32)
         self.h_before: Array = xp.zeros_like(self.h)
         self.sums: Array = xp.zeros_like(self.h)  # (B, U, N) before the activation, normalised
         self.normalise = config.normalise
         if self.normalise:  # learning needs the normalised sums, and what they were divided by
             self.sums_before: Array = xp.zeros_like(self.h)
-            self.sizes: Array = xp.ones((*shape, 1), np.float32)  # (B, U, 1)
+            self.sizes: Array = xp.ones((batch, self.units, 1), np.float32)  # (B, U, 1)
             self.sizes_before: Array = xp.ones_like(self.sizes)
-        self.signal: Array = xp.zeros((*shape, self.signal_size), np.float32)
+        self.signal: Array = xp.zeros((batch, self.units, self.signal_size), np.float32)
         self.prediction: Array = xp.zeros_like(self.signal)
         self.error: Array = xp.zeros_like(self.signal)
         self._w1_gradient: Array | None = None
@@ -140,32 +138,12 @@ class Encoder:
         lead = (self.units,) if self.own else ()
 
         def gauss(*shape: int, scale: float) -> Floats:
-            return (rng.standard_normal((*lead, *shape), np.float32) * np.float32(scale))
+            return rng.standard_normal((*lead, *shape), np.float32) * np.float32(scale)
 
         d, n, s = self.inputs, self.layer.code, self.signal_size
         scale = SMALL_CHANGE if self.predicts_change else SMALL_SIGNAL
         return {"w1": gauss(d, n, scale=d**-0.5), "b1": np.zeros((*lead, n), np.float32),
                 "w2": gauss(n, s, scale=scale * n**-0.5), "b2": np.zeros((*lead, s), np.float32)}
-
-    @property
-    def input_values(self) -> int:
-        """How many values all units together read at one stream's frame."""
-        return sum(part.units * part.depth for part in self.input_parts)
-
-    @property
-    def multiply_adds(self) -> int:
-        """The multiply-adds of one stream's frame."""
-        return sum(map(math.prod, self.products))
-
-    @property
-    def learning_multiply_adds(self) -> int:
-        """The multiply-adds of `gradients` for one stream's frame, without the readout's."""
-        return self.multiply_adds + self.layer.code * self.units * self.signal_size
-
-    @property
-    def values(self) -> int:
-        """How many values one stream's frame has in this layer: inputs, codes, predictions."""
-        return self.input_values + self.units * (self.layer.code + self.signal_size)
 
     @property
     def products(self) -> list[tuple[int, int, int]]:
@@ -304,8 +282,7 @@ class Encoder:
         Returns
         -------
         gradients, loss
-            The loss () is the mean squared prediction error over the streams that have one, on the
-            device.
+            The loss () is the mean squared prediction error over the streams that have one, on the device.
         """
         count = max(int(known.sum()), 1)
         loss = self.xp.vdot(self.error, self.error) / (count * self.units * self.signal_size)

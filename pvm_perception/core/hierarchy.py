@@ -16,15 +16,14 @@ from types import ModuleType
 
 import numpy as np
 
-from pvm_perception.core import algebra
-from pvm_perception.core.algebra import Gradient
-from pvm_perception.core.backend import Array, Floats, Images, Mask, Rectangles, cache_aligned, to_numpy
+from pvm_perception.core import algebra, learning
+from pvm_perception.core.backend import Array, Floats, Images, Mask, Rectangles, own_copy, to_numpy
 from pvm_perception.core.config import INPUT, MOTION, MOTION_VALUES, HierarchyConfig
 from pvm_perception.core.encoder import Encoder
 from pvm_perception.core.forecast import Forecaster, first_weights
 from pvm_perception.core.heatmap import HeatmapReadout
 from pvm_perception.core.inputs import Source
-from pvm_perception.core.interfaces import Losses, Network, Readout, ReadoutLosses
+from pvm_perception.core.interfaces import Losses, Network, Readout
 from pvm_perception.core.optimizer import Optimizer
 from pvm_perception.core.pictures import as_images, check_images, check_motion
 from pvm_perception.core.readout import BoxReadout
@@ -91,7 +90,7 @@ class Hierarchy:
         for name, shape in shapes.items():
             if name not in weights or weights[name].shape != shape:
                 raise PvmError(f"weights do not fit the configuration: {name} should be {shape}")
-        self.weights: dict[str, Array] = {name: _own_copy(weights[name], xp) for name in shapes}
+        self.weights: dict[str, Array] = {name: own_copy(weights[name], xp) for name in shapes}
         self._names: dict[str, dict[str, str]] = {}  # of each part: its name of a weight -> that in `weights`
         for name in shapes:
             part, key = name.split(".", 1)
@@ -154,7 +153,7 @@ class Hierarchy:
         forecast = first_weights(self.config.forecast, rng)
         return {f"{part}.{k}": v for part, values in parts for k, v in values.items()} | forecast
 
-    def _part(self, part: str) -> dict[str, Array]:
+    def part(self, part: str) -> dict[str, Array]:
         """Return the weights of a layer, or of the readout, by their names there."""
         return {key: self.weights[name] for key, name in self._names[part].items()}
 
@@ -240,30 +239,31 @@ class Hierarchy:
         self.sources[INPUT].advance(self.blocks(images), fresh)
         for encoder in running:
             source = self.sources[encoder.below]
-            h = encoder.forward(self._part(encoder.layer.name), source, past, fresh,
+            h = encoder.forward(self.part(encoder.layer.name), source, past, fresh,
                                 self.step_count)  # (B, U, N)
             self.sources[encoder.layer.name].advance(h, fresh)
         for source in self.sources.values():
             source.update_mean()
         self.fresh = np.zeros(self.batch, bool)
         codes = [self.sources[layer.name].now for layer in self.config.layers]  # (B, U + 1, N) each
-        self.out = self.readout.forward(self._part("readout"), codes)
+        self.out = self.readout.forward(self.part("readout"), codes)
         if self.forecaster and foresee:
-            self.forecaster.step(images, self._forecast_weights(), motion, shown)
+            self.forecaster.step(images, self.forecast_weights(), motion, shown)
         return self.out
 
-    def _answers(self) -> Array:
+    def answers(self) -> Array:
+        """Return the readout's raw answers to the last frame."""
         if self.out is None:
             raise PvmError("the network has answers only after its first step")
         return self.out
 
     def candidates(self, least: float, most: int = 8) -> list[list[Floats]]:
         """Return the last frame's candidate boxes, as the readout's `decode` does."""
-        return self.readout.decode(self._answers(), least, most)
+        return self.readout.decode(self.answers(), least, most)
 
     def heat(self) -> Floats:
         """Return the last frame's presence, (B, R, C, T) in 0..1."""
-        return self.readout.heat(self._answers())
+        return self.readout.heat(self.answers())
 
     def learn(self, boxes: Floats | None = None, rate: float | None = None) -> Losses:
         """Learn from the frame of the last `step`: its surprise and, where known, its boxes.
@@ -282,83 +282,12 @@ class Hierarchy:
             What the step cost, before it changed the weights.
         """
         self.prepare_learning()
-        if self.optimizer is None:
-            self.optimizer = Optimizer(self.weights, self.config.learning, self.xp,
-                                       self.batch)
-        learning = self.config.learning
-        gradients: dict[str, Gradient] = {}
-        nothing = self.xp.zeros((), np.float32)
-        dz_now: list[Array] | None = None
-        losses = ReadoutLosses(nothing, nothing, self.xp.zeros(self.batch, np.float32))
-        if boxes is not None:
-            grads, errors, losses = self.readout.backward(self._part("readout"), self._answers(), boxes)
-            gradients |= {f"readout.{k}": g for k, g in grads.items()}
-            dz_now = self._credit(errors)
-        prediction = nothing
-        for i, encoder in enumerate(self.encoders):
-            if self.step_count < encoder.layer.start:
-                continue
-            dz = None if self.dz_readout is None else self.dz_readout[i]
-            grads, loss = encoder.gradients(self._part(encoder.layer.name), self.known,
-                                            learning.prediction_weight, dz)
-            prediction = loss if i == 0 else prediction
-            gradients |= {f"{encoder.layer.name}.{k}": g for k, g in grads.items()}
-        # The readout's error of this frame waits for the next: then both use the same inputs.
-        self.dz_readout = dz_now
-        if self.forecaster:
-            grads = self.forecaster.gradients(self._forecast_weights(), self.config.forecast.weight)
-            gradients |= {name: self.xp.asarray(g) for name, g in grads.items()}
-        norm = self.optimizer.update(self.weights, gradients,
-                                     learning.final_rate if rate is None else rate)
-        self.step_count += 1
-        means = self.xp.stack((prediction, self._copy_error(), losses.presence, losses.box))
-        found = to_numpy(self.xp.concatenate((means, losses.by_stream)))  # one wait for a GPU
-        forecast, copied, presence, box = found[:4].tolist()
-        if self.forecaster:
-            forecast, copied = self.forecast_errors()
-        return Losses(forecast, copied, presence, box, norm, found[4:])
+        return learning.learn(self, boxes, rate)
 
-    def _forecast_weights(self) -> dict[str, Floats]:
+    def forecast_weights(self) -> dict[str, Floats]:
         """Return the forecast's weights on the host, by name."""
         return self.weights if self.xp is np else {
             name: to_numpy(w) for name, w in self.weights.items() if name.startswith(FORECAST)}
-
-    def _credit(self, errors: list[Array]) -> list[Array]:
-        """Pass the readout's error down the layers.
-
-        It descends `credit_depth` layers below the one where the readout read it. Errors that came
-        down from different heights stay apart, as long as the depth can stop one and not the other.
-
-        Parameters
-        ----------
-        errors
-            For each layer the readout's own error of its codes, (B, U + 1, N).
-
-        Returns
-        -------
-        list
-            For each layer the whole error of its sums before the activation, (B, U, N).
-        """
-        order = {e.layer.name: i for i, e in enumerate(self.encoders)}
-        depth = self.config.learning.credit_depth
-        unbounded = depth >= len(self.encoders)
-        dz: dict[int, Array] = {}
-        descended: list[dict[int, Array]] = [{0: error} for error in errors]  # by layers that it came down
-        for i in range(len(self.encoders) - 1, -1, -1):
-            encoder = self.encoders[i]
-            if unbounded:
-                first, *rest = descended[i].values()
-                descended[i] = {0: sum(rest, first)}
-            for age, error in descended[i].items():
-                part = encoder.before_code(error[:, :-1])  # (B, U, N)
-                dz[i] = dz[i] + part if i in dz else part
-                below = order.get(encoder.below)
-                if age + 1 <= depth and below is not None:
-                    d = self.xp.zeros_like(errors[below])  # (B, Us + 1, N)
-                    encoder.descend(self._part(encoder.layer.name), part, d)
-                    key = age if unbounded else age + 1
-                    descended[below][key] = descended[below][key] + d if key in descended[below] else d
-        return [dz[i] for i in range(len(self.encoders))]
 
     def forecast_errors(self) -> tuple[float, float]:
         """Return the last frame's mean squared errors of the forecast and of copying.
@@ -375,11 +304,12 @@ class Hierarchy:
         """
         error = self.encoders[0].error
         errors = self.xp.stack((self.xp.vdot(error, error) / np.float32(error.size),
-                                self._copy_error()))
+                                self.copy_error()))
         forecast, copied = to_numpy(errors).tolist()  # stacked, so that a GPU is waited for once
         return forecast, copied
 
-    def _copy_error(self) -> Array:
+    def copy_error(self) -> Array:
+        """Return the mean squared change of the input since the frame before, () on the device."""
         source = self.sources[INPUT]
         change = source.term("derivative")  # (B, U + 1, N); its last row is zeros
         return self.xp.vdot(change, change) / np.float32(source.now[:, :-1].size)
@@ -415,8 +345,3 @@ class Hierarchy:
         encoder = self.encoders[0]
         images = as_images(self.config, encoder.block, encoder.prediction, self.xp)
         return to_numpy(images)  # converted on the device: a byte for each value is copied, not four
-
-
-def _own_copy(weight: Array, xp: ModuleType) -> Array:
-    """Return a float32 copy of a weight on the device; on the host it begins at a cache line."""
-    return cache_aligned(np.asarray(weight, np.float32)) if xp is np else xp.array(weight, np.float32)

@@ -65,6 +65,11 @@ def check_type(name: str, kind: Any, value: Any) -> None:
         for item, one in zip(items, value, strict=True):
             check_type(name, item, one)
         return
+    if typing.get_origin(kind) is list:
+        check_type(name, list, value)
+        for one in value:
+            check_type(name, typing.get_args(kind)[0], one)
+        return
     words = {float: "a finite number", int: "a whole number", bool: "true or false", str: "a text"}
     if kind is float:
         good = isinstance(value, (int, float)) and not isinstance(value, bool) and _finite(value)

@@ -22,6 +22,7 @@ from types import ModuleType
 import numpy as np
 
 from pvm_perception.api import Tracker, default_model
+from pvm_perception.core import work
 from pvm_perception.core.backend import OneThread, array_module, device_name, to_numpy
 from pvm_perception.core.config import HierarchyConfig, preset
 from pvm_perception.core.hierarchy import Hierarchy
@@ -80,13 +81,13 @@ class Load:
         weights = sum(int(w.size) for w in network.weights.values())
         products = [shape for part in (*encoders, network.readout) for shape in part.products]
         adds = looks * sum(map(math.prod, products))
-        values = looks * (weights / b + 2 * sum(e.values for e in encoders))
+        values = looks * (weights / b + 2 * sum(work.values(e) for e in encoders))
         if learn:
             taught = sum(int(w.size) for name, w in network.weights.items()
                          if not name.startswith("readout."))
             state = sum(int(s.size) for s in network.optimizer.state.values())
-            adds += sum(e.learning_multiply_adds for e in encoders)
-            values += sum(e.values for e in encoders) + (4 * taught + 2 * state) / b
+            adds += sum(work.learning_multiply_adds(e) for e in encoders)
+            values += sum(work.values(e) for e in encoders) + (4 * taught + 2 * state) / b
         return Load(weights, 2.0 * adds, 4.0 * values, tuple((b * rows, d, n) for rows, d, n in products))
 
 
@@ -95,10 +96,10 @@ def _peaks(machine: Machine, load: Load) -> tuple[float, float, float]:
 
     FLOP/s of the largest product, and of all one after the other, by themselves; bytes a second of a copy.
     """
-    work = [math.prod(shape) for shape in load.products]
+    adds = [math.prod(shape) for shape in load.products]
     rates = [machine.flops(shape) for shape in load.products]
-    mixed = sum(work) / sum(w / r for w, r in zip(work, rates, strict=True))
-    return rates[work.index(max(work))], mixed, machine.bytes_per_second()
+    mixed = sum(adds) / sum(a / r for a, r in zip(adds, rates, strict=True))
+    return rates[adds.index(max(adds))], mixed, machine.bytes_per_second()
 
 
 def timed_row(machine: Machine, step: Callable[[int], object], frames: int, load: Load | None,

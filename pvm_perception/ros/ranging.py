@@ -20,11 +20,10 @@ from pvm_perception.errors import PvmError
 from pvm_perception.ros import diagnostics
 from pvm_perception.ros.messages import image_size, seconds_of
 from pvm_perception.ros.qos import LATCHED, SENSOR
+from pvm_perception.vision.camera import PinholeCamera, camera_from_info
 from pvm_perception.vision.geometry import (
     Estimate,
-    PinholeCamera,
     RangingSettings,
-    camera_from_info,
     depth_in_box,
     locate,
     reconcile,

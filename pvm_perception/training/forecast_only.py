@@ -35,13 +35,13 @@ class ForecastOnly(Hierarchy):
     ) -> None:
         """Foresee the next frame of every stream; arguments as for `Hierarchy.step`."""
         self.known, self.fresh = ~self.fresh, np.zeros(self.batch, bool)
-        self._forecasting.step(images, self._forecast_weights(), motion, shown)
+        self._forecasting.step(images, self.forecast_weights(), motion, shown)
 
     def learn(self, boxes: Floats | None = None, rate: float | None = None) -> Losses:
         """Learn from the error of the last forecast; arguments as for `Hierarchy.learn`, boxes unused."""
         if self.optimizer is None:
             raise PvmError("a network whose forecast alone learns needs an optimizer")
-        found = self._forecasting.gradients(self._forecast_weights(), self.config.forecast.weight)
+        found = self._forecasting.gradients(self.forecast_weights(), self.config.forecast.weight)
         norm = self.optimizer.update(
             self.weights,
             {name: self.xp.asarray(g) for name, g in found.items()},

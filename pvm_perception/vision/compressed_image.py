@@ -57,8 +57,9 @@ PASSED = 1 / 4  # bytes of its scans
 class CompressedSettings:
     """Which compressed pictures are taken."""
 
-    image_formats: list = setting(["jpeg", "png"], "formats of compressed images that are decoded, known by "
-                                  "their first bytes", choices=tuple(FORMATS))
+    image_formats: list[str] = setting(
+        ["jpeg", "png"], "formats of compressed images that are decoded, known by their first bytes",
+        choices=tuple(FORMATS))
     max_pixels: int = setting(25_000_000, "pixels; a compressed image that claims more, or would take more "
                               "time or memory than one of so many pixels should, is left out",
                               low=10_000, high=MAX_SIDE * MAX_SIDE)

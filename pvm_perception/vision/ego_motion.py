@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from pvm_perception.errors import PvmError
-from pvm_perception.vision.geometry import PinholeCamera, RangingSettings, camera_from_info
+from pvm_perception.vision.camera import PinholeCamera, camera_from_info
+from pvm_perception.vision.geometry import RangingSettings
 from pvm_perception.vision.motion import DEPTH
 
 USUAL_FOV = 60.0  # degrees across, of a camera that nobody calibrated

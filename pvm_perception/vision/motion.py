@@ -9,8 +9,12 @@ growth is that of a place `DEPTH` away.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
+from pvm_perception.core.config import MOTION_VALUES
+from pvm_perception.errors import PvmError
 from pvm_perception.vision.frame import View
 
 DEPTH = 4.0  # m: the distance for which growth is given
@@ -61,3 +65,15 @@ def seen_through(view: View, motion: np.ndarray, source: tuple[int, int]) -> np.
 def unknown_depth(rng: np.random.Generator) -> float:
     """Draw a factor by which a robot misjudges growth, for a place that is not `DEPTH` away."""
     return float(np.exp(rng.normal(0, DEPTH_SPREAD)))
+
+
+def checked_motion(motion: Sequence[float] | np.ndarray) -> np.ndarray:
+    """Return a frame's motion as (4,) float32; PvmError where it is not four finite numbers."""
+    try:
+        values = np.asarray(motion, np.float32)
+    except (TypeError, ValueError):
+        values = np.empty(0, np.float32)
+    if values.shape != (MOTION_VALUES,) or not np.isfinite(values).all():
+        raise PvmError(f"motion must be {MOTION_VALUES} finite numbers (shift right, shift down, roll, "
+                       f"log growth) or None, not {motion!r}")
+    return values

@@ -28,6 +28,7 @@ EVIDENCE_LOST = 0.6  # how much of `smoothing` the evidence decays with, per fra
 FIRST_SIGHT = 0.5  # share of the first detection's score in a new track's evidence, if smoothing were 0
 UNBORN_GAP = 1.0  # frames without a detection after which a track is forgotten that was never reported
 CROWD = 2  # tracks of one target that are followed, in times of max_instances
+SAME_ASPECT = 0.02  # difference of two images' aspects, as a logarithm, that rounding may make
 PATIENCE = 2.0  # frames that the second eye still follows a track without a detection
 
 
@@ -89,14 +90,30 @@ class TrackManager:
         self.settings = settings or TrackerSettings()
         self._next = 1
         self._memory: list[_Memory] = []
+        self._size: tuple[int, int] | None = None  # (rows, cols) of the last image
 
     def reset(self) -> None:
         """Forget all tracks; ids go on, so that no id is ever given twice."""
-        self._memory = []
+        self._memory, self._size = [], None
 
     def keep_targets(self, targets: Collection[str]) -> None:
         """Forget the tracks of all other targets."""
         self._memory = [m for m in self._memory if m.target in targets]
+
+    def follow_size(self, size: tuple[int, int]) -> None:
+        """Take a new size (rows, cols) of the images.
+
+        Tracks move with the scale. Where the aspect changes as well, it is not known which part of the
+        old image the new one shows: tracks end.
+        """
+        before, self._size = self._size, size
+        if before is None or before == size:
+            return
+        down, right = size[0] / before[0], size[1] / before[1]
+        if abs(math.log(right / down)) < SAME_ASPECT:
+            self.rescale(right, down)
+        else:
+            self._memory = []
 
     def rescale(self, right: float, down: float) -> None:
         """Move all tracks with an image whose width and height change by these factors."""

@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 
 from pvm_perception.core.backend import array_module
-from pvm_perception.core.kernels.engine import source_code
-from pvm_perception.core.kernels.plan import Launch
+from pvm_perception.core.kernels.plan import Launch, source_code
 
 
 class CudaRunner:

@@ -6,6 +6,7 @@ The structured dtypes list the fields of the structs in `kernels.cu`, in the sam
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib.resources import files
 
 import numpy as np
 
@@ -19,6 +20,11 @@ MOST_THREADS = {8: 256, 4: 512, 2: 1024, 1: 1024}  # of a block, by tile; as in 
 BALANCE = 4  # units of a tile whose multiply-adds take about as long as reading their weight
 SQUARES = 8  # partial sums of squares, as in kernels.cu
 MAX_BOXES, BOX_VALUES = 8, 6  # boxes of a target that `decode` finds, and values of each, as in kernels.cu
+
+
+def source_code() -> str:
+    """Return the text of `kernels.cu`."""
+    return files(__package__).joinpath("kernels.cu").read_text(encoding="utf-8")
 
 
 def _struct(**fields: object) -> np.dtype:

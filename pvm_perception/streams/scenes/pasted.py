@@ -18,7 +18,8 @@ from pvm_perception.streams.scenes.backgrounds import background
 from pvm_perception.streams.scenes.light import linear
 from pvm_perception.streams.scenes.paint import Rng, drawn
 from pvm_perception.streams.scenes.real_targets import Cutting, greenness, hue_of, recoloured, tinted
-from pvm_perception.streams.scenes.scene import Scene, Thing
+from pvm_perception.streams.scenes.scene import Scene
+from pvm_perception.streams.scenes.thing import Thing
 from pvm_perception.types import TARGETS, Truth
 
 SIZES = (  # as in `scene`; a window shows balls of 8 to 30 px of a frame of 640 x 480 as the first

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -16,6 +15,7 @@ from pvm_perception.streams.scenes import balls, distractors, signs
 from pvm_perception.streams.scenes.backgrounds import background
 from pvm_perception.streams.scenes.light import COARSE, Camera, Light, line_kernel, linear
 from pvm_perception.streams.scenes.paint import Rng, any_colour, drawn
+from pvm_perception.streams.scenes.thing import TURNS_BACK, Thing, mipmap, there_and_back
 from pvm_perception.types import TARGETS, Truth
 from pvm_perception.vision.motion import unknown_depth, view_motion
 
@@ -30,45 +30,8 @@ CAST = ((("green_ball",), 0.4), (("stop_sign",), 0.38), (("green_ball", "stop_si
         ((), 0.14))
 ROLLING = 0.4  # share of the cameras that read a frame row by row, in most of the time that it has
 SOLID = 0.25  # of a target's highest opacity: from there on a pixel of its blur counts as the target's
-TURNS_BACK = (10.0, 60.0)  # frames in which what moves turns back, over pi
 TURN_SPEED = (0.015, 0.09)  # of a camera on a turning robot, in view heights a frame
 EVERY_CAST = (("green_ball",), ("stop_sign",), ("green_ball", "stop_sign"), ())  # in turn
-
-
-def there_and_back(k: float, span: float) -> float:
-    """Return how far something has gone after `k` frames that turns back again and again.
-
-    About `k` near the middle of a clip; a clip may be long, and what only went on would be gone.
-    """
-    return span * np.sin(k / span)
-
-
-@dataclass
-class Thing:
-    """A sprite on its way: place and height in view units (1 = the view's height) at frame k."""
-
-    sprite: np.ndarray
-    place: np.ndarray  # (2,) x, y at the middle of the clip, origin at the view's centre
-    size: float
-    velocity: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(2))
-    fall: float = 0.0  # acceleration down
-    growth: float = 0.0  # log size per frame
-    spin: float = 0.0
-    roll: float = 0.0
-    floor: float | None = None  # where it bounces
-    target: int = -1
-    weight: float = 1.0  # as in `types.Box`
-    span: float = 30.0  # see `there_and_back`
-
-    def pose(self, k: float) -> tuple[np.ndarray, float, float]:
-        """Return (place, size, roll) at `k` frames from the middle of the clip."""
-        k = there_and_back(k, self.span)
-        size = self.size * np.exp(self.growth * k)
-        place = self.place * np.exp(0.6 * self.growth * k) + self.velocity * k
-        place = place + np.array([0.0, 0.5 * self.fall * k * k])
-        if self.floor is not None and place[1] > self.floor:
-            place[1] = self.floor - 0.7 * (place[1] - self.floor)
-        return place, size, self.roll + self.spin * k
 
 
 class Scene:
@@ -327,7 +290,7 @@ class Scene:
         moved = at - (before[:, :2] @ last + before[:, 2])
         smear, read = moved * self.shutter, self._read_out(moved)
         at = read[:, :2] @ at + read[:, 2]
-        sprite, zoom = _mipmap(thing.sprite, size * self.rows
+        sprite, zoom = mipmap(thing.sprite, size * self.rows
                                * float(np.hypot(view[0, 0], view[1, 0])) / self.rows)
         h, w = sprite.shape[:2]
         base = np.arctan2(view[1, 0], view[0, 0]) + roll
@@ -380,11 +343,3 @@ class Scene:
             rows[n, Truth.BOX] = box / self.scale
             rows[n, Truth.VISIBLE] = min(float(mask.sum()) / max(area, 1e-6), 1.0)
         return rows
-
-
-def _mipmap(sprite: np.ndarray, height: float) -> tuple[np.ndarray, float]:
-    """Return the sprite halved until warping it to `height` pixels does not skip any."""
-    while sprite.shape[0] > 2 * height and min(sprite.shape[:2]) > 3:
-        sprite = cv2.resize(sprite, (max(2, sprite.shape[1] // 2), max(2, sprite.shape[0] // 2)),
-                            interpolation=cv2.INTER_AREA)
-    return sprite, height / sprite.shape[0]

@@ -12,7 +12,8 @@ import cv2
 import numpy as np
 
 from pvm_perception.streams.scenes.paint import Rng
-from pvm_perception.streams.scenes.scene import TURN_SPEED, TURNS_BACK, there_and_back
+from pvm_perception.streams.scenes.scene import TURN_SPEED
+from pvm_perception.streams.scenes.thing import TURNS_BACK, there_and_back
 from pvm_perception.vision.motion import DEPTH
 
 HEIGHTS = (0.1, 1.6)  # m, of the camera

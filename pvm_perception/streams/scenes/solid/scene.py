@@ -15,17 +15,11 @@ import numpy as np
 from pvm_perception.streams.scenes import balls, distractors, signs
 from pvm_perception.streams.scenes.light import Camera, Light, linear
 from pvm_perception.streams.scenes.paint import Rng, drawn
-from pvm_perception.streams.scenes.scene import (
-    CAST,
-    ENLARGED,
-    MAX_TARGETS,
-    SIZES,
-    SOLID,
-    TURNS_BACK,
-)
+from pvm_perception.streams.scenes.scene import CAST, ENLARGED, MAX_TARGETS, SIZES, SOLID
 from pvm_perception.streams.scenes.solid import meshes, renderer
 from pvm_perception.streams.scenes.solid.paths import Drive, Thing, seen_at
 from pvm_perception.streams.scenes.solid.places import Place, matter, tone
+from pvm_perception.streams.scenes.thing import TURNS_BACK
 from pvm_perception.types import TARGETS, Truth
 from pvm_perception.vision.motion import DEPTH, unknown_depth
 

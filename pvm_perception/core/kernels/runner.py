@@ -1,0 +1,56 @@
+"""What the engine asks of the device that runs its kernels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import ModuleType
+from typing import Protocol
+
+import numpy as np
+
+from pvm_perception.core.backend import Array
+from pvm_perception.core.kernels.plan import Launch
+
+
+class Runner(Protocol):
+    """What the engine asks of a device."""
+
+    @property
+    def name(self) -> str:
+        """What computes, in words."""
+
+    @property
+    def multiprocessors(self) -> int:
+        """How many blocks run at a time."""
+
+    @property
+    def shares(self) -> bool:
+        """Whether it reads the host's own weights, as they are at that moment."""
+
+    @property
+    def xp(self) -> ModuleType:
+        """The array module of its arrays."""
+
+    def host(self, size: int) -> np.ndarray:
+        """Return host memory (size,) uint8, zeros, that the device copies from and to best."""
+
+    def put(self, array: np.ndarray) -> Array:
+        """Return a copy of a host array in the device's memory."""
+
+    def address(self, array: Array) -> int:
+        """Return where a device array lies."""
+
+    def write(self, array: Array, values: np.ndarray) -> None:
+        """Copy host values over a device array; they may not change until the next `read`."""
+
+    def read(self, array: Array, out: np.ndarray | None = None) -> np.ndarray:
+        """Copy a device array to the host when all before is done; to new memory, or into `out`."""
+
+    def squared_difference(self, a: np.ndarray, b: np.ndarray) -> float:
+        """Return the sum of the squared differences of two host arrays (n,) uint8."""
+
+    def load(self, launches: list[tuple[Launch, tuple[int, int]]]) -> Callable[[], None]:
+        """Return what runs kernels in order, each with its two addresses, once at each call.
+
+        Loading may run them: nothing counts that they wrote so far. PvmError where it cannot be done.
+        """
