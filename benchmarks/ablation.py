@@ -110,12 +110,13 @@ class TwoAhead(Hierarchy):
         self.seen_before = self.sources[INPUT].before  # (B, U + 1, N), two frames ago
         self.waiting = None  # the readout's error of the last frame, (B, U, N) per layer
 
-    def step(self, images: np.ndarray, motion: np.ndarray | None = None) -> np.ndarray:
+    def step(self, images: np.ndarray, motion: np.ndarray | None = None, *args: Any, **kwargs: Any
+             ) -> np.ndarray:
         self.seen_before = self.sources[INPUT].before.copy()
         first = self.fresh.copy()
         self.fresh |= self.second
         self.second = first
-        return super().step(images, motion)
+        return super().step(images, motion, *args, **kwargs)
 
     def learn(self, boxes: np.ndarray | None = None, rate: float | None = None) -> Losses:
         losses = super().learn(boxes, rate)

@@ -417,9 +417,10 @@ class Forecaster:
     def mean_errors(self) -> tuple[float, float]:
         """Return the last frame's mean squared errors of the forecast and of copying, input units squared."""
         span = (self.config.high - self.config.low) ** 2
-        return tuple(
+        wrong, changed = (
             float(v[self.known].sum()) / v.size * span for v in (self.scales[0].wrong, self.scales[0].changed)
         )
+        return wrong, changed
 
     def surprise(self) -> Array:
         """Return each finest unit's error over what is usual there and in this frame, (B, rows, cols).

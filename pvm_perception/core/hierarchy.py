@@ -327,9 +327,10 @@ class Hierarchy:
         if self.forecaster:
             return self.forecaster.surprise()
         layer = self.config.layers[0]
-        rms = self.xp.sqrt((self.encoders[0].error ** 2).mean(axis=2))
+        rms: Array = self.xp.sqrt((self.encoders[0].error ** 2).mean(axis=2))
         span = np.float32(self.config.high - self.config.low)
-        return to_numpy(rms).reshape(self.batch, layer.rows, layer.cols) / span
+        surprise: Floats = to_numpy(rms / span).reshape(self.batch, layer.rows, layer.cols)
+        return surprise
 
     def moves(self) -> Floats | None:
         """Return where each unit expects its part of the next frame from, (B, rows, cols, 2) px.

@@ -52,7 +52,8 @@ def check_type(name: str, kind: Any, value: Any) -> None:
     """Raise PvmError when a value is not of the type that a field is annotated with.
 
     An int is no bool and no 3.0; a float may be written as an int and is finite; a tuple's items are checked
-    each. `kind` is bool, int, float, str, a class, or a tuple of these, of one length or any.
+    each. `kind` is bool, int, float, str, a class, a list of one of these, or a tuple of
+    them, of one length or any.
     """
     if typing.get_origin(kind) is tuple:
         items = typing.get_args(kind)

@@ -67,8 +67,8 @@ class Engine:
         self._sent = [runner.host(plan.FRAME.itemsize + pixels) for _ in range(2)]
         self._half = 0  # which of the two, and which half of the codes, is the last frame's
         self._copy_errors = np.zeros(batch)  # mean squared change of the pixels from the frame before
-        self._device = Tables(network, network.readout, runner, self._sent[0],
-                              {} if of is None else of._device.shared)
+        shared = {} if of is None else of._device.shared
+        self._device: Tables = Tables(network, network.readout, runner, self._sent[0], shared)
         self._answer = runner.host(self._device.found.nbytes).view(np.float32)
         self._launch = runner.load(self._device.calls)
         self.forecaster = Forecaster(c, batch) if c.forecast.code else None  # on the host

@@ -95,7 +95,7 @@ class Steps:
             self._own,
             _at(codes),
             ctypes.c_int(codes.shape[1]),
-            ctypes.c_void_p(_at(inputs).value + inputs.itemsize * first),
+            ctypes.c_void_p(inputs.ctypes.data + inputs.itemsize * first),
             ctypes.c_int(inputs.shape[1]),
         )
 
