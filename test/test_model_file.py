@@ -206,7 +206,7 @@ def test_what_a_small_file_may_not_ask_for():
     wide = {"height": 256, "width": 256, "block": 1, "readout": ReadoutConfig(hidden=1, radius=(0,))}
     layer = Layer("L1", 256, 256, 1, children=(1, 1), terms=("signal",))
     feed = Link("input", "L1", "feedforward")
-    with pytest.raises(PvmError, match="pairs of a unit and whom it hears"):
+    with pytest.raises(PvmError, match="pairs of a unit and one that it reads"):
         HierarchyConfig("x", layers=(layer,), links=(feed, Link("L1", "L1", "lateral", 16)), **wide)
     with pytest.raises(PvmError, match="values in a frame"):
         HierarchyConfig("x", layers=(dataclasses.replace(layer, code=1024),), links=(feed,), **wide)

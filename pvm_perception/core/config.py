@@ -48,7 +48,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class Link:
-    """Who hears whom. The target's units hear the source's units around their own place.
+    """Which units read which. The target's units read the source's units around their own place.
 
     A `feedforward` link carries the signal of this frame: its radius is how many children
     beyond its own block a unit sees. Every other kind carries codes of the frame before;
@@ -78,8 +78,7 @@ class ReadoutConfig:
     radius: tuple[int, ...] = (1,)  # neighbourhood in each layer, from the bottom; last repeats
     shape: str = setting("disk", "neighbourhood", choices=("disk", "square"))
     cells: str = setting("", "layer whose units are the cells that answer; empty = the first")
-    memory: int = setting(0, "cells around, on each side, whose answers of the frame before a cell "
-                             "hears; 0 = none", low=0, high=8)
+    memory: int = setting(0, "cells on each side whose last answers a cell reads; 0 = none", low=0, high=8)
     mixing: int = setting(0, "width of a second hidden layer, 0 = none", low=0, high=1024)
 
     def __post_init__(self) -> None:
@@ -131,7 +130,7 @@ class Forecast:
     inherit: int = setting(2, "half px around its parent's move that a unit tries, each way; 0 = none", low=0,
                            high=4)
     keep: int = setting(1, "half px around its own last move that a unit tries, each way", low=0, high=2)
-    context: tuple[str, ...] = FORECAST_CONTEXT  # what a code hears beside the evidence
+    context: tuple[str, ...] = FORECAST_CONTEXT  # what a code reads besides the evidence
     terms: tuple[str, ...] = FORECAST_TERMS
     weight: float = setting(0.05, "weight of the forecast's error in learning", low=0.0, high=100.0)
 
@@ -216,7 +215,7 @@ class HierarchyConfig:
             sources = known if link.kind == "feedforward" else (*names, MOTION)
             if link.target not in names or link.source not in sources:
                 raise PvmError(f"{link.kind} link {reprlib.repr(link.source)} to {reprlib.repr(link.target)} "
-                               "names no layer that can be heard there")
+                               "names no layer that can be read there")
         side = FORECAST_BLOCK << self.forecast.scales - 1
         if self.forecast.code and (self.height % side or self.width % side):
             raise PvmError(f"input {self.width}x{self.height} is no multiple of {side}, which a forecast on "
@@ -244,7 +243,7 @@ class HierarchyConfig:
 
     @property
     def uses_motion(self) -> bool:
-        """Whether any unit hears the robot's own motion."""
+        """Whether any unit reads the robot's own motion."""
         return any(link.source == MOTION for link in self.links)
 
     @property

@@ -1,6 +1,6 @@
 """A network that grows: wider codes and more links, and at first it answers almost as before.
 
-What is new is heard by nobody at first: the rows of the weights that belong to it are zero. New codes
+What is new is read by nobody at first: the rows of the weights that belong to it are zero. New codes
 and new units of the readout's hidden layers listen at once, to random mixtures of what the old ones
 listen to (so the root mean square that sums are brought to stays what it was, up to chance), and learning
 finds out what they are good for. Compare Net2Net (Chen et al. 2016), which doubles units instead.
@@ -21,7 +21,7 @@ from pvm_perception.core.model_file import OPTIMIZER
 from pvm_perception.core.size import weight_shapes
 from pvm_perception.errors import PvmError
 
-Part = tuple[str, str, int]  # what is heard (a term, a kind of link), of which layer, how many units of it
+Part = tuple[str, str, int]  # what is read (a term, a kind of link), of which layer, how many units of it
 FACTORS = (f"{OPTIMIZER}x.", f"{OPTIMIZER}d.")  # a momentum's, which begins anew
 OF_HIDDEN, OF_MIXING = ("project", "recall", "b1"), ("mix", "b_mix")  # the readout's, by what they feed
 
@@ -104,10 +104,10 @@ def _places(config: HierarchyConfig, wider: HierarchyConfig) -> dict[str, tuple[
 
     places: dict[str, tuple[np.ndarray, ...]] = {}
     for layer in config.layers:
-        name, (heard, signal), (new, _) = layer.name, _parts(config, layer.name), _parts(wider, layer.name)
-        codes, foretold = np.arange(layer.code), spread([signal], [signal])
-        places |= {f"{name}.w1": (spread(heard, new), codes), f"{name}.b1": (codes,),
-                   f"{name}.w2": (codes, foretold), f"{name}.b2": (foretold,)}
+        name, (inputs, signal), (new, _) = layer.name, _parts(config, layer.name), _parts(wider, layer.name)
+        codes, outputs = np.arange(layer.code), spread([signal], [signal])
+        places |= {f"{name}.w1": (spread(inputs, new), codes), f"{name}.b1": (codes,),
+                   f"{name}.w2": (codes, outputs), f"{name}.b2": (outputs,)}
     if config.readout.kind == "box":
         shapes = weight_shapes(config)
         for i, layer in enumerate(config.layers):
@@ -118,14 +118,14 @@ def _places(config: HierarchyConfig, wider: HierarchyConfig) -> dict[str, tuple[
 
 
 def _parts(config: HierarchyConfig, name: str) -> tuple[list[Part], Part]:
-    """Return what a layer's units hear, in the order of the weights' rows, and what they foretell."""
+    """Return what a layer's units read, in the order of the weights' rows, and what they predict."""
     encoder = Encoder(config, config.layer(name), 0, np)
-    heard = []
+    inputs: list[Part] = []
     for part in encoder.input_parts:
         kind, source = ((part.origin.kind, part.origin.source) if isinstance(part.origin, Link)
                         else (part.origin, encoder.below))
-        heard.append((kind, source, (part.rows.stop - part.rows.start) // config.code_width(source)))
-    return heard, ("foretold", encoder.below, encoder.block.shape[1])
+        inputs.append((kind, source, (part.rows.stop - part.rows.start) // config.code_width(source)))
+    return inputs, ("predicted", encoder.below, encoder.block.shape[1])
 
 
 def _mixtures(config: HierarchyConfig, wider: HierarchyConfig, rng: np.random.Generator

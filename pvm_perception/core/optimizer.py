@@ -43,7 +43,7 @@ class Optimizer:
     """Adam (Kingma & Ba 2015), Muon, or gradient descent with momentum, with a clip of the norm.
 
     Muon makes the step of a weight matrix orthogonal, so that rare directions of what a unit
-    hears are learnt as fast as common ones; biases, forecasts and the readout's head go by Adam.
+    reads are learnt as fast as common ones; biases, forecasts and the readout's head go by Adam.
 
     Momentum over own weights, with few streams, is kept as the factors of the last gradients:
     their products, made anew in each step, never leave the cache, while a momentum as large as

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 Shape = tuple[int, ...]
 MOST_WEIGHTS = 1 << 27  # 512 MiB of float32; the preset `paper` has 22 million
-MOST_HEARD = 1 << 23  # index table entries: units times whom they hear; 128 MiB with the kernels' copies
+MOST_READ = 1 << 23  # index table entries: units times whom they hear; 128 MiB with the kernels' copies
 MOST_VALUES = 1 << 28  # what one stream's frame holds: sums, codes, predictions; 1 GiB of float32
 MOST_PRODUCTS = 1 << 36  # multiply-adds of one frame: a second on a CPU
 FORECAST = "forecast"  # the first letters of its scales' weights
@@ -26,7 +26,7 @@ FORECAST_TERMS = ("block", "window", "siblings",  # evidence
                   "stay", "parent", "habit", "motion", "right", "down", "small")  # expectations
 FORECAST_KINDS = 3  # of evidence: the first terms
 FORECAST_STATISTICS = 6  # of each kind, inputs of a forecasting unit's code
-FORECAST_EXTRAS = 17  # its inputs beside statistics and codes
+FORECAST_EXTRAS = 17  # its inputs other than statistics and codes
 BOX_ANSWERS = 5  # of a cell, for each target: presence, then the box
 
 
@@ -41,23 +41,23 @@ def weight_shapes(config: HierarchyConfig) -> dict[str, Shape]:
 
 def check_size(config: HierarchyConfig) -> None:
     """Raise PvmError where a network is larger than the limits above."""
-    heard = values = products = 0
+    reads = values = products = 0
     for layer in config.layers:
         units, (inputs, code) = layer.rows * layer.cols, _layer_shapes(config, layer)["w1"][-2:]
         signal = math.prod(layer.children) * config.code_width(forward_link(config, layer).source)
         tables = [block_size(layer.children, margin) for margin in (0, forward_link(config, layer).radius)]
         tables += [neighbourhood_size(link.radius, link.shape) for link in context_links(config, layer)]
-        heard += units * sum(tables)
+        reads += units * sum(tables)
         values += units * (inputs + 8 * code + 5 * signal)
         products += units * code * (inputs + signal)
     for units, near, depth, width in _readout_products(config):
-        heard += units * near
+        reads += units * near
         values += units * (depth + 3 * width)
         products += units * depth * width
     values += 12 * config.height * config.width
     weights = sum(map(math.prod, weight_shapes(config).values()))
     for count, most, what in ((weights, MOST_WEIGHTS, "weights"),
-                              (heard, MOST_HEARD, "pairs of a unit and whom it hears"),
+                              (reads, MOST_READ, "pairs of a unit and one that it reads"),
                               (values, MOST_VALUES, "values in a frame"),
                               (products, MOST_PRODUCTS, "multiply-adds in a frame")):
         if count > most:
@@ -70,7 +70,7 @@ def forward_link(config: HierarchyConfig, layer: Layer) -> Link:
 
 
 def context_links(config: HierarchyConfig, layer: Layer) -> list[Link]:
-    """Return the links that bring a layer's units what they hear beside their signal."""
+    """Return the links that bring a layer's units what they read besides their signal."""
     return [k for k in config.links if k.target == layer.name and k.kind != "feedforward"]
 
 
@@ -147,7 +147,7 @@ def _heatmap_shapes(config: HierarchyConfig) -> dict[str, Shape]:
 
 
 def _readout_products(config: HierarchyConfig) -> list[tuple[int, int, int, int]]:
-    """Return (units, whom each hears, inputs, outputs) of the readout's products."""
+    """Return (units, how many units each reads, inputs, outputs) of the readout's products."""
     r, targets, cells = config.readout, len(config.targets), config.cells.rows * config.cells.cols
     if r.kind == "heatmap":
         return [row for layer in config.layers

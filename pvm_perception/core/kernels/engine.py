@@ -21,7 +21,7 @@ from pvm_perception.core.kernels.tables import Tables
 from pvm_perception.core.readout import BoxReadout
 from pvm_perception.errors import PvmError
 
-TINY = np.float32(1e-30)  # presence of what is there at all; the kernel writes 0 where nothing is
+TINY = np.float32(1e-30)  # below every presence of a candidate; the kernel writes 0 where there is none
 
 
 class Engine:

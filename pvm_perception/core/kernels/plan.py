@@ -73,7 +73,7 @@ def check_supported(config: HierarchyConfig, batch: int) -> None:
         (not config.readout.memory, "a readout without memory"),
         (not config.readout.mixing, "a readout without a mixing layer"),
         (len(config.layers) >= MAX_PARTS, f"{len(config.layers)} layers (at most {MAX_PARTS - 1})"),
-        (parts > MAX_PARTS, f"a layer that hears {parts} others (at most {MAX_PARTS})"),
+        (parts > MAX_PARTS, f"a layer that reads {parts} others (at most {MAX_PARTS})"),
     )
     for wrong, what in faults:
         if wrong:
@@ -119,7 +119,7 @@ def tiled(kernel: str, units: tuple[int, ...], batch: int, rows: int, columns: i
     batch
         Streams.
     rows
-        Values per unit in shared memory, beside the partial sums.
+        Values per unit in shared memory, besides the partial sums.
     columns
         Width of the widest product.
     multiprocessors
