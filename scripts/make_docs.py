@@ -19,7 +19,7 @@ BOXES = {"precision_50": "precision", "recall_50": "recall", "ap_50": "AP",
 FIGURES = {  # the table of each file below benchmarks/: its columns and their titles
     "labelled_sequences": {"sequence": "sequence", "target": "target", "frames": "frames",
                            "with_target": "with", **SCORES,
-                           "late_auc": "AUC one frame later", **BOXES, "id_switches": "id switches",
+                           "streaming_auc": "AUC one frame later", **BOXES, "id_switches": "id switches",
                            "start_px": "px in view", "first_px": "px when found"},
     "labelled_means": {"target": "target", **SCORES, **BOXES},
     "forecast": {"sequence": "sequence", "horizon": "frames ahead", "forecast": "forecast", "flow": "flow",
