@@ -122,6 +122,17 @@ def images():
     return [f.image for f in SimulatedStream(0, (240, 320), 30.0, 30)]
 
 
+@pytest.fixture(scope="module")
+def ball_in_view():
+    """Return a picture of a green ball, of which each tracker is sure after a few frames: (480, 640, 3)."""
+    import cv2
+
+    image = np.full((480, 640, 3), 150, np.uint8)
+    cv2.circle(image, (430, 300), 60, (60, 160, 40), -1)
+    cv2.circle(image, (415, 280), 22, (110, 210, 90), -1)
+    return cv2.GaussianBlur(image, (0, 0), 2)
+
+
 def tiny(**changes):
     """Return the configuration of a network that runs in microseconds."""
     links = [Link("input", "L1", "feedforward"), Link("L1", "L1", "lateral", 1),

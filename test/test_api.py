@@ -35,15 +35,6 @@ def test_a_stream_of_frames(frames):
     assert tracker.info()["weights"] < 1_100_000
 
 
-@pytest.fixture(scope="module")
-def ball_in_view():
-    """A green ball, of which each tracker is sure after a few frames: (480, 640, 3)."""
-    image = np.full((480, 640, 3), 150, np.uint8)
-    cv2.circle(image, (430, 300), 60, (60, 160, 40), -1)
-    cv2.circle(image, (415, 280), 22, (110, 210, 90), -1)
-    return cv2.GaussianBlur(image, (0, 0), 2)
-
-
 def shown(tracker, image, count=12):
     for _ in range(count):
         tracks = tracker.update(image)

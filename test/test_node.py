@@ -146,6 +146,30 @@ def test_every_parameter_is_described_and_bad_values_are_refused(robot, start_tr
         assert words in result.reason
 
 
+def test_targets_set_while_it_runs_change_the_boxes_and_not_only_their_labels(
+        robot, start_tracker, ball_in_view):
+    topic = "/changed/detections"
+    robot.listen(Detection2DArray, topic)
+    publisher = robot.node.create_publisher(Image, "/changed/camera", 5)
+    start_tracker("-p", "targets:=['green_ball']", name="changed")
+
+    def targets_found(start):
+        """Return the class id of each box in the last ten of twenty answers."""
+        feed(robot, publisher, [ball_in_view], topic, 20, start=start)
+        return [d.results[0].hypothesis.class_id for m in robot.heard[topic][-10:] for d in m.detections]
+
+    def look_for(target):
+        request = [Parameter("targets", value=[target]).to_parameter_msg()]
+        answer = robot.call(SetParameters, "/changed/set_parameters", parameters=request)
+        assert answer.results[0].successful
+
+    assert set(targets_found(100.0)) == {"green_ball"}
+    look_for("stop_sign")
+    assert not targets_found(200.0)  # there is no sign: no box is left where the ball is
+    look_for("green_ball")
+    assert set(targets_found(300.0)) == {"green_ball"}
+
+
 def test_lifecycle_by_hand(robot, start_tracker, images):
     topic = "/slow/detections"
     robot.listen(Detection2DArray, topic)
