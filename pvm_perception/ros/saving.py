@@ -25,22 +25,46 @@ def model_path(namespace: str, node: str) -> Path:
     return home / "pvm_perception" / namespace.strip("/") / f"{name}-{node}-{os.getpid()}.safetensors"
 
 
-class _Turn:
-    """To await: gives the executor a turn for other callbacks."""
+class Writing:
+    """A file in work, to await: other callbacks of the executor go on meanwhile.
+
+    Parameters
+    ----------
+    write
+        Writes the file, on the thread that `start` starts.
+    """
+
+    def __init__(self, write: Callable[[], None]) -> None:
+        self._write = write
+        self._error: Exception | None = None
+        self._done = threading.Event()
+        self.thread = threading.Thread(target=self._run, name="saving", daemon=True)
+
+    def _run(self) -> None:
+        try:
+            self._write()
+        except Exception as error:
+            self._error = error
+        finally:
+            self._done.set()
 
     def __await__(self) -> Generator[None, None, None]:
-        yield
+        """Give the executor its turns until the file is there; raise whatever `write` raised."""
+        while not self._done.wait(POLL):
+            yield
+        if self._error is not None:
+            raise self._error
 
 
 class Saver:
-    """Writes models, one at a time, on threads of its own."""
+    """Writes models, one at a time, on threads of their own."""
 
     def __init__(self) -> None:
         self._one = threading.Lock()
         self._threads: set[threading.Thread] = set()
 
-    async def save(self, path: Path, model: tuple[Any, ...]) -> None:
-        """Write a model; other callbacks of the executor go on meanwhile.
+    def save(self, path: Path, model: tuple[Any, ...]) -> Writing:
+        """Begin to write a model.
 
         Parameters
         ----------
@@ -49,33 +73,22 @@ class Saver:
         model
             What `Tracker.snapshot` gave.
 
-        Raises
-        ------
-        Exception
-            Whatever `save_model` raises: PvmError with the reason why it cannot be written.
+        Returns
+        -------
+        Writing
+            To await; it then raises PvmError with the reason where the file cannot be written.
         """
-        errors: list[Exception] = []
-        done = threading.Event()
-        thread = threading.Thread(target=self._write, args=(lambda: save_model(path, *model), errors, done),
-                                  name="saving", daemon=True)
-        self._threads.add(thread)
-        try:
-            thread.start()
-            while not done.wait(POLL):
-                await _Turn()
-        finally:
-            self._threads.discard(thread)
-        if errors:
-            raise errors[0]
+        def write() -> None:
+            try:
+                with self._one:
+                    save_model(path, *model)
+            finally:
+                self._threads.discard(writing.thread)
 
-    def _write(self, write: Callable[[], None], errors: list[Exception], done: threading.Event) -> None:
-        try:
-            with self._one:
-                write()
-        except Exception as error:
-            errors.append(error)
-        finally:
-            done.set()
+        writing = Writing(write)
+        self._threads.add(writing.thread)
+        writing.thread.start()
+        return writing
 
     def finish(self) -> bool:
         """Wait for files in work; return False if one took longer than `PATIENCE`."""

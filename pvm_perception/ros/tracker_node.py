@@ -32,7 +32,7 @@ from pvm_perception.ros.node_settings import NODES
 from pvm_perception.ros.own_motion import OwnMotion
 from pvm_perception.ros.parameters import values_of
 from pvm_perception.ros.process import run_node, steady_clock
-from pvm_perception.ros.saving import Saver, model_path
+from pvm_perception.ros.saving import Saver, Writing, model_path
 from pvm_perception.ros.views import Views
 from pvm_perception.ros.worker import Worker
 from pvm_perception.vision.compressed_image import CompressedSettings
@@ -154,7 +154,7 @@ class TrackerNode(Guarded, LifecycleNode):
         self.announcer = Announcer(self._publisher, self._header)
         self.status = self._publisher(DiagnosticArray, "/diagnostics", 10)
         for kind, name, answer, group in (
-                (Trigger, "reset", self._reset, None), (Trigger, "save_model", self._save, self.slow),
+                (Trigger, "reset", self._reset, None), (Trigger, "save_model", self._save_model, self.slow),
                 (SetBool, "set_learning", self._set_learning, None), (SetBool, "enable", self._enable, None)):
             self.owned.append((self.destroy_service,
                                self.create_service(kind, f"~/{name}", answer, callback_group=group)))
@@ -283,14 +283,19 @@ class TrackerNode(Guarded, LifecycleNode):
         response.success, response.message = True, "state and tracks are forgotten, weights kept"
         return response
 
-    async def _save(self, _request: Any, response: Any) -> Any:
-        """Save beside nobody's model, while frames go on; answer when it is on the disk."""
+    async def _save_model(self, request: Any, response: Any) -> Any:
+        """Answer when the model is on the disk; frames go on meanwhile."""
+        await self._save(request, response)
+        response.success = True
+        return response
+
+    def _save(self, _request: Any, response: Any) -> Writing:
+        """Begin to write the model as it is now, beside nobody's; the answer names the file."""
         path = model_path(self.get_namespace(), self.get_name())
         with self._frame_done():
             model = self.tracker.snapshot()
-        await self.saver.save(path, model)
-        response.success, response.message = True, str(path)
-        return response
+        response.message = str(path)
+        return self.saver.save(path, model)
 
     def _set_learning(self, request: Any, response: Any) -> Any:
         result = self.set_parameters([rclpy.Parameter("learning", value=bool(request.data))])[0]
