@@ -28,7 +28,7 @@ from tqdm import tqdm
 
 from pvm_perception.api import default_model
 from pvm_perception.commands.evaluate import write_csv
-from pvm_perception.core.config import INPUT, HierarchyConfig, Layer, ReadoutConfig, preset
+from pvm_perception.core.config import INPUT, Forecast, HierarchyConfig, Layer, ReadoutConfig, preset
 from pvm_perception.core.encoder import Encoder
 from pvm_perception.core.hierarchy import Hierarchy
 from pvm_perception.core.interfaces import Losses
@@ -43,7 +43,7 @@ from pvm_perception.types import Truth
 CLIPS, VALIDATION, FRAMES, STREAMS = 1600, 160, 8, 16
 CONTEXT = ("lateral", "feedback", "global")
 SEED, VALIDATION_SEED = 313_000_000, 717_000_000
-SIZE, LARGE = (preset("robot").height, preset("robot").width), (192, 240)
+SIZE, LARGE = (preset("robot", forecast=Forecast()).height, preset("robot").width), (192, 240)
 WARM_UP = 100  # steps
 SCORES = ("auc_green_ball", "auc_stop_sign", "prediction_over_copy", "reset_green_ball",
           "reset_stop_sign")
@@ -253,7 +253,7 @@ def fitted(clip: Clip, size: tuple[int, int]) -> Clip:
 
 def trained(variant: Variant, clips: list[Clip], seed: int, frames: int) -> Hierarchy:
     """Return a network that saw `frames` frames, with the averaged weights."""
-    config = variant.change(preset("robot"))
+    config = variant.change(preset("robot", forecast=Forecast()))
     rng = np.random.default_rng(seed)
     network = variant.network(config, STREAMS, seed=seed)
     pool = Shuffled(graded(clips) if variant.graded else clips, rng, variant.graded)
@@ -316,7 +316,7 @@ def main() -> None:
     rows = read_curve(args.output) if args.output.exists() else []
     args.output.parent.mkdir(parents=True, exist_ok=True)
     for name, variant in VARIANTS.items():
-        config, scenes = variant.change(preset("robot")), marks[variant.rendered]
+        config, scenes = variant.change(preset("robot", forecast=Forecast())), marks[variant.rendered]
         for seed in range(1, args.seeds + 1):
             key = {"variant": name, "scenes": scenes, "seed": str(seed), "frames": str(args.frames)}
             if any(key.items() <= row.items() for row in rows):

@@ -8,7 +8,7 @@ import pytest
 from conftest import ROOT
 from test_gradients import clone
 
-from pvm_perception.core.config import HierarchyConfig, Layer, Learning, Link, ReadoutConfig, preset
+from pvm_perception.core.config import Forecast, HierarchyConfig, Layer, Learning, Link, ReadoutConfig, preset
 from pvm_perception.core.hierarchy import Hierarchy
 from pvm_perception.streams.generated import make_clip
 
@@ -34,7 +34,7 @@ def test_every_variant_trains_and_is_scored_and_is_not_as_shipped(ablation):
     clips = {size: [make_clip(n, 3, size) for n in range(4)] for size in (ablation.SIZE, ablation.LARGE)}
     found = {}
     for name, variant in ablation.VARIANTS.items():
-        config = variant.change(preset("robot"))
+        config = variant.change(preset("robot", forecast=Forecast()))
         mine = [ablation.fitted(clip, (config.height, config.width)) for clip in clips[variant.rendered]]
         network = ablation.trained(variant, mine, seed=1, frames=6)
         assert network.step_count == 3 * variant.looks
@@ -66,7 +66,7 @@ def test_a_mark_tells_scenes_apart(ablation, monkeypatch):
 
 
 def test_context_opens_half_way(ablation):
-    config = ablation.VARIANTS["context opens after half of the clips"].change(preset("robot"))
+    config = ablation.VARIANTS["context opens after half of the clips"].change(preset("robot", forecast=Forecast()))
     closed = {link for link in config.links if link.start}
     assert {link.kind for link in closed} == {"lateral", "feedback", "global"}
     assert {link.start for link in closed} == {400}
@@ -74,7 +74,7 @@ def test_context_opens_half_way(ablation):
 
 
 def test_larger_units_leave_the_layers_above_as_they_were(ablation):
-    before, after = preset("robot"), ablation.grainy(preset("robot"))
+    before, after = preset("robot", forecast=Forecast()), ablation.grainy(preset("robot"))
     assert after.stride == before.stride
     assert after.grid("input") == after.grid("L2") == before.grid("L2")
     heard = {k.target: [] for k in after.links}
