@@ -66,7 +66,8 @@ def test_a_mark_tells_scenes_apart(ablation, monkeypatch):
 
 
 def test_context_opens_half_way(ablation):
-    config = ablation.VARIANTS["context opens after half of the clips"].change(preset("robot", forecast=Forecast()))
+    variant = ablation.VARIANTS["context opens after half of the clips"]
+    config = variant.change(preset("robot", forecast=Forecast()))
     closed = {link for link in config.links if link.start}
     assert {link.kind for link in closed} == {"lateral", "feedback", "global"}
     assert {link.start for link in closed} == {400}
