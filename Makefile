@@ -73,6 +73,12 @@ sbom: setup  ## build/sbom.cdx.json, the software bill of materials (CycloneDX):
 		-r requirements/locked/sbom.txt
 	build/sbom/bin/python scripts/sbom.py build/sbom.cdx.json
 
+torture: setup  ## damaged images, models and bags, odd messages, kills, lifecycle; build/torture.csv
+	.venv/bin/python benchmarks/torture.py --output build/torture.csv
+
+soak: setup  ## an hour at 30 Hz, then ten minutes of learning; build/soak.csv
+	.venv/bin/python benchmarks/torture.py --parts soak soak_learning --output build/soak.csv
+
 lint: setup
 	.venv/bin/ruff check .
 	.venv/bin/mypy

@@ -24,8 +24,14 @@ FIGURES = {  # the table of each file below benchmarks/: its columns and their t
     "labelled_means": {"target": "target", **SCORES, **BOXES},
     "forecast": {"sequence": "sequence", "horizon": "frames ahead", "forecast": "forecast", "flow": "flow",
                  "copy_or_flow": "better of flow and copying", "moving_forecast": "forecast, moving frames",
-                 "moving_flow": "flow, moving frames", "pop_out_1": "first place", "pop_out_3": "top three"}}
-WHOLE = ("frames", "with_target", "horizon", "id_switches", "start_px", "first_px")  # shown without decimals
+                 "moving_flow": "flow, moving frames", "pop_out_1": "first place", "pop_out_3": "top three"},
+    "torture": {"part": "part", "count": "count", "failures": "failures", "slowest_s": "slowest, s",
+                "peak_mb": "most memory, MB"},
+    "soak": {"part": "part", "minutes": "minutes", "count": "frames answered", "failures": "failures",
+             "mb_per_hour": "slope, MB an hour", "rss_mb": "memory, MB", "p50_ms": "p50, ms",
+             "p99_ms": "p99, ms", "p99_first_third_ms": "p99, first third", "p99_last_third_ms": "p99, last third"}}
+WHOLE = ("frames", "count", "failures", "peak_mb", "with_target", "horizon", "id_switches", "start_px",
+         "first_px")  # shown without decimals
 
 
 def table(name: str) -> str:
