@@ -29,7 +29,9 @@ FIGURES = {  # the table of each file below benchmarks/: its columns and their t
                 "peak_mb": "most memory, MB"},
     "soak": {"part": "part", "minutes": "minutes", "count": "frames answered", "failures": "failures",
              "mb_per_hour": "slope, MB an hour", "rss_mb": "memory, MB", "p50_ms": "p50, ms",
-             "p99_ms": "p99, ms", "p99_first_third_ms": "p99, first third", "p99_last_third_ms": "p99, last third"}}
+             "p99_ms": "p99, ms",
+             "p99_first_third_ms": "p99, first third",
+             "p99_last_third_ms": "p99, last third"}}
 WHOLE = ("frames", "count", "failures", "peak_mb", "with_target", "horizon", "id_switches", "start_px",
          "first_px")  # shown without decimals
 
