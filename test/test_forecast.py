@@ -172,6 +172,13 @@ def test_streams_do_not_hear_each_other_and_forget_apart(texture):
     np.testing.assert_allclose(
         both.scales[0].picture[0].transpose(1, 2, 0), cut(texture, 0, 0) / 255, atol=1e-6
     )
+    fresh = Forecaster(config, 1)
+    for t in range(4):
+        picture = cut(texture, 3 * t, 2 * t)
+        if t:
+            both.step(np.stack([picture, picture]), weights)
+        fresh.step((picture if t else cut(texture, 0, 0))[None], weights)
+        np.testing.assert_array_equal(both.scales[0].picture[0], fresh.scales[0].picture[0])
 
 
 def test_bars_are_neither_moved_nor_counted(texture):

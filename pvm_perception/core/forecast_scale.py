@@ -139,6 +139,7 @@ class Scale:
         """
         now, last, f = self.now, self.last, self.forecast
         streams: list[int] = np.flatnonzero(known).tolist()
+        now.inputs[~known] = 0  # or the code of a stream's first frame would be that of an older stream
         now.before[...] = last.mean
         now.moved[...] = False  # zeros say nothing: a robot without odometry
         if motion is not None and "motion" in f.context:
