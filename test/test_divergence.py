@@ -40,8 +40,9 @@ def test_a_tracker_recovers_from_codes_that_lead_nowhere():
     assert tracker.times_diverged == 0
     twin = Tracker()
     network = tracker._network
-    on_kernels = getattr(network, "_predictions", None)
-    for prediction in on_kernels or [encoder.prediction for encoder in network.encoders]:
+    on_kernels = getattr(network, "_device", None)
+    arrays = on_kernels.predictions if on_kernels else [encoder.prediction for encoder in network.encoders]
+    for prediction in arrays:
         prediction[...] = np.nan  # would stay in the codes for ever
     for image in frames[30:33]:
         tracker.update(image)

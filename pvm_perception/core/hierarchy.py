@@ -84,6 +84,7 @@ class Hierarchy:
             self.prepare_learning()
         self.readout = READOUTS[config.readout.kind](config, batch, xp)
         self.forecaster = Forecaster(config, batch) if config.forecast.code else None  # on the host
+        self._host_weights: tuple[int, dict[str, Floats]] = (-1, {})  # of the forecast, and of which step
         shapes = weight_shapes(config)
         if weights is None:
             weights = self._new_weights(np.random.default_rng(seed))
@@ -285,9 +286,13 @@ class Hierarchy:
         return learning.learn(self, boxes, rate)
 
     def forecast_weights(self) -> dict[str, Floats]:
-        """Return the forecast's weights on the host, by name."""
-        return self.weights if self.xp is np else {
-            name: to_numpy(w) for name, w in self.weights.items() if name.startswith(FORECAST)}
+        """Return the forecast's weights on the host, by name; copied anew where they have learnt."""
+        if self.xp is np:
+            return self.weights
+        if self._host_weights[0] != self.step_count:
+            copies = {name: to_numpy(w) for name, w in self.weights.items() if name.startswith(FORECAST)}
+            self._host_weights = self.step_count, copies
+        return self._host_weights[1]
 
     def forecast_errors(self) -> tuple[float, float]:
         """Return the last frame's mean squared errors of the forecast and of copying.
