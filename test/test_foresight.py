@@ -188,7 +188,7 @@ def test_the_pictures_show_each_scene_and_the_horizons(monkeypatch):
     monkeypatch.setattr(draw, "SCENES", draw.SCENES[-1:])
     rows, ahead = draw.draw(None)
     high, wide = draw.TILE[1] + draw.HEAD + draw.GAP, draw.TILE[0] + draw.GAP
-    assert rows.shape == (high, 4 * wide, 3)
+    assert rows.shape == (high, 5 * wide, 3)  # frame, expected, came, surprise, moves
     assert ahead.shape == (2 * high, len(HORIZONS) * wide, 3)
     came = rows[draw.HEAD:draw.HEAD + draw.TILE[1], 2 * wide:2 * wide + draw.TILE[0]]
     again = ahead[high + draw.HEAD:high + draw.HEAD + draw.TILE[1], :draw.TILE[0]]
