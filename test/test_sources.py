@@ -156,7 +156,7 @@ def test_video_waits_in_memory_of_a_bounded_size(clips, monkeypatch):
         video.shot(np.random.default_rng(n), n, 4)
     assert len(decoded) == len(video.pieces) == 3  # each was decoded once
     decoded.clear()
-    small = Footage([clips], room=1)
+    small = Footage([clips], memory=1)
     for n in range(240):
         small.shot(np.random.default_rng(n), n, 4)
         assert len(small._decoded) == 1
