@@ -57,7 +57,7 @@ class _Frame:
         self.sums, self.sizes = zeros(units, code), np.ones((batch, units, 1), np.float32)
         self.code = zeros(units, code)
         self.gates = zeros(units, len(TERMS))
-        self.parent, self.before, self.motion = zeros(units, 2), zeros(units, 2), zeros(units, 2)
+        self.parent, self.motion = zeros(units, 2), zeros(units, 2)
         self.moved = np.zeros(batch, bool)
         self.mean = zeros(units, 2)  # the move that is expected, px down and right
         self.likeliest = np.zeros((batch, units, 2), np.int16)  # half px
@@ -140,7 +140,6 @@ class Scale:
         now, last, f = self.now, self.last, self.forecast
         streams: list[int] = np.flatnonzero(known).tolist()
         now.inputs[~known] = 0  # or the code of a stream's first frame would be that of an older stream
-        now.before[...] = last.mean
         now.moved[...] = False  # zeros say nothing: a robot without odometry
         if motion is not None and "motion" in f.context:
             now.moved[...] = (motion != 0).any(1)
@@ -244,7 +243,7 @@ class Scale:
     def _extras(self, b: int) -> None:
         """Write what a stream's units know beside the evidence into their inputs."""
         now, x = self.now, self.now.inputs[b, :, self.parts["extras"]]
-        x[:, 0:2], x[:, 2:4] = 0.25 * now.parent[b], 0.25 * now.before[b]
+        x[:, 0:2], x[:, 2:4] = 0.25 * now.parent[b], 0.25 * self.last.mean[b]
         x[:, 4], x[:, 5] = _level(self.wrong[b]), _level(self.changed[b])
         x[:, 6], x[:, 7] = _level(self.wrong[b].mean()), _level(self.changed[b].mean())
         # of the whole frame: the moves that all units try
