@@ -80,7 +80,7 @@ soak: setup  ## an hour at 30 Hz, then ten minutes of learning; build/soak.csv
 	.venv/bin/python benchmarks/torture.py --parts soak soak_learning --output build/soak.csv
 
 lint: setup
-	.venv/bin/ruff format --quiet --check .
+	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
 	.venv/bin/mypy
 

@@ -8,13 +8,26 @@ from setuptools import Extension, find_packages, setup
 PACKAGE = "pvm_perception"
 KERNELS = f"{PACKAGE}/core/kernels"
 # sums may be taken in any order and values that are no numbers are still told apart
-FLAGS = ["-std=gnu++17", "-O3", "-fno-math-errno", "-fno-trapping-math", "-fno-signed-zeros",
-         "-fassociative-math", "-Wno-unused-function"]
+FLAGS = [
+    "-std=gnu++17",
+    "-O3",
+    "-fno-math-errno",
+    "-fno-trapping-math",
+    "-fno-signed-zeros",
+    "-fassociative-math",
+    "-Wno-unused-function",
+]
 BUILDS = {"any": []}  # of the CPU kernels; cpu.py takes the best that runs
 if platform.machine() in {"x86_64", "AMD64"}:
     BUILDS["avx2"] = ["-mavx2", "-mfma"]
-    BUILDS["avx512"] = [*BUILDS["avx2"], "-mavx512f", "-mavx512vl", "-mavx512bw", "-mavx512dq",
-                        "-mprefer-vector-width=512"]
+    BUILDS["avx512"] = [
+        *BUILDS["avx2"],
+        "-mavx512f",
+        "-mavx512vl",
+        "-mavx512bw",
+        "-mavx512dq",
+        "-mprefer-vector-width=512",
+    ]
 
 setup(
     name=PACKAGE,
@@ -22,9 +35,15 @@ setup(
     packages=find_packages(include=[PACKAGE, f"{PACKAGE}.*"]),
     package_data={PACKAGE: ["py.typed"], f"{PACKAGE}.core.kernels": ["*.cu"]},
     ext_modules=[  # without a compiler they are left out: NumPy does their work, slower
-        Extension(f"{PACKAGE}.core.kernels._cpu_{name}", [f"{KERNELS}/cpu.cpp", f"{KERNELS}/forecast.cpp"],
-                  depends=[f"{KERNELS}/kernels.cu"], extra_compile_args=[*FLAGS, *flags], optional=True)
-        for name, flags in BUILDS.items()],
+        Extension(
+            f"{PACKAGE}.core.kernels._cpu_{name}",
+            [f"{KERNELS}/cpu.cpp", f"{KERNELS}/forecast.cpp"],
+            depends=[f"{KERNELS}/kernels.cu"],
+            extra_compile_args=[*FLAGS, *flags],
+            optional=True,
+        )
+        for name, flags in BUILDS.items()
+    ],
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{PACKAGE}"]),
         (f"share/{PACKAGE}", ["package.xml"]),
@@ -35,13 +54,16 @@ setup(
         (f"share/{PACKAGE}/worlds", glob("worlds/*")),
     ],
     python_requires=">=3.10",
-    install_requires=["numpy", "opencv-python-headless", "rosbags", "safetensors",
-                      "threadpoolctl", "tqdm"],
-    extras_require={"cuda": ["cupy-cuda12x"], "report": ["matplotlib"],
-                    "watch": ["rerun-sdk~=0.41.0"], "sim": ["mujoco~=4.0"],
-                    "solid": ["panda3d~=1.10.15"],
-                    "scale-out": ["mpi4py~=4.1"],
-                    "test": ["hypothesis", "pytest", "pyyaml"]},  # colcon test looks here for pytest
+    install_requires=["numpy", "opencv-python-headless", "rosbags", "safetensors", "threadpoolctl", "tqdm"],
+    extras_require={
+        "cuda": ["cupy-cuda12x"],
+        "report": ["matplotlib"],
+        "watch": ["rerun-sdk~=0.41.0"],
+        "sim": ["mujoco~=4.0"],
+        "solid": ["panda3d~=1.10.15"],
+        "scale-out": ["mpi4py~=4.1"],
+        "test": ["hypothesis", "pytest", "pyyaml"],
+    },  # colcon test looks here for pytest
     zip_safe=True,
     maintainer="pvm_perception maintainers",
     maintainer_email="maintainers@pvm-perception.org",

@@ -45,17 +45,21 @@ CONTEXT = ("lateral", "feedback", "global")
 SEED, VALIDATION_SEED = 313_000_000, 717_000_000
 SIZE, LARGE = (preset("robot", forecast=Forecast()).height, preset("robot").width), (192, 240)
 WARM_UP = 100  # steps
-SCORES = ("auc_green_ball", "auc_stop_sign", "prediction_over_copy", "reset_green_ball",
-          "reset_stop_sign")
+SCORES = ("auc_green_ball", "auc_stop_sign", "prediction_over_copy", "reset_green_ball", "reset_stop_sign")
 Change = Callable[[HierarchyConfig], HierarchyConfig]
 
 
 def links(*kinds: str, **changes: float) -> Change:
     """Return a change of all links of some kinds."""
+
     def change(config: HierarchyConfig) -> HierarchyConfig:
-        return dataclasses.replace(config, links=tuple(
-            dataclasses.replace(link, **changes) if link.kind in kinds else link
-            for link in config.links))
+        return dataclasses.replace(
+            config,
+            links=tuple(
+                dataclasses.replace(link, **changes) if link.kind in kinds else link for link in config.links
+            ),
+        )
+
     return change
 
 
@@ -77,7 +81,8 @@ def readout(**changes: int) -> Change:
 def layers(change: Callable[[Layer], dict[str, Any]]) -> Change:
     """Return a change of every layer; `change` maps what a layer has now to what it gets."""
     return lambda c: dataclasses.replace(
-        c, layers=tuple(dataclasses.replace(layer, **change(layer)) for layer in c.layers))
+        c, layers=tuple(dataclasses.replace(layer, **change(layer)) for layer in c.layers)
+    )
 
 
 def whole(**changes: Any) -> Change:
@@ -88,13 +93,18 @@ def whole(**changes: Any) -> Change:
 def grainy(config: HierarchyConfig) -> HierarchyConfig:
     """Take away layer 1: its parents see and predict the picture itself, in blocks of 8 px."""
     first, second, *_ = config.layers
-    kept = tuple(dataclasses.replace(k, source=INPUT if k.source == first.name else k.source)
-                 for k in config.links
-                 if k.target != first.name and (k.source != first.name or k.kind == "feedforward"))
+    kept = tuple(
+        dataclasses.replace(k, source=INPUT if k.source == first.name else k.source)
+        for k in config.links
+        if k.target != first.name and (k.source != first.name or k.kind == "feedforward")
+    )
     return dataclasses.replace(
-        config, block=config.block * second.children[0], links=kept,
+        config,
+        block=config.block * second.children[0],
+        links=kept,
         layers=(dataclasses.replace(second, children=(1, 1)), *config.layers[2:]),
-        readout=dataclasses.replace(config.readout, radius=config.readout.radius[1:]))
+        readout=dataclasses.replace(config.readout, radius=config.readout.radius[1:]),
+    )
 
 
 class TwoAhead(Hierarchy):
@@ -110,8 +120,9 @@ class TwoAhead(Hierarchy):
         self.seen_before = self.sources[INPUT].before  # (B, U + 1, N), two frames ago
         self.waiting = None  # the readout's error of the last frame, (B, U, N) per layer
 
-    def step(self, images: np.ndarray, motion: np.ndarray | None = None, *args: Any, **kwargs: Any
-             ) -> np.ndarray:
+    def step(
+        self, images: np.ndarray, motion: np.ndarray | None = None, *args: Any, **kwargs: Any
+    ) -> np.ndarray:
         self.seen_before = self.sources[INPUT].before.copy()
         first = self.fresh.copy()
         self.fresh |= self.second
@@ -189,8 +200,7 @@ VARIANTS = {
     "layers a frame apart, as in the paper": Variant(whole(schedule="parallel")),
     "predicts two frames ahead, not one": Variant(network=TwoAhead),
     "steps twice on each frame": Variant(looks=2),
-    "context opens after half of the clips": Variant(
-        links(*CONTEXT, start=CLIPS * FRAMES // STREAMS // 2)),
+    "context opens after half of the clips": Variant(links(*CONTEXT, start=CLIPS * FRAMES // STREAMS // 2)),
     "the hardest clips come again": Variant(replay=0.15),
     "easiest clips first": Variant(graded=True),
     "lateral links twice as far": Variant(links("lateral", radius=2)),
@@ -228,7 +238,7 @@ def graded(clips: list[Clip]) -> list[Clip]:
     config, weights, _ = load_model(default_model())
     network, errors = Hierarchy(config, STREAMS, np, weights), []
     for begin in range(0, len(clips), STREAMS):
-        some = clips[begin:begin + STREAMS]
+        some = clips[begin : begin + STREAMS]
         network.reset()
         error = np.zeros(STREAMS)
         for k in range(len(some[0].images)):
@@ -244,8 +254,9 @@ def fitted(clip: Clip, size: tuple[int, int]) -> Clip:
     share = cols / clip.images.shape[2]
     if share == 1:
         return clip
-    images = np.stack([cv2.resize(image, (cols, rows), interpolation=cv2.INTER_AREA)
-                       for image in clip.images])
+    images = np.stack(
+        [cv2.resize(image, (cols, rows), interpolation=cv2.INTER_AREA) for image in clip.images]
+    )
     truth = clip.truth.copy()  # (T, M, Truth.COLUMNS)
     truth[truth[..., Truth.TARGET] >= 0, Truth.BOX] *= share
     return Clip(images, truth, clip.motion)
@@ -268,8 +279,9 @@ def trained(variant: Variant, clips: list[Clip], seed: int, frames: int) -> Hier
             network.step(images)
             losses = network.learn(boxes, rate)
         streams.learnt(losses.by_stream)
-    return variant.network(config, STREAMS, np, network.optimizer.averaged(network.weights),
-                           step=network.step_count)
+    return variant.network(
+        config, STREAMS, np, network.optimizer.averaged(network.weights), step=network.step_count
+    )
 
 
 def scored(network: Hierarchy, clips: list[Clip], looks: int = 1) -> dict[str, str]:
@@ -286,8 +298,9 @@ def table(path: Path) -> None:
     print(f"| scenes | variant | seeds | {' | '.join(n.replace('_', ' ') for n in SCORES)} |")
     print("|---" * (3 + len(SCORES)) + "|")
     for scenes, name in dict.fromkeys((row["scenes"], row["variant"]) for row in rows):
-        mine = np.array([[float(r[s]) for s in SCORES] for r in rows
-                         if (r["scenes"], r["variant"]) == (scenes, name)])
+        mine = np.array(
+            [[float(r[s]) for s in SCORES] for r in rows if (r["scenes"], r["variant"]) == (scenes, name)]
+        )
         spread = mine.std(axis=0, ddof=1) if len(mine) > 1 else np.full(len(SCORES), np.nan)
         cells = (f"{m:.3f} ± {s:.3f}" for m, s in zip(mine.mean(axis=0), spread, strict=True))
         print(f"| {scenes} | {name} | {len(mine)} | {' | '.join(cells)} |")
@@ -295,8 +308,9 @@ def table(path: Path) -> None:
 
 def main() -> None:
     """Train what is not in the table yet."""
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--frames", type=int, default=12_800)
     parser.add_argument("--photos", type=Path, help="folder of photographs (make train-data)")
@@ -321,9 +335,13 @@ def main() -> None:
             key = {"variant": name, "scenes": scenes, "seed": str(seed), "frames": str(args.frames)}
             if any(key.items() <= row.items() for row in rows):
                 continue
-            training, validation = ([fitted(clip, (config.height, config.width))
-                             for clip in clips(first, count, variant.rendered)]
-                            for first, count in ((SEED, CLIPS), (VALIDATION_SEED, VALIDATION)))
+            training, validation = (
+                [
+                    fitted(clip, (config.height, config.width))
+                    for clip in clips(first, count, variant.rendered)
+                ]
+                for first, count in ((SEED, CLIPS), (VALIDATION_SEED, VALIDATION))
+            )
             network = trained(variant, training, seed, args.frames)
             rows.append(key | scored(network, validation, variant.looks))
             write_csv(args.output, rows)

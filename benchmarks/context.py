@@ -50,16 +50,23 @@ def clips(config: HierarchyConfig, count: int, hard: bool) -> list[Clip]:
     result = []
     for n in range(count):
         cast = EVERY_CAST[n % len(EVERY_CAST)]
-        scene = Scene(np.random.default_rng((SEED, n)), FRAMES, (config.height, config.width), None,
-                      cast=cast, calm=0.5, sizes=(0.08, 0.5), hardest=0.3)
+        scene = Scene(
+            np.random.default_rng((SEED, n)),
+            FRAMES,
+            (config.height, config.width),
+            None,
+            cast=cast,
+            calm=0.5,
+            sizes=(0.08, 0.5),
+            hardest=0.3,
+        )
         conditions(scene, np.random.default_rng((SEED, n, 1)), hard)
         parts = zip(*((*scene.render(k), scene.motion(k)) for k in range(FRAMES)), strict=True)
         result.append(Clip(*map(np.stack, parts)))
     return result
 
 
-def cut(config: HierarchyConfig, weights: dict[str, np.ndarray], kinds: set[str]
-        ) -> dict[str, np.ndarray]:
+def cut(config: HierarchyConfig, weights: dict[str, np.ndarray], kinds: set[str]) -> dict[str, np.ndarray]:
     """Return the weights with those of some kinds of links set to zero."""
     weights = {k: w.copy() for k, w in weights.items()}
     for encoder in Hierarchy(config, 1, np, weights).encoders:
@@ -81,18 +88,24 @@ def main() -> None:
     config, weights, _ = load_model(args.model)
     sets = {"steady": clips(config, args.scenes, False), "changing": clips(config, args.scenes, True)}
     context = {"lateral", "feedback", "global"}
-    variants = {"running on": (set(), False), "reset, look twice": (set(), True),
-                "memory of the readout cut": ({"memory"}, False), "lateral cut": ({"lateral"}, False),
-                "feedback cut": ({"feedback"}, False), "global cut": ({"global"}, False),
-                "all context cut": (context | {"memory"}, False)}
+    variants = {
+        "running on": (set(), False),
+        "reset, look twice": (set(), True),
+        "memory of the readout cut": ({"memory"}, False),
+        "lateral cut": ({"lateral"}, False),
+        "feedback cut": ({"feedback"}, False),
+        "global cut": ({"global"}, False),
+        "all context cut": (context | {"memory"}, False),
+    }
     rows = []
     for name, (kinds, reset) in variants.items():
         row: dict[str, str] = {"variant": name}
         for light, scenes in sets.items():
             network = Hierarchy(config, min(STREAMS, args.scenes), np, cut(config, weights, kinds))
             result = validate(network, scenes, 1 + reset, reset_each_frame=reset)
-            row |= {f"{light}_{k}": f"{v:.3f}" for k, v in result.row().items()
-                    if not k.startswith("prediction")}
+            row |= {
+                f"{light}_{k}": f"{v:.3f}" for k, v in result.row().items() if not k.startswith("prediction")
+            }
         rows.append(row)
         print(" ".join(f"{k}={v}" for k, v in row.items()), flush=True)
     args.output.parent.mkdir(parents=True, exist_ok=True)

@@ -33,8 +33,9 @@ def resident() -> float:
 
 def main() -> None:
     """Print each reading and write the table."""
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--frames", type=int, default=100_000)
     parser.add_argument("--output", type=Path, default=Path("build/endurance.csv"))
     args = parser.parse_args()
@@ -44,8 +45,13 @@ def main() -> None:
     for k, image in tqdm(stream, total=args.frames, unit="frame"):
         tracker.update(image, k / 30)
         if (k + 1) % (args.frames // READINGS) == 0:
-            rows.append({"frames": k + 1, "resident_mb": f"{resident():.1f}",
-                         "minutes": f"{(time.monotonic() - begin) / 60:.1f}"})
+            rows.append(
+                {
+                    "frames": k + 1,
+                    "resident_mb": f"{resident():.1f}",
+                    "minutes": f"{(time.monotonic() - begin) / 60:.1f}",
+                }
+            )
             tqdm.write(" ".join(f"{name}={value}" for name, value in rows[-1].items()))
     found = allocations(lambda k: tracker.update(images[k], (args.frames + k) / 30), 60)
     print(" ".join(f"{name}={value:.1f}" for name, value in found.items()))

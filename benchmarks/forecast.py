@@ -27,17 +27,26 @@ from pvm_perception.streams.files import FolderStream
 
 def folders(data: Path) -> list[Path]:
     """Return `data` and the folders below it that hold images, or `frames/` with them."""
-    found = {p.parent.parent if p.parent.name == "frames" else p.parent
-             for p in data.rglob("*") if p.suffix.lower() in (".jpg", ".jpeg", ".png")}
+    found = {
+        p.parent.parent if p.parent.name == "frames" else p.parent
+        for p in data.rglob("*")
+        if p.suffix.lower() in (".jpg", ".jpeg", ".png")
+    }
     return sorted(f for f in found if not is_stills(f))
 
 
 def main() -> None:
     """Print the table and write it."""
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, nargs="+", required=True,
-                        help="sequences, or folders of them; labels are not needed")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--data",
+        type=Path,
+        nargs="+",
+        required=True,
+        help="sequences, or folders of them; labels are not needed",
+    )
     parser.add_argument("--model", type=Path, help="model file instead of the shipped one")
     parser.add_argument("--output", type=Path, default=Path("build/forecast.csv"))
     args = parser.parse_args()

@@ -1,6 +1,6 @@
 """Fuzz the decoder of compressed images: whatever the bytes, a picture or a ValueError comes, in time.
 
-    python benchmarks/fuzz_images.py --count 1000000
+python benchmarks/fuzz_images.py --count 1000000
 """
 
 from __future__ import annotations
@@ -47,17 +47,24 @@ def pictures(rng: np.random.Generator) -> dict[str, bytes]:
         "jpeg 4:4:4": (".jpg", colour, [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, 0x111111]),
         "jpeg progressive": (".jpg", colour, [cv2.IMWRITE_JPEG_PROGRESSIVE, 1]),
         "jpeg restarts": (".jpg", colour, [cv2.IMWRITE_JPEG_RST_INTERVAL, 2]),
-        "png": (".png", colour, []), "png grey": (".png", colour[..., 0], []),
-        "png alpha": (".png", alpha, []), "png 16 bit": (".png", colour.astype(np.uint16) * 257, []),
+        "png": (".png", colour, []),
+        "png grey": (".png", colour[..., 0], []),
+        "png alpha": (".png", alpha, []),
+        "png 16 bit": (".png", colour.astype(np.uint16) * 257, []),
         "png 1 bit": (".png", colour[..., 0], [cv2.IMWRITE_PNG_BILEVEL, 1]),
-        "bmp": (".bmp", colour, []), "webp": (".webp", colour, []), "tiff": (".tiff", colour, []),
+        "bmp": (".bmp", colour, []),
+        "webp": (".webp", colour, []),
+        "tiff": (".tiff", colour, []),
         "netpbm": (".ppm", colour, []),
     }
-    found = {name: cv2.imencode(suffix, image, options)[1].tobytes()
-             for name, (suffix, image, options) in kinds.items()}
+    found = {
+        name: cv2.imencode(suffix, image, options)[1].tobytes()
+        for name, (suffix, image, options) in kinds.items()
+    }
     thumbnail = b"Exif\0\0" + found["jpeg grey"]
-    found["jpeg thumbnail"] = (b"\xff\xd8\xff\xe1" + struct.pack(">H", len(thumbnail) + 2) + thumbnail
-                               + found["jpeg"][2:])
+    found["jpeg thumbnail"] = (
+        b"\xff\xd8\xff\xe1" + struct.pack(">H", len(thumbnail) + 2) + thumbnail + found["jpeg"][2:]
+    )
     return found
 
 
@@ -70,8 +77,8 @@ def mended(png: bytes) -> bytes:
     """Return a PNG with every checksum right, so that damage gets further than to the first of them."""
     parts, place = [PNG_MAGIC], len(PNG_MAGIC)
     while place + 12 <= len(png):
-        length = int.from_bytes(png[place:place + 4], "big")
-        kind, data = png[place + 4:place + 8], png[place + 8:place + 8 + length]
+        length = int.from_bytes(png[place : place + 4], "big")
+        kind, data = png[place + 4 : place + 8], png[place + 8 : place + 8 + length]
         parts.append(chunk(kind, data))
         place += 12 + length
     return b"".join(parts)
@@ -98,9 +105,9 @@ def _damage(rng: np.random.Generator, data: bytearray, name: str, whole: dict[st
         data[at:at] = rng.bytes(int(rng.integers(1, 40)))
     elif way == 3:
         other = list(whole.values())[int(rng.integers(len(whole)))]
-        data[at:] = other[int(rng.integers(len(other))):]  # two pictures in one
+        data[at:] = other[int(rng.integers(len(other))) :]  # two pictures in one
     elif way == 4:
-        part = data[at:at + int(rng.integers(1, 400))]
+        part = data[at : at + int(rng.integers(1, 400))]
         data[at:at] = part * int(rng.integers(1, 30))  # segments, scans and chunks that come again
     elif way == 5 and name.split(maxsplit=1)[0] in SIZE_AT:
         offset, form, most = SIZE_AT[name.split(maxsplit=1)[0]]
@@ -140,8 +147,12 @@ def fuzz(count: int, seed: int = 0, settings: CompressedSettings | None = None) 
                 raise AssertionError(f"more than a line: {error}") from error
         else:
             decoded += 1
-            if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 \
-                    or image.shape[0] * image.shape[1] > settings.max_pixels:
+            if (
+                image.dtype != np.uint8
+                or image.ndim != 3
+                or image.shape[2] != 3
+                or image.shape[0] * image.shape[1] > settings.max_pixels
+            ):
                 raise AssertionError(f"no picture: {image.dtype} {image.shape}")
         taken = time.process_time() - begun
         if taken > slowest:

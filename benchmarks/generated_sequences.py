@@ -39,8 +39,9 @@ VISIBLE, SIDE = 0.35, 12.0  # share of a target in view, and px, from which it s
 RARE = (0.1, 0.05, 0.02, 0.01)  # shares of false alarms at which success is reported, too
 
 
-def sequence(number: int, photos: list[np.ndarray] | None, solid: bool = False
-             ) -> Iterator[tuple[Frame, set[str]]]:
+def sequence(
+    number: int, photos: list[np.ndarray] | None, solid: bool = False
+) -> Iterator[tuple[Frame, set[str]]]:
     """Yield frames with all that is in view, and the targets too faint or too small to count."""
     sizes = NEAR if number // len(CASTS) % 3 == 2 else FAR
     made = (np.random.default_rng((SEED, number)), FRAMES, SIZE, photos)
@@ -63,8 +64,13 @@ def scores(shots: list[Shot]) -> dict[str, float]:
     seen, empty = ([s for s in shots if s.present is there] for there in (True, False))
     iou, score = (np.array([getattr(s, name) for s in seen]) for name in ("iou", "score"))
     alarms = np.array([s.score for s in empty])
-    row = {"frames": len(shots), "with_target": len(seen), "auc": success_auc(iou),
-           "found": float((iou > 0).mean()), "false_alarms": float((alarms >= 0).mean())}
+    row = {
+        "frames": len(shots),
+        "with_target": len(seen),
+        "auc": success_auc(iou),
+        "found": float((iou > 0).mean()),
+        "false_alarms": float((alarms >= 0).mean()),
+    }
     for share in RARE:
         least = np.quantile(alarms, 1 - share)
         row[f"auc_at_{share}"] = success_auc(np.where(score > least, iou, 0))
@@ -73,8 +79,9 @@ def scores(shots: list[Shot]) -> dict[str, float]:
 
 def main() -> None:
     """Run models side by side and write the table."""
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--model", type=Path, nargs="+", default=[default_model()])
     parser.add_argument("--scenes", type=int, default=180)
     parser.add_argument("--photos", type=Path, help="folder of photographs (make train-data)")
@@ -92,9 +99,11 @@ def main() -> None:
                 tracks = tracker.update(frame.image, frame.stamp)
                 for target in set(TARGETS) - faint:
                     shots[model, target].append(shot(frame, target, tracks))
-    rows = [{"model": model.name, "target": target} | {
-        k: f"{v:.4f}" if isinstance(v, float) else v for k, v in scores(found).items()}
-        for (model, target), found in shots.items()]
+    rows = [
+        {"model": model.name, "target": target}
+        | {k: f"{v:.4f}" if isinstance(v, float) else v for k, v in scores(found).items()}
+        for (model, target), found in shots.items()
+    ]
     args.output.parent.mkdir(parents=True, exist_ok=True)
     write_csv(args.output, rows)
     for row in rows:

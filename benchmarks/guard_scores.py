@@ -46,17 +46,24 @@ def table(found: np.ndarray) -> list[dict[str, float]]:
         score, _, right = found[found[:, 1] >= height].T
         for least in SCORES:
             kept = score >= least
-            rows.append({"height_px": height, "min_score": least, "boxes": int(kept.sum()),
-                         "precision": right[kept].mean() if kept.any() else float("nan"),
-                         "right_kept": right[kept].sum() / max(right.sum(), 1),
-                         "false_kept": (1 - right[kept]).sum() / max((1 - right).sum(), 1)})
+            rows.append(
+                {
+                    "height_px": height,
+                    "min_score": least,
+                    "boxes": int(kept.sum()),
+                    "precision": right[kept].mean() if kept.any() else float("nan"),
+                    "right_kept": right[kept].sum() / max(right.sum(), 1),
+                    "false_kept": (1 - right[kept]).sum() / max((1 - right).sum(), 1),
+                }
+            )
     return [{k: float(v) if k not in ("height_px", "boxes") else v for k, v in r.items()} for r in rows]
 
 
 def main() -> None:
     """Print the table and write it."""
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--scenes", type=int, default=150)
     parser.add_argument("--model", type=Path, help="model file instead of the shipped one")
     parser.add_argument("--output", type=Path, default=Path("build/guard_scores.csv"))

@@ -65,9 +65,11 @@ class Card:
     launch: float
 
 
-CARDS = (Card("Jetson Orin NX 16 GB", 8, 0.92, 128, 102, 10.0),
-         Card("RTX 4070", 46, 2.48, 128, 504, 5.0),
-         Card("H200", 132, 1.98, 128, 4800, 5.0))
+CARDS = (
+    Card("Jetson Orin NX 16 GB", 8, 0.92, 128, 102, 10.0),
+    Card("RTX 4070", 46, 2.48, 128, 504, 5.0),
+    Card("H200", 132, 1.98, 128, 4800, 5.0),
+)
 
 
 def predicted_us(launch: Launch, cost: Cost, card: Card, between: float) -> float:
@@ -139,10 +141,13 @@ def _layer(network: Hierarchy, encoder: Encoder, tile: int) -> Cost:
     sources = {encoder.below, *(link.source for link, _ in encoder.context)}
     state = sum(math.prod(config.grid(name)) * config.code_width(name) for name in sources)
     bottom = encoder is network.encoders[0]  # it writes each unit's error, too
-    return _cost(network.batch, weights + tile * read,
-                 weights + network.batch * (state + units * encoder.signal_size),
-                 units * (n + 2 * encoder.signal_size + bottom),
-                 units * n * (encoder.inputs + encoder.signal_size))
+    return _cost(
+        network.batch,
+        weights + tile * read,
+        weights + network.batch * (state + units * encoder.signal_size),
+        units * (n + 2 * encoder.signal_size + bottom),
+        units * n * (encoder.inputs + encoder.signal_size),
+    )
 
 
 def _readout(network: Hierarchy, project_tile: int, answer_tile: int) -> Iterator[Cost]:
@@ -154,11 +159,22 @@ def _readout(network: Hierarchy, project_tile: int, answer_tile: int) -> Iterato
     names = [*(f"readout.project{i + 1}" for i in range(len(layers))), "readout.recall"]
     depths = [network.weights[name].shape[0] for name in names]
     read = sum(layer.rows * layer.cols * layer.code for layer in layers) + cells * a
-    yield _cost(batch, max(depths) * (h + project_tile), h * sum(depths) + batch * read,
-                sum(units) * h, h * sum(u * d for u, d in zip(units, depths, strict=True)))
+    yield _cost(
+        batch,
+        max(depths) * (h + project_tile),
+        h * sum(depths) + batch * read,
+        sum(units) * h,
+        h * sum(u * d for u, d in zip(units, depths, strict=True)),
+    )
     grids = (*readout.grids, (readout.rows, readout.cols))
-    corners = sum(1 if grid == (readout.rows, readout.cols) else min(4, math.prod(grid))
-                  for grid in grids)  # units between which a cell interpolates
+    corners = sum(
+        1 if grid == (readout.rows, readout.cols) else min(4, math.prod(grid)) for grid in grids
+    )  # units between which a cell interpolates
     last = h * (m + 1) + m * (a + 1) + a
-    yield _cost(batch, last + answer_tile * corners * h, last + batch * sum(units) * h, 2 * cells * a,
-                cells * (h * (corners + m) + m * a))
+    yield _cost(
+        batch,
+        last + answer_tile * corners * h,
+        last + batch * sum(units) * h,
+        2 * cells * a,
+        cells * (h * (corners + m) + m * a),
+    )

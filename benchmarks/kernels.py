@@ -49,20 +49,32 @@ def compiled(architecture: int) -> tuple[str, str] | None:
                 source = Path(folder) / "kernels.cu"
                 source.write_text(plan.source_code())
                 process = subprocess.run(
-                    ["nvcc", "-cubin", "-std=c++17", f"-arch={target}", "-Xptxas", "-v", str(source),
-                     "-o", str(source.with_suffix(".cubin"))], capture_output=True, text=True,
-                    check=True)
+                    [
+                        "nvcc",
+                        "-cubin",
+                        "-std=c++17",
+                        f"-arch={target}",
+                        "-Xptxas",
+                        "-v",
+                        str(source),
+                        "-o",
+                        str(source.with_suffix(".cubin")),
+                    ],
+                    capture_output=True,
+                    text=True,
+                    check=True,
+                )
             return "nvcc", process.stderr
     try:
         from cupy_backends.cuda.libs import nvrtc
+
         known = nvrtc.getSupportedArchs()
     except (ImportError, RuntimeError):
         return None
     if architecture not in known:
         return None
     program = nvrtc.createProgram(plan.source_code(), "kernels.cu", [], [])
-    nvrtc.compileProgram(program, (f"--gpu-architecture={target}", "--std=c++17",
-                                   "--ptxas-options=-v"))
+    nvrtc.compileProgram(program, (f"--gpu-architecture={target}", "--std=c++17", "--ptxas-options=-v"))
     return "nvrtc", nvrtc.getProgramLog(program)
 
 
@@ -73,9 +85,16 @@ def usage(architecture: int) -> list[dict]:
     for name, between, registers, after in ENTRY.findall(result[1] if result else ""):
         spilled = sum(int(n) for n in re.findall(r"(\d+) bytes spill", between))
         shared = re.search(r"(\d+) bytes smem", after)
-        rows.append({"compiler": result[0], "architecture": f"sm_{architecture}", "kernel": name,
-                     "registers": int(registers), "spilled_bytes": spilled,
-                     "static_shared_bytes": int(shared.group(1)) if shared else 0})
+        rows.append(
+            {
+                "compiler": result[0],
+                "architecture": f"sm_{architecture}",
+                "kernel": name,
+                "registers": int(registers),
+                "spilled_bytes": spilled,
+                "static_shared_bytes": int(shared.group(1)) if shared else 0,
+            }
+        )
     return sorted(rows, key=lambda row: row["kernel"])
 
 
@@ -105,14 +124,20 @@ def print_predictions(network: Hierarchy) -> None:
     for card in CARDS:
         planned = engine.Engine(network, Counting(card.multiprocessors))
         launches = launches_with_costs(network, planned)
-        print(f"\n{card.name}\n| kernel | grid | threads | shared, B | read, kB | written, kB | MFLOP "
-              "| us |\n|---|---|---|---|---|---|---|---|")
+        print(
+            f"\n{card.name}\n| kernel | grid | threads | shared, B | read, kB | written, kB | MFLOP "
+            "| us |\n|---|---|---|---|---|---|---|---|"
+        )
         for k, cost in launches:
-            print(f"| `{k.kernel}` | {k.grid[0]}x{k.grid[1]} | {k.threads} | {k.shared} "
-                  f"| {cost.reads / 1e3:.0f} | {cost.writes / 1e3:.0f} | {cost.flops / 1e6:.2f} "
-                  f"| {predicted_us(k, cost, card, 0.0):.1f} |")
-        single, graph = (sum(predicted_us(k, cost, card, between) for k, cost in launches)
-                         for between in (card.launch, NODE))
+            print(
+                f"| `{k.kernel}` | {k.grid[0]}x{k.grid[1]} | {k.threads} | {k.shared} "
+                f"| {cost.reads / 1e3:.0f} | {cost.writes / 1e3:.0f} | {cost.flops / 1e6:.2f} "
+                f"| {predicted_us(k, cost, card, 0.0):.1f} |"
+            )
+        single, graph = (
+            sum(predicted_us(k, cost, card, between) for k, cost in launches)
+            for between in (card.launch, NODE)
+        )
         print(f"{len(launches)} launches, {single:.0f} us one by one, {graph:.0f} us as a graph")
 
 
@@ -142,8 +167,14 @@ def measure(network: Hierarchy, runner: Runner, gpu: str, rounds: int = 300) -> 
 
     apart = max(float(np.abs(network.step(image) - answered(image)).max()) for image in images)
     turns = itertools.cycle(images)
-    frame = {"gpu": gpu, "what": "frame", "batch": network.batch, "grid": "", "threads": "",
-             "largest_difference": apart}
+    frame = {
+        "gpu": gpu,
+        "what": "frame",
+        "batch": network.batch,
+        "grid": "",
+        "threads": "",
+        "largest_difference": apart,
+    }
     timed = [(frame, times_us(lambda: fast.step(next(turns)), rounds))]
     small = runner.put(np.zeros(1, np.float32))
     for launch, addresses in fast.calls:
@@ -153,12 +184,19 @@ def measure(network: Hierarchy, runner: Runner, gpu: str, rounds: int = 300) -> 
             run()
             runner.read(small)  # waits
 
-        row = {"gpu": gpu, "what": launch.kernel, "batch": network.batch,
-               "grid": f"{launch.grid[0]}x{launch.grid[1]}", "threads": launch.threads,
-               "largest_difference": ""}
+        row = {
+            "gpu": gpu,
+            "what": launch.kernel,
+            "batch": network.batch,
+            "grid": f"{launch.grid[0]}x{launch.grid[1]}",
+            "threads": launch.threads,
+            "largest_difference": "",
+        }
         timed.append((row, times_us(many, max(rounds // 10, 1)) / QUEUED))
-    return [row | {"us_median": float(np.median(times)), "us_p99": float(np.percentile(times, 99))}
-            for row, times in timed]
+    return [
+        row | {"us_median": float(np.median(times)), "us_p99": float(np.percentile(times, 99))}
+        for row, times in timed
+    ]
 
 
 def measured(network: Hierarchy) -> list[dict]:
@@ -173,8 +211,9 @@ def main() -> int:
     """Write the compilers' table and print predictions, or measure; return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--batch", type=int, default=1)
-    parser.add_argument("--output", type=Path, default=Path("build/kernels.csv"),
-                        help="table of what compilers say")
+    parser.add_argument(
+        "--output", type=Path, default=Path("build/kernels.csv"), help="table of what compilers say"
+    )
     parser.add_argument("--measure", type=Path, metavar="FILE", help="measure on the GPU, into this table")
     args = parser.parse_args()
     config, weights, _ = load_model(default_model())

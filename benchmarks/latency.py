@@ -58,19 +58,26 @@ def cores(args: argparse.Namespace) -> tuple[set[int], set[int]]:
     """Return this camera's node's core and those of cameras and receivers; all where there are few."""
     allowed = sorted(os.sched_getaffinity(0))
     own = allowed[args.cameras.index(args.of) % len(allowed)]
-    return {own}, set(allowed[len(args.cameras):] or allowed)
+    return {own}, set(allowed[len(args.cameras) :] or allowed)
 
 
 def prepared(args: argparse.Namespace) -> list[Any]:
     """Return messages that lack nothing but their stamp; of a scene of its own for each camera."""
     seed = args.cameras.index(args.of)
-    stream = (SimulatedStream(seed, SIZE, args.fps, PREPARED) if args.input == "simulator"
-              else islice(open_stream(args.input), PREPARED))
+    stream = (
+        SimulatedStream(seed, SIZE, args.fps, PREPARED)
+        if args.input == "simulator"
+        else islice(open_stream(args.input), PREPARED)
+    )
     pictures = [cv2.resize(f.image, SIZE[::-1], interpolation=cv2.INTER_AREA) for f in stream]
     if args.transport == "raw":
         return [fill_image(Image(), p, "bgr8", Header()) for p in pictures]
-    return [CompressedImage(format="jpeg", data=cv2.imencode(
-        ".jpg", p, [cv2.IMWRITE_JPEG_QUALITY, 90])[1].tobytes()) for p in pictures]
+    return [
+        CompressedImage(
+            format="jpeg", data=cv2.imencode(".jpg", p, [cv2.IMWRITE_JPEG_QUALITY, 90])[1].tobytes()
+        )
+        for p in pictures
+    ]
 
 
 def camera(folder: Path, args: argparse.Namespace) -> int:
@@ -82,8 +89,9 @@ def camera(folder: Path, args: argparse.Namespace) -> int:
     kind, topic = (Image, TOPIC) if args.transport == "raw" else (CompressedImage, f"{TOPIC}/compressed")
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     node = rclpy.create_node("camera", namespace=args.of)
-    publisher = node.create_publisher(kind, topic, QoSProfile(
-        depth=2, reliability=ReliabilityPolicy[args.reliability.upper()]))
+    publisher = node.create_publisher(
+        kind, topic, QoSProfile(depth=2, reliability=ReliabilityPolicy[args.reliability.upper()])
+    )
     deadline = time.monotonic() + 60
     while not publisher.get_subscription_count() and time.monotonic() < deadline:
         stop.wait(0.05)
@@ -122,6 +130,7 @@ def receiver(folder: Path, args: argparse.Namespace) -> int:
         def receive(message: Detection2DArray) -> None:
             stamp = message.header.stamp
             table.writerow([stamp.sec * 10**9 + stamp.nanosec, time.time_ns()])
+
         node.create_subscription(Detection2DArray, "detections", receive, 50)
         while not stop.is_set():
             executor.spin_once(timeout_sec=0.1)
@@ -151,16 +160,18 @@ class Record(Health):
     def sample(self) -> None:
         """Write down what the node has used and left out so far."""
         pages = int(Path("/proc/self/statm").read_text().split()[1])
-        self.memory.writerow([time.monotonic(), time.process_time(), pages * PAGE / 1e6, self.dropped,
-                              self.too_old])
+        self.memory.writerow(
+            [time.monotonic(), time.process_time(), pages * PAGE / 1e6, self.dropped, self.too_old]
+        )
 
 
 def tracker(folder: Path, args: argparse.Namespace) -> int:
     """Run the node as a robot does, on one core."""
     os.sched_setaffinity(0, cores(args)[0])
-    with (folder / "node.csv").open("w", newline="") as frames, \
-            (folder / "memory.csv").open("w", newline="") as memory:
-
+    with (
+        (folder / "node.csv").open("w", newline="") as frames,
+        (folder / "memory.csv").open("w", newline="") as memory,
+    ):
         record = Record(frames, memory)
 
         class Recorded(TrackerNode):
@@ -168,10 +179,25 @@ def tracker(folder: Path, args: argparse.Namespace) -> int:
                 answer = super().on_activate(state)
                 self.health = record
                 return answer
-        code = run_node(Recorded, ["--ros-args", "-r", f"__ns:=/{args.of}", "-r", f"image:={TOPIC}",
-                                   "-r", f"image/compressed:={TOPIC}/compressed", "-p",
-                                   f"image_transport:={args.transport}", "-p", f"max_age:={args.max_age}",
-                                   "-p", f"learning:={str(args.learning).lower()}"])
+
+        code = run_node(
+            Recorded,
+            [
+                "--ros-args",
+                "-r",
+                f"__ns:=/{args.of}",
+                "-r",
+                f"image:={TOPIC}",
+                "-r",
+                f"image/compressed:={TOPIC}/compressed",
+                "-p",
+                f"image_transport:={args.transport}",
+                "-p",
+                f"max_age:={args.max_age}",
+                "-p",
+                f"learning:={str(args.learning).lower()}",
+            ],
+        )
         record.sample()
         return code
 
@@ -181,8 +207,9 @@ def rows_of(path: Path) -> np.ndarray:
     with path.open(newline="") as file:
         table = list(csv.reader(file))
     kinds = [(n, np.int64 if n in ("stamp", "arrival", "send") else np.float64) for n in table[0]]
-    return np.array([tuple(np.array(v, k) for v, (_, k) in zip(row, kinds, strict=True))
-                     for row in table[1:]], kinds)
+    return np.array(
+        [tuple(np.array(v, k) for v, (_, k) in zip(row, kinds, strict=True)) for row in table[1:]], kinds
+    )
 
 
 def nearest(stamps: np.ndarray, sent: np.ndarray) -> np.ndarray:
@@ -199,29 +226,42 @@ def report(folder: Path, name: str, args: argparse.Namespace) -> list[dict[str, 
         raise PvmError("no detections came; does `make demo` work?")
     arrived = dict(zip(received["stamp"].tolist(), received["arrival"].tolist(), strict=True))
     which = nearest(begun["stamp"], sent["stamp"])
-    kept = [(i, k) for i, k in enumerate(which)
-            if k >= WARM_UP and int(sent["stamp"][k]) in arrived]
+    kept = [(i, k) for i, k in enumerate(which) if k >= WARM_UP and int(sent["stamp"][k]) in arrived]
     node, cam = begun[[i for i, _ in kept]], sent[[k for _, k in kept]]
     total = np.array([arrived[s] - s for s in cam["stamp"].tolist()]) / 1e6
-    stages = {"send": cam["send"] / 1e6, "age when begun": 1e3 * node["age when begun"],
-              "decode": 1e3 * node["decode"], "look": 1e3 * node["look"],
-              "publish": 1e3 * node["publish"], "receive": total - 1e3 * node["age"],
-              "stamp to received": total}
+    stages = {
+        "send": cam["send"] / 1e6,
+        "age when begun": 1e3 * node["age when begun"],
+        "decode": 1e3 * node["decode"],
+        "look": 1e3 * node["look"],
+        "publish": 1e3 * node["publish"],
+        "receive": total - 1e3 * node["age"],
+        "stamp to received": total,
+    }
     counted = len(sent) - WARM_UP
     stale = int((node["age when begun"] > 1 / args.fps).sum())
     foreign = len(set(arrived) - set(sent["stamp"].tolist()))  # answers to what it never sent
-    cpu = (np.ptp(memory["cpu"]) / np.ptp(memory["time"]) if len(memory) > 1
-           else float("nan"))
-    facts = {"camera": name, "fps": f"{args.fps:g}", "seconds": f"{args.seconds:g}",
-             "transport": args.transport, "reliability": args.reliability, "max_age": f"{args.max_age:g}",
-             "fastdds": os.environ.get("FASTDDS_BUILTIN_TRANSPORTS", "profile"),
-             "sent": counted, "answered": len(total), "too_old": int(memory["too_old"][-1]),
-             "older_than_a_period": stale, "of_other_cameras": foreign,
-             "cpu_share": round(float(cpu), 3),
-             "rss_mb_first": round(float(memory["rss_mb"][min(1, len(memory) - 1)]), 1),
-             "rss_mb_last": round(float(memory["rss_mb"][-1]), 1),
-             "rss_mb_most": round(float(memory["rss_mb"].max()), 1),
-             "cores": os.cpu_count(), "load": round(os.getloadavg()[0], 1)}
+    cpu = np.ptp(memory["cpu"]) / np.ptp(memory["time"]) if len(memory) > 1 else float("nan")
+    facts = {
+        "camera": name,
+        "fps": f"{args.fps:g}",
+        "seconds": f"{args.seconds:g}",
+        "transport": args.transport,
+        "reliability": args.reliability,
+        "max_age": f"{args.max_age:g}",
+        "fastdds": os.environ.get("FASTDDS_BUILTIN_TRANSPORTS", "profile"),
+        "sent": counted,
+        "answered": len(total),
+        "too_old": int(memory["too_old"][-1]),
+        "older_than_a_period": stale,
+        "of_other_cameras": foreign,
+        "cpu_share": round(float(cpu), 3),
+        "rss_mb_first": round(float(memory["rss_mb"][min(1, len(memory) - 1)]), 1),
+        "rss_mb_last": round(float(memory["rss_mb"][-1]), 1),
+        "rss_mb_most": round(float(memory["rss_mb"].max()), 1),
+        "cores": os.cpu_count(),
+        "load": round(os.getloadavg()[0], 1),
+    }
     print(" ".join(f"{k}={v}" for k, v in facts.items()))
     print("memory, MB, every 10 s: " + " ".join(f"{m:.1f}" for m in memory["rss_mb"]))
     rows = []
@@ -238,20 +278,38 @@ ROLES = {"camera": camera, "receiver": receiver, "node": tracker}
 
 def main() -> int:
     """Run the three processes; print and write the table."""
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--seconds", type=float, default=60.0)
-    parser.add_argument("--input", default="simulator",
-                        help="simulator, or a video, folder of images or bag whose frames are shown")
-    parser.add_argument("--reliability", choices=("best_effort", "reliable"), default="best_effort",
-                        help="that the camera offers")
+    parser.add_argument(
+        "--input",
+        default="simulator",
+        help="simulator, or a video, folder of images or bag whose frames are shown",
+    )
+    parser.add_argument(
+        "--reliability",
+        choices=("best_effort", "reliable"),
+        default="best_effort",
+        help="that the camera offers",
+    )
     parser.add_argument("--transport", choices=("raw", "compressed"), default="raw")
-    parser.add_argument("--max-age", type=float, default=default_of(MAX_AGE), metavar="SECONDS",
-                        help="the node's parameter: older frames are left out, 0 = none are")
+    parser.add_argument(
+        "--max-age",
+        type=float,
+        default=default_of(MAX_AGE),
+        metavar="SECONDS",
+        help="the node's parameter: older frames are left out, 0 = none are",
+    )
     parser.add_argument("--learning", action="store_true", help="the node learns while it works")
     parser.add_argument("--fps", type=float, default=30.0, help="of each camera")
-    parser.add_argument("--cameras", nargs="+", default=[""], metavar="NAMESPACE",
-                        help="several cameras, each with a node of its own")
+    parser.add_argument(
+        "--cameras",
+        nargs="+",
+        default=[""],
+        metavar="NAMESPACE",
+        help="several cameras, each with a node of its own",
+    )
     parser.add_argument("--output", type=Path, default=Path("build/latency.csv"))
     parser.add_argument("--role", choices=tuple(ROLES), help=argparse.SUPPRESS)
     parser.add_argument("--of", help=argparse.SUPPRESS)  # the camera that the role belongs to
@@ -265,9 +323,15 @@ def main() -> int:
         for folder in folders.values():
             folder.mkdir(parents=True, exist_ok=True)
         this = [sys.executable, *sys.argv]
-        run_together({f"{name} {role}".lstrip(): [*this, "--role", role, "--of", name]
-                      for role in ("receiver", "node", "camera") for name in args.cameras},
-                     leader=f"{args.cameras[-1]} camera".lstrip(), seconds=args.seconds + 180)
+        run_together(
+            {
+                f"{name} {role}".lstrip(): [*this, "--role", role, "--of", name]
+                for role in ("receiver", "node", "camera")
+                for name in args.cameras
+            },
+            leader=f"{args.cameras[-1]} camera".lstrip(),
+            seconds=args.seconds + 180,
+        )
         rows = [row for name, folder in folders.items() for row in report(folder, name, args)]
     except PvmError as error:
         print(f"pvm_perception: error: {error}", file=sys.stderr)

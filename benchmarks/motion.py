@@ -38,8 +38,10 @@ def main() -> None:
     config, weights, _ = load_model(args.model)
     if not config.uses_motion:
         sys.exit(f"{args.model} does not take the robot's motion: both rows would be the same")
-    clips = [make_clip(SEED + n, FRAMES, (config.height, config.width), turns=1.0)
-             for n in tqdm(range(-(-args.clips // BATCH) * BATCH), desc="clips")]
+    clips = [
+        make_clip(SEED + n, FRAMES, (config.height, config.width), turns=1.0)
+        for n in tqdm(range(-(-args.clips // BATCH) * BATCH), desc="clips")
+    ]
     rows = []
     for name, motion in (("silenced", False), ("given", True)):
         result = validate(Hierarchy(config, BATCH, np, weights), clips, motion=motion)

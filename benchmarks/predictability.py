@@ -29,10 +29,14 @@ def runs(folder: Path, target: str) -> np.ndarray:
     Rows are centre x, centre y, width, height; source px.
     """
     frames = sorted(read_groundtruth(folder / "groundtruth.csv").boxes.items())
-    boxes = [[(b.x + b.w / 2, b.y + b.h / 2, b.w, b.h) for b in found if b.target == target]
-             for _, found in frames]
-    found = [[here[0] for here in boxes[k:k + RUN]] for k in range(len(boxes) - RUN + 1)
-             if all(len(here) == 1 for here in boxes[k:k + RUN])]
+    boxes = [
+        [(b.x + b.w / 2, b.y + b.h / 2, b.w, b.h) for b in found if b.target == target] for _, found in frames
+    ]
+    found = [
+        [here[0] for here in boxes[k : k + RUN]]
+        for k in range(len(boxes) - RUN + 1)
+        if all(len(here) == 1 for here in boxes[k : k + RUN])
+    ]
     return np.array(found).reshape(-1, RUN, 4)
 
 
@@ -48,7 +52,7 @@ def fitted(moves: np.ndarray, order: int) -> np.ndarray:
     """Return each run's last motion predicted from the `order` before it; least squares, by axis."""
     guess = np.empty_like(moves[:, -1])
     for axis in (0, 1):
-        past, last = moves[:, -1 - order:-1, axis], moves[:, -1, axis]
+        past, last = moves[:, -1 - order : -1, axis], moves[:, -1, axis]
         guess[:, axis] = past @ np.linalg.lstsq(past, last, rcond=None)[0]
     return guess
 
@@ -69,9 +73,15 @@ def main() -> None:
             size = np.sqrt(found[:, -2, 2] * found[:, -2, 3])
             guesses = {"as_it_was": 0 * moves[:, -1], "last_motion": moves[:, -2]}
             guesses |= {f"fitted_{order}": fitted(moves, order) for order in ORDERS}
-            rows.append({"sequence": folder.name, "target": target, "runs": len(found),
-                         "motion_in_sides": f"{(np.hypot(*moves[:, -1].T) / size).mean():.2f}"}
-                        | {name: f"{score(found, move):.3f}" for name, move in guesses.items()})
+            rows.append(
+                {
+                    "sequence": folder.name,
+                    "target": target,
+                    "runs": len(found),
+                    "motion_in_sides": f"{(np.hypot(*moves[:, -1].T) / size).mean():.2f}",
+                }
+                | {name: f"{score(found, move):.3f}" for name, move in guesses.items()}
+            )
             print(" ".join(f"{k}={v}" for k, v in rows[-1].items()))
     args.output.parent.mkdir(parents=True, exist_ok=True)
     write_csv(args.output, rows)

@@ -52,8 +52,10 @@ class Clock:
         self.own.append(time.process_time() - self._begin[1])
 
     def row(self, name: str) -> dict[str, float]:
-        return {f"{name}_ms": round(1e3 * float(np.median(self.wall)), 2),
-                f"{name}_ms_cpu": round(1e3 * float(np.median(self.own)), 2)}
+        return {
+            f"{name}_ms": round(1e3 * float(np.median(self.wall)), 2),
+            f"{name}_ms_cpu": round(1e3 * float(np.median(self.own)), 2),
+        }
 
 
 def measure(team: Reducer, seconds: float) -> dict:
@@ -83,18 +85,35 @@ def measure(team: Reducer, seconds: float) -> dict:
         goes_on = wishes.all()
     wall = time.monotonic() - begin
     frames = len(steps.wall) * STREAMS * team.size
-    return {"steps": len(steps.wall), "seconds": round(wall, 1), "megabytes":
-            round(sum(a.nbytes for a in shared) / 1e6, 2), "frames_per_second": round(frames / wall, 1),
-            **steps.row("step"), **waits.row("waiting"), **means.row("mean")}
+    return {
+        "steps": len(steps.wall),
+        "seconds": round(wall, 1),
+        "megabytes": round(sum(a.nbytes for a in shared) / 1e6, 2),
+        "frames_per_second": round(frames / wall, 1),
+        **steps.row("step"),
+        **waits.row("waiting"),
+        **means.row("mean"),
+    }
 
 
 def launched(command: list[str], seconds: float) -> dict:
     """Run ranks as processes; return what rank 0 measured."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "row.json"
-        done = subprocess.run([*command, sys.executable, str(Path(__file__).resolve()), "--seconds",
-                               str(seconds), "--output", str(path)], check=False, cwd=ROOT,
-                              env=os.environ | {"OMPI_MCA_rmaps_base_oversubscribe": "1"})
+        done = subprocess.run(
+            [
+                *command,
+                sys.executable,
+                str(Path(__file__).resolve()),
+                "--seconds",
+                str(seconds),
+                "--output",
+                str(path),
+            ],
+            check=False,
+            cwd=ROOT,
+            env=os.environ | {"OMPI_MCA_rmaps_base_oversubscribe": "1"},
+        )
         if done.returncode:
             raise SystemExit(f"{' '.join(command)} failed")
         return json.loads(path.read_text())
@@ -105,9 +124,16 @@ def predicted(ranks: int, link: str, step: float, copy: float, size: float) -> d
     speed, message = LINKS[link]
     mean = copy + 2 * (ranks - 1) / ranks * size / speed + 2 * (ranks - 1) * message
     share = DEFAULT_EVERY * step / (DEFAULT_EVERY * step + mean)
-    return {"ranks": ranks, "link": link, "predicted": "yes", "megabytes": size / 1e6,
-            "step_ms": round(1e3 * step, 2), "mean_ms": round(1e3 * mean, 2),
-            "frames_per_second": round(ranks * STREAMS / step * share, 1), "efficiency": round(share, 3)}
+    return {
+        "ranks": ranks,
+        "link": link,
+        "predicted": "yes",
+        "megabytes": size / 1e6,
+        "step_ms": round(1e3 * step, 2),
+        "mean_ms": round(1e3 * mean, 2),
+        "frames_per_second": round(ranks * STREAMS / step * share, 1),
+        "efficiency": round(share, 3),
+    }
 
 
 def main() -> None:
@@ -127,13 +153,17 @@ def main() -> None:
     two_hosts = ["sh", str(ROOT / "scripts/two_hosts.sh"), "--rate", "1gbit"]
     rows = []
     for run in range(args.runs):
-        for ranks, link, command in ((1, "none", None), (2, "memory", ["mpirun", "-n", "2"]),
-                                     (2, "1 Gbit/s", two_hosts)):
+        for ranks, link, command in (
+            (1, "none", None),
+            (2, "memory", ["mpirun", "-n", "2"]),
+            (2, "1 Gbit/s", two_hosts),
+        ):
             if command is two_hosts and os.geteuid() != 0:
                 continue  # network namespaces are root's
             found = measure(team, args.seconds) if command is None else launched(command, args.seconds)
-            rows.append({"run": run, "ranks": ranks, "link": link, "load": round(os.getloadavg()[0], 1)}
-                        | found)
+            rows.append(
+                {"run": run, "ranks": ranks, "link": link, "load": round(os.getloadavg()[0], 1)} | found
+            )
             print(" ".join(f"{k}={v}" for k, v in rows[-1].items()), file=sys.stderr, flush=True)
     step = min(r["step_ms_cpu"] for r in rows if r["ranks"] == 1) / 1e3
     copy = min(r["mean_ms_cpu"] for r in rows if r["link"] == "memory") / 1e3

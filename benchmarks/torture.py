@@ -42,8 +42,13 @@ def models(share: float) -> Row:
 
     count = int(20_000 * share)
     found = attack(count)
-    return {"count": count, "failures": len(found["faults"]), "slowest_s": found["slowest_s"],
-            "peak_mb": found["peak_mb"], "what": " | ".join(list(found["faults"].values())[:3])}
+    return {
+        "count": count,
+        "failures": len(found["faults"]),
+        "slowest_s": found["slowest_s"],
+        "peak_mb": found["peak_mb"],
+        "what": " | ".join(list(found["faults"].values())[:3]),
+    }
 
 
 def kills(share: float) -> Row:
@@ -60,8 +65,11 @@ def messages(share: float) -> Row:
 
     count = int(200_000 * share)
     failed = {door: what for door, what in throw_at_everything(count).items() if what}
-    return {"count": 3 * count, "failures": sum(sum(v.values()) for v in failed.values()),
-            "what": " | ".join(f"{door}: {next(iter(what))}" for door, what in failed.items())}
+    return {
+        "count": 3 * count,
+        "failures": sum(sum(v.values()) for v in failed.values()),
+        "what": " | ".join(f"{door}: {next(iter(what))}" for door, what in failed.items()),
+    }
 
 
 def bags(share: float) -> Row:
@@ -97,8 +105,12 @@ def bags(share: float) -> Row:
             except Exception as error:
                 failures.append(f"{type(error).__name__}: {error}")
             slowest = max(slowest, time.process_time() - begun)
-    return {"count": count, "failures": len(failures), "slowest_s": round(slowest, 3),
-            "what": " | ".join(sorted(set(failures))[:3])}
+    return {
+        "count": count,
+        "failures": len(failures),
+        "slowest_s": round(slowest, 3),
+        "what": " | ".join(sorted(set(failures))[:3]),
+    }
 
 
 def lifecycle(share: float) -> Row:
@@ -136,8 +148,15 @@ def soak_learning(share: float) -> Row:
 def _soaked(seconds: float, *options: str) -> Row:
     with tempfile.TemporaryDirectory() as folder:
         table = Path(folder) / "soak.csv"
-        command = [sys.executable, str(ROOT / "benchmarks/latency.py"), "--seconds", f"{seconds:g}",
-                   "--output", str(table), *options]
+        command = [
+            sys.executable,
+            str(ROOT / "benchmarks/latency.py"),
+            "--seconds",
+            f"{seconds:g}",
+            "--output",
+            str(table),
+            *options,
+        ]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             return {"count": 0, "failures": 1, "what": (done.stderr or done.stdout).strip()[-200:]}
@@ -151,24 +170,43 @@ def _soaked(seconds: float, *options: str) -> Row:
     first, last = np.array_split(latency, 3)[0], np.array_split(latency, 3)[-1]
     total = rows["stamp to received"]
     answered, sent = int(total["answered"]), int(total["sent"])
-    return {"count": answered, "failures": int(answered < 0.9 * sent),
-            "minutes": round(seconds / 60, 1), "mb_per_hour": round(float(slope), 2),
-            "rss_mb": round(float(resident[-1]), 1), "p50_ms": total["ms_p50"], "p99_ms": total["ms_p99"],
-            "p99_first_third_ms": round(float(np.percentile(first, 99)), 1),
-            "p99_last_third_ms": round(float(np.percentile(last, 99)), 1)}
+    return {
+        "count": answered,
+        "failures": int(answered < 0.9 * sent),
+        "minutes": round(seconds / 60, 1),
+        "mb_per_hour": round(float(slope), 2),
+        "rss_mb": round(float(resident[-1]), 1),
+        "p50_ms": total["ms_p50"],
+        "p99_ms": total["ms_p99"],
+        "p99_first_third_ms": round(float(np.percentile(first, 99)), 1),
+        "p99_last_third_ms": round(float(np.percentile(last, 99)), 1),
+    }
 
 
 PARTS: dict[str, Callable[[float], Row]] = {
-    "images": images, "models": models, "kills": kills, "messages": messages, "bags": bags,
-    "lifecycle": lifecycle, "soak": soak, "soak_learning": soak_learning}
+    "images": images,
+    "models": models,
+    "kills": kills,
+    "messages": messages,
+    "bags": bags,
+    "lifecycle": lifecycle,
+    "soak": soak,
+    "soak_learning": soak_learning,
+}
 
 
 def main() -> int:
     """Run the parts, each in a process of its own; print and write their rows."""
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--parts", nargs="+", choices=PARTS, default=[p for p in PARTS if "soak" not in p],
-                        help="which attacks; all but the soaks if not given")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--parts",
+        nargs="+",
+        choices=PARTS,
+        default=[p for p in PARTS if "soak" not in p],
+        help="which attacks; all but the soaks if not given",
+    )
     parser.add_argument("--share", type=float, default=1.0, help="of each attack's full length, above 0")
     parser.add_argument("--output", type=Path, default=Path("build/torture.csv"), help="table to write")
     parser.add_argument("--one", choices=PARTS, help=argparse.SUPPRESS)
@@ -183,11 +221,19 @@ def main() -> int:
     log = args.output.with_suffix(".log").open("w")  # decoders write a line for each damaged picture
     for part in args.parts:
         begun = time.monotonic()
-        done = subprocess.run([sys.executable, __file__, "--one", part, "--share", str(args.share)],
-                              stdout=subprocess.PIPE, stderr=log, text=True, check=False)
+        done = subprocess.run(
+            [sys.executable, __file__, "--one", part, "--share", str(args.share)],
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+            check=False,
+        )
         lines = [line for line in done.stdout.splitlines() if line.startswith("row ")]
-        row = ast.literal_eval(lines[-1][4:]) if lines else {
-            "count": 0, "failures": 1, "what": f"it ended with exit code {done.returncode}"}
+        row = (
+            ast.literal_eval(lines[-1][4:])
+            if lines
+            else {"count": 0, "failures": 1, "what": f"it ended with exit code {done.returncode}"}
+        )
         rows.append({"part": part} | row | {"minutes_taken": round((time.monotonic() - begun) / 60, 1)})
         print(" ".join(f"{k}={v}" for k, v in rows[-1].items()), flush=True)
     columns = list(dict.fromkeys(k for row in rows for k in row))

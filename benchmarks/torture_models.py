@@ -43,30 +43,109 @@ SANITIZE = ("-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "
 AFFORDABLE = 1 << 22  # multiply-adds of a frame up to which an accepted mutant is run, not only loaded
 SHIPPED_CALIBRATION = [2.26, 1.22]
 ODD: tuple[Any, ...] = (
-    0, 1, 2, 3, 7, 16, 255, 1024, 1025, -1, 0.5, 1.0, 1e-3, 1e9, 1e308, 2**31, 2**63, 10**400, float("nan"),
-    float("inf"), True, False, None, "", "L1", "input", "motion", "readout", "x" * 5000, "a\nb", "\x1b[2J",
-    [], [1], [1, 1], [0, 0], [2, 3], ["a", "b"], [0.5], [[]], {}, {"a": 1}, "box", "heatmap", "square")
+    0,
+    1,
+    2,
+    3,
+    7,
+    16,
+    255,
+    1024,
+    1025,
+    -1,
+    0.5,
+    1.0,
+    1e-3,
+    1e9,
+    1e308,
+    2**31,
+    2**63,
+    10**400,
+    float("nan"),
+    float("inf"),
+    True,
+    False,
+    None,
+    "",
+    "L1",
+    "input",
+    "motion",
+    "readout",
+    "x" * 5000,
+    "a\nb",
+    "\x1b[2J",
+    [],
+    [1],
+    [1, 1],
+    [0, 0],
+    [2, 3],
+    ["a", "b"],
+    [0.5],
+    [[]],
+    {},
+    {"a": 1},
+    "box",
+    "heatmap",
+    "square",
+)
 
 
 def base(which: int) -> HierarchyConfig:
     """Return one of four small networks: as `robot` without and with foresight, tanh codes, as `paper`."""
     cheap = ("signal", "error")
-    links = [Link("input", "L1", "feedforward", 1, shape="square"), Link("L1", "L1", "lateral", 1),
-             Link("L1", "L2", "feedforward"), Link("L2", "L1", "feedback"), Link("L3", "L1", "global"),
-             Link("L2", "L3", "feedforward"), Link(MOTION, "L1")]
-    layers = (Layer("L1", 6, 8, 6, children=(1, 1), terms=cheap), Layer("L2", 3, 4, 9, terms=cheap),
-              Layer("L3", 1, 1, 5, children=(3, 4), terms=("signal",)))
+    links = [
+        Link("input", "L1", "feedforward", 1, shape="square"),
+        Link("L1", "L1", "lateral", 1),
+        Link("L1", "L2", "feedforward"),
+        Link("L2", "L1", "feedback"),
+        Link("L3", "L1", "global"),
+        Link("L2", "L3", "feedforward"),
+        Link(MOTION, "L1"),
+    ]
+    layers = (
+        Layer("L1", 6, 8, 6, children=(1, 1), terms=cheap),
+        Layer("L2", 3, 4, 9, terms=cheap),
+        Layer("L3", 1, 1, 5, children=(3, 4), terms=("signal",)),
+    )
     if which in (0, 3):
         readout = ReadoutConfig(radius=(0, 1), cells="L2", memory=1, mixing=7, hidden=10)
-        return HierarchyConfig("small", height=24, width=32, block=4, layers=layers, links=tuple(links),
-                               activation="leaky", normalise=True, readout=readout,
-                               forecast=Forecast(code=5 if which else 0, scales=2), learning=Learning("muon"))
+        return HierarchyConfig(
+            "small",
+            height=24,
+            width=32,
+            block=4,
+            layers=layers,
+            links=tuple(links),
+            activation="leaky",
+            normalise=True,
+            readout=readout,
+            forecast=Forecast(code=5 if which else 0, scales=2),
+            learning=Learning("muon"),
+        )
     if which == 1:
-        return HierarchyConfig("small", height=24, width=32, block=4, links=tuple(links),
-                               layers=tuple(dataclasses.replace(k, terms=Layer("x").terms) for k in layers))
-    return HierarchyConfig("small", height=24, width=32, block=4, layers=layers, links=tuple(links),
-                           shared=False, activation="polynomial", output="activation", schedule="parallel",
-                           low=0.0, readout=ReadoutConfig("heatmap", hidden=8), learning=Learning("momentum"))
+        return HierarchyConfig(
+            "small",
+            height=24,
+            width=32,
+            block=4,
+            links=tuple(links),
+            layers=tuple(dataclasses.replace(k, terms=Layer("x").terms) for k in layers),
+        )
+    return HierarchyConfig(
+        "small",
+        height=24,
+        width=32,
+        block=4,
+        layers=layers,
+        links=tuple(links),
+        shared=False,
+        activation="polynomial",
+        output="activation",
+        schedule="parallel",
+        low=0.0,
+        readout=ReadoutConfig("heatmap", hidden=8),
+        learning=Learning("momentum"),
+    )
 
 
 def places(tree: Any, path: tuple = ()) -> list[tuple]:
@@ -91,8 +170,13 @@ def bent(value: Any, draw: random.Random) -> Any:
         return draw.choice((value[::-1], value[:-1], [*value, draw.choice(value)], some, value * 40))
     if isinstance(value, dict) and value and draw.random() < 0.6:
         gone = draw.choice(list(value))
-        return draw.choice(({k: v for k, v in value.items() if k != gone}, value | {"odd": 1},
-                            value | {gone: draw.choice(ODD)}))
+        return draw.choice(
+            (
+                {k: v for k, v in value.items() if k != gone},
+                value | {"odd": 1},
+                value | {gone: draw.choice(ODD)},
+            )
+        )
     if isinstance(value, (int, float)) and not isinstance(value, bool) and draw.random() < 0.5:
         return draw.choice((value + 1, value - 1, value * 2, value / 2, -value, value + 0.5, float(value)))
     return draw.choice(ODD)
@@ -116,16 +200,26 @@ def neighbour(config: dict[str, Any], draw: random.Random) -> dict[str, Any]:
         elif kind == 4:
             link["gain"] = draw.choice((0.0, 0.5, 1.0, 8.0))
         elif kind == 5 and len(links) < 20:
-            links.append({"source": draw.choice([*names, MOTION]), "target": draw.choice(names),
-                          "radius": draw.choice((0, 0, 1, 3)), "kind": "context"})
+            links.append(
+                {
+                    "source": draw.choice([*names, MOTION]),
+                    "target": draw.choice(names),
+                    "radius": draw.choice((0, 0, 1, 3)),
+                    "kind": "context",
+                }
+            )
         elif kind == 6:
             config["block"] = draw.choice((1, 2, 4, 8))
         elif kind == 7:
             config["targets"] = [f"t{k}" for k in range(draw.randint(1, 12))]
         else:
-            readout |= {"radius": [draw.choice((0, 1, 4, 16)) for _ in range(draw.randint(1, 3))],
-                        "cells": draw.choice(["", *names]), "memory": draw.choice((1, 1, 2, 8)),
-                        "hidden": draw.choice((1, 10, 40)), "mixing": draw.choice((1, 7, 33))}
+            readout |= {
+                "radius": [draw.choice((0, 1, 4, 16)) for _ in range(draw.randint(1, 3))],
+                "cells": draw.choice(["", *names]),
+                "memory": draw.choice((1, 1, 2, 8)),
+                "hidden": draw.choice((1, 10, 40)),
+                "mixing": draw.choice((1, 7, 33)),
+            }
     return config
 
 
@@ -151,17 +245,27 @@ def mutant(seed: int) -> bytes:
     """Return the file of a seed."""
     draw = random.Random(seed)
     config = base(draw.randrange(4))
-    history = {"steps": 40, "frames": 640, "clips": 7, "seconds": 12.5, "calibration": SHIPPED_CALIBRATION,
-               "validation": {"prediction_over_copy": 0.9, "auc": 0.5},
-               "taught": [{"from": "a", "data": ["b"], "learnt": 3, "minutes": 1.5}]}
+    history = {
+        "steps": 40,
+        "frames": 640,
+        "clips": 7,
+        "seconds": 12.5,
+        "calibration": SHIPPED_CALIBRATION,
+        "validation": {"prediction_over_copy": 0.9, "auc": 0.5},
+        "taught": [{"from": "a", "data": ["b"], "learnt": 3, "minutes": 1.5}],
+    }
     kind = draw.randrange(10)
     if kind < 4:  # another network, whole and consistent, if there is one
         with contextlib.suppress(PvmError):
             another = HierarchyConfig.from_dict(neighbour(json.loads(json.dumps(config.to_dict())), draw))
             if sum(map(np.prod, size.weight_shapes(another).values())) < AFFORDABLE:
                 config = another
-    header, body = unpacked(save(fitting(config, seed), {
-        "format": FORMAT, "config": json.dumps(config.to_dict()), "history": json.dumps(history)}))
+    header, body = unpacked(
+        save(
+            fitting(config, seed),
+            {"format": FORMAT, "config": json.dumps(config.to_dict()), "history": json.dumps(history)},
+        )
+    )
     scale = draw.choice((0.1, 0.1, 0.1, 0.0, 1.0, 30.0, 9e3, 1e20, 3e38, 1e-42))
     body = (np.frombuffer(body, np.float32) * np.float32(scale)).tobytes()
     if kind < 4:
@@ -187,9 +291,18 @@ def mutant(seed: int) -> bytes:
         data = bytes(damaged)
     elif kind == 9:  # cut, repeated, another format, too long a header
         cut = draw.randrange(len(data) + 1)
-        data = draw.choice((data[:cut], data + data, data[:cut] + os.urandom(64), data[cut:],
-                            struct.pack("<Q", draw.choice((0, 1, 2**63, 2**64 - 1, len(data)))) + data[8:],
-                            data.replace(FORMAT.encode(), b"pvm_perception/9"), data[:8], bytes(len(data))))
+        data = draw.choice(
+            (
+                data[:cut],
+                data + data,
+                data[:cut] + os.urandom(64),
+                data[cut:],
+                struct.pack("<Q", draw.choice((0, 1, 2**63, 2**64 - 1, len(data)))) + data[8:],
+                data.replace(FORMAT.encode(), b"pvm_perception/9"),
+                data[:8],
+                bytes(len(data)),
+            )
+        )
     return data
 
 
@@ -236,8 +349,20 @@ def cost(config: HierarchyConfig) -> int:
 def sanitized(folder: Path) -> Path:
     """Compile the CPU kernels of this machine with sanitizers into a folder, and return it."""
     library = str(folder / "_cpu_any.sanitized.so")
-    subprocess.run(["g++", "-std=gnu++17", "-shared", "-fPIC", "-march=native", *SANITIZE, *map(str, CPP),
-                    "-o", library], check=True)
+    subprocess.run(
+        [
+            "g++",
+            "-std=gnu++17",
+            "-shared",
+            "-fPIC",
+            "-march=native",
+            *SANITIZE,
+            *map(str, CPP),
+            "-o",
+            library,
+        ],
+        check=True,
+    )
     return folder
 
 
@@ -275,10 +400,13 @@ def attack(count: int, seed: int = 0, sanitize: bool = True) -> dict[str, Any]:
         env, extra = dict(os.environ), []
         if sanitize:
             extra = ["--kernels", str(sanitized(Path(name)))]
-            asan = subprocess.run(["g++", "-print-file-name=libasan.so"], capture_output=True, text=True,
-                                  check=True).stdout.strip()
-            env |= {"LD_PRELOAD": asan,
-                    "ASAN_OPTIONS": "detect_leaks=0:allocator_may_return_null=1:quarantine_size_mb=32"}
+            asan = subprocess.run(
+                ["g++", "-print-file-name=libasan.so"], capture_output=True, text=True, check=True
+            ).stdout.strip()
+            env |= {
+                "LD_PRELOAD": asan,
+                "ASAN_OPTIONS": "detect_leaks=0:allocator_may_return_null=1:quarantine_size_mb=32",
+            }
         at, end = seed, seed + count
         while at < end:
             with tempfile.TemporaryFile("w+") as said:
@@ -343,8 +471,9 @@ def kill_while_saving(times: int, seed: int = 0) -> dict[str, Any]:
 
 def main() -> int:
     """Attack, kill, print both rows; exit code 1 where anything is wrong."""
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--mutants", type=int, default=20_000)
     parser.add_argument("--kills", type=int, default=300)
     parser.add_argument("--seed", type=int, default=0)

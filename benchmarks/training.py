@@ -87,9 +87,13 @@ def learn(pool: Memory | Timed, seconds: float) -> dict:
 
 def row(frames: int, wall: float, own: float) -> dict:
     """Return counts and rates."""
-    return {"frames": frames, "seconds": round(wall, 1), "cpu_seconds": round(own, 1),
-            "frames_per_second": round(frames / wall, 1),
-            "frames_per_cpu_second": round(frames / own, 1)}
+    return {
+        "frames": frames,
+        "seconds": round(wall, 1),
+        "cpu_seconds": round(own, 1),
+        "frames_per_second": round(frames / wall, 1),
+        "frames_per_cpu_second": round(frames / own, 1),
+    }
 
 
 def measure(seconds: float, photos: Path | None) -> list[dict]:
@@ -101,8 +105,9 @@ def measure(seconds: float, photos: Path | None) -> list[dict]:
     rows = []
     for length in tqdm(LENGTHS, desc="generator", disable=None):
         recipe = ClipRecipe(size, length, length, **common)
-        rows.append({"part": "generator", "clip_frames": length}
-                    | generate(recipe, seconds / len(LENGTHS), sources))
+        rows.append(
+            {"part": "generator", "clip_frames": length} | generate(recipe, seconds / len(LENGTHS), sources)
+        )
     alone = generate(drawn, seconds, sources)
     rows.append({"part": "generator", "clip_frames": f"{SHORTEST}..{LONGEST}"} | alone)
     clips = [render(drawn, n, sources) for n in tqdm(range(KEPT), desc="clips", disable=None)]
@@ -115,11 +120,16 @@ def measure(seconds: float, photos: Path | None) -> list[dict]:
     both = learn(timed, seconds)
     pool.close()
     slower = min(alone["frames_per_second"], learner["frames_per_second"])
-    rows.append({"part": "both", "clip_frames": f"{SHORTEST}..{LONGEST}"} | both | {
-        "of_slower": round(both["frames_per_second"] / slower, 3),
-        "cpu_over_alone": round(learner["frames_per_cpu_second"] / both["frames_per_cpu_second"], 3),
-        "waiting": round(timed.waited / both["seconds"], 3),
-        "ring_cpu": round(timed.worked / both["cpu_seconds"], 4)})
+    rows.append(
+        {"part": "both", "clip_frames": f"{SHORTEST}..{LONGEST}"}
+        | both
+        | {
+            "of_slower": round(both["frames_per_second"] / slower, 3),
+            "cpu_over_alone": round(learner["frames_per_cpu_second"] / both["frames_per_cpu_second"], 3),
+            "waiting": round(timed.waited / both["seconds"], 3),
+            "ring_cpu": round(timed.worked / both["cpu_seconds"], 4),
+        }
+    )
     return rows
 
 
@@ -134,8 +144,7 @@ def main() -> None:
     rows = []
     for run in range(args.runs):
         for one in measure(args.seconds, args.photos):
-            rows.append({"run": run} | one
-                        | {"cores": os.cpu_count(), "load": round(os.getloadavg()[0], 1)})
+            rows.append({"run": run} | one | {"cores": os.cpu_count(), "load": round(os.getloadavg()[0], 1)})
             print(" ".join(f"{k}={v}" for k, v in rows[-1].items()), file=sys.stderr)
     args.output.parent.mkdir(parents=True, exist_ok=True)
     write_csv(args.output, rows)

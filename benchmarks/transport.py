@@ -40,8 +40,13 @@ def camera(width: int, height: int, count: int) -> None:
     rclpy.init()
     node = rclpy.create_node("camera")
     publisher = node.create_publisher(Image, TOPIC, qos_profile_sensor_data)
-    message = Image(width=width, height=height, step=3 * width, encoding="bgr8",
-                    data=array("B", bytes(3 * width * height)))
+    message = Image(
+        width=width,
+        height=height,
+        step=3 * width,
+        encoding="bgr8",
+        data=array("B", bytes(3 * width * height)),
+    )
     deadline = time.monotonic() + 30
     while not publisher.get_subscription_count() and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -70,8 +75,10 @@ def listener() -> None:
         stamp = message.header.stamp
         now = node.get_clock().now().nanoseconds
         delays.append((now - stamp.sec * 1_000_000_000 - stamp.nanosec) / 1e6)
-    node.create_subscription(Image, TOPIC, receive, QoSProfile(
-        depth=1, reliability=ReliabilityPolicy.BEST_EFFORT))
+
+    node.create_subscription(
+        Image, TOPIC, receive, QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
+    )
     while not stop.is_set():
         executor.spin_once(timeout_sec=0.1)
     node.destroy_node()
@@ -82,11 +89,20 @@ def listener() -> None:
 
 def environment(profile: bool) -> dict[str, str]:
     """Return this environment on this host only, with our profile or with Fast DDS as it comes."""
-    env = {k: v for k, v in os.environ.items() if k not in (
-        "FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE",
-        "FASTDDS_BUILTIN_TRANSPORTS")}
-    env |= {"ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
-            "ROS_DOMAIN_ID": str(random.SystemRandom().randrange(1, 100))}
+    env = {
+        k: v
+        for k, v in os.environ.items()
+        if k
+        not in (
+            "FASTDDS_DEFAULT_PROFILES_FILE",
+            "FASTRTPS_DEFAULT_PROFILES_FILE",
+            "FASTDDS_BUILTIN_TRANSPORTS",
+        )
+    }
+    env |= {
+        "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
+        "ROS_DOMAIN_ID": str(random.SystemRandom().randrange(1, 100)),
+    }
     return env | image_transport(env) if profile else env
 
 
@@ -95,18 +111,32 @@ def measure(width: int, height: int, seconds: float, profile: bool) -> dict[str,
     env, this = environment(profile), [sys.executable, __file__]
     listener = subprocess.Popen([*this, "listener"], env=env, stdout=subprocess.PIPE, text=True)
     try:
-        sender = subprocess.run([*this, "camera", str(width), str(height), str(round(seconds * FPS))],
-                              env=env, stdout=subprocess.PIPE, text=True, check=True).stdout
+        sender = subprocess.run(
+            [*this, "camera", str(width), str(height), str(round(seconds * FPS))],
+            env=env,
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+        ).stdout
     finally:
         listener.send_signal(signal.SIGTERM)
         words, _ = listener.communicate(timeout=20)
     sent, delays = json.loads(sender), json.loads(words)
     p50, p99 = np.percentile(delays, [50, 99]).round(1).tolist() if delays else ("", "")
-    return {"width": width, "height": height, "megabytes": round(3e-6 * width * height, 2),
-            "profile": int(profile), "sent": sent["sent"], "sent_hz": round(sent["hz"], 1),
-            "received": len(delays), "share": round(len(delays) / sent["sent"], 3),
-            "delay_ms_p50": p50, "delay_ms_p99": p99,
-            "cores": os.cpu_count(), "load": round(os.getloadavg()[0], 1)}
+    return {
+        "width": width,
+        "height": height,
+        "megabytes": round(3e-6 * width * height, 2),
+        "profile": int(profile),
+        "sent": sent["sent"],
+        "sent_hz": round(sent["hz"], 1),
+        "received": len(delays),
+        "share": round(len(delays) / sent["sent"], 3),
+        "delay_ms_p50": p50,
+        "delay_ms_p99": p99,
+        "cores": os.cpu_count(),
+        "load": round(os.getloadavg()[0], 1),
+    }
 
 
 def size(text: str) -> tuple[int, int]:
@@ -120,11 +150,17 @@ def main() -> None:
         return camera(*map(int, sys.argv[2:]))
     if sys.argv[1:2] == ["listener"]:
         return listener()
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--seconds", type=float, default=10.0, help="of each of the runs")
-    parser.add_argument("--sizes", type=size, nargs="+", metavar="WIDTHxHEIGHT",
-                        default=[(640, 480), (1280, 720), (1920, 1080)])
+    parser.add_argument(
+        "--sizes",
+        type=size,
+        nargs="+",
+        metavar="WIDTHxHEIGHT",
+        default=[(640, 480), (1280, 720), (1920, 1080)],
+    )
     parser.add_argument("--output", type=Path, default=Path("build/transport.csv"))
     args = parser.parse_args()
     rows = []

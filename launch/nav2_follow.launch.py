@@ -21,40 +21,67 @@ def generate_launch_description() -> LaunchDescription:
     namespace = LaunchConfiguration("namespace")
 
     def argument(name: str, default: object, description: str, *choices: str) -> object:
-        return DeclareLaunchArgument(name, default_value=default, description=description,
-                                     choices=list(choices) or None)
+        return DeclareLaunchArgument(
+            name, default_value=default, description=description, choices=list(choices) or None
+        )
 
     def config(name: str) -> object:
         return PathJoinSubstitution([share, "config", name])
 
-    return LaunchDescription([
-        argument("image", "/camera/image_raw", "the camera's image topic"),
-        argument("camera_info", "/camera/camera_info", "the camera's calibration"),
-        argument("odom", "/odom", "the robot's odometry: its own motion, the end of a stop"),
-        argument("size", "0.2", "the target's diameter, metres; before follower_params"),
-        argument("follow_topic", "goal_update", "goal_update: behaviour tree with a GoalUpdater; "
-                 "target_pose: the action FollowObject", "goal_update", "target_pose"),
-        argument("guard", "true", "stop at stop signs", "true", "false"),
-        argument("params_file", config("tracker.yaml"), "parameters of the tracker"),
-        argument("follower_params", config("follower.yaml"), "parameters of target_follower"),
-        argument("guard_params", config("guard.yaml"), "parameters of stop_sign_guard"),
-        argument("namespace", "", "of the nodes and their topics"),
-        argument("use_sim_time", "false", "take the time from /clock", "true", "false"),
-        IncludeLaunchDescription(
-            PythonLaunchDescriptionSource(PathJoinSubstitution([share, "launch",
-                                                                "tracker.launch.py"])),
-            launch_arguments={name: LaunchConfiguration(name) for name in (
-                "image", "camera_info", "odom", "params_file", "namespace", "use_sim_time")}.items()),
-        Node(package="pvm_perception", executable="target_follower", name="target_follower",
-             namespace=namespace, output="screen",
-             parameters=[LaunchConfiguration("follower_params"), sim_time, {
-                 "size": ParameterValue(LaunchConfiguration("size"), value_type=float)}],
-             remappings=[("camera_info", LaunchConfiguration("camera_info")),
-                         ("target_pose", LaunchConfiguration("follow_topic"))]),
-        Node(package="pvm_perception", executable="stop_sign_guard", name="stop_sign_guard",
-             namespace=namespace, output="screen",
-             parameters=[LaunchConfiguration("guard_params"), sim_time],
-             remappings=[("camera_info", LaunchConfiguration("camera_info")),
-                         ("odom", LaunchConfiguration("odom"))],
-             condition=IfCondition(LaunchConfiguration("guard"))),
-    ])
+    return LaunchDescription(
+        [
+            argument("image", "/camera/image_raw", "the camera's image topic"),
+            argument("camera_info", "/camera/camera_info", "the camera's calibration"),
+            argument("odom", "/odom", "the robot's odometry: its own motion, the end of a stop"),
+            argument("size", "0.2", "the target's diameter, metres; before follower_params"),
+            argument(
+                "follow_topic",
+                "goal_update",
+                "goal_update: behaviour tree with a GoalUpdater; target_pose: the action FollowObject",
+                "goal_update",
+                "target_pose",
+            ),
+            argument("guard", "true", "stop at stop signs", "true", "false"),
+            argument("params_file", config("tracker.yaml"), "parameters of the tracker"),
+            argument("follower_params", config("follower.yaml"), "parameters of target_follower"),
+            argument("guard_params", config("guard.yaml"), "parameters of stop_sign_guard"),
+            argument("namespace", "", "of the nodes and their topics"),
+            argument("use_sim_time", "false", "take the time from /clock", "true", "false"),
+            IncludeLaunchDescription(
+                PythonLaunchDescriptionSource(PathJoinSubstitution([share, "launch", "tracker.launch.py"])),
+                launch_arguments={
+                    name: LaunchConfiguration(name)
+                    for name in ("image", "camera_info", "odom", "params_file", "namespace", "use_sim_time")
+                }.items(),
+            ),
+            Node(
+                package="pvm_perception",
+                executable="target_follower",
+                name="target_follower",
+                namespace=namespace,
+                output="screen",
+                parameters=[
+                    LaunchConfiguration("follower_params"),
+                    sim_time,
+                    {"size": ParameterValue(LaunchConfiguration("size"), value_type=float)},
+                ],
+                remappings=[
+                    ("camera_info", LaunchConfiguration("camera_info")),
+                    ("target_pose", LaunchConfiguration("follow_topic")),
+                ],
+            ),
+            Node(
+                package="pvm_perception",
+                executable="stop_sign_guard",
+                name="stop_sign_guard",
+                namespace=namespace,
+                output="screen",
+                parameters=[LaunchConfiguration("guard_params"), sim_time],
+                remappings=[
+                    ("camera_info", LaunchConfiguration("camera_info")),
+                    ("odom", LaunchConfiguration("odom")),
+                ],
+                condition=IfCondition(LaunchConfiguration("guard")),
+            ),
+        ]
+    )

@@ -16,16 +16,23 @@ from launch import LaunchDescription
 # arguments that are parameters of the node; left empty, the node has what params_file says
 PARAMETERS = ("targets", "model", "device", "learning", "autostart", "image_transport", "reliability")
 # topics that rviz/tracker.rviz shows, beside the camera's
-SHOWN = ("pvm_tracker/debug_image", "pvm_tracker/heatmap", "pvm_tracker/prediction",
-         "pvm_tracker/surprise", "target_pose", "target_pose_covariance")
+SHOWN = (
+    "pvm_tracker/debug_image",
+    "pvm_tracker/heatmap",
+    "pvm_tracker/prediction",
+    "pvm_tracker/surprise",
+    "target_pose",
+    "target_pose_covariance",
+)
 
 
 def _argument(name: str, description: str, default: object = "", choices: tuple = ()) -> object:
     if name in PARAMETERS:
         description += "; empty: as in params_file"
         choices = ("", *choices) if choices else ()
-    return DeclareLaunchArgument(name, default_value=default, description=description,
-                                 choices=list(choices) or None)
+    return DeclareLaunchArgument(
+        name, default_value=default, description=description, choices=list(choices) or None
+    )
 
 
 def _tracker(context: object) -> list:
@@ -36,15 +43,27 @@ def _tracker(context: object) -> list:
     if given["targets"]:
         parameters["targets"] = given["targets"].replace(",", " ").split()
     image = LaunchConfiguration("image")
-    return [*_image_transport(LaunchConfiguration("fastdds_profile").perform(context)), Node(
-        package="pvm_perception", executable="tracker", name="pvm_tracker",
-        namespace=LaunchConfiguration("namespace"),
-        parameters=[LaunchConfiguration("params_file"),
-                    {"use_sim_time": LaunchConfiguration("use_sim_time")} | parameters],
-        remappings=[("image", image), ("image/compressed", [image, "/compressed"]),
-                    ("camera_info", LaunchConfiguration("camera_info")),
-                    ("odom", LaunchConfiguration("odom"))],
-        ros_arguments=["--log-level", LaunchConfiguration("log_level")], output="screen")]
+    return [
+        *_image_transport(LaunchConfiguration("fastdds_profile").perform(context)),
+        Node(
+            package="pvm_perception",
+            executable="tracker",
+            name="pvm_tracker",
+            namespace=LaunchConfiguration("namespace"),
+            parameters=[
+                LaunchConfiguration("params_file"),
+                {"use_sim_time": LaunchConfiguration("use_sim_time")} | parameters,
+            ],
+            remappings=[
+                ("image", image),
+                ("image/compressed", [image, "/compressed"]),
+                ("camera_info", LaunchConfiguration("camera_info")),
+                ("odom", LaunchConfiguration("odom")),
+            ],
+            ros_arguments=["--log-level", LaunchConfiguration("log_level")],
+            output="screen",
+        ),
+    ]
 
 
 def _image_transport(profile: str) -> list:
@@ -59,43 +78,73 @@ def _rviz(share: object) -> Node:
     """Return RViz with this package's displays, whose topics follow image and namespace."""
     namespace = LaunchConfiguration("namespace")
     return Node(
-        package="rviz2", executable="rviz2", name="rviz2", namespace=namespace,
+        package="rviz2",
+        executable="rviz2",
+        name="rviz2",
+        namespace=namespace,
         arguments=["-d", PathJoinSubstitution([share, "rviz", "tracker.rviz"])],
         parameters=[{"use_sim_time": LaunchConfiguration("use_sim_time")}],
-        remappings=[("/camera/image_raw", LaunchConfiguration("image")), *(
-            (f"/{name}", PathJoinSubstitution(["/", namespace, name])) for name in SHOWN)],
-        condition=IfCondition(LaunchConfiguration("rviz")), output="log")
+        remappings=[
+            ("/camera/image_raw", LaunchConfiguration("image")),
+            *((f"/{name}", PathJoinSubstitution(["/", namespace, name])) for name in SHOWN),
+        ],
+        condition=IfCondition(LaunchConfiguration("rviz")),
+        output="log",
+    )
 
 
 def generate_launch_description() -> LaunchDescription:
     """Return the node, with shared memory for its images, and RViz where wanted."""
     share = FindPackageShare("pvm_perception")
-    return LaunchDescription([
-        _argument("image", "the camera's image topic; compressed images are taken from beneath it",
-                  "/camera/image_raw"),
-        _argument("camera_info", "the camera's calibration, to read the odometry by",
-                  "/camera/camera_info"),
-        _argument("odom", "the odometry of the robot that carries the camera, looking ahead", "odom"),
-        _argument("image_transport", "which images to take", choices=("raw", "compressed")),
-        _argument("reliability", "of the image subscription; auto = what the camera offers",
-                  choices=("auto", "reliable", "best_effort")),
-        _argument("targets", "what to look for, separated by spaces"),
-        _argument("device", "where the network runs; auto = a GPU if one answers",
-                  choices=("cpu", "cuda", "auto")),
-        _argument("model", "model file"),
-        _argument("learning", "go on learning to predict from the stream", choices=("true", "false")),
-        _argument("autostart", "configure and activate without a lifecycle manager",
-                  choices=("true", "false")),
-        _argument("params_file", "parameters of the node",
-                  PathJoinSubstitution([share, "config", "tracker.yaml"])),
-        _argument("namespace", "of the node and its topics"),
-        _argument("use_sim_time", "take the time from /clock", "false", ("true", "false")),
-        _argument("log_level", "of the node", "info", ("debug", "info", "warn", "error", "fatal")),
-        _argument("fastdds_profile", "Fast DDS profile with room for images in shared memory; empty, or a "
-                                     "profile or transports in the environment: not set",
-                  PathJoinSubstitution([share, "config", "fastdds.xml"])),
-        _argument("rviz", "show camera, boxes, heat map, prediction, surprise and target in RViz",
-                  "false", ("true", "false")),
-        OpaqueFunction(function=_tracker),
-        _rviz(share),
-    ])
+    return LaunchDescription(
+        [
+            _argument(
+                "image",
+                "the camera's image topic; compressed images are taken from beneath it",
+                "/camera/image_raw",
+            ),
+            _argument(
+                "camera_info", "the camera's calibration, to read the odometry by", "/camera/camera_info"
+            ),
+            _argument("odom", "the odometry of the robot that carries the camera, looking ahead", "odom"),
+            _argument("image_transport", "which images to take", choices=("raw", "compressed")),
+            _argument(
+                "reliability",
+                "of the image subscription; auto = what the camera offers",
+                choices=("auto", "reliable", "best_effort"),
+            ),
+            _argument("targets", "what to look for, separated by spaces"),
+            _argument(
+                "device",
+                "where the network runs; auto = a GPU if one answers",
+                choices=("cpu", "cuda", "auto"),
+            ),
+            _argument("model", "model file"),
+            _argument("learning", "go on learning to predict from the stream", choices=("true", "false")),
+            _argument(
+                "autostart", "configure and activate without a lifecycle manager", choices=("true", "false")
+            ),
+            _argument(
+                "params_file",
+                "parameters of the node",
+                PathJoinSubstitution([share, "config", "tracker.yaml"]),
+            ),
+            _argument("namespace", "of the node and its topics"),
+            _argument("use_sim_time", "take the time from /clock", "false", ("true", "false")),
+            _argument("log_level", "of the node", "info", ("debug", "info", "warn", "error", "fatal")),
+            _argument(
+                "fastdds_profile",
+                "Fast DDS profile with room for images in shared memory; empty, or a "
+                "profile or transports in the environment: not set",
+                PathJoinSubstitution([share, "config", "fastdds.xml"]),
+            ),
+            _argument(
+                "rviz",
+                "show camera, boxes, heat map, prediction, surprise and target in RViz",
+                "false",
+                ("true", "false"),
+            ),
+            OpaqueFunction(function=_tracker),
+            _rviz(share),
+        ]
+    )

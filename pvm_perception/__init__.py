@@ -8,8 +8,15 @@ from typing import Any
 # the other cores have work of their own. Set the variable yourself to have it otherwise.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-_MODULES = {"Tracker": "api", "PvmError": "errors", "TARGETS": "types", "Box": "types", "Detection": "types",
-            "Frame": "types", "Track": "types"}
+_MODULES = {
+    "Tracker": "api",
+    "PvmError": "errors",
+    "TARGETS": "types",
+    "Box": "types",
+    "Detection": "types",
+    "Frame": "types",
+    "Track": "types",
+}
 
 __all__ = ["TARGETS", "Box", "Detection", "Frame", "PvmError", "Track", "Tracker"]
 __version__ = "0.1.0"

@@ -28,10 +28,11 @@ COMMANDS = {
 # commands that are ROS 2 nodes, which read their arguments themselves: module and example
 NODES = {
     "tracker": ("pvm_perception.ros.tracker_node", "-r image:=/camera/image_raw"),
-    "follower": ("pvm_perception.ros.follower_node",
-                 "-r camera_info:=/camera/camera_info -p size:=0.065 -p drive:=true"),
-    "guard": ("pvm_perception.ros.guard_node",
-              "-r camera_info:=/camera/camera_info -p stop_distance:=1.5"),
+    "follower": (
+        "pvm_perception.ros.follower_node",
+        "-r camera_info:=/camera/camera_info -p size:=0.065 -p drive:=true",
+    ),
+    "guard": ("pvm_perception.ros.guard_node", "-r camera_info:=/camera/camera_info -p stop_distance:=1.5"),
 }
 
 
@@ -52,33 +53,42 @@ def _run_node(name: str, argv: list[str]) -> int:
     if argv and argv[0] in ("-h", "--help"):
         from pvm_perception.ros.node_settings import NODES as SETTINGS
 
-        print(f"{COMMANDS[name][0].upper()}{COMMANDS[name][1:]}.\n\nExample: python -m "
-              f"pvm_perception {name} --ros-args {example}\n\nParameters:")
+        print(
+            f"{COMMANDS[name][0].upper()}{COMMANDS[name][1:]}.\n\nExample: python -m "
+            f"pvm_perception {name} --ros-args {example}\n\nParameters:"
+        )
         print(SETTINGS[name].yaml_file(), end="")
         return 0
     try:
         main = importlib.import_module(module).main
     except ImportError as error:
         package = (error.name or "").split(".")[0]
-        print(f"pvm_perception: error: {name} needs ROS 2 with {package} ({error}); apt install "
-              f"ros-$ROS_DISTRO-{package.replace('_', '-')} and source it, or run `make setup`",
-              file=sys.stderr)
+        print(
+            f"pvm_perception: error: {name} needs ROS 2 with {package} ({error}); apt install "
+            f"ros-$ROS_DISTRO-{package.replace('_', '-')} and source it, or run `make setup`",
+            file=sys.stderr,
+        )
         return 2
     return main(argv)
 
 
 def _arguments(argv: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="pvm_perception", description="Track a green ball or a stop sign by prediction.")
+        prog="pvm_perception", description="Track a green ball or a stop sign by prediction."
+    )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     # only the module that is asked for is imported: `tracker` needs ROS, `train` matplotlib
     wanted = next((a for a in argv if not a.startswith("-")), None)
     for name, line in COMMANDS.items():
         if name == wanted:
             module = importlib.import_module(f"pvm_perception.commands.{name}")
-            sub = commands.add_parser(name, help=line, description=line[0].upper() + line[1:] + ".",
-                                      epilog="Example: " + module.EXAMPLE,
-                                      formatter_class=_Help)
+            sub = commands.add_parser(
+                name,
+                help=line,
+                description=line[0].upper() + line[1:] + ".",
+                epilog="Example: " + module.EXAMPLE,
+                formatter_class=_Help,
+            )
             module.add_arguments(sub)
             sub.set_defaults(run=module.run)
         else:
@@ -102,8 +112,9 @@ def main(argv: list[str] | None = None) -> int:
     except BrokenPipeError:
         return 0
     except OSError as error:  # what no command has a better line for: a disk that is full, most often
-        print(f"pvm_perception: error: {error.filename or 'a file'}: {error.strerror or error}",
-              file=sys.stderr)
+        print(
+            f"pvm_perception: error: {error.filename or 'a file'}: {error.strerror or error}", file=sys.stderr
+        )
         return 2
 
 

@@ -66,15 +66,22 @@ class Tracker:
     ...     print(track.target, track.x, track.y, track.w, track.h, track.score)
     """
 
-    def __init__(self, targets: Sequence[str] = TARGETS, model: str | Path | None = None,
-                 device: str = "cpu", learn: bool = False,
-                 settings: TrackerSettings | None = None, fovea: bool = True,
-                 calibration: Calibration | None = None) -> None:
+    def __init__(
+        self,
+        targets: Sequence[str] = TARGETS,
+        model: str | Path | None = None,
+        device: str = "cpu",
+        learn: bool = False,
+        settings: TrackerSettings | None = None,
+        fovea: bool = True,
+        calibration: Calibration | None = None,
+    ) -> None:
         self.model = Path(model) if model is not None else default_model()
         self.config, weights, self._history = load_model(self.model)
         self._targets = self._checked_targets(targets)
-        network, self.notice = build_network(self.config, weights, device, learn,
-                                             self._history.get("steps", 0))
+        network, self.notice = build_network(
+            self.config, weights, device, learn, self._history.get("steps", 0)
+        )
         self._perception = Perception(network, self._history, fovea, calibration)
         self._perception.learning = learn
         self._tracks = TrackManager(settings)
@@ -176,8 +183,9 @@ class Tracker:
     def settings(self, value: TrackerSettings) -> None:
         self._tracks.settings = value
 
-    def update(self, image: Images | None, stamp: float | None = None,
-               motion: Sequence[float] | Floats | None = None) -> list[Track]:
+    def update(
+        self, image: Images | None, stamp: float | None = None, motion: Sequence[float] | Floats | None = None
+    ) -> list[Track]:
         """Look at one frame.
 
         Parameters
@@ -268,14 +276,12 @@ class Tracker:
         The map covers the network's input, bars included; see `source_view`.
         """
         if target not in self.config.targets:
-            raise PvmError(f"unknown target {target!r}; this model knows "
-                           f"{', '.join(self.config.targets)}")
+            raise PvmError(f"unknown target {target!r}; this model knows {', '.join(self.config.targets)}")
         if self._perception.view is None:
             cells = self.config.cells
             return np.zeros((cells.rows, cells.cols), np.float32)
         index = self.config.targets.index(target)
-        return np.ascontiguousarray(self._network.heat()[0, :, :, index],
-                                    np.float32)
+        return np.ascontiguousarray(self._network.heat()[0, :, :, index], np.float32)
 
     def prediction(self) -> Images:
         """Return the frame it expects next, (h, w, 3) uint8 BGR, at the network's resolution."""
@@ -318,8 +324,10 @@ class Tracker:
 
         Of the first look, which sees the whole frame; zeros before there was one.
         """
-        return {layer.name: self._network.codes(layer.name)[0].reshape(layer.rows, layer.cols, -1)
-                for layer in self.config.layers}
+        return {
+            layer.name: self._network.codes(layer.name)[0].reshape(layer.rows, layer.cols, -1)
+            for layer in self.config.layers
+        }
 
     def prediction_error(self) -> tuple[float, float]:
         """Return (forecast's, copying's) mean squared error at the last frame.
@@ -341,8 +349,13 @@ class Tracker:
 
     def info(self) -> dict[str, Any]:
         """Return what this tracker runs: model, size, device, training history."""
-        return {"model": str(self.model), "network": self.config.name, "device": self.runs_on,
-                "targets": list(self.targets), "weights": sum(
-                    int(w.size) for w in self._network.weights.values()),
-                "input": [self.config.width, self.config.height], "history": self._history,
-                "settings": dataclasses.asdict(self.settings)}
+        return {
+            "model": str(self.model),
+            "network": self.config.name,
+            "device": self.runs_on,
+            "targets": list(self.targets),
+            "weights": sum(int(w.size) for w in self._network.weights.values()),
+            "input": [self.config.width, self.config.height],
+            "history": self._history,
+            "settings": dataclasses.asdict(self.settings),
+        }

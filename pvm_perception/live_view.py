@@ -36,8 +36,9 @@ def load_rerun() -> ModuleType:
         import rerun
         import rerun.blueprint
     except (ImportError, RuntimeError) as error:  # RuntimeError: a Python that is too old for it
-        raise PvmError(f"watch needs Rerun ({error}); run `make watch`, or "
-                       f"`python -m pip install '{NEEDS}'`") from error
+        raise PvmError(
+            f"watch needs Rerun ({error}); run `make watch`, or `python -m pip install '{NEEDS}'`"
+        ) from error
     return rerun
 
 
@@ -66,8 +67,13 @@ class LiveView:
         taken.
     """
 
-    def __init__(self, tracker: Tracker, record: Path | None = None, port: int | None = None,
-                 address: str = "127.0.0.1") -> None:
+    def __init__(
+        self,
+        tracker: Tracker,
+        record: Path | None = None,
+        port: int | None = None,
+        address: str = "127.0.0.1",
+    ) -> None:
         self._rr = rr = load_rerun()
         self._tracker = tracker
         sinks: list[Any] = []
@@ -79,8 +85,9 @@ class LiveView:
                 ip = _listening_ip(address, number)
             host = _host_in_url(ip)
             pages = None if host == "localhost" else [f"http://*:{port}"]  # that may read the data
-            sinks.append(rr.GrpcServerSink(ip, port + 1, server_memory_limit=HISTORY,
-                                           cors_allow_origin=pages))
+            sinks.append(
+                rr.GrpcServerSink(ip, port + 1, server_memory_limit=HISTORY, cors_allow_origin=pages)
+            )
         rr.set_strict_mode(True)
         self._recording = rr.RecordingStream("pvm_perception")
         self._recording.set_sinks(*sinks)
@@ -98,28 +105,39 @@ class LiveView:
         """Return which panel lies where, until a person moves them; live, it follows the newest frame."""
         b = self._rr.blueprint
         maps = [b.Spatial2DView(origin=f"heat/{t}", name=f"heat: {t}") for t in self._tracker.targets]
-        maps += [b.Spatial2DView(origin="network/prediction", name="expected next"),
-                 b.Spatial2DView(origin="network/surprise", name="surprise")]
-        codes = [b.Spatial2DView(origin=f"codes/{layer.name}", name=f"codes: {layer.name}")
-                 for layer in self._tracker.config.layers]
+        maps += [
+            b.Spatial2DView(origin="network/prediction", name="expected next"),
+            b.Spatial2DView(origin="network/surprise", name="surprise"),
+        ]
+        codes = [
+            b.Spatial2DView(origin=f"codes/{layer.name}", name=f"codes: {layer.name}")
+            for layer in self._tracker.config.layers
+        ]
         return b.Blueprint(
             b.Horizontal(
-                b.Vertical(b.Spatial2DView(origin="camera", name="camera"),
-                           b.TimeSeriesView(origin="scores", name="scores"),
-                           b.TimeSeriesView(origin="error", name="prediction error"),
-                           row_shares=[5, 2, 2]),
+                b.Vertical(
+                    b.Spatial2DView(origin="camera", name="camera"),
+                    b.TimeSeriesView(origin="scores", name="scores"),
+                    b.TimeSeriesView(origin="error", name="prediction error"),
+                    row_shares=[5, 2, 2],
+                ),
                 b.Vertical(b.Grid(*maps, grid_columns=2), b.Grid(*codes, grid_columns=3)),
-                column_shares=[3, 2]),
+                column_shares=[3, 2],
+            ),
             b.TimePanel(timeline="frame", state="collapsed", play_state="following" if live else "paused"),
-            collapse_panels=True)
+            collapse_panels=True,
+        )
 
     def _name_curves(self) -> None:
         """Give each curve its name and colour, once for all time."""
         lines = self._rr.SeriesLines
         for target in self._tracker.targets:
             for kind, width in (("seen", 1.0), ("track", 3.0)):
-                self._log(f"scores/{target}/{kind}", lines(
-                    names=f"{target}, {kind}", colors=_colour(target), widths=width), static=True)
+                self._log(
+                    f"scores/{target}/{kind}",
+                    lines(names=f"{target}, {kind}", colors=_colour(target), widths=width),
+                    static=True,
+                )
         for name in ("birth_score", "keep_score"):
             self._log(f"scores/{name}", lines(names=name, colors=(128, 128, 128)), static=True)
         for name in ("forecast", "copying"):
@@ -150,20 +168,31 @@ class LiveView:
     def _show_camera(self, frame: Frame, tracks: list[Track]) -> None:
         """Show frame, boxes, truth and the window of the second look, in the frame's px."""
         self._log("camera/image", self._jpeg(frame.image))
-        self._log("camera/tracks", self._boxes(
-            tracks, [f"{t.target} {t.id} {t.score:.2f}" for t in tracks],
-            [_colour(t.target) for t in tracks]))
+        self._log(
+            "camera/tracks",
+            self._boxes(
+                tracks,
+                [f"{t.target} {t.id} {t.score:.2f}" for t in tracks],
+                [_colour(t.target) for t in tracks],
+            ),
+        )
         if frame.boxes is not None:
-            self._log("camera/truth", self._boxes(
-                frame.boxes, [f"truth: {b.target}" for b in frame.boxes],
-                [(255, 255, 255)] * len(frame.boxes)))
+            self._log(
+                "camera/truth",
+                self._boxes(
+                    frame.boxes,
+                    [f"truth: {b.target}" for b in frame.boxes],
+                    [(255, 255, 255)] * len(frame.boxes),
+                ),
+            )
         window = self._tracker.fovea
         windows = []
         if window is not None:
             x, y, w, h = map(float, window)
             windows = [Box("fovea", x, y, w, h)]
-        self._log("camera/fovea", self._boxes(windows, ["fovea"] * len(windows),
-                                              [(255, 160, 0)] * len(windows)))
+        self._log(
+            "camera/fovea", self._boxes(windows, ["fovea"] * len(windows), [(255, 160, 0)] * len(windows))
+        )
 
     def _jpeg(self, image: np.ndarray) -> Any:
         """Return a (H, W, 3) uint8 BGR picture at a tenth of its size."""
@@ -173,17 +202,25 @@ class LiveView:
     def _boxes(self, boxes: Any, labels: list[str], colours: list[tuple[int, int, int]]) -> Any:
         """Return boxes to draw; none at all wipes out those of the frame before."""
         array = np.array([(b.x, b.y, b.w, b.h) for b in boxes], np.float32).reshape(-1, 4)
-        return self._rr.Boxes2D(array=array, array_format=self._rr.Box2DFormat.XYWH, labels=labels,
-                                colors=np.array(colours, np.uint8).reshape(-1, 3))
+        return self._rr.Boxes2D(
+            array=array,
+            array_format=self._rr.Box2DFormat.XYWH,
+            labels=labels,
+            colors=np.array(colours, np.uint8).reshape(-1, 3),
+        )
 
     def _show_network(self) -> None:
         rr, tracker = self._rr, self._tracker
         for target in tracker.targets:
-            self._log(f"heat/{target}", rr.DepthImage(
-                tracker.heatmap(target), colormap="turbo", depth_range=(0.0, 1.0)))
+            self._log(
+                f"heat/{target}",
+                rr.DepthImage(tracker.heatmap(target), colormap="turbo", depth_range=(0.0, 1.0)),
+            )
         self._log("network/prediction", self._jpeg(tracker.prediction()))
-        self._log("network/surprise", rr.DepthImage(
-            tracker.surprise(), colormap="inferno", depth_range=(0.0, TOP_SURPRISE)))
+        self._log(
+            "network/surprise",
+            rr.DepthImage(tracker.surprise(), colormap="inferno", depth_range=(0.0, TOP_SURPRISE)),
+        )
         for name, codes in tracker.codes().items():
             self._log(f"codes/{name}", rr.Image(mosaic(codes), color_model="L"))
 
@@ -194,7 +231,8 @@ class LiveView:
         for target in tracker.targets:
             for kind, found in (("seen", tracker.detections), ("track", tracks)):
                 values[f"scores/{target}/{kind}"] = max(
-                    (f.score for f in found if f.target == target), default=0.0)
+                    (f.score for f in found if f.target == target), default=0.0
+                )
         forecast, copying = tracker.prediction_error()
         values |= {"error/forecast": forecast, "error/copying": copying}
         for path, value in values.items():
@@ -233,8 +271,10 @@ def _listening_ip(address: str, port: int) -> str:
     except socket.gaierror as error:
         raise PvmError(f"--address {address} is no address of this host ({error.strerror})") from error
     except (OSError, OverflowError) as error:
-        raise PvmError(f"port {port} cannot be used on {address} ({error}); give another with --port, or "
-                       "an address of this host with --address") from error
+        raise PvmError(
+            f"port {port} cannot be used on {address} ({error}); give another with --port, or "
+            "an address of this host with --address"
+        ) from error
     return str(ip)
 
 
@@ -254,7 +294,10 @@ def _serve_page(ip: str, port: int, data: str) -> subprocess.Popen:
     try:
         page = subprocess.Popen(
             [program, "--serve-web", "--bind", ip, "--web-viewer-port", str(port), data],
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
     except OSError as error:
         raise PvmError(f"Rerun's page cannot be served: {program}: {error.strerror}") from error
     deadline = time.monotonic() + START
@@ -264,5 +307,7 @@ def _serve_page(ip: str, port: int, data: str) -> subprocess.Popen:
             return page
         time.sleep(0.05)
     page.kill()
-    raise PvmError(f"Rerun's page did not come up on {ip}, port {port}, within {START:g} s "
-                   f"(its exit code: {page.wait()})")
+    raise PvmError(
+        f"Rerun's page did not come up on {ip}, port {port}, within {START:g} s "
+        f"(its exit code: {page.wait()})"
+    )

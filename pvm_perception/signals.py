@@ -106,8 +106,6 @@ def handle(handler: Handler) -> dict[int, Handler]:
     return {n: signal.SIG_DFL if h is None else h for n, h in before.items()}
 
 
-
-
 def put_back(before: dict[int, Handler]) -> None:
     """Set the handlers again that `handle` returned."""
     for number, handler in before.items():

@@ -49,8 +49,11 @@ class Truth:
     @staticmethod
     def boxes(rows: npt.NDArray[np.float32], targets: Sequence[str] = TARGETS) -> tuple[Box, ...]:
         """Return the boxes of one image's rows (M, COLUMNS), which name their targets by index."""
-        return tuple(Box(targets[int(t)], x, y, w, h, visible, weight=weight)
-                     for t, x, y, w, h, visible, weight in rows.tolist() if t >= 0)
+        return tuple(
+            Box(targets[int(t)], x, y, w, h, visible, weight=weight)
+            for t, x, y, w, h, visible, weight in rows.tolist()
+            if t >= 0
+        )
 
     @staticmethod
     def rows(boxes: Sequence[Box], targets: Sequence[str] = TARGETS) -> npt.NDArray[np.float32]:
@@ -59,7 +62,7 @@ class Truth:
         Things of other names were looked at and are no target: they have no row.
         """
         rows = np.full((Truth.IN_VIEW, Truth.COLUMNS), Truth.NONE, np.float32)
-        for n, b in enumerate([b for b in boxes if b.target in targets][:Truth.IN_VIEW]):
+        for n, b in enumerate([b for b in boxes if b.target in targets][: Truth.IN_VIEW]):
             rows[n] = [targets.index(b.target), b.x, b.y, b.w, b.h, b.visible, b.weight]
         return rows
 

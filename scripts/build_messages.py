@@ -30,12 +30,25 @@ def main(source: str, build: str) -> int:
     """Configure, build, install; on failure show what the tools said."""
     prefix = Path(sys.prefix)
     correct_exports(prefix)
-    env = os.environ | {"AMENT_PREFIX_PATH": str(prefix),
-                        "PATH": f"{prefix / 'bin'}{os.pathsep}{os.environ['PATH']}"}
+    env = os.environ | {
+        "AMENT_PREFIX_PATH": str(prefix),
+        "PATH": f"{prefix / 'bin'}{os.pathsep}{os.environ['PATH']}",
+    }
     steps = (
-        ["cmake", "-G", "Ninja", "-S", source, "-B", build, "-DCMAKE_BUILD_TYPE=Release",
-         "-DBUILD_TESTING=OFF", f"-DCMAKE_PREFIX_PATH={prefix}",
-         f"-DCMAKE_INSTALL_PREFIX={prefix}", f"-DPython3_EXECUTABLE={sys.executable}"],
+        [
+            "cmake",
+            "-G",
+            "Ninja",
+            "-S",
+            source,
+            "-B",
+            build,
+            "-DCMAKE_BUILD_TYPE=Release",
+            "-DBUILD_TESTING=OFF",
+            f"-DCMAKE_PREFIX_PATH={prefix}",
+            f"-DCMAKE_INSTALL_PREFIX={prefix}",
+            f"-DPython3_EXECUTABLE={sys.executable}",
+        ],
         ["ninja", "-C", build, "install"],
     )
     for step in steps:

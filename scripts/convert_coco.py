@@ -81,8 +81,7 @@ class Converter:
         else:
             raise NotImplementedError(f"{name}: operation {op}")
 
-    def emit(self, op: str, inputs: list[str], output: str | list[str], **attributes: object
-             ) -> str:
+    def emit(self, op: str, inputs: list[str], output: str | list[str], **attributes: object) -> str:
         """Add an ONNX node; constants among its inputs become initializers. Return its output."""
         for i in inputs:
             if i in self.constants and i not in self.initializers:
@@ -109,6 +108,7 @@ class Converter:
 
 def _window(node: dict) -> dict[str, object]:
     """Return stride, dilation, kernel and padding of a convolution or pooling."""
+
     def pair(key: str) -> list[int]:
         return [int(v) for v in node["attr"][key]["list"]["i"]][1:3]
 
@@ -127,22 +127,35 @@ def _convolution(c: Converter, node: dict, name: str, inputs: list[str]) -> None
         w = w.transpose(2, 3, 0, 1).reshape(-1, 1, *w.shape[:2])
     else:  # (H, W, in, out) -> (out, in, H, W)
         groups, w = 1, w.transpose(3, 2, 0, 1)
-    fused = [base64.b64decode(s).decode() for s in
-             node["attr"].get("fused_ops", {}).get("list", {}).get("s", [])]
+    fused = [
+        base64.b64decode(s).decode() for s in node["attr"].get("fused_ops", {}).get("list", {}).get("s", [])
+    ]
     after = [f for f in fused if f != "BiasAdd"]
     weights = [c.constant(f"{name}/weights", w), *(inputs[2:3] if "BiasAdd" in fused else [])]
-    out = c.spatial("Conv", [inputs[0], *weights], name + ("/linear" if after else ""),
-                    group=groups, **_window(node))
+    out = c.spatial(
+        "Conv", [inputs[0], *weights], name + ("/linear" if after else ""), group=groups, **_window(node)
+    )
     if after:
         OPERATIONS[after[0]](c, node, name, [out])
 
 
 def _resize(c: Converter, node: dict, name: str, inputs: list[str]) -> None:
-    how = ("align_corners" if node["attr"]["align_corners"]["b"] else
-           "half_pixel" if node["attr"]["half_pixel_centers"]["b"] else "asymmetric")
+    how = (
+        "align_corners"
+        if node["attr"]["align_corners"]["b"]
+        else "half_pixel"
+        if node["attr"]["half_pixel_centers"]["b"]
+        else "asymmetric"
+    )
     size = c.constant(f"{name}/size", np.array(c.ints(inputs[1]), np.int64))
-    c.spatial("Resize", [inputs[0], "", "", size], name, axes=[2, 3], mode="linear",
-              coordinate_transformation_mode=how)
+    c.spatial(
+        "Resize",
+        [inputs[0], "", "", size],
+        name,
+        axes=[2, 3],
+        mode="linear",
+        coordinate_transformation_mode=how,
+    )
 
 
 def _pad(c: Converter, _node: dict, name: str, inputs: list[str]) -> None:
@@ -152,8 +165,12 @@ def _pad(c: Converter, _node: dict, name: str, inputs: list[str]) -> None:
 
 def _split(c: Converter, _node: dict, name: str, inputs: list[str]) -> None:
     sizes = c.ints(inputs[1])
-    c.emit("Split", [inputs[0], c.constant(f"{name}/sizes", np.array(sizes, np.int64))],
-           [name, *(f"{name}:{k}" for k in range(1, len(sizes)))], axis=c.ints(inputs[2])[0])
+    c.emit(
+        "Split",
+        [inputs[0], c.constant(f"{name}/sizes", np.array(sizes, np.int64))],
+        [name, *(f"{name}:{k}" for k in range(1, len(sizes)))],
+        axis=c.ints(inputs[2])[0],
+    )
 
 
 def _mean(c: Converter, node: dict, name: str, inputs: list[str]) -> None:
@@ -186,34 +203,43 @@ def _same(op: str) -> Callable[[Converter, dict, str, list[str]], None]:
 FOLDED = {"SparseToDense": _sparse, "Add": np.add, "AddV2": np.add, "Identity": lambda a: a}
 OPERATIONS = {
     **{k: _same(k) for k in ("Add", "Mul", "Sub", "Relu", "Sigmoid", "Identity")},
-    **dict.fromkeys(("Conv2D", "_FusedConv2D", "DepthwiseConv2dNative",
-                     "FusedDepthwiseConv2dNative"), _convolution),
-    "AddV2": _same("Add"), "Relu6": _relu6, "Pad": _pad, "PadV2": _pad, "SplitV": _split,
-    "Mean": _mean, "Reshape": _reshape, "ResizeBilinear": _resize,
+    **dict.fromkeys(
+        ("Conv2D", "_FusedConv2D", "DepthwiseConv2dNative", "FusedDepthwiseConv2dNative"), _convolution
+    ),
+    "AddV2": _same("Add"),
+    "Relu6": _relu6,
+    "Pad": _pad,
+    "PadV2": _pad,
+    "SplitV": _split,
+    "Mean": _mean,
+    "Reshape": _reshape,
+    "ResizeBilinear": _resize,
     "LeakyRelu": lambda c, node, name, inputs: c.emit(
-        "LeakyRelu", inputs, name, alpha=float(node["attr"]["alpha"]["f"])),
+        "LeakyRelu", inputs, name, alpha=float(node["attr"]["alpha"]["f"])
+    ),
     "MaxPool": lambda c, node, name, inputs: c.spatial("MaxPool", inputs, name, **_window(node)),
-    "Transpose": lambda c, _node, name, inputs: c.emit("Transpose", inputs[:1], name,
-                                                       perm=c.ints(inputs[1])),
-    "ConcatV2": lambda c, _node, name, inputs: c.emit("Concat", inputs[:-1], name,
-                                                      axis=c.ints(inputs[-1])[0]),
+    "Transpose": lambda c, _node, name, inputs: c.emit("Transpose", inputs[:1], name, perm=c.ints(inputs[1])),
+    "ConcatV2": lambda c, _node, name, inputs: c.emit(
+        "Concat", inputs[:-1], name, axis=c.ints(inputs[-1])[0]
+    ),
 }
 
 
 def main(source: Path, target: Path, outputs: list[str]) -> int:
     """Convert one model."""
     model = json.loads(source.read_text(encoding="utf-8"))
-    converter = Converter(model["modelTopology"]["node"],
-                          read_weights(source, model["weightsManifest"]))
+    converter = Converter(model["modelTopology"]["node"], read_weights(source, model["weightsManifest"]))
     for name in outputs:
         converter.need(name)
-    shapes = {k.split(":")[0]: [int(d["size"]) for d in v["tensorShape"]["dim"]]
-              for k, v in model["signature"]["outputs"].items()}
+    shapes = {
+        k.split(":")[0]: [int(d["size"]) for d in v["tensorShape"]["dim"]]
+        for k, v in model["signature"]["outputs"].items()
+    }
     values = [helper.make_tensor_value_info(o, TensorProto.FLOAT, shapes[o]) for o in outputs]
-    graph = helper.make_graph(converter.nodes, source.stem, converter.inputs, values,
-                              list(converter.initializers.values()))
-    result = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)],
-                               ir_version=9)
+    graph = helper.make_graph(
+        converter.nodes, source.stem, converter.inputs, values, list(converter.initializers.values())
+    )
+    result = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=9)
     onnx.checker.check_model(result)
     onnx.save(result, target)
     print(f"{target}: {len(converter.nodes)} operations")

@@ -28,8 +28,17 @@ ROUGH = 0.15  # the same of a model without a forecast by moves: error, black to
 
 def scene_images(seed: int, target: str, turns: float) -> list[np.ndarray]:
     """Return the frames of a generated scene, (H, W, 3) uint8 BGR."""
-    scene = Scene(np.random.default_rng((9_127, seed)), FRAMES, SIZE, None, supersample=2, cast=(target,),
-                  sizes=(0.15, 0.3), hardest=0.2, turns=turns)
+    scene = Scene(
+        np.random.default_rng((9_127, seed)),
+        FRAMES,
+        SIZE,
+        None,
+        supersample=2,
+        cast=(target,),
+        sizes=(0.15, 0.3),
+        hardest=0.2,
+        turns=turns,
+    )
     return [scene.render(k)[0] for k in range(FRAMES)]
 
 
@@ -46,7 +55,7 @@ def shown(tracker: Tracker, values: np.ndarray, image: np.ndarray) -> np.ndarray
     view = View.fit(image.shape[:2], (tracker.config.height, tracker.config.width))
     rows, cols = view.shown
     large = cv2.resize(values, view.network[::-1], interpolation=cv2.INTER_NEAREST)
-    return large[view.top:view.top + rows, view.left:view.left + cols]
+    return large[view.top : view.top + rows, view.left : view.left + cols]
 
 
 def draw(model: Path | None) -> tuple[np.ndarray, np.ndarray]:
@@ -54,27 +63,34 @@ def draw(model: Path | None) -> tuple[np.ndarray, np.ndarray]:
     rows = []
     for seed, target, turns in SCENES:
         tracker, images = Tracker(model=model), scene_images(seed, target, turns)
-        for image in images[:MOMENT + 1]:
+        for image in images[: MOMENT + 1]:
             tracker.update(image)
         expected = tracker.foresee(max(HORIZONS))
         small = [cv2.resize(i, expected[0].shape[1::-1], interpolation=cv2.INTER_AREA) for i in images]
         moves = tracker.moves()
         tracker.update(images[MOMENT + 1])
         surprise = colour_map(shown(tracker, tracker.surprise(), images[0]), ROUGH if moves is None else TOP)
-        row = [tile(small[MOMENT], "the frame"), tile(expected[0], "what it expects next"),
-               tile(small[MOMENT + 1], "what came"), tile(surprise, "surprise")]
+        row = [
+            tile(small[MOMENT], "the frame"),
+            tile(expected[0], "what it expects next"),
+            tile(small[MOMENT + 1], "what came"),
+            tile(surprise, "surprise"),
+        ]
         if moves is not None:
             row.append(tile(colour_wheel(shown(tracker, moves, images[0])), "the moves that it chose"))
         rows.append(np.hstack(row))
-    ahead = [np.hstack([tile(pictures[k], f"{words}, {k} ahead") for k in HORIZONS]) for words, pictures in
-             (("expected", [None, *expected]), ("came", small[MOMENT:]))]
+    ahead = [
+        np.hstack([tile(pictures[k], f"{words}, {k} ahead") for k in HORIZONS])
+        for words, pictures in (("expected", [None, *expected]), ("came", small[MOMENT:]))
+    ]
     return np.vstack(rows), np.vstack(ahead)
 
 
 def main() -> None:
     """Write both pictures."""
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--model", type=Path, help="model file instead of the shipped one")
     parser.add_argument("--output", type=Path, default=ROOT / "docs", help="folder for the pictures")
     args = parser.parse_args()

@@ -12,28 +12,76 @@ from pathlib import Path
 from pvm_perception.ros.node_settings import NODES
 
 ROOT = Path(__file__).resolve().parent.parent
-SCORES = {"auc": "success AUC", "lt_f": "VOT-LT F", "presence_f1": "presence F1",
-          "false_alarms": "false alarms"}
-BOXES = {"precision_50": "precision", "recall_50": "recall", "ap_50": "AP",
-         "false_boxes": "false boxes a frame", "hota": "HOTA", "idf1": "IDF1"}
+SCORES = {
+    "auc": "success AUC",
+    "lt_f": "VOT-LT F",
+    "presence_f1": "presence F1",
+    "false_alarms": "false alarms",
+}
+BOXES = {
+    "precision_50": "precision",
+    "recall_50": "recall",
+    "ap_50": "AP",
+    "false_boxes": "false boxes a frame",
+    "hota": "HOTA",
+    "idf1": "IDF1",
+}
 FIGURES = {  # the table of each file below benchmarks/: its columns and their titles
-    "labelled_sequences": {"sequence": "sequence", "target": "target", "frames": "frames",
-                           "with_target": "with", **SCORES,
-                           "streaming_auc": "AUC one frame later", **BOXES, "id_switches": "id switches",
-                           "start_px": "px in view", "first_px": "px when found"},
+    "labelled_sequences": {
+        "sequence": "sequence",
+        "target": "target",
+        "frames": "frames",
+        "with_target": "with",
+        **SCORES,
+        "streaming_auc": "AUC one frame later",
+        **BOXES,
+        "id_switches": "id switches",
+        "start_px": "px in view",
+        "first_px": "px when found",
+    },
     "labelled_means": {"target": "target", **SCORES, **BOXES},
-    "forecast": {"sequence": "sequence", "horizon": "frames ahead", "forecast": "forecast", "flow": "flow",
-                 "copy_or_flow": "better of flow and copying", "moving_forecast": "forecast, moving frames",
-                 "moving_flow": "flow, moving frames", "pop_out_1": "first place", "pop_out_3": "top three"},
-    "torture": {"part": "part", "count": "count", "failures": "failures", "slowest_s": "slowest, s",
-                "peak_mb": "most memory, MB"},
-    "soak": {"part": "part", "minutes": "minutes", "count": "frames answered", "failures": "failures",
-             "mb_per_hour": "slope, MB an hour", "rss_mb": "memory, MB", "p50_ms": "p50, ms",
-             "p99_ms": "p99, ms",
-             "p99_first_third_ms": "p99, first third",
-             "p99_last_third_ms": "p99, last third"}}
-WHOLE = ("frames", "count", "failures", "peak_mb", "with_target", "horizon", "id_switches", "start_px",
-         "first_px")  # shown without decimals
+    "forecast": {
+        "sequence": "sequence",
+        "horizon": "frames ahead",
+        "forecast": "forecast",
+        "flow": "flow",
+        "copy_or_flow": "better of flow and copying",
+        "moving_forecast": "forecast, moving frames",
+        "moving_flow": "flow, moving frames",
+        "pop_out_1": "first place",
+        "pop_out_3": "top three",
+    },
+    "torture": {
+        "part": "part",
+        "count": "count",
+        "failures": "failures",
+        "slowest_s": "slowest, s",
+        "peak_mb": "most memory, MB",
+    },
+    "soak": {
+        "part": "part",
+        "minutes": "minutes",
+        "count": "frames answered",
+        "failures": "failures",
+        "mb_per_hour": "slope, MB an hour",
+        "rss_mb": "memory, MB",
+        "p50_ms": "p50, ms",
+        "p99_ms": "p99, ms",
+        "p99_first_third_ms": "p99, first third",
+        "p99_last_third_ms": "p99, last third",
+    },
+}
+WHOLE = (
+    "frames",
+    "count",
+    "failures",
+    "peak_mb",
+    "with_target",
+    "horizon",
+    "id_switches",
+    "start_px",
+    "first_px",
+)  # shown without decimals
 
 
 def table(name: str) -> str:
@@ -41,8 +89,9 @@ def table(name: str) -> str:
     columns = FIGURES[name]
     lines = ["| " + " | ".join(columns.values()) + " |", "|---" * len(columns) + "|"]
     with (ROOT / "benchmarks" / f"{name}.csv").open(newline="", encoding="utf-8") as file:
-        lines += ["| " + " | ".join(_cell(key, row[key]) for key in columns) + " |"
-                  for row in csv.DictReader(file)]
+        lines += [
+            "| " + " | ".join(_cell(key, row[key]) for key in columns) + " |" for row in csv.DictReader(file)
+        ]
     return "\n".join(lines) + "\n"
 
 
@@ -56,12 +105,20 @@ def _cell(key: str, text: str) -> str:
 def filled(text: str) -> str:
     """Return a page with what lies between its marks, `<!-- parameters NODE -->` or the like, made anew."""
     for name in FIGURES:
-        text = re.sub(rf"(<!-- figures {name} -->\n).*?(<!-- /figures -->)",
-                      lambda m, name=name: m[1] + table(name) + m[2], text, flags=re.DOTALL)
+        text = re.sub(
+            rf"(<!-- figures {name} -->\n).*?(<!-- /figures -->)",
+            lambda m, name=name: m[1] + table(name) + m[2],
+            text,
+            flags=re.DOTALL,
+        )
     for name, parameters in NODES.items():
         part = parameters.markdown_table()
-        text = re.sub(rf"(<!-- parameters {name} -->\n).*?(<!-- /parameters -->)",
-                      lambda m, part=part: m[1] + part + m[2], text, flags=re.DOTALL)
+        text = re.sub(
+            rf"(<!-- parameters {name} -->\n).*?(<!-- /parameters -->)",
+            lambda m, part=part: m[1] + part + m[2],
+            text,
+            flags=re.DOTALL,
+        )
     return text
 
 

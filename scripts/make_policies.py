@@ -18,15 +18,32 @@ SNAPSHOT = ROOT / "test" / "interfaces.json"
 OUTPUT = ROOT / "config" / "sros2_policies.xml"
 NODES = {"tracker": "pvm_tracker", "follower": "target_follower", "guard": "stop_sign_guard"}
 # what every node of rclpy has: parameters, log, time
-SERVICES = ("describe_parameters", "get_parameter_types", "get_parameters", "list_parameters",
-            "set_parameters", "set_parameters_atomically", "get_type_description")
-LIFECYCLE = ("change_state", "get_available_states", "get_available_transitions", "get_state",
-             "get_transition_graph")
+SERVICES = (
+    "describe_parameters",
+    "get_parameter_types",
+    "get_parameters",
+    "list_parameters",
+    "set_parameters",
+    "set_parameters_atomically",
+    "get_type_description",
+)
+LIFECYCLE = (
+    "change_state",
+    "get_available_states",
+    "get_available_transitions",
+    "get_state",
+    "get_transition_graph",
+)
 PUBLISHED, SUBSCRIBED = ("/parameter_events", "/rosout"), ("/clock", "/parameter_events")
 # by how a rule is called in a policy: the element that holds it, and its key in the snapshot
-RULES = {("topics", "publish"): "publishers", ("topics", "subscribe"): "subscriptions",
-         ("services", "reply"): "services", ("services", "request"): "clients",
-         ("actions", "execute"): "actions", ("actions", "call"): "action_clients"}
+RULES = {
+    ("topics", "publish"): "publishers",
+    ("topics", "subscribe"): "subscriptions",
+    ("services", "reply"): "services",
+    ("services", "request"): "clients",
+    ("actions", "execute"): "actions",
+    ("actions", "call"): "action_clients",
+}
 COMPRESSED = "compressed"  # the parameter `image_transport` moves the image there
 
 
@@ -51,8 +68,9 @@ def rules(command: str, interface: Mapping[str, list[dict]]) -> dict[tuple[str, 
     return found
 
 
-def policies(snapshot: Mapping[str, dict], namespace: str = "/", remaps: Mapping[str, str] | None = None
-             ) -> ET.ElementTree:
+def policies(
+    snapshot: Mapping[str, dict], namespace: str = "/", remaps: Mapping[str, str] | None = None
+) -> ET.ElementTree:
     """Return the policies: an enclave for each node, named as it is.
 
     Parameters
@@ -84,17 +102,26 @@ def policies(snapshot: Mapping[str, dict], namespace: str = "/", remaps: Mapping
 
 def main() -> int:
     """Write the file."""
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--namespace", default="/", help="that the nodes run in")
-    parser.add_argument("--remap", action="append", default=[], metavar="FROM:=TO",
-                        help="as the launch remaps a topic; may be given several times")
+    parser.add_argument(
+        "--remap",
+        action="append",
+        default=[],
+        metavar="FROM:=TO",
+        help="as the launch remaps a topic; may be given several times",
+    )
     parser.add_argument("--output", type=Path, default=OUTPUT, help="file to write (default: %(default)s)")
     args = parser.parse_args()
     if not args.namespace.startswith("/") or not all(":=" in remap for remap in args.remap):
         parser.error("--namespace begins with /, and --remap is FROM:=TO")
-    tree = policies(json.loads(SNAPSHOT.read_text(encoding="utf-8")), args.namespace,
-                    dict(remap.split(":=", 1) for remap in args.remap))
+    tree = policies(
+        json.loads(SNAPSHOT.read_text(encoding="utf-8")),
+        args.namespace,
+        dict(remap.split(":=", 1) for remap in args.remap),
+    )
     tree.write(args.output, encoding="utf-8", xml_declaration=True)
     return 0
 

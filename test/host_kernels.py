@@ -19,8 +19,26 @@ SANITIZE = ("-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "
 def build(folder, *options):
     """Compile the kernels for the host; return the library's path."""
     library = Path(folder) / "kernels.so"
-    subprocess.run(["g++", "-std=c++17", "-O2", "-shared", "-fPIC", "-Wall", "-Werror", *options, "-include",
-                    str(HEADER), "-x", "c++", str(KERNELS), "-o", str(library)], check=True)
+    subprocess.run(
+        [
+            "g++",
+            "-std=c++17",
+            "-O2",
+            "-shared",
+            "-fPIC",
+            "-Wall",
+            "-Werror",
+            *options,
+            "-include",
+            str(HEADER),
+            "-x",
+            "c++",
+            str(KERNELS),
+            "-o",
+            str(library),
+        ],
+        check=True,
+    )
     return library
 
 
@@ -60,7 +78,8 @@ class HostRunner:
         def run():
             for launch, tables in launches:
                 failed = getattr(self.library, launch.kernel)(
-                    *launch.grid, launch.threads, launch.shared, *map(ctypes.c_void_p, tables))
+                    *launch.grid, launch.threads, launch.shared, *map(ctypes.c_void_p, tables)
+                )
                 assert not failed, f"{launch} is beyond its bounds"
 
         run()  # a GPU does, too: what it leaves behind must not count
@@ -87,9 +106,11 @@ def compare(network, engine, frames=4):
     """
     for out, answers in run_beside(network, engine, frames):
         for i, encoder in enumerate(network.encoders):
-            for ours, theirs in ((engine.codes(encoder.layer.name), encoder.h),
-                                 (engine.prediction(i), encoder.prediction),
-                                 (engine.error(i), encoder.error)):
+            for ours, theirs in (
+                (engine.codes(encoder.layer.name), encoder.h),
+                (engine.prediction(i), encoder.prediction),
+                (engine.error(i), encoder.error),
+            ):
                 np.testing.assert_allclose(ours, theirs, atol=2e-4)
         np.testing.assert_allclose(answers, out, atol=5e-4)
         boxes = network.readout.decode(answers, 0.001, 8)

@@ -148,13 +148,28 @@ class IncludeLaunchDescription(Action):
 
 
 class Node(Action):
-    def __init__(self, *, executable, package=None, name=None, namespace=None, exec_name=None,
-                 parameters=None, remappings=None, ros_arguments=None, arguments=None,
-                 output="log", respawn=False, respawn_delay=None, emulate_tty=False,
-                 additional_env=None, prefix=None, **kwargs):
+    def __init__(
+        self,
+        *,
+        executable,
+        package=None,
+        name=None,
+        namespace=None,
+        exec_name=None,
+        parameters=None,
+        remappings=None,
+        ros_arguments=None,
+        arguments=None,
+        output="log",
+        respawn=False,
+        respawn_delay=None,
+        emulate_tty=False,
+        additional_env=None,
+        prefix=None,
+        **kwargs,
+    ):
         super().__init__(**kwargs)
-        self.fields = {"package": package, "executable": executable, "name": name,
-                       "namespace": namespace}
+        self.fields = {"package": package, "executable": executable, "name": name, "namespace": namespace}
         self.parameters, self.remappings = parameters or [], remappings or []
         self.words = [*(arguments or ()), *(ros_arguments or ())]
         assert output in ("screen", "log", "both")
@@ -162,8 +177,9 @@ class Node(Action):
     def execute(self, context):
         node = {k: None if v is None else text_of(v, context) for k, v in self.fields.items()}
         node["files"] = [text_of(p, context) for p in self.parameters if not isinstance(p, dict)]
-        node["parameters"] = {k: value_of(v, context) for p in self.parameters
-                              if isinstance(p, dict) for k, v in p.items()}
+        node["parameters"] = {
+            k: value_of(v, context) for p in self.parameters if isinstance(p, dict) for k, v in p.items()
+        }
         node["remappings"] = {text_of(a, context): text_of(b, context) for a, b in self.remappings}
         node["words"] = [text_of(w, context) for w in self.words]
         node["environment"] = dict(context.environment)
@@ -203,12 +219,17 @@ class LaunchDescription:
 
 MODULES = {
     "launch": [LaunchDescription],
-    "launch.actions": [DeclareLaunchArgument, IncludeLaunchDescription, OpaqueFunction,
-                       SetEnvironmentVariable],
+    "launch.actions": [
+        DeclareLaunchArgument,
+        IncludeLaunchDescription,
+        OpaqueFunction,
+        SetEnvironmentVariable,
+    ],
     "launch.conditions": [IfCondition, UnlessCondition],
     "launch.launch_description_sources": [PythonLaunchDescriptionSource],
     "launch.substitutions": [EqualsSubstitution, LaunchConfiguration, PathJoinSubstitution],
-    "launch_ros": [], "launch_ros.actions": [Node],
+    "launch_ros": [],
+    "launch_ros.actions": [Node],
     "launch_ros.parameter_descriptions": [ParameterValue],
     "launch_ros.substitutions": [FindPackageShare],
 }

@@ -36,10 +36,38 @@ from pvm_perception.ros.parameters import default_of
 from pvm_perception.ros.tracker_node import TrackerNode
 from pvm_perception.vision.ego_motion import LARGEST
 
-NUMBERS = (math.nan, math.inf, -math.inf, 0.0, -0.0, 5e-324, -5e-324, 1e-30, 1e30, 1e39, -1e39, 1e200, 1e308,
-           -1.7976931348623157e308, 2.0**31, 2.0**63, 1.0, -1.0)
-NAMES = ("", "plumb_bob", "rational_polynomial", "equidistant", "thin_prism", "green_ball", "stop_sign",
-         "camera", "\N{PILE OF POO}\0", "x" * 3000)
+NUMBERS = (
+    math.nan,
+    math.inf,
+    -math.inf,
+    0.0,
+    -0.0,
+    5e-324,
+    -5e-324,
+    1e-30,
+    1e30,
+    1e39,
+    -1e39,
+    1e200,
+    1e308,
+    -1.7976931348623157e308,
+    2.0**31,
+    2.0**63,
+    1.0,
+    -1.0,
+)
+NAMES = (
+    "",
+    "plumb_bob",
+    "rational_polynomial",
+    "equidistant",
+    "thin_prism",
+    "green_ball",
+    "stop_sign",
+    "camera",
+    "\N{PILE OF POO}\0",
+    "x" * 3000,
+)
 WIDTH, HEIGHT, FOCAL = 640, 480, 500.0  # of the good camera, px
 TARGETS = {"follower": ("green_ball", 0.2), "guard": ("stop_sign", 0.75)}  # class and size, m
 
@@ -69,8 +97,14 @@ class Odd:
         sec, nanosec = divmod(round(now * 1e9), 10**9)
         stamp = Time(sec=sec, nanosec=nanosec)
         if self.rng.random() < self.share:
-            stamp = self.rng.choice((Time(), Time(sec=-(2**31)), Time(sec=2**31 - 1, nanosec=2**32 - 1),
-                                     Time(sec=sec, nanosec=2**32 - 1)))
+            stamp = self.rng.choice(
+                (
+                    Time(),
+                    Time(sec=-(2**31)),
+                    Time(sec=2**31 - 1, nanosec=2**32 - 1),
+                    Time(sec=sec, nanosec=2**32 - 1),
+                )
+            )
         return Header(stamp=stamp, frame_id=self.name("camera"))
 
     def camera_info(self, now=100.0):
@@ -78,9 +112,14 @@ class Odd:
         message = CameraInfo(header=self.header(now), width=self.count(WIDTH), height=self.count(HEIGHT))
         message.k = [self.number(v) for v in usual.k]
         message.p = [self.number(v) for v in usual.p]
-        model, lengths = self.rng.choice((("plumb_bob", (0, 4, 5)), ("equidistant", (4, 5)),
-                                          ("rational_polynomial", (8, 12, 14)),
-                                          (self.name("plumb_bob"), (1, 3, 6, 40))))
+        model, lengths = self.rng.choice(
+            (
+                ("plumb_bob", (0, 4, 5)),
+                ("equidistant", (4, 5)),
+                ("rational_polynomial", (8, 12, 14)),
+                (self.name("plumb_bob"), (1, 3, 6, 40)),
+            )
+        )
         message.distortion_model = model
         sizes = self.rng.choice((0.0, 0.1, 10.0))
         message.d = [self.number(self.rng.uniform(-sizes, sizes)) for _ in range(self.rng.choice(lengths))]
@@ -99,8 +138,10 @@ class Odd:
     def vision_info(self, _now=0.0):
         width, height = (self.rng.choice((usual, usual, usual, 1, 99999)) for usual in (WIDTH, HEIGHT))
         told = f"x, images of {width}x{height} px"
-        return VisionInfo(method=self.name(self.rng.choice((told, "x, images of 0x0 px", told + "?"))),
-                          database_version=self.rng.randint(-(2**31), 2**31 - 1))
+        return VisionInfo(
+            method=self.name(self.rng.choice((told, "x, images of 0x0 px", told + "?"))),
+            database_version=self.rng.randint(-(2**31), 2**31 - 1),
+        )
 
     def speed_limit(self):
         return SpeedLimit(percentage=self.rng.random() < 0.5, speed_limit=self.number(50.0))
@@ -128,18 +169,29 @@ class Odd:
             values = np.array([self.number(2.0 if kind is np.float32 else 2000.0) for _ in range(8)])
             values = np.nan_to_num(values) if kind is np.uint16 else values
             pixels = np.resize(values, (rows, cols)).astype(kind)
-        message = Image(header=self.header(now), height=self.count(rows, 70000),
-                        width=self.count(cols, 70000), encoding=self.name(encoding),
-                        step=self.count(pixels.strides[0], 2**31), is_bigendian=self.rng.choice((0, 0, 1)))
+        message = Image(
+            header=self.header(now),
+            height=self.count(rows, 70000),
+            width=self.count(cols, 70000),
+            encoding=self.name(encoding),
+            step=self.count(pixels.strides[0], 2**31),
+            is_bigendian=self.rng.choice((0, 0, 1)),
+        )
         message.data = array("B", pixels.tobytes())
         return message
 
 
 def good_camera_info(now=100.0):
     f, cx, cy = FOCAL, WIDTH / 2, HEIGHT / 2
-    return CameraInfo(header=_header(now), width=WIDTH, height=HEIGHT, distortion_model="plumb_bob",
-                      d=[0.0] * 5, k=[f, 0.0, cx, 0.0, f, cy, 0.0, 0.0, 1.0],
-                      p=[f, 0.0, cx, 0.0, 0.0, f, cy, 0.0, 0.0, 0.0, 1.0, 0.0])
+    return CameraInfo(
+        header=_header(now),
+        width=WIDTH,
+        height=HEIGHT,
+        distortion_model="plumb_bob",
+        d=[0.0] * 5,
+        k=[f, 0.0, cx, 0.0, f, cy, 0.0, 0.0, 1.0],
+        p=[f, 0.0, cx, 0.0, 0.0, f, cy, 0.0, 0.0, 0.0, 1.0, 0.0],
+    )
 
 
 def good_detections(target, size, distance, now=0.0):
@@ -196,9 +248,12 @@ class Bench:
         """Send one odd message to one of the callbacks."""
         odd, node = Odd(rng), self.node
         self.now += rng.choice((0.0, 0.001, 0.05, 1.0))
-        doors = [(node.ranger._camera_info, odd.camera_info), (node.ranger._vision_info, odd.vision_info),
-                 (node.ranger._keep, odd.depth),
-                 (node.ranger._detections, lambda now: odd.detections(self.target, now))]
+        doors = [
+            (node.ranger._camera_info, odd.camera_info),
+            (node.ranger._vision_info, odd.vision_info),
+            (node.ranger._keep, odd.depth),
+            (node.ranger._detections, lambda now: odd.detections(self.target, now)),
+        ]
         if self.kind == "follower":
             doors.append((node._limit, lambda _now: odd.speed_limit()))
         else:
@@ -226,8 +281,13 @@ class Bench:
     def check(self):
         """Send good messages; count as failures what a node that works would not do."""
         node = self.node
-        node.set_parameters([Parameter(f.name, value=default_of(f)) for f in self.fields
-                             if f.name not in NODES[self.kind].fixed])
+        node.set_parameters(
+            [
+                Parameter(f.name, value=default_of(f))
+                for f in self.fields
+                if f.name not in NODES[self.kind].fixed
+            ]
+        )
         self.published.clear()
         node.ranger.depths.clear()
         self.call(node.ranger._vision_info, VisionInfo(method=f"any, images of {WIDTH}x{HEIGHT} px"))
@@ -265,9 +325,13 @@ class OptionalInputs:
 
     def __init__(self):
         self.failures, self.now = Counter(), 100.0
-        self.motion = OwnMotion(SimpleNamespace(
-            create_subscription=lambda *_: None, resolve_topic_name=lambda name: name,
-            faults=SimpleNamespace(note=lambda *_: None)))
+        self.motion = OwnMotion(
+            SimpleNamespace(
+                create_subscription=lambda *_: None,
+                resolve_topic_name=lambda name: name,
+                faults=SimpleNamespace(note=lambda *_: None),
+            )
+        )
 
     def _frame(self, size=(HEIGHT, WIDTH)):
         motion = self.motion.up_to(self.now, size, 60.0)
@@ -330,8 +394,18 @@ def throw_at_parameters(node, parameters, count, seed=0):
         field = rng.choice(fields)
         odd = Odd(rng)
         usual = default_of(field)
-        value = rng.choice((odd.number(1.0), odd.name("ball"), rng.random() < 0.5, rng.randint(-5, 5), [],
-                            ["", ""], [1.0, math.nan], usual))
+        value = rng.choice(
+            (
+                odd.number(1.0),
+                odd.name("ball"),
+                rng.random() < 0.5,
+                rng.randint(-5, 5),
+                [],
+                ["", ""],
+                [1.0, math.nan],
+                usual,
+            )
+        )
         if isinstance(usual, float) and rng.random() < 0.7:
             value = odd.number(usual)
         try:

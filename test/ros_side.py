@@ -23,8 +23,11 @@ EAGER = ("-p", "birth_score:=0.02", "-p", "keep_score:=0.01")  # boxes come, wha
 
 def domain():
     """Return an environment of its own: this host only, a domain that no other test is in."""
-    return {"ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST", **image_transport(os.environ),
-            "ROS_DOMAIN_ID": str(random.SystemRandom().randrange(1, 100))}
+    return {
+        "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
+        **image_transport(os.environ),
+        "ROS_DOMAIN_ID": str(random.SystemRandom().randrange(1, 100)),
+    }
 
 
 class Robot:
@@ -74,7 +77,12 @@ def start_node(env, command, *arguments):
     """Start a node as a process, as a robot runs it."""
     return subprocess.Popen(
         [sys.executable, "-m", "pvm_perception", command, "--ros-args", *arguments],
-        cwd=ROOT, env=os.environ | env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        cwd=ROOT,
+        env=os.environ | env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
 
 
 def end_node(process):
@@ -105,4 +113,5 @@ def feed(robot, publisher, images, topic, count, start=100.0, **kwargs):
         k += 1
         robot.spin(0.03)
         return len(robot.heard[topic]) >= goal
+
     robot.until(done, 30)

@@ -100,6 +100,7 @@ class StrictArray:
             if name in WAITING:
                 self._module.counts.waits += 1
             return self._module.run(getattr(self._values, name), args, kwargs)
+
         return method
 
     def get(self, **kwargs):
@@ -143,8 +144,12 @@ class StrictArray:
             if isinstance(part, StrictArray):
                 if part.dtype == bool:
                     self._module.counts.waits += 1  # how many are true
-            elif not (part is None or part is Ellipsis or isinstance(part, slice)
-                      or (isinstance(part, int | np.integer) and not isinstance(part, bool))):
+            elif not (
+                part is None
+                or part is Ellipsis
+                or isinstance(part, slice)
+                or (isinstance(part, int | np.integer) and not isinstance(part, bool))
+            ):
                 raise TypeError(f"a device array is indexed with {type(part)} from the host")
         plain = not any(isinstance(p, StrictArray) for p in parts)
         index = tuple(p._values if isinstance(p, StrictArray) else p for p in parts)
@@ -162,11 +167,15 @@ class StrictArray:
         counts.operations += 1
         if isinstance(value, StrictArray):
             target, value = self._values[index], value._values
-            same = (plain and target.shape == value.shape and target.strides == value.strides
-                    and target.__array_interface__["data"] == value.__array_interface__["data"])
+            same = (
+                plain
+                and target.shape == value.shape
+                and target.strides == value.strides
+                and target.__array_interface__["data"] == value.__array_interface__["data"]
+            )
             if plain and not same and np.may_share_memory(target, value):
                 raise TypeError("an assignment that reads what it writes; a GPU does both at once")
-            if value.ndim > target.ndim and set(value.shape[:value.ndim - target.ndim]) != {1}:
+            if value.ndim > target.ndim and set(value.shape[: value.ndim - target.ndim]) != {1}:
                 raise ValueError(f"cannot broadcast {value.shape} to {target.shape}")
         elif not _is_scalar(value):
             raise TypeError(f"{type(value)} from the host is assigned to a device array")
@@ -189,6 +198,7 @@ def _operator(name, swapped=False):
         pair = (other, self) if swapped else (self, other)
         result = self._module.run(function, pair, {})
         return self if function.__name__[0] == "i" else result
+
     return method
 
 
@@ -216,8 +226,12 @@ class StrictCupy:
         self.ndarray = StrictArray
         self.cuda = SimpleNamespace(
             get_current_stream=lambda: SimpleNamespace(synchronize=self._synchronize),
-            runtime=SimpleNamespace(getDeviceCount=lambda: 1, getDevice=lambda: 0,
-                                    getDeviceProperties=lambda _: {"name": b"stand-in"}))
+            runtime=SimpleNamespace(
+                getDeviceCount=lambda: 1,
+                getDevice=lambda: 0,
+                getDeviceProperties=lambda _: {"name": b"stand-in"},
+            ),
+        )
 
     def _synchronize(self):
         self.counts.waits += 1
@@ -251,6 +265,7 @@ class StrictCupy:
             if name in JOINING and not all(isinstance(x, StrictArray) for x in args[0]):
                 raise TypeError(f"cupy.{name} joins device arrays only")
             return self.run(getattr(np, name), args, kwargs)
+
         return function
 
     def _made(self, name, args, kwargs):
@@ -327,12 +342,18 @@ def listing():
     """Return the lines of `cupy_names.txt` for the CuPy that is installed."""
     import cupy
 
-    lines = [f"# Public names of CuPy {cupy.__version__} that NumPy has, too, with their parameters; made by",
-             "# python test/strict_cupy.py > test/cupy_names.txt"]
-    lines += [_entry(n, getattr(cupy, n)) for n in sorted(dir(cupy))
-              if n[0] != "_" and hasattr(np, n) and not inspect.ismodule(getattr(cupy, n))]
-    return lines + [_entry(f"ndarray.{n}", getattr(cupy.ndarray, n)) for n in sorted(dir(cupy.ndarray))
-                    if n[0] != "_"]
+    lines = [
+        f"# Public names of CuPy {cupy.__version__} that NumPy has, too, with their parameters; made by",
+        "# python test/strict_cupy.py > test/cupy_names.txt",
+    ]
+    lines += [
+        _entry(n, getattr(cupy, n))
+        for n in sorted(dir(cupy))
+        if n[0] != "_" and hasattr(np, n) and not inspect.ismodule(getattr(cupy, n))
+    ]
+    return lines + [
+        _entry(f"ndarray.{n}", getattr(cupy.ndarray, n)) for n in sorted(dir(cupy.ndarray)) if n[0] != "_"
+    ]
 
 
 if __name__ == "__main__":

@@ -13,11 +13,22 @@ from pvm_perception.core.hierarchy import Hierarchy
 from pvm_perception.streams.generated import make_clip
 
 SMALL = HierarchyConfig(
-    "small", 16, 16, 2, (Layer("L1", 4, 4, 6, terms=("signal", "error")), Layer("L2", 2, 2, 5)),
-    (Link("input", "L1", "feedforward", radius=1, shape="square"), Link("L1", "L1", "lateral", 1),
-     Link("L1", "L2", "feedforward"), Link("L2", "L1", "feedback", gain=0.7)),
-    activation="leaky", normalise=True, readout=ReadoutConfig("box", 7),
-    learning=Learning(prediction_weight=0.9))
+    "small",
+    16,
+    16,
+    2,
+    (Layer("L1", 4, 4, 6, terms=("signal", "error")), Layer("L2", 2, 2, 5)),
+    (
+        Link("input", "L1", "feedforward", radius=1, shape="square"),
+        Link("L1", "L1", "lateral", 1),
+        Link("L1", "L2", "feedforward"),
+        Link("L2", "L1", "feedback", gain=0.7),
+    ),
+    activation="leaky",
+    normalise=True,
+    readout=ReadoutConfig("box", 7),
+    learning=Learning(prediction_weight=0.9),
+)
 IMAGES = np.random.default_rng(4).integers(0, 256, (6, 2, 16, 16, 3), dtype=np.uint8)
 BOXES = np.array([[[0, 3, 4, 6, 7, 1, 1]], [[1, 7, 2, 9, 12, 1, 1]]], np.float32)
 
@@ -49,8 +60,10 @@ def test_every_variant_trains_and_is_scored_and_is_not_as_shipped(ablation):
 
 def test_the_table_keeps_scenes_apart(ablation, tmp_path, capsys):
     scores = dict.fromkeys(ablation.SCORES, "0.5")
-    rows = [{"variant": "as shipped", "scenes": scenes, "seed": seed} | scores | {"auc_green_ball": auc}
-            for scenes, seed, auc in (("old", "1", "0.2"), ("new", "1", "0.3"), ("new", "2", "0.5"))]
+    rows = [
+        {"variant": "as shipped", "scenes": scenes, "seed": seed} | scores | {"auc_green_ball": auc}
+        for scenes, seed, auc in (("old", "1", "0.2"), ("new", "1", "0.3"), ("new", "2", "0.5"))
+    ]
     ablation.write_csv(tmp_path / "table.csv", rows)
     ablation.table(tmp_path / "table.csv")
     lines = capsys.readouterr().out.splitlines()
@@ -97,7 +110,7 @@ def test_a_shrunk_clip_keeps_its_boxes_on_their_things(ablation):
     assert (t, visible) == (1, 0.5)
     assert (small.truth[0, 1] == -1).all()
     inside = np.zeros((128, 160), bool)
-    inside[round(y):round(y + h), round(x):round(x + w)] = True
+    inside[round(y) : round(y + h), round(x) : round(x + w)] = True
     assert small.images[0, inside].mean() > 250
     assert small.images[0, ~inside].mean() < 1
     assert ablation.fitted(clip, (192, 240)) is clip
@@ -115,8 +128,9 @@ def test_two_ahead_compares_a_forecast_with_the_frame_after_the_next(ablation):
         errors.append(layer.error.copy())
         np.testing.assert_array_equal(network.known, [k >= 2, 2 <= k < 4])
         if k >= 2:
-            np.testing.assert_array_equal(errors[k][network.known],
-                                          (layer.signal - forecasts[k - 2])[network.known])
+            np.testing.assert_array_equal(
+                errors[k][network.known], (layer.signal - forecasts[k - 2])[network.known]
+            )
         assert not errors[k][~network.known].any()
     values = IMAGES / 127.5 - 1
     copied = [((values[5] - values[before])[b] ** 2).mean() for b, before in enumerate((3, 4))]
@@ -133,7 +147,7 @@ def test_two_ahead_learns_from_what_it_heard_two_frames_ago(ablation):
         real.step(image)
     for k, encoder in enumerate(real.encoders):
         found, loss = encoder.gradients(real.part(encoder.layer.name), real.known, 0.9, None)
-        assert float(loss) == pytest.approx(float((encoder.error ** 2).mean()), rel=1e-5)
+        assert float(loss) == pytest.approx(float((encoder.error**2).mean()), rel=1e-5)
         for key, gradient in found.items():
             direction = rng.standard_normal(gradient.shape).astype(np.float32)
             direction /= np.linalg.norm(direction)
@@ -150,8 +164,7 @@ def test_two_ahead_learns_from_what_it_heard_two_frames_ago(ablation):
 
 def test_two_ahead_teaches_the_readouts_error_to_its_own_inputs(ablation):
     """What one network learns at the second frame, the patient one learns at the third."""
-    config = dataclasses.replace(SMALL, learning=dataclasses.replace(
-        SMALL.learning, prediction_weight=0.0))
+    config = dataclasses.replace(SMALL, learning=dataclasses.replace(SMALL.learning, prediction_weight=0.0))
     learnt = []
     for kind, frames in ((Hierarchy, 2), (ablation.TwoAhead, 3)):
         network = kind(config, 2, seed=3)

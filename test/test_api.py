@@ -90,6 +90,7 @@ def test_the_same_stream_gives_the_same_tracks(frames):
     def run():
         tracker = Tracker()
         return [tracker.update(image, k / 30) for k, image in enumerate(frames)]
+
     assert run() == run()
 
 
@@ -133,9 +134,14 @@ def test_the_robots_own_motion_reaches_both_looks(frames, hearing, monkeypatch):
     tracker, still, told = Tracker(model=hearing), Tracker(model=hearing), {}
     kind = type(tracker._network)
     plain = kind.step
-    monkeypatch.setattr(kind, "step", lambda self, images, motion=None, *rest, **more: (
-        told.update({id(self): np.zeros(4) if motion is None else motion[0]}),
-        plain(self, images, motion))[1])
+    monkeypatch.setattr(
+        kind,
+        "step",
+        lambda self, images, motion=None, *rest, **more: (
+            told.update({id(self): np.zeros(4) if motion is None else motion[0]}),
+            plain(self, images, motion),
+        )[1],
+    )
     motion = (0.02, -0.01, 0.004, 0.01)
     heard = []
     for k, image in enumerate(frames):
@@ -148,10 +154,8 @@ def test_the_robots_own_motion_reaches_both_looks(frames, hearing, monkeypatch):
     assert not heard[0][0].any()  # nothing came before
     expected = np.array(motion) * [1, 120 / 128, 1, 1]  # 4:3 lies in 5:4 with bars
     np.testing.assert_allclose(heard[-1][0], expected, atol=1e-6)
-    stays = [near for (_, _, last), (_, near, now) in itertools.pairwise(heard)
-             if last == now is not None]
-    moves = [near for (_, _, last), (_, near, now) in itertools.pairwise(heard)
-             if last != now is not None]
+    stays = [near for (_, _, last), (_, near, now) in itertools.pairwise(heard) if last == now is not None]
+    moves = [near for (_, _, last), (_, near, now) in itertools.pairwise(heard) if last != now is not None]
     assert stays or moves
     assert all(near[0] > heard[-1][0][0] for near in stays)  # the frame's shift, enlarged
     assert not any(near.any() for near in moves)  # a window that jumped has no past
@@ -161,8 +165,14 @@ def test_a_look_without_a_past_looks_twice(frames, monkeypatch):
     tracker, looks = Tracker(), []
     kind = type(tracker._network)
     plain = kind.step
-    monkeypatch.setattr(kind, "step", lambda self, *rest, **more: (
-        looks.append(self is tracker._perception.near.network), plain(self, *rest))[1])
+    monkeypatch.setattr(
+        kind,
+        "step",
+        lambda self, *rest, **more: (
+            looks.append(self is tracker._perception.near.network),
+            plain(self, *rest),
+        )[1],
+    )
     window, seen = "none before", 0
     for k, image in enumerate(frames):
         looks.clear()
@@ -233,6 +243,7 @@ def test_a_missing_frame_ages_tracks():
 
 def test_grey_and_pictures_with_alpha_are_taken(frames):
     """As the same picture in BGR; a view with gaps, too."""
+
     def run(change):
         tracker = Tracker()
         return [tracker.update(change(image), k / 30) for k, image in enumerate(frames[:5])]
@@ -246,18 +257,32 @@ def test_grey_and_pictures_with_alpha_are_taken(frames):
     assert run(lambda image: np.dstack([image, image[..., :1]])) == run(lambda image: image)
 
 
-@pytest.mark.parametrize("image", [
-    np.zeros(10, np.uint8), np.zeros((10, 10, 3), float), np.zeros((0, 10, 3), np.uint8),
-    "image.jpg", np.zeros((10, 10, 2), np.uint8), np.zeros((0, 10), np.uint8),
-    np.zeros((1, 9, 9, 3), np.uint8)])
+@pytest.mark.parametrize(
+    "image",
+    [
+        np.zeros(10, np.uint8),
+        np.zeros((10, 10, 3), float),
+        np.zeros((0, 10, 3), np.uint8),
+        "image.jpg",
+        np.zeros((10, 10, 2), np.uint8),
+        np.zeros((0, 10), np.uint8),
+        np.zeros((1, 9, 9, 3), np.uint8),
+    ],
+)
 def test_what_is_no_image_is_refused(image):
     with pytest.raises(PvmError, match="image must be"):
         Tracker().update(image)
 
 
-@pytest.mark.parametrize(("arguments", "words"), [
-    ({"targets": ("cat",)}, "unknown target 'cat'"), ({"targets": ()}, "no target"),
-    ({"device": "tpu"}, "device"), ({"model": "/nowhere/x.safetensors"}, "cannot be opened")])
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"targets": ("cat",)}, "unknown target 'cat'"),
+        ({"targets": ()}, "no target"),
+        ({"device": "tpu"}, "device"),
+        ({"model": "/nowhere/x.safetensors"}, "cannot be opened"),
+    ],
+)
 def test_wrong_arguments_are_refused(arguments, words):
     with pytest.raises(PvmError, match=words):
         Tracker(**arguments)

@@ -42,8 +42,9 @@ def test_written_whole_with_the_mode_that_the_umask_allows(tmp_path):
 def test_flushed_before_it_gets_its_name_and_the_name_after(tmp_path, monkeypatch):
     done = []
     sync, move = os.fsync, Path.replace
-    monkeypatch.setattr(os, "fsync",
-                        lambda fd: (done.append(Path(f"/proc/self/fd/{fd}").readlink()), sync(fd)))
+    monkeypatch.setattr(
+        os, "fsync", lambda fd: (done.append(Path(f"/proc/self/fd/{fd}").readlink()), sync(fd))
+    )
     monkeypatch.setattr(Path, "replace", lambda a, b: (done.append("move"), move(a, b)))
     write(tmp_path / "m.bin")
     part, moved, folder = done
@@ -73,10 +74,12 @@ def test_an_error_while_writing_leaves_what_was_there(tmp_path):
 def test_reasons(tmp_path):
     (tmp_path / "file").write_text("in the way")
     (tmp_path / "folder").mkdir()
-    for path, reason in ((tmp_path / "file" / "m.bin", "File exists"),
-                         (tmp_path / "folder", "Is a directory"),
-                         (Path("/proc/m.bin"), "No such file or directory"),
-                         (Path("/dev/full"), "No space left")):
+    for path, reason in (
+        (tmp_path / "file" / "m.bin", "File exists"),
+        (tmp_path / "folder", "Is a directory"),
+        (Path("/proc/m.bin"), "No such file or directory"),
+        (Path("/dev/full"), "No space left"),
+    ):
         with pytest.raises(PvmError, match=f"cannot write the model to {path}: {reason}") as error:
             write(path)
         assert "\n" not in str(error.value)
@@ -97,11 +100,15 @@ def test_a_disk_that_gets_full(tmp_path):
 
 
 def test_what_a_killed_writer_left_is_swept_but_not_what_another_writes(tmp_path):
-    code = ("import sys, time; from pvm_perception.atomic_file import atomic_file\n"
-            "with atomic_file(sys.argv[1]) as part:\n"
-            "    part.write_bytes(b'half'); print(flush=True); time.sleep(60)")
-    writers = [subprocess.Popen([sys.executable, "-c", code, tmp_path / "m.bin"], stdout=subprocess.PIPE)
-               for _ in range(2)]
+    code = (
+        "import sys, time; from pvm_perception.atomic_file import atomic_file\n"
+        "with atomic_file(sys.argv[1]) as part:\n"
+        "    part.write_bytes(b'half'); print(flush=True); time.sleep(60)"
+    )
+    writers = [
+        subprocess.Popen([sys.executable, "-c", code, tmp_path / "m.bin"], stdout=subprocess.PIPE)
+        for _ in range(2)
+    ]
     try:
         for writer in writers:
             writer.stdout.readline()

@@ -119,8 +119,9 @@ def test_images_of_a_bag(tmp_path, images, storage, kind, how):
         assert [f.name for f in frames] == [str(k) for k in range(12)]
         for k, frame in enumerate(frames):
             np.testing.assert_array_equal(frame.image, images[k])
-            assert frame.header == Header(*divmod(FIRST + k * 33_000_000, 10**9),
-                                          "camera_optical", FIRST + k * 33_000_000 + 5_000_000)
+            assert frame.header == Header(
+                *divmod(FIRST + k * 33_000_000, 10**9), "camera_optical", FIRST + k * 33_000_000 + 5_000_000
+            )
             assert frame.stamp == pytest.approx(FIRST * 1e-9 + k * 0.033, abs=1e-6)
 
 
@@ -130,7 +131,7 @@ def test_a_bag_is_a_source_of_video_to_learn_from(tmp_path, images, monkeypatch)
     video = footage.Footage([tmp_path / "drives"])
     assert [(p.begin, p.end) for p in video.pieces] == [(0, 5), (5, 10)]  # two frames are no clip
     for piece in video.pieces:
-        np.testing.assert_array_equal(video.frames(piece), np.stack(images[piece.begin:piece.end]))
+        np.testing.assert_array_equal(video.frames(piece), np.stack(images[piece.begin : piece.end]))
 
 
 def test_several_topics_want_a_choice(tmp_path, images):
@@ -179,8 +180,7 @@ def test_a_bag_cut_anywhere_is_frames_or_one_line(tmp_path, images, capsys):
             assert len(list(open_stream(cut))) <= 12
         except PvmError as error:
             assert "\n" not in str(error)
-    assert all(line.startswith("pvm_perception: warning: ")
-               for line in capsys.readouterr().err.splitlines())
+    assert all(line.startswith("pvm_perception: warning: ") for line in capsys.readouterr().err.splitlines())
 
 
 def test_a_malformed_image_keeps_its_index(tmp_path, images, capsys):
@@ -264,8 +264,10 @@ def test_damaged_odometry_is_left_out(tmp_path, images, capsys):
     assert len(lines) == 3 and all("a message of /odom left out" in line for line in lines)
 
 
-TRACKS = [Track("green_ball", 10.25, 20.5, 30.0, 40.0, 0.75, 3),
-          Track("stop_sign", 0.0, 0.0, 5.0, 6.0, 0.5, 11)]
+TRACKS = [
+    Track("green_ball", 10.25, 20.5, 30.0, 40.0, 0.75, 3),
+    Track("stop_sign", 0.0, 0.0, 5.0, 6.0, 0.5, 11),
+]
 
 
 def test_detections_can_be_read_by_ros(tmp_path):
@@ -283,27 +285,33 @@ def test_detections_can_be_read_by_ros(tmp_path):
     assert [p.name for p in (tmp_path / "sub").iterdir()] == ["out.mcap"]
     with rosbag2.Reader(tmp_path / "sub" / "out.mcap") as reader:
         connection = reader.connections[0]
-        assert (connection.topic, connection.msgtype) == (
-            "/detections", "vision_msgs/msg/Detection2DArray")
-        messages = [(t, serialization.deserialize_message(bytes(d), Detection2DArray))
-                    for _, t, d in reader.messages()]
+        assert (connection.topic, connection.msgtype) == ("/detections", "vision_msgs/msg/Detection2DArray")
+        messages = [
+            (t, serialization.deserialize_message(bytes(d), Detection2DArray))
+            for _, t, d in reader.messages()
+        ]
     header = RosHeader(frame_id="optical")
     header.stamp.sec, header.stamp.nanosec = 5, 7
     assert messages[1] == (99, detection_array(TRACKS, header)) or messages[0] == (
-        99, detection_array(TRACKS, header))
+        99,
+        detection_array(TRACKS, header),
+    )
     empty = next(m for t, m in messages if t == 1_500_000_000)
     assert empty.header.stamp.sec == 1 and not empty.detections
 
 
 def test_the_type_is_the_one_on_the_wire():
-    files = {f"vision_msgs/msg/{p.stem}": p.read_text()
-             for p in (ROOT / "interfaces" / "vision_msgs" / "msg").glob("*.msg")}
+    files = {
+        f"vision_msgs/msg/{p.stem}": p.read_text()
+        for p in (ROOT / "interfaces" / "vision_msgs" / "msg").glob("*.msg")
+    }
     store = get_typestore(Stores.ROS2_HUMBLE)
     for name, text in DEFINITIONS.items():
         assert files[name] == text
         store.register(get_types_from_msg(text, name))
     assert store.hash_rihs01("vision_msgs/msg/Detection2DArray") == (
-        "RIHS01_214274120007f4a683866481336b70310268cfa107aebe9d594a6acf75bda968")
+        "RIHS01_214274120007f4a683866481336b70310268cfa107aebe9d594a6acf75bda968"
+    )
 
 
 def test_a_folder_instead_of_a_file(tmp_path):
@@ -319,8 +327,9 @@ def test_a_folder_instead_of_a_file(tmp_path):
 def test_track_from_bag_to_bag(command_line, tmp_path, images):
     file = record(tmp_path / "drive", images, {"/camera/image": RAW, "/other": PACKED})
     out, boxes = tmp_path / "out.mcap", tmp_path / "boxes.csv"
-    process = command_line("track", "--input", file, "--topic", "/camera/image", "--output", boxes,
-                           "--output-bag", out)
+    process = command_line(
+        "track", "--input", file, "--topic", "/camera/image", "--output", boxes, "--output-bag", out
+    )
     assert process.returncode == 0, process.stderr
     with boxes.open(newline="") as table:
         rows = list(csv.DictReader(table))
@@ -346,9 +355,17 @@ def boxes_of(path):
 
 
 def numbers_of(message):
-    return [n for d in message.detections for n in (
-        d.bbox.center.position.x, d.bbox.center.position.y, d.bbox.size_x, d.bbox.size_y,
-        d.results[0].hypothesis.score)]
+    return [
+        n
+        for d in message.detections
+        for n in (
+            d.bbox.center.position.x,
+            d.bbox.center.position.y,
+            d.bbox.size_x,
+            d.bbox.size_y,
+            d.results[0].hypothesis.score,
+        )
+    ]
 
 
 def test_a_bag_tells_the_network_what_the_node_would_hear(command_line, tmp_path):
@@ -363,13 +380,20 @@ def test_a_bag_tells_the_network_what_the_node_would_hear(command_line, tmp_path
     kinds = {"/camera/image_raw": Image, "/odom": Odometry, "/camera/camera_info": CameraInfo}
     for seed in range(2, 12):  # up to a scene in which this model's boxes move by what it was told
         images = [f.image for f in SimulatedStream(seed, (240, 320), 30.0, 12)]
-        file = record(tmp_path / f"drive{seed}", images, {"/camera/image_raw": RAW}, "MCAP", ("/odom",),
-                      "/camera/camera_info")
+        file = record(
+            tmp_path / f"drive{seed}",
+            images,
+            {"/camera/image_raw": RAW},
+            "MCAP",
+            ("/odom",),
+            "/camera/camera_info",
+        )
         found = {}
         for name, arguments in (("with", ()), ("without", ("--odom-topic", ""))):
             bag = tmp_path / f"{name}{seed}.mcap"
-            process = command_line("track", "--input", file, "--output", tmp_path / "boxes.csv",
-                                   "--output-bag", bag, *arguments)
+            process = command_line(
+                "track", "--input", file, "--output", tmp_path / "boxes.csv", "--output-bag", bag, *arguments
+            )
             assert (process.returncode, "warning" in process.stderr) == (0, False), process.stderr
             found[name] = boxes_of(bag)
         told = [a != pytest.approx(b, abs=0.03) for a, b in zip(*found.values(), strict=True)]
@@ -381,11 +405,26 @@ def test_a_bag_tells_the_network_what_the_node_would_hear(command_line, tmp_path
     try:
         robot.listen(Detection2DArray, "/detections")
         publishers = {t: robot.node.create_publisher(kind, t, 10) for t, kind in kinds.items()}
-        node = start_node(env, "tracker", "-r", "image:=/camera/image_raw", "-r",
-                          "camera_info:=/camera/camera_info", "-p", "device:=cpu")
-        robot.until(lambda: all(p.get_subscription_count() for p in publishers.values()) and any(
-            s.qos_profile.reliability == ReliabilityPolicy.RELIABLE
-            for s in robot.node.get_subscriptions_info_by_topic("/camera/image_raw")), 60)
+        node = start_node(
+            env,
+            "tracker",
+            "-r",
+            "image:=/camera/image_raw",
+            "-r",
+            "camera_info:=/camera/camera_info",
+            "-p",
+            "device:=cpu",
+        )
+        robot.until(
+            lambda: (
+                all(p.get_subscription_count() for p in publishers.values())
+                and any(
+                    s.qos_profile.reliability == ReliabilityPolicy.RELIABLE
+                    for s in robot.node.get_subscriptions_info_by_topic("/camera/image_raw")
+                )
+            ),
+            60,
+        )
         robot.spin(1.0)
         answers, shown = robot.heard["/detections"], 0
         with rosbag2.Reader(file) as reader:
@@ -405,15 +444,22 @@ def test_a_bag_tells_the_network_what_the_node_would_hear(command_line, tmp_path
 
 
 def test_a_bag_that_does_not_fit_is_one_line_and_leaves_nothing(tmp_path):
-    script = ("import numpy as np, sys\nfrom pathlib import Path\n"
-              "from pvm_perception.streams.bags import DetectionBag\n"
-              "from pvm_perception.types import Frame, Track\n"
-              "with DetectionBag(Path(sys.argv[1])) as bag:\n"
-              "    for k in range(900): bag.write(Frame(np.zeros((4, 4, 3), np.uint8), str(k), k / 30),\n"
-              "                                   [Track('green_ball', 1, 2, 3, 4, 0.5, 1)])")
+    script = (
+        "import numpy as np, sys\nfrom pathlib import Path\n"
+        "from pvm_perception.streams.bags import DetectionBag\n"
+        "from pvm_perception.types import Frame, Track\n"
+        "with DetectionBag(Path(sys.argv[1])) as bag:\n"
+        "    for k in range(900): bag.write(Frame(np.zeros((4, 4, 3), np.uint8), str(k), k / 30),\n"
+        "                                   [Track('green_ball', 1, 2, 3, 4, 0.5, 1)])"
+    )
     process = subprocess.run(
-        [sys.executable, "-c", script, str(tmp_path / "o.mcap")], cwd=ROOT, capture_output=True, text=True,
-        check=False, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (4000, 4000)))
+        [sys.executable, "-c", script, str(tmp_path / "o.mcap")],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (4000, 4000)),
+    )
     assert process.returncode == 1
     assert "PvmError" in process.stderr.splitlines()[-1] and "o.mcap cannot be written" in process.stderr
     assert not list(tmp_path.iterdir())

@@ -33,11 +33,19 @@ def test_quick_run_leaves_table_and_picture(command_line, tmp_path):
     with (tmp_path / "bench.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert tuple(rows[0]) == COLUMNS
-    assert {r["part"] for r in rows} == {"tracker", "network", "input robot", "input paper",
-                                         "code robot", "code paper", "peers"}
+    assert {r["part"] for r in rows} == {
+        "tracker",
+        "network",
+        "input robot",
+        "input paper",
+        "code robot",
+        "code paper",
+        "peers",
+    }
     cpu = [r for r in rows if r["device"] == "cpu" and r["part"] in ("tracker", "network")]
     assert {(r["what"], r["batch"], r["learn"]) for r in cpu} == {
-        (p, b, s) for p in ("robot", "paper") for b in "12" for s in "01"}
+        (p, b, s) for p in ("robot", "paper") for b in "12" for s in "01"
+    }
     for row in rows:
         assert 0 < float(row["ms_median"]) <= float(row["ms_p99"]) + 1e-3
         if row["part"] != "peers":
@@ -45,9 +53,11 @@ def test_quick_run_leaves_table_and_picture(command_line, tmp_path):
             per_frame = float(row["gflops"]) * float(row["ms_busy"]) / 1e3
             assert per_frame == pytest.approx(float(row["gflop_per_frame"]), rel=0.02, abs=1e-4)
             assert float(row["flop_over_peak"]) == pytest.approx(
-                float(row["gflops"]) / float(row["gflops_peak"]), rel=0.02, abs=1e-4)
+                float(row["gflops"]) / float(row["gflops_peak"]), rel=0.02, abs=1e-4
+            )
             assert float(row["flop_over_products"]) == pytest.approx(
-                float(row["gflops"]) / float(row["gflops_products"]), rel=0.02, abs=1e-4)
+                float(row["gflops"]) / float(row["gflops_products"]), rel=0.02, abs=1e-4
+            )
     for part in {r["part"] for r in rows}:
         assert float(next(r for r in rows if r["part"] == part)["ratio"]) == 1
     for row in rows:
@@ -60,9 +70,12 @@ def test_quick_run_leaves_table_and_picture(command_line, tmp_path):
 
 
 def test_bad_input_is_one_line(command_line, tmp_path):
-    for arguments, word in ((("--batch", 0), "--batch"), (("--frames", 0), "--frames"),
-                            (("--output", "/proc/none"), "cannot be written"),
-                            *(() if has_gpu() else ((("--device", "cuda"), "cupy"),))):
+    for arguments, word in (
+        (("--batch", 0), "--batch"),
+        (("--frames", 0), "--frames"),
+        (("--output", "/proc/none"), "cannot be written"),
+        *(() if has_gpu() else ((("--device", "cuda"), "cupy"),)),
+    ):
         process = command_line("bench", "--quick", *arguments)
         assert process.returncode == 2, process.stderr
         assert len(process.stderr.strip().splitlines()) == 1
@@ -73,8 +86,9 @@ def test_bad_input_is_one_line(command_line, tmp_path):
 def test_work_is_one_multiplication_for_each_weight_where_units_own_theirs():
     for config in (preset("paper"), tiny(shared=False)):
         shapes = weight_shapes(config)
-        for encoder in Hierarchy(config, 0, weights={
-                k: np.broadcast_to(np.float32(0), s) for k, s in shapes.items()}).encoders:
+        for encoder in Hierarchy(
+            config, 0, weights={k: np.broadcast_to(np.float32(0), s) for k, s in shapes.items()}
+        ).encoders:
             own = [math.prod(shapes[f"{encoder.layer.name}.{w}"]) for w in ("w1", "w2")]
             assert work.multiply_adds(encoder) == sum(own)
             assert work.learning_multiply_adds(encoder) == sum(own) + own[1]

@@ -17,7 +17,8 @@ from pvm_perception.vision.draw import colour_of
 
 IMAGE = np.zeros((100, 200, 3), np.uint8)
 needs_trackeval = pytest.mark.skipif(
-    not installed(), reason="no TrackEval here; pip install --no-deps -r requirements/tracks.txt")
+    not installed(), reason="no TrackEval here; pip install --no-deps -r requirements/tracks.txt"
+)
 
 
 def frame(truth, tracks, name="0"):
@@ -27,8 +28,10 @@ def frame(truth, tracks, name="0"):
 
 
 def test_each_target_is_found_once_and_by_its_best_scored_box():
-    f = frame([(0, 0, 10, 10), (50, 0, 10, 10)], [(0, 0, 10, 10, 0.6, 1), (1, 0, 10, 10, 0.9, 2),
-                                                  (90, 90, 5, 5, 0.8, 3), (50, 0, 10, 18, 0.3, 4)])
+    f = frame(
+        [(0, 0, 10, 10), (50, 0, 10, 10)],
+        [(0, 0, 10, 10, 0.6, 1), (1, 0, 10, 10, 0.9, 2), (90, 90, 5, 5, 0.8, 3), (50, 0, 10, 18, 0.3, 4)],
+    )
     assert f.hits.tolist() == [False, True, False, True]  # 10/18 = 0.56
     assert f.strays.tolist() == [False, False, True, False]
     np.testing.assert_allclose(f.overlaps[1], [9 / 11, 0])
@@ -65,9 +68,12 @@ def test_average_precision_by_hand():
 
 def test_box_measures_by_hand():
     """Of four frames one has a second, stray box, one a box that is too large, one stray boxes alone."""
-    frames = [frame([(0, 0, 10, 10)], [(0, 0, 10, 10, 0.9, 1), (80, 80, 9, 9, 0.5, 2)]),
-              frame([(0, 0, 10, 10)], [(0, 0, 20, 20, 0.8, 1)]),
-              frame([], [(20, 20, 5, 5, 0.4, 3), (60, 60, 5, 5, 0.3, 4)]), frame([(0, 0, 10, 10)], [])]
+    frames = [
+        frame([(0, 0, 10, 10)], [(0, 0, 10, 10, 0.9, 1), (80, 80, 9, 9, 0.5, 2)]),
+        frame([(0, 0, 10, 10)], [(0, 0, 20, 20, 0.8, 1)]),
+        frame([], [(20, 20, 5, 5, 0.4, 3), (60, 60, 5, 5, 0.3, 4)]),
+        frame([(0, 0, 10, 10)], []),
+    ]
     found = box_measures(frames)
     assert found["precision_50"] == 1 / 5
     assert found["recall_50"] == pytest.approx(1 / 3)
@@ -85,8 +91,10 @@ def test_box_measures_by_hand():
 
 def test_size_at_the_first_right_box_of_what_comes_nearer():
     def seen(sides, found):
-        return [frame([(0, 0, s, s / 2)], [(0, 0, s, s / 2, 0.9, 1)] if k in found else [])
-                for k, s in enumerate(sides)]
+        return [
+            frame([(0, 0, s, s / 2)], [(0, 0, s, s / 2, 0.9, 1)] if k in found else [])
+            for k, s in enumerate(sides)
+        ]
 
     sides = [10, 12, 14, 16, 18, 20, 22, 24]
     assert first_detection([frame([], []), *seen(sides, {3, 4, 5})]) == {"start_px": 10, "first_px": 16}
@@ -101,8 +109,13 @@ def test_size_at_the_first_right_box_of_what_comes_nearer():
 def test_tracks_by_hand():
     """Three frames; the third has another id: one switch, and the longest identity covers two of three."""
     box = (0, 0, 10, 10)
-    found = track_measures([frame([box], [(*box, 0.9, 7)], "0"), frame([box], [(*box, 0.9, 7)], "1"),
-                            frame([box], [(*box, 0.9, 9)], "2")])
+    found = track_measures(
+        [
+            frame([box], [(*box, 0.9, 7)], "0"),
+            frame([box], [(*box, 0.9, 7)], "1"),
+            frame([box], [(*box, 0.9, 9)], "2"),
+        ]
+    )
     assert found["id_switches"] == 1
     assert found["mota"] == pytest.approx(1 - 1 / 3)
     assert found["idf1"] == pytest.approx(2 / 3)  # two of three, both ways
@@ -156,18 +169,25 @@ def test_the_gallery_shows_each_track_with_false_boxes_once(tmp_path):
     for k in range(3):
         cv2.imwrite(str(folder / f"{k}.png"), IMAGE)
     (folder / "groundtruth.csv").write_text(
-        "frame,target,x,y,w,h\n0.png,a,0,0,10,10\n1.png,a,,,,\n2.png,a,,,,\n")
+        "frame,target,x,y,w,h\n0.png,a,0,0,10,10\n1.png,a,,,,\n2.png,a,,,,\n"
+    )
     box = (0, 0, 10, 10)
-    r = Result("park", "a", boxes=[frame([box], [(*box, 0.9, 1)], "0.png"),
-                                   frame([], [(*box, 0.5, 1), (60, 60, 20, 20, 0.7, 2)], "1.png"),
-                                   frame([], [(*box, 0.6, 1)], "2.png")])
+    r = Result(
+        "park",
+        "a",
+        boxes=[
+            frame([box], [(*box, 0.9, 1)], "0.png"),
+            frame([], [(*box, 0.5, 1), (60, 60, 20, 20, 0.7, 2)], "1.png"),
+            frame([], [(*box, 0.6, 1)], "2.png"),
+        ],
+    )
     found = false_boxes([r])
     assert [(b.frame, b.box[4], b.frames) for b in found] == [("2.png", 0.6, 2), ("1.png", 0.7, 1)]
     sheet = tmp_path / "false_boxes.png"
     assert draw_false_boxes([r], {"park": folder}, sheet) == 2
     picture = cv2.imread(str(sheet))
     assert picture.shape == (2 * HEAD + THUMB[1], ACROSS * THUMB[0], 3)
-    tile = picture[2 * HEAD:, :THUMB[0]]  # 64 px high, so 180 / 64 of the source's size around (5, 5)
+    tile = picture[2 * HEAD :, : THUMB[0]]  # 64 px high, so 180 / 64 of the source's size around (5, 5)
     left = round(THUMB[0] / 2 - 5 * THUMB[1] / 64)
     assert (tile[90, left] == colour_of("a")).all()
     assert draw_false_boxes([Result("park", "a", boxes=[frame([], [])])], {"park": folder}, sheet) == 0

@@ -45,6 +45,7 @@ def simulate():
         except PvmError as error:
             pytest.skip(str(error))
         return made[-1]
+
     yield make
     for simulation in made:
         simulation.close()
@@ -90,15 +91,18 @@ def moments(speeds, x=0.0, sign=5.0, **changes):
     """Return a drive along x at these speeds, ten moments a second."""
     at = x + np.concatenate([[0], np.cumsum(speeds)])[:-1] * 0.1
     base = Moment(0.0, 0.0, 0.0, 0.0, 0.0, sign, 0.0, 1.0, 1, 0.9, 1, 0, 1.0)
-    return [replace(base, time=k / 10, x=float(at[k]), speed=float(v), **changes)
-            for k, v in enumerate(speeds)]
+    return [
+        replace(base, time=k / 10, x=float(at[k]), speed=float(v), **changes) for k, v in enumerate(speeds)
+    ]
 
 
 def test_figures_of_following():
     run = moments([0.1] * 10)
-    run = [replace(m, distance=1.2) for m in run[:5]] + [
-        replace(m, distance=0.9, in_view=0, overlap=0.0) for m in run[5:8]] + [
-        replace(m, distance=1.0, overlap=0.3, answered=0, collisions=2) for m in run[8:]]
+    run = (
+        [replace(m, distance=1.2) for m in run[:5]]
+        + [replace(m, distance=0.9, in_view=0, overlap=0.0) for m in run[5:8]]
+        + [replace(m, distance=1.0, overlap=0.3, answered=0, collisions=2) for m in run[8:]]
+    )
     figures = score.ball_figures(run, 1.0)
     assert figures["in_view"] == pytest.approx(0.7)
     assert figures["distance_error"] == pytest.approx((5 * 0.2 + 3 * 0.1) / 10)
@@ -106,14 +110,18 @@ def test_figures_of_following():
     assert (figures["collisions"], figures["unanswered"], figures["frames"]) == (2, 2, 10)
 
 
-@pytest.mark.parametrize(("speeds", "stopped", "early", "passed"), [
-    ([0.5] * 70 + [0.0] * 20 + [0.5] * 60, True, 0, True),
-    ([0.5] * 70 + [0.0] * 20, True, 0, False),
-    ([0.5] * 70 + [0.0] * 5 + [0.5] * 60, False, 0, True),  # it hardly stood
-    ([0.5] * 70 + [0.02] * 20 + [0.5] * 60, False, 0, True),  # it crept
-    ([0.5] * 110 + [0.0] * 20, False, 0, True),  # behind the sign
-    ([0.5] * 20 + [0.0] * 20 + [0.5] * 110, False, 1, True),  # far before it
-    ([0.0] * 20 + [0.5] * 110, False, 0, True)])  # before it set out
+@pytest.mark.parametrize(
+    ("speeds", "stopped", "early", "passed"),
+    [
+        ([0.5] * 70 + [0.0] * 20 + [0.5] * 60, True, 0, True),
+        ([0.5] * 70 + [0.0] * 20, True, 0, False),
+        ([0.5] * 70 + [0.0] * 5 + [0.5] * 60, False, 0, True),  # it hardly stood
+        ([0.5] * 70 + [0.02] * 20 + [0.5] * 60, False, 0, True),  # it crept
+        ([0.5] * 110 + [0.0] * 20, False, 0, True),  # behind the sign
+        ([0.5] * 20 + [0.0] * 20 + [0.5] * 110, False, 1, True),  # far before it
+        ([0.0] * 20 + [0.5] * 110, False, 0, True),
+    ],
+)  # before it set out
 def test_what_a_full_stop_is(speeds, stopped, early, passed):
     figures = score.sign_figures(moments(speeds))
     assert (figures["stopped"], figures["early_stops"], figures["passed"]) == (stopped, early, passed)
@@ -124,8 +132,10 @@ def test_what_a_full_stop_is(speeds, stopped, early, passed):
 
 
 def test_the_worst_of_several_runs_counts():
-    runs = [score.ball_figures(moments([0.1] * 10, distance=d, in_view=v), 1.0)
-            for d, v in ((1.2, 1), (0.7, 1), (1.0, 0))]
+    runs = [
+        score.ball_figures(moments([0.1] * 10, distance=d, in_view=v), 1.0)
+        for d, v in ((1.2, 1), (0.7, 1), (1.0, 0))
+    ]
     worst, mean = score.worst(runs[:2]), score.mean(runs[:2])
     assert (worst["distance_error"], mean["distance_error"]) == pytest.approx((0.3, 0.25))
     assert (score.worst(runs)["in_view"], score.mean(runs)["in_view"]) == pytest.approx((0, 2 / 3))
@@ -257,11 +267,13 @@ def test_the_sign_is_where_its_box_says_and_can_be_read(simulate):
     seen = (cols[0], rows[0], cols[-1] + 1, rows[-1] + 1)
     rim = 0.03 * box.w
     assert (box.x + rim, box.y + rim, box.x + box.w - rim, box.y + box.h - rim) == pytest.approx(
-        seen, abs=2.0)
-    cut = image[round(box.y):round(box.y + box.h), round(box.x):round(box.x + box.w)]
+        seen, abs=2.0
+    )
+    cut = image[round(box.y) : round(box.y + box.h), round(box.x) : round(box.x + box.w)]
     face = cv2.resize(sign_face(256), cut.shape[1::-1], interpolation=cv2.INTER_AREA)
-    likeness = [np.corrcoef(cut[..., 1].ravel(), f[..., 1].ravel())[0, 1]
-                for f in (face, face[::-1], face[:, ::-1])]
+    likeness = [
+        np.corrcoef(cut[..., 1].ravel(), f[..., 1].ravel())[0, 1] for f in (face, face[::-1], face[:, ::-1])
+    ]
     assert max(likeness) == likeness[0] > 0.6  # not upside down, not mirrored
     assert simulation.from_above().shape == (OVERVIEW, OVERVIEW, 3)
 
@@ -307,9 +319,21 @@ def test_a_speed_limit_stops_the_robot_on_the_road(simulate, tmp_path):
         robot.listen(Odometry, "/odom")
         limit = robot.node.create_publisher(SpeedLimit, "/speed_limit", 10)
         tracker = start_node(env, "tracker", "-r", "image:=/camera/image_raw", "-p", "use_sim_time:=true")
-        bridge = subprocess.Popen([
-            sys.executable, "-m", "pvm_perception.closed_loop.bridge", "--scenario", "sign", "--seconds", "5",
-            "--table", tmp_path / "run.csv", "--video", tmp_path / "run.mp4"])
+        bridge = subprocess.Popen(
+            [
+                sys.executable,
+                "-m",
+                "pvm_perception.closed_loop.bridge",
+                "--scenario",
+                "sign",
+                "--seconds",
+                "5",
+                "--table",
+                tmp_path / "run.csv",
+                "--video",
+                tmp_path / "run.mp4",
+            ]
+        )
         odometry = robot.heard["/odom"]
         robot.until(lambda: odometry and odometry[-1].twist.twist.linear.x > 0.4, 90)
         limit.publish(SpeedLimit(percentage=True, speed_limit=1.0))

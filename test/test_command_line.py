@@ -94,8 +94,9 @@ def test_track_says_why_auto_takes_the_cpu_and_nothing_unasked(command_line, sim
     for device, why in (((), ""), (("--device", "cpu"), ""), (("--device", "auto"), find_gpu()[1])):
         process = command_line("track", "--input", tmp_path, "--output", tmp_path / "o.csv", *device)
         assert process.returncode == 0
-        assert process.stderr == (f"pvm_perception: warning: device 'auto' takes the CPU: {why}\n"
-                                  if why else "")
+        assert process.stderr == (
+            f"pvm_perception: warning: device 'auto' takes the CPU: {why}\n" if why else ""
+        )
 
 
 def test_track_names_frames_of_a_video_by_index(command_line, simulated, tmp_path):
@@ -105,25 +106,46 @@ def test_track_names_frames_of_a_video_by_index(command_line, simulated, tmp_pat
         writer.write(cv2.imread(str(path)))
     writer.release()
     output = tmp_path / "boxes.csv"
-    process = command_line("track", "--input", clip, "--output", output, "--targets", "green_ball",
-                           "--learn", "--horizon", 2, "--save-model", tmp_path / "m.safetensors")
+    process = command_line(
+        "track",
+        "--input",
+        clip,
+        "--output",
+        output,
+        "--targets",
+        "green_ball",
+        "--learn",
+        "--horizon",
+        2,
+        "--save-model",
+        tmp_path / "m.safetensors",
+    )
     assert process.returncode == 0, process.stderr
     assert {r["target"] for r in rows(output)} <= {"green_ball"}
     assert {int(r["frame"]) for r in rows(output)} <= set(range(20))
     assert command_line("info", tmp_path / "m.safetensors").returncode == 0
 
 
-@pytest.mark.parametrize(("number", "extra"), [
-    (signal.SIGTERM, ("--video", "o.mp4", "--output-bag", "o.mcap")), (signal.SIGHUP, ("--video", "o.webm")),
-    (signal.SIGINT, ("--learn", "--save-model", "learnt.safetensors"))])
+@pytest.mark.parametrize(
+    ("number", "extra"),
+    [
+        (signal.SIGTERM, ("--video", "o.mp4", "--output-bag", "o.mcap")),
+        (signal.SIGHUP, ("--video", "o.webm")),
+        (signal.SIGINT, ("--learn", "--save-model", "learnt.safetensors")),
+    ],
+)
 def test_track_ends_in_good_order_on_a_signal(tmp_path, number, extra):
     with Film(tmp_path / "in.mp4", 30.0) as film:
         for k in range(3000):
             film.write(np.full((96, 128, 3), k % 200, np.uint8))
     process = subprocess.Popen(
         [sys.executable, "-m", "pvm_perception", "track", "--input", "in.mp4", "--output", "b.csv", *extra],
-        cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE, text=True)
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     while process.poll() is None and not list(tmp_path.glob("b.csv")):
         time.sleep(0.1)
     time.sleep(2)
@@ -134,15 +156,20 @@ def test_track_ends_in_good_order_on_a_signal(tmp_path, number, extra):
     assert 0 < frames < 3000
     assert (tmp_path / "b.csv").read_text().endswith("\n")
     assert {p.name for p in tmp_path.iterdir()} == {
-        "in.mp4", "b.csv", *(word for word in extra if not word.startswith("--"))}
+        "in.mp4",
+        "b.csv",
+        *(word for word in extra if not word.startswith("--")),
+    }
     if "--video" in extra:
         assert len(list(open_stream(tmp_path / extra[1]))) == frames
     if "o.mcap" in extra:
         with Reader(tmp_path / "o.mcap") as reader:
             assert reader.message_count == frames
     if "--learn" in extra:
-        assert Tracker(model=tmp_path / "learnt.safetensors").info()["history"]["steps"] > \
-            Tracker().info()["history"]["steps"]
+        assert (
+            Tracker(model=tmp_path / "learnt.safetensors").info()["history"]["steps"]
+            > Tracker().info()["history"]["steps"]
+        )
 
 
 def test_nothing_is_said_to_be_written_that_is_not(command_line, simulated, tmp_path):
@@ -160,15 +187,23 @@ def test_stills_do_not_depend_on_their_order(command_line, simulated, tmp_path):
         output = tmp_path / f"{k}.csv"
         process = command_line("track", "--stills", "--input", folder, "--output", output)
         assert process.returncode == 0, process.stderr
-        tables.append(sorted((len(few) - 1 - int(r["frame"][0]) if k else int(r["frame"][0]),
-                              r["target"], r["x"], r["score"]) for r in rows(output)))
+        tables.append(
+            sorted(
+                (
+                    len(few) - 1 - int(r["frame"][0]) if k else int(r["frame"][0]),
+                    r["target"],
+                    r["x"],
+                    r["score"],
+                )
+                for r in rows(output)
+            )
+        )
     assert tables[0] == tables[1]
 
 
 def test_simulate_then_evaluate(command_line, tmp_path):
     scene = tmp_path / "scene"
-    process = command_line("simulate", "--output", scene, "--frames", 30, "--width", 320,
-                           "--height", 240)
+    process = command_line("simulate", "--output", scene, "--frames", 30, "--width", 320, "--height", 240)
     assert process.returncode == 0, process.stderr
     out = tmp_path / "results"
     process = command_line("evaluate", "--data", scene, "--output", out)
@@ -183,13 +218,23 @@ def test_simulate_then_evaluate(command_line, tmp_path):
 
 
 def test_train_resumes_and_leaves_model_and_curve(command_line, tmp_path):
-    arguments = ["train", "--output", tmp_path, "--hours", 0.05, "--streams", 4, "--longest", 6,
-                 "--validation-clips", 16]
+    arguments = [
+        "train",
+        "--output",
+        tmp_path,
+        "--hours",
+        0.05,
+        "--streams",
+        4,
+        "--longest",
+        6,
+        "--validation-clips",
+        16,
+    ]
     process = command_line(*arguments, "--frames", 80)
     assert process.returncode == 0, process.stderr
     assert "auc_green_ball=" in process.stdout
-    process = command_line(*arguments, "--frames", 40, "--from",
-                           tmp_path / "checkpoint.safetensors")
+    process = command_line(*arguments, "--frames", 40, "--from", tmp_path / "checkpoint.safetensors")
     assert process.returncode == 0, process.stderr
     curve = rows(tmp_path / "curve.csv")
     assert [int(r["frames"]) for r in curve] == [80, 120]
@@ -230,7 +275,7 @@ def test_bad_input_is_one_line_and_exit_code_2(command_line, simulated, tmp_path
 
     half = tmp_path / "half.safetensors"
     data = default_model().read_bytes()
-    half.write_bytes(data[:len(data) // 2])
+    half.write_bytes(data[: len(data) // 2])
     one_line(track("--model", half), "half.safetensors")
     one_line(command_line("info", half), "half.safetensors")
     one_line(command_line("info", tmp_path / "none"), "cannot be opened")
@@ -241,6 +286,5 @@ def test_bad_input_is_one_line_and_exit_code_2(command_line, simulated, tmp_path
     labels.write_text(labels.read_text().replace("frame,target,x,", "frame,target,left,", 1))
     one_line(command_line("evaluate", "--data", wrong), "no column 'x'")
     one_line(track(source=wrong), "no column 'x'")
-    one_line(command_line("track", "--input", simulated, "--output", "/proc/none/o.csv"),
-             "cannot be written")
+    one_line(command_line("track", "--input", simulated, "--output", "/proc/none/o.csv"), "cannot be written")
     one_line(command_line("demo", "--input", empty, "--output", tmp_path / "d"), "no images")

@@ -35,13 +35,14 @@ def picture(data, limits=compressed_image.USUAL):
 
 def png(width, height, rows, depth=8, colour=2, extra=b""):
     head = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
-    return (PNG_MAGIC + chunk(b"IHDR", head) + extra + chunk(b"IDAT", zlib.compress(rows))
-            + chunk(b"IEND", b""))
+    return (
+        PNG_MAGIC + chunk(b"IHDR", head) + extra + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    )
 
 
 def claiming(data, width, height, frame=b"\xff\xc0"):
     at = data.index(frame) + 5
-    return data[:at] + struct.pack(">HH", height, width) + data[at + 4:]
+    return data[:at] + struct.pack(">HH", height, width) + data[at + 4 :]
 
 
 @pytest.mark.parametrize("name", WHOLE)
@@ -50,10 +51,18 @@ def test_whole_pictures_are_what_opencv_makes_of_them(name):
     np.testing.assert_array_equal(picture(WHOLE[name], FILES), expected)
 
 
-@pytest.mark.parametrize("tail", [
-    bytes(5000), bytes(640 * 480 * 3), b"MotionPhoto_Data" + np.random.default_rng(1).bytes(300_000),
-    b"\xff" * 5000, b"\xff\xd8\xff\xe0" + bytes(100), b"\xff\xd9\xff\xd9"],
-    ids=["zeros", "usb_cam", "film", "ones", "another", "ends"])
+@pytest.mark.parametrize(
+    "tail",
+    [
+        bytes(5000),
+        bytes(640 * 480 * 3),
+        b"MotionPhoto_Data" + np.random.default_rng(1).bytes(300_000),
+        b"\xff" * 5000,
+        b"\xff\xd8\xff\xe0" + bytes(100),
+        b"\xff\xd9\xff\xd9",
+    ],
+    ids=["zeros", "usb_cam", "film", "ones", "another", "ends"],
+)
 @pytest.mark.parametrize("name", [n for n in WHOLE if "jpeg" in n or "png" in n])
 def test_what_lies_behind_a_picture_does_not_matter(name, tail):
     np.testing.assert_array_equal(picture(WHOLE[name] + tail), picture(WHOLE[name]))
@@ -120,12 +129,19 @@ def test_other_formats_are_taken_where_they_are_named(name):
         picture(JPEG, CompressedSettings([name]))
 
 
-@pytest.mark.parametrize("data", [
-    b"BM" + struct.pack("<IHHIIiiHHIIiiII", 54, 0, 0, 54, 40, 2_000_000, 64, 1, 24, *[0] * 6) + bytes(3000),
-    b"P6 90000 90000 255\n" + bytes(300), b"P5\n# a comment\n30000 # another\n 2\n255\n",
-    b"RIFF\0\0\0\0WEBPVP8X" + struct.pack("<IB3x6B", 10, 0, *[255] * 6),
-    b"RIFF\0\0\0\0WEBPVP8L" + struct.pack("<IBI", 10, 0x2F, 0xFFFFFFF),
-    b"II*\0\x08\0\0\0\x02\0" + struct.pack("<HHIIHHII", 256, 4, 1, 70000, 257, 4, 1, 70000)])
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"BM"
+        + struct.pack("<IHHIIiiHHIIiiII", 54, 0, 0, 54, 40, 2_000_000, 64, 1, 24, *[0] * 6)
+        + bytes(3000),
+        b"P6 90000 90000 255\n" + bytes(300),
+        b"P5\n# a comment\n30000 # another\n 2\n255\n",
+        b"RIFF\0\0\0\0WEBPVP8X" + struct.pack("<IB3x6B", 10, 0, *[255] * 6),
+        b"RIFF\0\0\0\0WEBPVP8L" + struct.pack("<IBI", 10, 0x2F, 0xFFFFFFF),
+        b"II*\0\x08\0\0\0\x02\0" + struct.pack("<HHIIHHII", 256, 4, 1, 70000, 257, 4, 1, 70000),
+    ],
+)
 def test_other_formats_are_bounded_too(data, monkeypatch):
     monkeypatch.setattr(cv2, "imdecode", lambda *_: pytest.fail("decoded"))
     with pytest.raises(ValueError, match="pixels"):
@@ -136,6 +152,7 @@ def test_other_formats_are_bounded_too(data, monkeypatch):
 def test_what_the_decoder_raises_is_a_value_error(error, monkeypatch):
     def fail(*_):
         raise error
+
     monkeypatch.setattr(cv2, "imdecode", fail)
     with pytest.raises(ValueError, match="cannot be decoded"):
         picture(JPEG)
@@ -147,7 +164,7 @@ def test_only_what_a_picture_is_made_of_reaches_the_decoder(monkeypatch):
     seen, real = [], cv2.imdecode
     monkeypatch.setattr(cv2, "imdecode", lambda data, how: seen.append(data.tobytes()) or real(data, how))
     rows = np.random.default_rng(0).bytes(8 * 24)
-    rows = b"".join(b"\0" + rows[k:k + 24] for k in range(0, len(rows), 24))
+    rows = b"".join(b"\0" + rows[k : k + 24] for k in range(0, len(rows), 24))
     np.testing.assert_array_equal(picture(png(8, 8, rows, extra=film + profile)), picture(png(8, 8, rows)))
     assert seen[0] == seen[1] == png(8, 8, rows)
 
@@ -175,8 +192,9 @@ def test_files_are_read_by_the_same_rules(tmp_path):
 @given(st.sampled_from(sorted(WHOLE)), st.data())
 def test_any_damage_gives_a_picture_or_one_line(name, data):
     damaged = bytearray(WHOLE[name])
-    for at, value in data.draw(st.lists(st.tuples(st.integers(0, len(damaged) - 1), st.integers(0, 255)),
-                                        max_size=6)):
+    for at, value in data.draw(
+        st.lists(st.tuples(st.integers(0, len(damaged) - 1), st.integers(0, 255)), max_size=6)
+    ):
         damaged[at] = value
     try:
         image = picture(bytes(damaged), FILES)
@@ -188,8 +206,12 @@ def test_any_damage_gives_a_picture_or_one_line(name, data):
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.sampled_from([b"", b"\xff\xd8\xff", PNG_MAGIC, b"BM", b"II*\0", b"MM\0*", b"P6",
-                        b"RIFF\0\0\0\0WEBPVP8 "]), st.binary(max_size=400))
+@given(
+    st.sampled_from(
+        [b"", b"\xff\xd8\xff", PNG_MAGIC, b"BM", b"II*\0", b"MM\0*", b"P6", b"RIFF\0\0\0\0WEBPVP8 "]
+    ),
+    st.binary(max_size=400),
+)
 def test_any_bytes_give_a_picture_or_one_line(start, rest):
     try:
         assert picture(start + rest, FILES).ndim == 3

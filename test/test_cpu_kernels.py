@@ -29,8 +29,10 @@ from pvm_perception.streams.generated import SimulatedStream
 from pvm_perception.types import Truth
 
 FOLDER = Path(cpu.__file__).parent
-pytestmark = pytest.mark.skipif(not list(FOLDER.glob("_cpu_*.so")),
-                                reason="the CPU kernels were not compiled: no C++ compiler at `make setup`")
+pytestmark = pytest.mark.skipif(
+    not list(FOLDER.glob("_cpu_*.so")),
+    reason="the CPU kernels were not compiled: no C++ compiler at `make setup`",
+)
 
 
 def load(name, monkeypatch):
@@ -85,42 +87,69 @@ def test_twins_share_weights_and_nothing_else(build, monkeypatch):
 @pytest.mark.skipif(shutil.which("g++") is None, reason="needs g++ to build with sanitizers")
 def test_sanitizers_find_nothing(tmp_path):
     """Reads past an array's end stay within the room that `put` leaves; nothing is written there."""
-    where = subprocess.run(["g++", "-print-file-name=libasan.so"], capture_output=True, text=True,
-                           check=True).stdout.strip()
+    where = subprocess.run(
+        ["g++", "-print-file-name=libasan.so"], capture_output=True, text=True, check=True
+    ).stdout.strip()
     if not Path(where).is_absolute():
         pytest.skip("g++ has no address sanitizer here")
     library = tmp_path / "_cpu_any.x.so"
-    subprocess.run(["g++", "-std=gnu++17", "-O1", "-shared", "-fPIC", "-Wall", "-Wno-unused-function",
-                    "-Werror", *SANITIZE, FOLDER / "cpu.cpp", FOLDER / "forecast.cpp", "-o", library],
-                   check=True)
-    code = ("import pathlib, sys; import numpy as np\n"
-            "from host_kernels import compare; from test_kernels import small\n"
-            "from pvm_perception.core.hierarchy import Hierarchy\n"
-            "from pvm_perception.core.kernels import cpu\n"
-            "from pvm_perception.core.kernels.engine import Engine\n"
-            "found = cpu.compiled(pathlib.Path(sys.argv[1])); cpu.compiled = lambda: found\n"
-            "network = Hierarchy(small(), 2, seed=3)\n"
-            "compare(network, Engine(network, cpu.CpuRunner()), 3)\n"
-            "boxes = np.float32([[[0, 8, 6, 10, 9, 1, 1]], [[-1] * 7]])\n"
-            "network.learn(boxes, 0.01); network.learn(boxes, 0.01)\n"
-            "assert cpu.products()._library is found[1]\n"
-            "from pvm_perception.core.config import preset\n"
-            "from pvm_perception.core.forecast import Forecaster, first_weights\n"
-            "from pvm_perception.core.kernels import forecast\n"
-            "forecast._library = lambda: found[1]; rng = np.random.default_rng(0)\n"
-            "config = preset('robot'); foresees = Forecaster(config, 2)\n"
-            "weights = first_weights(config.forecast, rng)\n"
-            "for shown in ([0, 0, 128, 160], [19, 0, 90, 160], [0, 159, 128, 1], [127, 0, 1, 160]):\n"
-            "    images = rng.integers(0, 256, (2, 128, 160, 3), np.uint8)\n"
-            "    motion = rng.standard_normal((2, 4)).astype(np.float32)\n"
-            "    foresees.step(images, weights, motion, np.array([shown] * 2))\n"
-            "    for scale in foresees.scales: scale.now.likeliest[...] = rng.choice((-999, 0, 999))\n"
-            "    foresees.gradients(weights, 1.0)\n"
-            "assert isinstance(foresees.scales[0].steps, forecast.Steps); print('compared')")
-    environment = os.environ | {"LD_PRELOAD": where, "ASAN_OPTIONS": "detect_leaks=0",
-                                "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
-    process = subprocess.run([sys.executable, "-c", code, tmp_path], env=environment, capture_output=True,
-                             text=True, timeout=600, check=False)
+    subprocess.run(
+        [
+            "g++",
+            "-std=gnu++17",
+            "-O1",
+            "-shared",
+            "-fPIC",
+            "-Wall",
+            "-Wno-unused-function",
+            "-Werror",
+            *SANITIZE,
+            FOLDER / "cpu.cpp",
+            FOLDER / "forecast.cpp",
+            "-o",
+            library,
+        ],
+        check=True,
+    )
+    code = (
+        "import pathlib, sys; import numpy as np\n"
+        "from host_kernels import compare; from test_kernels import small\n"
+        "from pvm_perception.core.hierarchy import Hierarchy\n"
+        "from pvm_perception.core.kernels import cpu\n"
+        "from pvm_perception.core.kernels.engine import Engine\n"
+        "found = cpu.compiled(pathlib.Path(sys.argv[1])); cpu.compiled = lambda: found\n"
+        "network = Hierarchy(small(), 2, seed=3)\n"
+        "compare(network, Engine(network, cpu.CpuRunner()), 3)\n"
+        "boxes = np.float32([[[0, 8, 6, 10, 9, 1, 1]], [[-1] * 7]])\n"
+        "network.learn(boxes, 0.01); network.learn(boxes, 0.01)\n"
+        "assert cpu.products()._library is found[1]\n"
+        "from pvm_perception.core.config import preset\n"
+        "from pvm_perception.core.forecast import Forecaster, first_weights\n"
+        "from pvm_perception.core.kernels import forecast\n"
+        "forecast._library = lambda: found[1]; rng = np.random.default_rng(0)\n"
+        "config = preset('robot'); foresees = Forecaster(config, 2)\n"
+        "weights = first_weights(config.forecast, rng)\n"
+        "for shown in ([0, 0, 128, 160], [19, 0, 90, 160], [0, 159, 128, 1], [127, 0, 1, 160]):\n"
+        "    images = rng.integers(0, 256, (2, 128, 160, 3), np.uint8)\n"
+        "    motion = rng.standard_normal((2, 4)).astype(np.float32)\n"
+        "    foresees.step(images, weights, motion, np.array([shown] * 2))\n"
+        "    for scale in foresees.scales: scale.now.likeliest[...] = rng.choice((-999, 0, 999))\n"
+        "    foresees.gradients(weights, 1.0)\n"
+        "assert isinstance(foresees.scales[0].steps, forecast.Steps); print('compared')"
+    )
+    environment = os.environ | {
+        "LD_PRELOAD": where,
+        "ASAN_OPTIONS": "detect_leaks=0",
+        "PYTHONPATH": os.pathsep.join(p for p in sys.path if p),
+    }
+    process = subprocess.run(
+        [sys.executable, "-c", code, tmp_path],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
     assert process.returncode == 0, process.stderr[-3000:]
     assert process.stdout == "compared\n"
     assert not process.stderr
@@ -142,8 +171,12 @@ def test_the_tracker_runs_on_them_and_tracks_as_numpy_does(monkeypatch):
         a, b = fast.update(image, k / 30), plain.update(image, k / 30)
         assert [(t.target, t.id, t.state) for t in a] == [(t.target, t.id, t.state) for t in b]
         for one, other in zip(a, b, strict=True):
-            np.testing.assert_allclose((one.x, one.y, one.w, one.h, one.score),
-                                       (other.x, other.y, other.w, other.h, other.score), rtol=1e-2, atol=0.1)
+            np.testing.assert_allclose(
+                (one.x, one.y, one.w, one.h, one.score),
+                (other.x, other.y, other.w, other.h, other.score),
+                rtol=1e-2,
+                atol=0.1,
+            )
         found += len(a)
         if k == 25:  # learning takes over, in the middle of what is seen
             fast.learning = plain.learning = True
@@ -216,8 +249,10 @@ def test_learning_takes_the_gradients_that_numpy_takes(build, monkeypatch):
         network.step(rng.integers(0, 256, (3, 24, 32, 3), np.uint8))
         grads, errors, _ = network.readout.backward(network.part("readout"), network.out, boxes)
         credit = pass_down(network, errors)
-        own = [e.gradients(network.part(e.layer.name), network.known, 1.0, network.dz_readout[i])[0]
-               for i, e in enumerate(network.encoders)]
+        own = [
+            e.gradients(network.part(e.layer.name), network.known, 1.0, network.dz_readout[i])[0]
+            for i, e in enumerate(network.encoders)
+        ]
         found.append([*grads.values(), *credit, *(g.copy() for part in own for g in part.values())])
     for fast, plain in zip(*found, strict=True):
         np.testing.assert_allclose(fast, plain, rtol=1e-3, atol=1e-5 * max(np.abs(plain).max(), 1e-3))

@@ -54,8 +54,11 @@ def shown(config, frames, batch=BATCH):
     boxes[:, 0, 0] = [0, 3, 4, 11, 9, 1, 1]
     boxes[:, -1, 0] = [1, 6, 2, 9, 12, 1, 0.5]
     boxes[:, -1, 1] = [0, 0, 5, 8, 8, 0.1, 1]  # hidden: neither taught nor punished
-    return (rng.integers(0, 256, (frames, batch, config.height, config.width, 3), np.uint8),
-            rng.uniform(-0.05, 0.05, (frames, batch, 4)).astype(np.float32), boxes)
+    return (
+        rng.integers(0, 256, (frames, batch, config.height, config.width, 3), np.uint8),
+        rng.uniform(-0.05, 0.05, (frames, batch, 4)).astype(np.float32),
+        boxes,
+    )
 
 
 def assert_same(host, device, out, other):
@@ -73,8 +76,13 @@ def assert_same(host, device, out, other):
     np.testing.assert_allclose(device.forecast_errors()[1], host.forecast_errors()[1], rtol=1e-4)
 
 
-CONFIGS = {"robot": preset("robot"), "paper": preset("paper"), "muon": tiny(learning=MUON),
-           "adam": tiny(learning=Learning("adam")), "momentum": tiny(learning=Learning("momentum"))}
+CONFIGS = {
+    "robot": preset("robot"),
+    "paper": preset("paper"),
+    "muon": tiny(learning=MUON),
+    "adam": tiny(learning=Learning("adam")),
+    "momentum": tiny(learning=Learning("momentum")),
+}
 CONFIGS |= {f"variant {i}": config for i, config in enumerate(VARIANTS)}
 
 
@@ -141,8 +149,9 @@ def test_the_tracker_answers_as_on_the_cpu(gpu, images, tmp_path, fovea, learn):
         tracks, others = host.update(image, k / 30, moved), device.update(image, k / 30, moved)
         assert [t.target for t in others] == [t.target for t in tracks]
         for a, b in zip(tracks, others, strict=True):
-            np.testing.assert_allclose((b.x, b.y, b.w, b.h, b.score), (a.x, a.y, a.w, a.h, a.score),
-                                       rtol=1e-2, atol=0.05)
+            np.testing.assert_allclose(
+                (b.x, b.y, b.w, b.h, b.score), (a.x, a.y, a.w, a.h, a.score), rtol=1e-2, atol=0.05
+            )
     assert host.fovea == device.fovea
     np.testing.assert_allclose(device.heatmap("green_ball"), host.heatmap("green_ball"), **CLOSE)
     np.testing.assert_allclose(device.surprise(), host.surprise(), **CLOSE)
@@ -246,15 +255,23 @@ def test_the_benchmark_measures_on_the_device_that_was_asked_for(gpu, tmp_path):
 def refused(xp):
     a, host = xp.asarray(np.arange(6, dtype=np.float32)), np.arange(6)
     return {
-        "asarray": lambda: np.asarray(a), "numpy's function": lambda: np.exp(a),
-        "numpy's stack": lambda: np.stack([a, a]), "numpy's operand": lambda: host * a,
-        "operand": lambda: a * host, "in place": lambda: a.__iadd__(host),
-        "assigned": lambda: a.__setitem__(slice(None), host), "a list": lambda: a + [1] * 6,
-        "index": lambda: a[host], "mask": lambda: a[host > 2], "assigned by index": lambda:
-        a.__setitem__(host, 0), "argument": lambda: xp.maximum(a, host),
-        "out": lambda: xp.exp(a, out=np.empty(6, np.float32)), "where=": lambda: xp.exp(a, where=a > 1),
-        "mode of take": lambda: a.take(a.astype(int), mode="clip"), "numbers joined": lambda:
-        xp.stack([a.sum(), 1.0]), "overlap": lambda: a.__setitem__(slice(1, None), a[:-1]),
+        "asarray": lambda: np.asarray(a),
+        "numpy's function": lambda: np.exp(a),
+        "numpy's stack": lambda: np.stack([a, a]),
+        "numpy's operand": lambda: host * a,
+        "operand": lambda: a * host,
+        "in place": lambda: a.__iadd__(host),
+        "assigned": lambda: a.__setitem__(slice(None), host),
+        "a list": lambda: a + [1] * 6,
+        "index": lambda: a[host],
+        "mask": lambda: a[host > 2],
+        "assigned by index": lambda: a.__setitem__(host, 0),
+        "argument": lambda: xp.maximum(a, host),
+        "out": lambda: xp.exp(a, out=np.empty(6, np.float32)),
+        "where=": lambda: xp.exp(a, where=a > 1),
+        "mode of take": lambda: a.take(a.astype(int), mode="clip"),
+        "numbers joined": lambda: xp.stack([a.sum(), 1.0]),
+        "overlap": lambda: a.__setitem__(slice(1, None), a[:-1]),
     }
 
 

@@ -27,16 +27,18 @@ def test_the_diagnostics_say_where_a_frames_time_goes(robot, start_tracker, imag
     feed(robot, publisher, images, topic, 5, start=time.time() - 10)  # stamps of ten seconds ago
 
     def said():
-        found = [s for m in robot.heard["/diagnostics"] for s in m.status
-                 if s.name == "stages: tracker"]
+        found = [s for m in robot.heard["/diagnostics"] for s in m.status if s.name == "stages: tracker"]
         return {v.key: v.value for v in found[-1].values} if found else {}
+
     robot.until(lambda: float(said().get("age (ms)", 0)) > 0)
     values = {k: float(v) for k, v in said().items() if k.endswith(("(ms)", "(% of a core)"))}
     assert values["age when begun (ms)"] > 5000
     assert values["age (ms)"] == pytest.approx(
-        values["age when begun (ms)"] + values["step time (ms)"], abs=0.2)
-    assert values["step time (ms)"] == pytest.approx(sum(
-        values[f"{stage} (ms)"] for stage in ("decode", "look", "publish")), abs=0.3)
+        values["age when begun (ms)"] + values["step time (ms)"], abs=0.2
+    )
+    assert values["step time (ms)"] == pytest.approx(
+        sum(values[f"{stage} (ms)"] for stage in ("decode", "look", "publish")), abs=0.3
+    )
     assert values["CPU (% of a core)"] >= 0
 
 
@@ -45,12 +47,21 @@ def test_log_and_diagnostics_say_what_runs_the_network(robot, device):
     """And where `auto` found no GPU, why; who asked for the CPU is not told."""
     name = f"placed_{device}"
     robot.listen(DiagnosticArray, "/diagnostics")
-    process = start_node(robot.env, "tracker", "-r", f"__node:={name}", "-p", f"device:={device}",
-                         "-p", "diagnostics_period:=0.2")
+    process = start_node(
+        robot.env,
+        "tracker",
+        "-r",
+        f"__node:={name}",
+        "-p",
+        f"device:={device}",
+        "-p",
+        "diagnostics_period:=0.2",
+    )
 
     def said():
         found = [s for m in robot.heard["/diagnostics"] for s in m.status if s.name == f"{name}: tracker"]
         return {v.key: v.value for v in found[-1].values} if found else {}
+
     try:
         robot.until(said)
     finally:
@@ -61,8 +72,9 @@ def test_log_and_diagnostics_say_what_runs_the_network(robot, device):
     note = "; ".join(filter(None, notes))
     assert (said()["device"], said()["device note"]) == ("cuda kernels" if gpu else plain.runs_on, note)
     assert f"on {said()['device']}" in logged
-    assert [line.partition("]: ")[2] for line in logged.splitlines() if "[WARN]" in line] == [
-        note] * bool(note)
+    assert [line.partition("]: ")[2] for line in logged.splitlines() if "[WARN]" in line] == [note] * bool(
+        note
+    )
 
 
 def test_a_frame_that_comes_too_late_is_left_out_and_counted(robot, start_tracker, images):
@@ -70,8 +82,9 @@ def test_a_frame_that_comes_too_late_is_left_out_and_counted(robot, start_tracke
     robot.listen(Detection2DArray, topic)
     robot.listen(DiagnosticArray, "/diagnostics")
     publisher = robot.node.create_publisher(Image, "/aged/camera", 5)
-    process = start_tracker("-p", "max_age:=3.0", "-p", "diagnostics_period:=0.2", "-p", "device:=cpu",
-                    name="aged")
+    process = start_tracker(
+        "-p", "max_age:=3.0", "-p", "diagnostics_period:=0.2", "-p", "device:=cpu", name="aged"
+    )
     answers = robot.heard[topic]
 
     def said(key):
@@ -87,8 +100,9 @@ def test_a_frame_that_comes_too_late_is_left_out_and_counted(robot, start_tracke
         return answers[-1].header.stamp == stamp
 
     feed(robot, publisher, images, topic, 12, start=100.0)  # no stamps of this machine's clock
-    robot.until(lambda: "not kept" in said("age limit") or feed(
-        robot, publisher, images, topic, 1, start=100.0))
+    robot.until(
+        lambda: "not kept" in said("age limit") or feed(robot, publisher, images, topic, 1, start=100.0)
+    )
     assert "behind the node's clock" in said("age limit")
     assert show(0)
     robot.until(lambda: said("age limit") == "3.0 s")
@@ -104,6 +118,7 @@ def test_a_frame_that_comes_too_late_is_left_out_and_counted(robot, start_tracke
 def test_whose_age_is_judged():
     def judged(*ages, every=0.3):
         return [limit.too_old(age, 0.5, k * every) for k, age in enumerate(ages)]
+
     limit = AgeLimit()
     assert not any(judged(*[5.0] * 9))  # a bag: always old
     assert limit.doubted
@@ -118,13 +133,24 @@ def test_whose_age_is_judged():
 def test_silence_is_a_warning_that_names_the_topic(robot, start_tracker, simulated):
     robot.listen(DiagnosticArray, "/diagnostics")
     name = f"quiet_{simulated}"
-    start_tracker("-p", "frame_timeout:=0.5", "-p", "diagnostics_period:=0.2", "-p",
-          f"use_sim_time:={simulated}", name=name)
+    start_tracker(
+        "-p",
+        "frame_timeout:=0.5",
+        "-p",
+        "diagnostics_period:=0.2",
+        "-p",
+        f"use_sim_time:={simulated}",
+        name=name,
+    )
 
     def warned():
-        return any(s.level == DiagnosticStatus.WARN and f"/{name}/camera" in s.message
-                   for m in robot.heard["/diagnostics"] for s in m.status
-                   if s.name.startswith(name))
+        return any(
+            s.level == DiagnosticStatus.WARN and f"/{name}/camera" in s.message
+            for m in robot.heard["/diagnostics"]
+            for s in m.status
+            if s.name.startswith(name)
+        )
+
     robot.until(warned)
 
 
@@ -194,15 +220,19 @@ def test_silence_a_busy_and_a_dead_worker(monkeypatch):
     watched.now += 0.2
     assert watched.state() == (WARN, "no frame for 2.1 s on /image (/camera offers reliable)")
     watched.worker.begun = watched.now - 2.5
-    assert watched.state() == (ERROR, "one frame has kept the network busy for 2.5 s; if it lasts, restart "
-                                      "the node")
+    assert watched.state() == (
+        ERROR,
+        "one frame has kept the network busy for 2.5 s; if it lasts, restart the node",
+    )
     watched.worker.alive = False
     assert watched.state()[0] == ERROR
     watched.worker.alive, watched.worker.begun, watched.worker.restarts = True, None, 1
     watched.health.restarted = watched.now
     watched.frames(1, "")
-    assert watched.state() == (ERROR, "the network's thread ended and is started again, 1 times so far; the "
-                                      "log says why")
+    assert watched.state() == (
+        ERROR,
+        "the network's thread ended and is started again, 1 times so far; the log says why",
+    )
     watched.frames(1.5, "")
     assert watched.state() == (OK, "tracking")
 
@@ -233,12 +263,15 @@ def test_malformed_frames_after_a_good_start_are_an_error_on_the_console_too(rob
         publisher.publish(message)
         robot.spin(0.03)
         return level() == DiagnosticStatus.ERROR
+
     robot.until(lambda: level() == DiagnosticStatus.OK)
     robot.until(spoil)
-    robot.until(lambda: feed(robot, publisher, images, topic, 1, start=300.0)
-                or level() == DiagnosticStatus.OK)
+    robot.until(
+        lambda: feed(robot, publisher, images, topic, 1, start=300.0) or level() == DiagnosticStatus.OK
+    )
     process.send_signal(signal.SIGTERM)
     logged = process.stdout.read()
     assert "[WARN]" in logged and "image: left out: step is 10" in logged
-    assert any("[ERROR]" in line and "tracking: " in line and "step is 10" in line
-               for line in logged.splitlines())
+    assert any(
+        "[ERROR]" in line and "tracking: " in line and "step is 10" in line for line in logged.splitlines()
+    )

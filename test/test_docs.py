@@ -13,19 +13,50 @@ from conftest import ROOT
 
 from pvm_perception.__main__ import COMMANDS, NODES
 
-PAGES = sorted(p for pattern in ("*.md", "models/*.md", "docs/*.md", "docs/history/*.md")
-               for p in ROOT.glob(pattern))
+PAGES = sorted(
+    p for pattern in ("*.md", "models/*.md", "docs/*.md", "docs/history/*.md") for p in ROOT.glob(pattern)
+)
 # history names what was; all other pages name what is
 CURRENT = [*(p for p in PAGES if p.parent.name != "history"), ROOT / "CHANGELOG.rst"]
-CODE = {".py", ".cpp", ".cu", ".h", ".yaml", ".xml", ".msg", ".sdf", ".sh", ".toml", ".cfg", ".txt",
-        ".json", ""}
+CODE = {
+    ".py",
+    ".cpp",
+    ".cu",
+    ".h",
+    ".yaml",
+    ".xml",
+    ".msg",
+    ".sdf",
+    ".sh",
+    ".toml",
+    ".cfg",
+    ".txt",
+    ".json",
+    "",
+}
 FOREIGN = re.compile(  # commands of other tools, whose words are not ours to check
     r"(apt|colcon|git|rosdep|source|export|sudo|docker|ssh|nvidia-smi|ros2|pip|mpirun"
-    r"|python3? -m (pip|venv))\b")
+    r"|python3? -m (pip|venv))\b"
+)
 ELSEWHERE = {  # names of other software
-    "Haswell", "taskset", "chrony", "kernel_cache", "image_rect", "aligned_depth_to_color", "follow_point",
-    "goal_pose", "usb", "sros2", "keystore", "rmw_fastrtps", "rerun", "analytics", "details",
-    "odls_base_sigkill_timeout", "mca"}
+    "Haswell",
+    "taskset",
+    "chrony",
+    "kernel_cache",
+    "image_rect",
+    "aligned_depth_to_color",
+    "follow_point",
+    "goal_pose",
+    "usb",
+    "sros2",
+    "keystore",
+    "rmw_fastrtps",
+    "rerun",
+    "analytics",
+    "details",
+    "odls_base_sigkill_timeout",
+    "mca",
+}
 SPAN = re.compile(r"(?<![`\w])(`{1,2})(?!`)(.+?)\1(?!`)", re.DOTALL)
 OURS = re.compile(r"-m pvm_perception +([a-z]\w*)(.*)")
 
@@ -45,8 +76,11 @@ def without_code(text):
 @cache
 def tracked():
     done = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False)
-    names = done.stdout.split("\n") if done.returncode == 0 else [
-        str(p.relative_to(ROOT)) for p in ROOT.rglob("*") if not {".venv", "build"} & set(p.parts)]
+    names = (
+        done.stdout.split("\n")
+        if done.returncode == 0
+        else [str(p.relative_to(ROOT)) for p in ROOT.rglob("*") if not {".venv", "build"} & set(p.parts)]
+    )
     return [ROOT / name for name in names if name and (ROOT / name).is_file()]
 
 
@@ -143,8 +177,9 @@ def missing(span, page):
         return found
     if FOREIGN.match(span) or re.match(r"\.?[\w./]*python3? ", span):
         return None
-    if re.fullmatch(r"[\w./-]+/|[\w./-]+\.(py|md|cu|cpp|h|csv|ya?ml|sh|json|xml|sdf|png|mp4|safetensors|sdf)",
-                    span):
+    if re.fullmatch(
+        r"[\w./-]+/|[\w./-]+\.(py|md|cu|cpp|h|csv|ya?ml|sh|json|xml|sdf|png|mp4|safetensors|sdf)", span
+    ):
         return missing_of_path(span, page)
     inside = re.fullmatch(r"([\w-]+)/[\w/-]+", span)
     if inside and any((base / inside[1]).is_dir() for base in (ROOT, ROOT / "pvm_perception")):
@@ -153,8 +188,13 @@ def missing(span, page):
         return found
     names = set(re.findall(r"(?<![\w$<])[A-Za-z_]\w{2,}\*?", re.sub(r"\{[^}]*\}|<[^>]*>|'[^']*'", "", span)))
     known = words() | ELSEWHERE
-    unknown = {n for n in names if n not in known and n != n.upper()
-               and not (n[-1] == "*" and any(w.startswith(n[:-1]) for w in known))}
+    unknown = {
+        n
+        for n in names
+        if n not in known
+        and n != n.upper()
+        and not (n[-1] == "*" and any(w.startswith(n[:-1]) for w in known))
+    }
     return f"no code has {sorted(unknown)}" if unknown else None
 
 
@@ -186,16 +226,19 @@ def test_links_lead_somewhere(page):
             assert anchor in map(slug, headings), target
 
 
-@pytest.mark.parametrize(("span", "why"), [
-    ("model_file.with_motion_of_old", "has no with_motion_of_old"),
-    ("core/gpu.py", "no such file"),
-    ("core/gpu", "no such"),
-    ("make paint", "no target"),
-    ("python -m pvm_perception paint", "no command"),
-    ("python -m pvm_perception track --colour red", "has no"),
-    ("~/moods", "moods"),
-    ("no_such_parameter", "no code"),
-])
+@pytest.mark.parametrize(
+    ("span", "why"),
+    [
+        ("model_file.with_motion_of_old", "has no with_motion_of_old"),
+        ("core/gpu.py", "no such file"),
+        ("core/gpu", "no such"),
+        ("make paint", "no target"),
+        ("python -m pvm_perception paint", "no command"),
+        ("python -m pvm_perception track --colour red", "has no"),
+        ("~/moods", "moods"),
+        ("no_such_parameter", "no code"),
+    ],
+)
 def test_what_does_not_exist_is_noticed(span, why):
     assert why in missing(span, ROOT / "README.md")
 

@@ -19,14 +19,16 @@ from pvm_perception.errors import PvmError
 from pvm_perception.evaluation.bench import Bench, BenchOptions
 from pvm_perception.streams.generated import SimulatedStream
 
-pytestmark = pytest.mark.skipif(shutil.which("g++") is None,
-                                reason="needs g++ to run the kernels on the host")
+pytestmark = pytest.mark.skipif(
+    shutil.which("g++") is None, reason="needs g++ to run the kernels on the host"
+)
 CLOSE = {"rtol": 2e-3, "atol": 2e-3}
 
 
 @pytest.fixture(autouse=True)
 def numpy_on_the_cpu(monkeypatch):
     """Take the CPU kernels away, as where no compiler was: what runs on the CPU is the NumPy network."""
+
     def missing():
         raise PvmError("the CPU kernels were not compiled")
 
@@ -69,8 +71,9 @@ def assert_same(host, device):
 def assert_same_tracks(host, device):
     assert [(t.target, t.id, t.state) for t in device] == [(t.target, t.id, t.state) for t in host]
     for a, b in zip(host, device, strict=True):
-        np.testing.assert_allclose((b.x, b.y, b.w, b.h, b.score), (a.x, a.y, a.w, a.h, a.score),
-                                   rtol=1e-2, atol=0.1)
+        np.testing.assert_allclose(
+            (b.x, b.y, b.w, b.h, b.score), (a.x, a.y, a.w, a.h, a.score), rtol=1e-2, atol=0.1
+        )
 
 
 def test_what_is_foreseen_is_the_same(gpu, images):
@@ -156,8 +159,14 @@ def test_a_look_is_one_copy_each_way_and_only_boxes_come_back(gpu, images, monke
     copies = []
     for name in ("write", "read"):
         plain = getattr(HostRunner, name)
-        monkeypatch.setattr(HostRunner, name, lambda self, array, *rest, plain=plain, name=name: (
-            copies.append((name, array.nbytes)), plain(self, array, *rest))[1])
+        monkeypatch.setattr(
+            HostRunner,
+            name,
+            lambda self, array, *rest, plain=plain, name=name: (
+                copies.append((name, array.nbytes)),
+                plain(self, array, *rest),
+            )[1],
+        )
     tracker, window = Tracker(device="cuda"), "none before"
     for k, image in enumerate(images[:6]):
         copies.clear()

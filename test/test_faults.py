@@ -38,14 +38,18 @@ def test_a_kind_of_fault_is_counted_each_time_and_said_now_and_then():
         console.now += 1 / 3
         console.faults.note("odom", f"left out: {console.now} m/s", "warning")
         console.faults.note("camera_info", PvmError("no image size"))
-    assert console.lines == ["warning odom: left out: 0.3333333333333333 m/s",
-                             "error camera_info: no image size"]
+    assert console.lines == [
+        "warning odom: left out: 0.3333333333333333 m/s",
+        "error camera_info: no image size",
+    ]
     console.now += 0.1
     console.faults.note("odom", "left out: no stamp", "warning")  # other words
     console.now += 30
     console.faults.note("camera_info", PvmError("no image size"))
-    assert console.lines[2:] == ["warning odom: left out: no stamp (31 times so far)",
-                                 "error camera_info: no image size (31 times so far)"]
+    assert console.lines[2:] == [
+        "warning odom: left out: no stamp (31 times so far)",
+        "error camera_info: no image size (31 times so far)",
+    ]
     assert [console.faults.count(kind) for kind in (None, "odom", "depth")] == [62, 31, 0]
     assert console.faults.last == "camera_info: no image size"
 
@@ -58,12 +62,16 @@ def test_a_guarded_callback_raises_nothing_and_answers_otherwise():
 
     async def later(a, b):
         return a / b
+
     guard = console.faults.guard
     for callback, call in ((divide, lambda f, *a: f(*a)), (later, lambda f, *a: asyncio.run(f(*a)))):
         assert call(guard("x", callback), 6, 3) == 2
         assert call(guard("x", callback), 6, 0) is None
         assert call(guard("x", callback, lambda error, a, b: (str(error), a, b)), 6, 0) == (
-            "division by zero", 6, 0)
+            "division by zero",
+            6,
+            0,
+        )
     assert console.lines == ["error x: ZeroDivisionError: division by zero"]
     assert console.faults.count("x") == 4
 
@@ -136,6 +144,7 @@ def test_a_transition_that_raises_has_failed_and_can_be_tried_again(robot):
             if self.broken:
                 raise OSError("no model today")
             return TransitionCallbackReturn.SUCCESS
+
     node = Unsure("lifecycle")
     try:
         assert node.trigger_configure() == TransitionCallbackReturn.FAILURE
@@ -154,6 +163,7 @@ def test_a_worker_that_dies_is_started_again(robot, live_tracker, images, monkey
 
     def dies(_message):
         raise SystemExit  # what no guard holds back
+
     monkeypatch.setattr(tracker_node, "decode_image", dies)
     robot.until(lambda: live_tracker.show(images[0]) or live_tracker.worker.restarts > 0)
     assert live_tracker.faults.last.startswith("tracking: the network's thread ended and is started again")
@@ -172,12 +182,20 @@ def test_a_frame_that_never_ends_is_an_error_and_services_answer(robot, live_tra
     def hangs(*arguments):
         release.wait(60)
         return update(*arguments)
+
     monkeypatch.setattr(live_tracker.tracker, "update", hangs)
     robot.listen(DiagnosticArray, "/diagnostics")
     said = robot.heard["/diagnostics"]
-    robot.until(lambda: live_tracker.show(images[0]) or any(
-        "one frame has kept the network busy" in s.message and s.level == b"\x02"
-        for m in said for s in m.status))
+    robot.until(
+        lambda: (
+            live_tracker.show(images[0])
+            or any(
+                "one frame has kept the network busy" in s.message and s.level == b"\x02"
+                for m in said
+                for s in m.status
+            )
+        )
+    )
     assert "tracking: one frame has kept the network busy" in live_tracker.faults.last
     answer = robot.call(Trigger, "/pvm_tracker/reset")
     assert not answer.success
@@ -196,10 +214,12 @@ def test_whatever_a_frame_raises_costs_that_frame(robot, live_tracker, images, m
         tracks = update(*arguments)
         nowhere = [Track("green_ball", math.nan, 0.0, 1.0, 1.0, 0.5, 1)]
         return nowhere if live_tracker.health.failed < 3 else tracks
+
     monkeypatch.setattr(live_tracker.tracker, "update", odd)
     count = len(answers)
     robot.until(lambda: live_tracker.show(images[0]) or len(answers) > count + 5)
     assert live_tracker.health.failed == 3
-    assert live_tracker.health.last_fault == ("detections is not published: "
-                                      "detections.bbox.center.position.x is nan")
+    assert live_tracker.health.last_fault == (
+        "detections is not published: detections.bbox.center.position.x is nan"
+    )
     assert not any(odd_number(m) for m in answers)

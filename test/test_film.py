@@ -74,13 +74,20 @@ def test_a_colon_in_a_name_is_a_colon(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.webm", "a.avi"])
 def test_a_full_disk_is_one_line_and_no_file(tmp_path, name):
-    script = ("import numpy as np, sys\nfrom pathlib import Path\n"
-              "from pvm_perception.streams.film import Film\n"
-              "rng = np.random.default_rng(0)\nwith Film(Path(sys.argv[1]), 30.0) as film:\n"
-              "    for k in range(30): film.write(rng.integers(0, 256, (120, 160, 3), np.uint8))")
+    script = (
+        "import numpy as np, sys\nfrom pathlib import Path\n"
+        "from pvm_perception.streams.film import Film\n"
+        "rng = np.random.default_rng(0)\nwith Film(Path(sys.argv[1]), 30.0) as film:\n"
+        "    for k in range(30): film.write(rng.integers(0, 256, (120, 160, 3), np.uint8))"
+    )
     process = subprocess.run(
-        [sys.executable, "-c", script, str(tmp_path / name)], cwd=ROOT, capture_output=True, text=True,
-        check=False, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, 40_000)))
+        [sys.executable, "-c", script, str(tmp_path / name)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, 40_000)),
+    )
     assert "PvmError" in process.stderr and "of 30 frames are in it" in process.stderr
     assert not list(tmp_path.iterdir())
 

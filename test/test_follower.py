@@ -56,8 +56,12 @@ class Eyes:
         self.depth = robot.node.create_publisher(Image, f"/{namespace}/depth", 5)
         c = CAMERA
         self.calibration = CameraInfo(
-            width=c.width, height=c.height, distortion_model="plumb_bob", d=[0.0] * 5,
-            k=[c.fx, 0.0, c.cx, 0.0, c.fy, c.cy, 0.0, 0.0, 1.0])
+            width=c.width,
+            height=c.height,
+            distortion_model="plumb_bob",
+            d=[0.0] * 5,
+            k=[c.fx, 0.0, c.cx, 0.0, c.fy, c.cy, 0.0, 0.0, 1.0],
+        )
 
     def header(self, age=0.0):
         stamp = self.robot.node.get_clock().now().nanoseconds - round(age * 1e9)
@@ -85,8 +89,12 @@ def test_where_the_target_is(robot, start):
     def warned():
         eyes.show(ball(centre), calibrated=False)
         robot.spin(0.05)
-        return any(s.level == DiagnosticStatus.WARN and "no camera_info on /pose/camera_info"
-                   in s.message for m in robot.heard["/diagnostics"] for s in m.status)
+        return any(
+            s.level == DiagnosticStatus.WARN and "no camera_info on /pose/camera_info" in s.message
+            for m in robot.heard["/diagnostics"]
+            for s in m.status
+        )
+
     robot.until(warned)
     assert not robot.heard["/pose/target_pose"]
     stamps = {}
@@ -97,9 +105,11 @@ def test_where_the_target_is(robot, start):
         eyes.show()  # a frame without the target has no pose
         robot.spin(0.05)
         return len(robot.heard["/pose/target_pose_covariance"]) >= 5
+
     robot.until(told)
-    for plain, full in zip(robot.heard["/pose/target_pose"],
-                           robot.heard["/pose/target_pose_covariance"], strict=False):
+    for plain, full in zip(
+        robot.heard["/pose/target_pose"], robot.heard["/pose/target_pose_covariance"], strict=False
+    ):
         assert (plain.header, plain.pose) == (full.header, full.pose.pose)
         assert (plain.header.stamp.sec, plain.header.stamp.nanosec) in stamps
         assert plain.header.frame_id == "camera_optical"
@@ -130,8 +140,10 @@ def test_depth_is_better_than_size(robot, start):
         return deep()
 
     def deep():  # a frame whose depth came too late is ranged by size
-        return [m for m in robot.heard["/deep/target_pose_covariance"]
-                if abs(m.pose.pose.position.z - 1.9) < 0.02]
+        return [
+            m for m in robot.heard["/deep/target_pose_covariance"] if abs(m.pose.pose.position.z - 1.9) < 0.02
+        ]
+
     robot.until(told)
     assert math.sqrt(deep()[-1].pose.covariance[14]) < 0.06
 
@@ -244,8 +256,10 @@ def test_stamped_with_a_dead_mans_switch_and_only_fresh_detections(robot, start)
 
 def test_parameters_that_cannot_be(robot):
     for command, arguments, words in (
-            ("follower", ["-p", "size:=0.0"], "size"), ("follower", ["-p", "shape:=cube"], "shape"),
-            ("follower", ["-p", "max_speed:=99.0"], "max_speed")):
+        ("follower", ["-p", "size:=0.0"], "size"),
+        ("follower", ["-p", "shape:=cube"], "shape"),
+        ("follower", ["-p", "max_speed:=99.0"], "max_speed"),
+    ):
         process = start_node(robot.env, command, *arguments)
         _, errors = process.communicate(timeout=20)
         assert process.returncode == 2
@@ -256,8 +270,15 @@ def test_the_follower_runs_without_nav2_and_the_guard_says_what_it_lacks(tmp_pat
     """A robot without Nav2: an import of nav2_msgs fails there."""
     (tmp_path / "nav2_msgs.py").write_text("raise ModuleNotFoundError('none', name='nav2_msgs.msg')")
     env = os.environ | domain() | {"PYTHONPATH": f"{tmp_path}:{os.environ.get('PYTHONPATH', '')}"}
-    process = subprocess.run([sys.executable, "-m", "pvm_perception", "guard"], cwd=ROOT, env=env,
-                             capture_output=True, text=True, timeout=30, check=False)
+    process = subprocess.run(
+        [sys.executable, "-m", "pvm_perception", "guard"],
+        cwd=ROOT,
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
     assert process.returncode == 2
     assert "guard needs ROS 2 with nav2_msgs" in process.stderr
     assert len(process.stderr.strip().splitlines()) == 1
@@ -279,6 +300,7 @@ def test_the_guard_stops_nav2_and_lets_it_go_on(robot, start):
         odometry.publish(message)
         eyes.show(None if distance is None else sign([0.2, -0.1, distance]), "stop_sign")
         robot.spin(0.04)
+
     robot.until(lambda: show(4.0, 0.5) or robot.node.count_publishers("/guard/speed_limit"))
     for _ in range(20):
         show(4.0, 0.5)
@@ -330,6 +352,7 @@ def test_the_message_is_nav2s_own():
         node.create_publisher(messages.SpeedLimit, "/hash", 1)
         (info,) = node.get_publishers_info_by_topic("/hash")
         assert str(info.topic_type_hash) == (
-            "RIHS01_83d8e4e842559f4d9a988b19d31b162216ec738536389f98438d1a166f91845a")
+            "RIHS01_83d8e4e842559f4d9a988b19d31b162216ec738536389f98438d1a166f91845a"
+        )
     finally:
         node.destroy_node()

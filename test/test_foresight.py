@@ -51,7 +51,7 @@ class Oracle:
 def film():
     """Return a texture that moves by 3 px a frame to the left."""
     wide = texture((NETWORK[0], NETWORK[1] + 60))
-    return [wide[:, 3 * k:3 * k + NETWORK[1]] // 2 for k in range(20)]  # at most 127
+    return [wide[:, 3 * k : 3 * k + NETWORK[1]] // 2 for k in range(20)]  # at most 127
 
 
 @pytest.mark.parametrize("off", [0, 51])
@@ -90,11 +90,19 @@ def test_moving_frames_are_those_where_copying_is_wrong():
 
 
 def test_means_are_geometric():
-    rows = [{"sequence": s, "horizon": 1, "frames": 3, "copy_error": c, "forecast": r, "pop_out_1": p}
-            for s, c, r, p in (("a", 0.1, 0.5, 1.0), ("b", 0.3, 2.0, 0.5), ("c", 0.2, np.nan, np.nan))]
+    rows = [
+        {"sequence": s, "horizon": 1, "frames": 3, "copy_error": c, "forecast": r, "pop_out_1": p}
+        for s, c, r, p in (("a", 0.1, 0.5, 1.0), ("b", 0.3, 2.0, 0.5), ("c", 0.2, np.nan, np.nan))
+    ]
     mean = means(rows)[0]
-    assert mean == {"sequence": "geometric mean", "horizon": 1, "frames": 9, "copy_error": pytest.approx(0.2),
-                    "forecast": pytest.approx(1), "pop_out_1": pytest.approx(0.75)}
+    assert mean == {
+        "sequence": "geometric mean",
+        "horizon": 1,
+        "frames": 9,
+        "copy_error": pytest.approx(0.2),
+        "forecast": pytest.approx(1),
+        "pop_out_1": pytest.approx(0.75),
+    }
 
 
 def test_flow_carries_on_what_moves(film):
@@ -151,8 +159,11 @@ def test_a_copy_goes_on_by_itself(kind):
         for _ in range(2):
             copy.step(images[4])
     network.step(images[3])
-    for found, true in zip(mine, (network.predicted_images(), network.surprise(), network.forecast_errors(),
-                                  network.heat()), strict=True):
+    for found, true in zip(
+        mine,
+        (network.predicted_images(), network.surprise(), network.forecast_errors(), network.heat()),
+        strict=True,
+    ):
         np.testing.assert_allclose(found, true, rtol=1e-5, atol=1e-6)
     assert copy.weights is network.weights
 
@@ -190,8 +201,8 @@ def test_the_pictures_show_each_scene_and_the_horizons(monkeypatch):
     high, wide = draw.TILE[1] + draw.HEAD + draw.GAP, draw.TILE[0] + draw.GAP
     assert rows.shape == (high, 5 * wide, 3)  # frame, expected, came, surprise, moves
     assert ahead.shape == (2 * high, len(HORIZONS) * wide, 3)
-    came = rows[draw.HEAD:draw.HEAD + draw.TILE[1], 2 * wide:2 * wide + draw.TILE[0]]
-    again = ahead[high + draw.HEAD:high + draw.HEAD + draw.TILE[1], :draw.TILE[0]]
+    came = rows[draw.HEAD : draw.HEAD + draw.TILE[1], 2 * wide : 2 * wide + draw.TILE[0]]
+    again = ahead[high + draw.HEAD : high + draw.HEAD + draw.TILE[1], : draw.TILE[0]]
     np.testing.assert_array_equal(came, again)  # what came one frame ahead
 
 

@@ -17,8 +17,12 @@ def track(x, y, side, number=1):
 
 
 def inside(view, t):
-    return (view.x <= t.x and view.y <= t.y and t.x + t.w <= view.x + view.width
-            and t.y + t.h <= view.y + view.height)
+    return (
+        view.x <= t.x
+        and view.y <= t.y
+        and t.x + t.w <= view.x + view.width
+        and t.y + t.h <= view.y + view.height
+    )
 
 
 def test_a_small_track_is_enlarged_and_the_window_stays_while_it_is_well_inside():
@@ -41,7 +45,7 @@ def test_a_large_track_leaves_the_window_free_to_search_every_second_frame():
     assert len(set(views[::2])) > 3
     covered = np.zeros(SOURCE, bool)
     for v in views[::2]:
-        covered[v.y:v.y + v.height, v.x:v.x + v.width] = True
+        covered[v.y : v.y + v.height, v.x : v.x + v.width] = True
     assert covered.all()
 
 

@@ -45,8 +45,7 @@ def test_jitter_of_some_periods_never_jumps(rate, jitter):
     for k in range(200):
         clock.step(1000 + k / rate)
     period = clock.period
-    got = [clock.step(1000 + 200 / rate + k * period + j * min(period, 0.1))
-           for k, j in enumerate(jitter)]
+    got = [clock.step(1000 + 200 / rate + k * period + j * min(period, 0.1)) for k, j in enumerate(jitter)]
     assert not any(s.jumped for s in got)
 
 

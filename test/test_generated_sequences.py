@@ -9,8 +9,18 @@ import pytest
 from pvm_perception.evaluation.evaluate import Shot
 
 
-@pytest.mark.parametrize("solid", [False, pytest.param(True, marks=pytest.mark.skipif(
-    find_spec("panda3d") is None, reason="no panda3d here; pip install -r requirements/solid.txt"))])
+@pytest.mark.parametrize(
+    "solid",
+    [
+        False,
+        pytest.param(
+            True,
+            marks=pytest.mark.skipif(
+                find_spec("panda3d") is None, reason="no panda3d here; pip install -r requirements/solid.txt"
+            ),
+        ),
+    ],
+)
 def test_a_sequence_is_fixed_by_its_number_and_tells_what_is_too_faint(solid):
     first, again = (list(benchmark.sequence(4, None, solid)) for _ in range(2))
     assert len(first) == benchmark.FRAMES

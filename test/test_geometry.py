@@ -29,8 +29,9 @@ SPHERE = _v / np.linalg.norm(_v, axis=1, keepdims=True)
 def project(points, camera=CAMERA):
     matrix = np.array([[camera.fx, 0, camera.cx], [0, camera.fy, camera.cy], [0, 0, 1]])
     if camera.model == "equidistant":
-        return cv2.fisheye.projectPoints(points[:, None], np.zeros(3), np.zeros(3), matrix,
-                                         np.array(camera.distortion))[0][:, 0]
+        return cv2.fisheye.projectPoints(
+            points[:, None], np.zeros(3), np.zeros(3), matrix, np.array(camera.distortion)
+        )[0][:, 0]
     distortion = np.array(camera.distortion or [0.0] * 4)
     return cv2.projectPoints(points, np.zeros(3), np.zeros(3), matrix, distortion)[0][:, 0]
 
@@ -77,18 +78,27 @@ def test_a_sign_is_where_it_is_though_turned_away(u, v, z, yaw):
     assert np.linalg.norm(found.position - centre) < tolerance * z
 
 
-@pytest.mark.parametrize("camera", [
-    PinholeCamera(640, 480, 400.0, 400.0, 320.0, 240.0, (-0.25, 0.06, 0.001, -0.002, 0.0)),
-    PinholeCamera(640, 480, 300.0, 300.0, 320.0, 240.0, (0.02, -0.01, 0.003, 0.0), "equidistant")])
+@pytest.mark.parametrize(
+    "camera",
+    [
+        PinholeCamera(640, 480, 400.0, 400.0, 320.0, 240.0, (-0.25, 0.06, 0.001, -0.002, 0.0)),
+        PinholeCamera(640, 480, 300.0, 300.0, 320.0, 240.0, (0.02, -0.01, 0.003, 0.0), "equidistant"),
+    ],
+)
 def test_distortion_is_taken_off(camera):
     for centre in ([0.5, 0.3, 1.5], [-1.2, 0.2, 2.0], [0.0, 0.0, 3.0]):
         found = locate(camera, box_of(ball(centre), camera), BALL)
         assert np.linalg.norm(found.position - centre) < 0.03 * np.linalg.norm(centre)
 
 
-@pytest.mark.parametrize(("points", "truth", "known"), [
-    (ball([0.4, -0.2, 2.0]), [0.4, -0.2, 2.0], BALL),
-    (ball([0.0, 0.1, 0.8]), [0.0, 0.1, 0.8], BALL), (sign([-0.8, 0.3, 4.0]), [-0.8, 0.3, 4.0], SIGN)])
+@pytest.mark.parametrize(
+    ("points", "truth", "known"),
+    [
+        (ball([0.4, -0.2, 2.0]), [0.4, -0.2, 2.0], BALL),
+        (ball([0.0, 0.1, 0.8]), [0.0, 0.1, 0.8], BALL),
+        (sign([-0.8, 0.3, 4.0]), [-0.8, 0.3, 4.0], SIGN),
+    ],
+)
 def test_the_covariance_is_what_trials_show(points, truth, known):
     """Boxes with the errors that the settings name: the estimates scatter as the covariance says."""
     rng = np.random.default_rng(0)
@@ -99,8 +109,11 @@ def test_the_covariance_is_what_trials_show(points, truth, known):
         # a box's width and height err together: most of the time because of where its edge is seen
         factor = math.exp(rng.normal(0, known.size_noise))
         u, v = rng.normal(0, known.centre_noise, 2) * (w, h)
-        found = locate(CAMERA, (x + w / 2 + u - w * factor / 2, y + h / 2 + v - h * factor / 2,
-                                w * factor, h * factor), known)
+        found = locate(
+            CAMERA,
+            (x + w / 2 + u - w * factor / 2, y + h / 2 + v - h * factor / 2, w * factor, h * factor),
+            known,
+        )
         errors.append(found.position - truth)
     scatter = np.cov(np.array(errors).T)
     ratio = np.linalg.eigvalsh(scatter) / np.linalg.eigvalsh(expected)
@@ -108,8 +121,13 @@ def test_the_covariance_is_what_trials_show(points, truth, known):
 
 
 @settings(max_examples=100, deadline=None)
-@given(x=st.floats(-50, 690), y=st.floats(-50, 530), w=st.floats(0.1, 700), h=st.floats(0.1, 500),
-       flat=st.booleans())
+@given(
+    x=st.floats(-50, 690),
+    y=st.floats(-50, 530),
+    w=st.floats(0.1, 700),
+    h=st.floats(0.1, 500),
+    flat=st.booleans(),
+)
 def test_any_box_gives_a_place_and_a_covariance(x, y, w, h, flat):
     found = locate(CAMERA, (x, y, w, h), SIGN if flat else BALL)
     assert np.isfinite(found.position).all() and found.position[2] > 0
@@ -130,10 +148,17 @@ def test_a_box_that_the_edge_cuts_is_measured_by_its_other_side():
 
 
 def info(**changes):
-    values = {"width": 640, "height": 480, "binning_x": 0, "binning_y": 0, "d": [0.1, 0, 0, 0, 0],
-              "distortion_model": "plumb_bob", "k": [500.0, 0, 320, 0, 500, 240, 0, 0, 1],
-              "p": [450.0, 0, 310, 0, 0, 450, 230, 0, 0, 0, 1, 0],
-              "roi": SimpleNamespace(x_offset=0, y_offset=0, width=0, height=0)}
+    values = {
+        "width": 640,
+        "height": 480,
+        "binning_x": 0,
+        "binning_y": 0,
+        "d": [0.1, 0, 0, 0, 0],
+        "distortion_model": "plumb_bob",
+        "k": [500.0, 0, 320, 0, 500, 240, 0, 0, 1],
+        "p": [450.0, 0, 310, 0, 0, 450, 230, 0, 0, 0, 1, 0],
+        "roi": SimpleNamespace(x_offset=0, y_offset=0, width=0, height=0),
+    }
     return SimpleNamespace(**(values | changes))
 
 
@@ -158,30 +183,51 @@ def test_camera_info():
 K = [500.0, 0.0, 320.0, 0.0, 500.0, 240.0, 0.0, 0.0, 1.0]
 
 
-@pytest.mark.parametrize(("changes", "words"), [
-    ({"distortion_model": "plumb_bob", "d": [0.1, 0.2, 0.3]}, "D has 3 numbers, but plumb_bob takes 4 or 5"),
-    ({"distortion_model": "plumb_bob", "d": [0.1, 0.01, 0.0, 0.0, 0.0, 0.0]}, "D has 6 numbers"),
-    ({"distortion_model": "equidistant", "d": [0.1] * 3}, "D has 3 numbers, but equidistant takes 4"),
-    ({"distortion_model": "equidistant", "d": [0.1] * 5}, "D has 5 numbers"),
-    ({"distortion_model": "rational_polynomial", "d": [0.1] * 5}, "takes 8 or 12 or 14"),
-    ({"distortion_model": "thin_prism_fisheye", "d": [0.1] * 5}, "'thin_prism_fisheye' is not known"),
-    ({"d": [0.1, math.nan, 0.0, 0.0, 0.0]}, "not finite"),
-    ({"d": [0.1, math.inf, 0.0, 0.0, 0.0]}, "not finite"),
-    ({"k": [500.0, 0.0, math.nan, *K[3:]]}, "9 finite numbers"), ({"k": [math.inf, *K[1:]]}, "finite"),
-    ({"k": [*K[:4], 5e-324, *K[5:]]}, "no camera's of 640x480"), ({"k": [1e300, *K[1:]]}, "no camera's"),
-    ({"k": [*K[:2], -5000.0, *K[3:]]}, "no camera's"), ({"k": [-500.0, *K[1:]]}, "no calibration"),
-    ({"width": 4_000_000_000}, "pixels"), ({"height": 0}, "no image size"),
-    ({"binning_x": 1000}, "no image size")])
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (
+            {"distortion_model": "plumb_bob", "d": [0.1, 0.2, 0.3]},
+            "D has 3 numbers, but plumb_bob takes 4 or 5",
+        ),
+        ({"distortion_model": "plumb_bob", "d": [0.1, 0.01, 0.0, 0.0, 0.0, 0.0]}, "D has 6 numbers"),
+        ({"distortion_model": "equidistant", "d": [0.1] * 3}, "D has 3 numbers, but equidistant takes 4"),
+        ({"distortion_model": "equidistant", "d": [0.1] * 5}, "D has 5 numbers"),
+        ({"distortion_model": "rational_polynomial", "d": [0.1] * 5}, "takes 8 or 12 or 14"),
+        ({"distortion_model": "thin_prism_fisheye", "d": [0.1] * 5}, "'thin_prism_fisheye' is not known"),
+        ({"d": [0.1, math.nan, 0.0, 0.0, 0.0]}, "not finite"),
+        ({"d": [0.1, math.inf, 0.0, 0.0, 0.0]}, "not finite"),
+        ({"k": [500.0, 0.0, math.nan, *K[3:]]}, "9 finite numbers"),
+        ({"k": [math.inf, *K[1:]]}, "finite"),
+        ({"k": [*K[:4], 5e-324, *K[5:]]}, "no camera's of 640x480"),
+        ({"k": [1e300, *K[1:]]}, "no camera's"),
+        ({"k": [*K[:2], -5000.0, *K[3:]]}, "no camera's"),
+        ({"k": [-500.0, *K[1:]]}, "no calibration"),
+        ({"width": 4_000_000_000}, "pixels"),
+        ({"height": 0}, "no image size"),
+        ({"binning_x": 1000}, "no image size"),
+    ],
+)
 def test_a_calibration_that_no_camera_has(changes, words):
     with pytest.raises(PvmError, match=words) as caught:
         camera_from_info(info(**changes), BALL)
     assert "\n" not in str(caught.value) and len(str(caught.value)) < 200
 
 
-@pytest.mark.parametrize(("model", "d", "used"), [
-    ("equidistant", [-0.006, 0.04, -0.04, 0.007, 0.0], (-0.006, 0.04, -0.04, 0.007)),  # as a T265 sends it
-    ("plumb_bob", [0.1, 0.01, 0.0, 0.0], (0.1, 0.01, 0.0, 0.0)), ("plumb_bob", [], ()), ("", [0.0] * 7, ()),
-    ("rational_polynomial", [0.1] * 8, (0.1,) * 8)])
+@pytest.mark.parametrize(
+    ("model", "d", "used"),
+    [
+        (
+            "equidistant",
+            [-0.006, 0.04, -0.04, 0.007, 0.0],
+            (-0.006, 0.04, -0.04, 0.007),
+        ),  # as a T265 sends it
+        ("plumb_bob", [0.1, 0.01, 0.0, 0.0], (0.1, 0.01, 0.0, 0.0)),
+        ("plumb_bob", [], ()),
+        ("", [0.0] * 7, ()),
+        ("rational_polynomial", [0.1] * 8, (0.1,) * 8),
+    ],
+)
 def test_distortions_as_drivers_send_them(model, d, used):
     camera = camera_from_info(info(distortion_model=model, d=d), BALL)
     assert camera.distortion == used
@@ -223,8 +269,9 @@ def test_depth_of_a_ball_before_a_wall():
     centre = np.array([0.1, 0.05, 1.5])
     box = box_of(ball(centre))
     columns, rows = np.meshgrid(np.arange(640), np.arange(480))
-    rays = np.stack([(columns - CAMERA.cx) / CAMERA.fx, (rows - CAMERA.cy) / CAMERA.fy,
-                     np.ones_like(rows)], -1)
+    rays = np.stack(
+        [(columns - CAMERA.cx) / CAMERA.fx, (rows - CAMERA.cy) / CAMERA.fy, np.ones_like(rows)], -1
+    )
     b, a = rays @ centre, (rays**2).sum(-1)
     root = b**2 - a * (centre @ centre - 0.01)
     depth = np.where(root > 0, (b - np.sqrt(np.maximum(root, 0))) / a, 4.0).astype(np.float32)
@@ -246,8 +293,12 @@ def test_depth_of_a_ball_before_a_wall():
 def test_the_pose_faces_along_the_line_of_sight(u, v, z):
     position = np.array([u * z, v * z, z])
     x, y, zz, w = facing(position)
-    rotation = cv2.Rodrigues(np.array([x, y, zz]) / max(np.linalg.norm([x, y, zz]), 1e-12)
-                             * 2 * math.atan2(np.linalg.norm([x, y, zz]), w))[0]
+    rotation = cv2.Rodrigues(
+        np.array([x, y, zz])
+        / max(np.linalg.norm([x, y, zz]), 1e-12)
+        * 2
+        * math.atan2(np.linalg.norm([x, y, zz]), w)
+    )[0]
     np.testing.assert_allclose(rotation[:, 0], position / np.linalg.norm(position), atol=1e-6)
     assert rotation[1, 2] < 0  # z axis up: against the optical frame's y
     assert abs(rotation[1, 1]) < 1e-6  # y axis level

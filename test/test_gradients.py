@@ -16,15 +16,30 @@ from pvm_perception.types import Truth
 def small(shared=True, activation="tanh", output="linear", schedule="sweep", readout="box"):
     layers = (Layer("L1", 4, 4, 6), Layer("L2", 2, 2, 5), Layer("L3", 1, 1, 4))
     links = (
-        Link("input", "L1", "feedforward", radius=1, shape="square"), Link("L1", "L1", "lateral", 1),
-        Link("L1", "L2", "feedforward", radius=1, gain=0.8), Link("L2", "L2", "lateral", 1),
-        Link("L2", "L3", "feedforward"), Link("L3", "L3", "lateral"),
-        Link("L2", "L1", "feedback", gain=0.7), Link("L3", "L2", "feedback"),
-        Link("L3", "L1", "global"))
-    return HierarchyConfig("small", 16, 16, 2, layers, links, shared=shared, activation=activation,
-                           output=output, schedule=schedule, readout=ReadoutConfig(readout, 7),
-                           learning=Learning(prediction_weight=0.9, presence_weight=1.1,
-                                             box_weight=0.8))
+        Link("input", "L1", "feedforward", radius=1, shape="square"),
+        Link("L1", "L1", "lateral", 1),
+        Link("L1", "L2", "feedforward", radius=1, gain=0.8),
+        Link("L2", "L2", "lateral", 1),
+        Link("L2", "L3", "feedforward"),
+        Link("L3", "L3", "lateral"),
+        Link("L2", "L1", "feedback", gain=0.7),
+        Link("L3", "L2", "feedback"),
+        Link("L3", "L1", "global"),
+    )
+    return HierarchyConfig(
+        "small",
+        16,
+        16,
+        2,
+        layers,
+        links,
+        shared=shared,
+        activation=activation,
+        output=output,
+        schedule=schedule,
+        readout=ReadoutConfig(readout, 7),
+        learning=Learning(prediction_weight=0.9, presence_weight=1.1, box_weight=0.8),
+    )
 
 
 def with_own_motion(config):
@@ -33,7 +48,10 @@ def with_own_motion(config):
 
 
 VARIANTS = [
-    small(), small(shared=False), small(output="activation"), small(output="change"),
+    small(),
+    small(shared=False),
+    small(output="activation"),
+    small(output="change"),
     small(False, "polynomial", "activation", "parallel", "heatmap"),
     dataclasses.replace(small(), learning=Learning(prediction_weight=0.9)),
     small(activation="leaky", output="change"),
@@ -41,7 +59,8 @@ VARIANTS = [
     dataclasses.replace(small(activation="leaky", output="change"), normalise=True),
     dataclasses.replace(small(), readout=ReadoutConfig("box", 7, cells="L2", mixing=6, shape="square")),
     dataclasses.replace(small(), readout=ReadoutConfig("box", 7, memory=1)),
-    with_own_motion(small()), with_own_motion(small(shared=False)),
+    with_own_motion(small()),
+    with_own_motion(small(shared=False)),
     with_own_motion(dataclasses.replace(small(activation="leaky"), normalise=True)),
 ]
 MOTION_OF = np.random.default_rng(3).uniform(-0.04, 0.04, (4, 2, 4)).astype(np.float32)
@@ -95,11 +114,12 @@ def test_readout_gradients_reach_every_weight_of_this_frame(config):
         if config.readout.kind == "heatmap":  # the reported loss is of the mean map; learn per unit
             heat = net.readout.truth(BOXES).reshape(2, -1, 2)
             heat = np.concatenate([heat, np.zeros((2, 1, 2), np.float32)], 1)
-            parts = [0.5 * ((s[2] - heat[:, b].reshape(s[2].shape)) ** 2).sum() / 2
-                     for s, b in zip(net.readout.seen, net.readout.blocks, strict=True)]
+            parts = [
+                0.5 * ((s[2] - heat[:, b].reshape(s[2].shape)) ** 2).sum() / 2
+                for s, b in zip(net.readout.seen, net.readout.blocks, strict=True)
+            ]
             return config.learning.presence_weight * float(np.sum(parts, dtype=np.float64))
-        return (config.learning.presence_weight * losses.presence
-                + config.learning.box_weight * losses.box)
+        return config.learning.presence_weight * losses.presence + config.learning.box_weight * losses.box
 
     out = network.step(images[2], MOTION_OF[2])
     grads, errors, _ = network.readout.backward(network.part("readout"), out, BOXES)
@@ -114,8 +134,7 @@ def test_readout_gradients_reach_every_weight_of_this_frame(config):
         if config.schedule == "parallel" and not name.startswith("readout"):
             continue  # there this frame's codes do not depend on each other
         expected = slope(before, name, direction, loss, 1e-2)
-        assert np.vdot(whole(found[name]), direction) == pytest.approx(
-            expected, rel=0.06, abs=2e-3), name
+        assert np.vdot(whole(found[name]), direction) == pytest.approx(expected, rel=0.06, abs=2e-3), name
         checked += 1
     assert checked >= 4
 
@@ -144,8 +163,9 @@ def test_prediction_gradients_are_those_of_the_next_frames_error(config):
         real.step(images[3], MOTION_OF[3])
         mine = next(e for e in real.encoders if e.layer.name == encoder.layer.name)
         signal = mine.signal.astype(np.float64)  # a slope is a small difference
-        found, _ = mine.gradients(real.part(mine.layer.name), real.known,
-                                  config.learning.prediction_weight, None)
+        found, _ = mine.gradients(
+            real.part(mine.layer.name), real.known, config.learning.prediction_weight, None
+        )
         for key, gradient in found.items():
             name, gradient = f"{mine.layer.name}.{key}", whole(gradient)
             d = rng.standard_normal(gradient.shape).astype(np.float32)

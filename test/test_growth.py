@@ -19,10 +19,13 @@ LEAKY = {"activation": "leaky", "normalise": True}
 
 def wider(config, codes, hidden=0, mixing=0):
     """Return a configuration with more in each code, and in the readout's layers."""
-    layers = tuple(dataclasses.replace(layer, code=layer.code + more)
-                   for layer, more in zip(config.layers, codes, strict=True))
-    readout = dataclasses.replace(config.readout, hidden=config.readout.hidden + hidden,
-                                  mixing=config.readout.mixing + mixing)
+    layers = tuple(
+        dataclasses.replace(layer, code=layer.code + more)
+        for layer, more in zip(config.layers, codes, strict=True)
+    )
+    readout = dataclasses.replace(
+        config.readout, hidden=config.readout.hidden + hidden, mixing=config.readout.mixing + mixing
+    )
     return dataclasses.replace(config, layers=layers, readout=readout)
 
 
@@ -31,17 +34,20 @@ def answers(network, images, motion=None):
 
 
 @pytest.mark.parametrize("shared", [True, False])
-@pytest.mark.parametrize("readout", [
-    ReadoutConfig(), ReadoutConfig(memory=1, mixing=20), ReadoutConfig("heatmap", hidden=9)])
+@pytest.mark.parametrize(
+    "readout", [ReadoutConfig(), ReadoutConfig(memory=1, mixing=20), ReadoutConfig("heatmap", hidden=9)]
+)
 def test_a_network_that_comes_to_hear_motion_makes_nothing_of_it_at_first(shared, readout):
     config = tiny(shared=shared, readout=readout)
-    hearing = dataclasses.replace(config, links=(
-        *config.links, *(Link(MOTION, layer.name) for layer in config.layers)))
+    hearing = dataclasses.replace(
+        config, links=(*config.links, *(Link(MOTION, layer.name) for layer in config.layers))
+    )
     network = Hierarchy(config, seed=5)
     grew = Hierarchy(hearing, weights=grown(config, network.weights, hearing))
     images = noise_images(3)
-    np.testing.assert_allclose(answers(grew, images, np.full((1, 4), 0.03, np.float32)),
-                               answers(network, images), atol=1e-5)
+    np.testing.assert_allclose(
+        answers(grew, images, np.full((1, 4), 0.03, np.float32)), answers(network, images), atol=1e-5
+    )
 
 
 @pytest.mark.parametrize("readout", [ReadoutConfig(), ReadoutConfig(memory=1, mixing=20)])
@@ -61,8 +67,8 @@ def test_wider_codes_change_nothing_at_first_without_normalising(shared):
     grew = Hierarchy(wide, weights=grown(config, network.weights, wide))
     np.testing.assert_allclose(answers(grew, images), answers(network, images), atol=1e-5)
     for layer, old, new in zip(config.layers, network.encoders, grew.encoders, strict=True):
-        np.testing.assert_allclose(new.h[..., :layer.code], old.h, atol=1e-5)
-        assert np.abs(new.h[..., layer.code:]).max() > 0.01  # what is new listens
+        np.testing.assert_allclose(new.h[..., : layer.code], old.h, atol=1e-5)
+        assert np.abs(new.h[..., layer.code :]).max() > 0.01  # what is new listens
 
 
 def test_wider_normalised_codes_answer_nearly_as_before():
@@ -101,7 +107,8 @@ def test_an_optimizers_state_grows_with_its_weights():
     grew = grown(config, network.weights | {OPTIMIZER + k: v for k, v in state.items()}, wide)
     expected = Optimizer(Hierarchy(wide).weights, wide.learning, np).state
     assert {k: v.shape for k, v in expected.items()} == {
-        k.removeprefix(OPTIMIZER): v.shape for k, v in grew.items() if k.startswith(OPTIMIZER)}
+        k.removeprefix(OPTIMIZER): v.shape for k, v in grew.items() if k.startswith(OPTIMIZER)
+    }
     for name in weight_shapes(config):
         if (moments := grew.get(f"{OPTIMIZER}v.{name}")) is not None:
             assert (moments >= 0).all()  # its root is taken
@@ -110,8 +117,14 @@ def test_an_optimizers_state_grows_with_its_weights():
 
 def test_what_does_not_fit_is_refused():
     config = tiny()
-    for other in (wider(config, (-1, 0, 0)), wider(config, (0, 0, 0), hidden=-8), tiny(height=48),
-                  tiny(links=config.links[:-1]), tiny(readout=ReadoutConfig(memory=1)), preset("robot")):
+    for other in (
+        wider(config, (-1, 0, 0)),
+        wider(config, (0, 0, 0), hidden=-8),
+        tiny(height=48),
+        tiny(links=config.links[:-1]),
+        tiny(readout=ReadoutConfig(memory=1)),
+        preset("robot"),
+    ):
         assert not fits_in(config, other)
         with pytest.raises(PvmError, match="cannot grow"):
             grown(config, Hierarchy(config).weights, other)

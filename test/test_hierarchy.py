@@ -18,8 +18,7 @@ from pvm_perception.errors import PvmError
 def test_presets_run_and_learn(name):
     config = preset(name)
     network = Hierarchy(config, batch=2)
-    images = np.random.default_rng(0).integers(0, 256, (3, 2, config.height, config.width, 3),
-                                               dtype=np.uint8)
+    images = np.random.default_rng(0).integers(0, 256, (3, 2, config.height, config.width, 3), dtype=np.uint8)
     for image in images:
         out = network.step(image)
         losses = network.learn()
@@ -35,8 +34,7 @@ def test_presets_run_and_learn(name):
 
 def test_paper_preset_has_the_papers_shape():
     config = preset("paper")
-    assert [(k.rows, k.cols, k.code) for k in config.layers] == [
-        (s, s, 49) for s in (16, 8, 4, 3, 2, 1)]
+    assert [(k.rows, k.cols, k.code) for k in config.layers] == [(s, s, 49) for s in (16, 8, 4, 3, 2, 1)]
     assert config.learning.momentum == 0.5
     starts = {k.kind: k.start for k in config.links if k.kind != "feedforward"}
     assert starts == {"lateral": 100_000, "feedback": 700_000, "global": 900_000}
@@ -59,8 +57,9 @@ def test_removing_a_link_changes_only_what_it_should(kind):
     """The first frame has no past to hear; afterwards only the target and what hears it differ."""
     whole = tiny()
     link = next(k for k in whole.links if k.kind == kind and k.target == "L1")
-    cut = dataclasses.replace(whole, links=tuple(
-        dataclasses.replace(k, gain=0.0) if k is link else k for k in whole.links))
+    cut = dataclasses.replace(
+        whole, links=tuple(dataclasses.replace(k, gain=0.0) if k is link else k for k in whole.links)
+    )
     a, b = Hierarchy(whole, seed=1), Hierarchy(cut, seed=1)
     first, second = noise_images(2)
     a.step(first), b.step(first)
@@ -78,8 +77,10 @@ def test_removing_a_link_changes_only_what_it_should(kind):
 
 def test_a_gain_grades_a_link():
     whole = tiny()
-    half = dataclasses.replace(whole, links=tuple(
-        dataclasses.replace(k, gain=0.5) if k.kind == "lateral" else k for k in whole.links))
+    half = dataclasses.replace(
+        whole,
+        links=tuple(dataclasses.replace(k, gain=0.5) if k.kind == "lateral" else k for k in whole.links),
+    )
     a, b = Hierarchy(whole, seed=1), Hierarchy(half, seed=1)
     for image in noise_images(2):
         before = a.sources["L1"].now.copy()
@@ -90,8 +91,7 @@ def test_a_gain_grades_a_link():
 
 def test_links_and_layers_start_when_they_are_told():
     config = tiny()
-    links = tuple(dataclasses.replace(k, start=2) if k.kind == "lateral" else k
-                  for k in config.links)
+    links = tuple(dataclasses.replace(k, start=2) if k.kind == "lateral" else k for k in config.links)
     layers = (*config.layers[:2], dataclasses.replace(config.layers[2], start=3))
     network = Hierarchy(dataclasses.replace(config, links=links, layers=layers))
     heard, ran = [], []
@@ -158,10 +158,18 @@ def test_every_layer_hears_the_robots_motion_except_at_a_streams_first_frame():
 def test_what_the_robots_motion_tells_is_learnt():
     """A pattern that goes left or right, seen by units that have nothing else to tell which."""
     layer = Layer("L1", 6, 8, 24, terms=("signal",))
-    network = Hierarchy(tiny(layers=(layer,), links=(
-        Link("input", "L1", "feedforward", radius=1, shape="square"), Link(MOTION, "L1")),
-        output="change", activation="leaky", normalise=True,
-        learning=Learning("muon", prediction_weight=20.0)), 8, seed=0)
+    network = Hierarchy(
+        tiny(
+            layers=(layer,),
+            links=(Link("input", "L1", "feedforward", radius=1, shape="square"), Link(MOTION, "L1")),
+            output="change",
+            activation="leaky",
+            normalise=True,
+            learning=Learning("muon", prediction_weight=20.0),
+        ),
+        8,
+        seed=0,
+    )
     rng = np.random.default_rng(0)
     x = np.arange(32)
 
@@ -169,8 +177,9 @@ def test_what_the_robots_motion_tells_is_learnt():
         """Return three frames each of eight streams, and how each of them moves, px a frame."""
         way, start = rng.choice([-2, 2], 8), rng.uniform(0, 16, 8)
         waves = [np.sin((x - way[:, None] * t - start[:, None]) * 2 * np.pi / 16) for t in range(3)]
-        pictures = np.broadcast_to((127.5 + 120 * np.stack(waves))[:, :, None, :, None],
-                                   (3, 8, 24, 32, 3)).astype(np.uint8)
+        pictures = np.broadcast_to(
+            (127.5 + 120 * np.stack(waves))[:, :, None, :, None], (3, 8, 24, 32, 3)
+        ).astype(np.uint8)
         motion = np.zeros((8, 4), np.float32)
         motion[:, 0] = way / 32
         return pictures, motion
@@ -195,27 +204,30 @@ def test_what_the_robots_motion_tells_is_learnt():
 
 def test_motion_is_a_source_of_context_and_no_layer():
     config = tiny()
-    for layers, links in (((dataclasses.replace(config.layers[0], name=MOTION),), ()),
-                          (config.layers, (Link(MOTION, "L1", "feedforward"),))):
+    for layers, links in (
+        ((dataclasses.replace(config.layers[0], name=MOTION),), ()),
+        (config.layers, (Link(MOTION, "L1", "feedforward"),)),
+    ):
         with pytest.raises(PvmError):
             dataclasses.replace(config, layers=layers, links=(*links, *config.links))
 
 
-@pytest.mark.parametrize(("output", "activation", "shared"), [
-    ("change", "tanh", True), ("linear", "tanh", True), ("activation", "polynomial", False)])
+@pytest.mark.parametrize(
+    ("output", "activation", "shared"),
+    [("change", "tanh", True), ("linear", "tanh", True), ("activation", "polynomial", False)],
+)
 def test_learns_to_predict_a_moving_pattern(output, activation, shared):
     """A pattern that moves two pixels a frame: the forecast must beat repeating the last frame."""
     low = 0.0 if output == "activation" else -1.0
-    learning = (Learning(rate=2e-3) if shared
-                else Learning("momentum", rate=0.02, momentum=0.5, clip=0.0))
-    network = Hierarchy(tiny(output=output, activation=activation, shared=shared, low=low,
-                             learning=learning), 4, seed=0)
+    learning = Learning(rate=2e-3) if shared else Learning("momentum", rate=0.02, momentum=0.5, clip=0.0)
+    network = Hierarchy(
+        tiny(output=output, activation=activation, shared=shared, low=low, learning=learning), 4, seed=0
+    )
     y, x = np.mgrid[:24, :32]
     shift = np.arange(4) * 3
 
     def frame(t):
-        wave = [np.sin((x + 2 * t + s) * 2 * np.pi / 16) * np.cos(y * 2 * np.pi / 12)
-                for s in shift]
+        wave = [np.sin((x + 2 * t + s) * 2 * np.pi / 16) * np.cos(y * 2 * np.pi / 12) for s in shift]
         return np.repeat((127.5 + 120 * np.stack(wave))[..., None], 3, 3).astype(np.uint8)
 
     losses = []
@@ -254,19 +266,25 @@ def test_neighbours_outside_are_the_row_of_zeros():
     assert (index[0] == 12).sum() == 5  # a corner hears four of nine
 
 
-@pytest.mark.parametrize("bad", [
-    {"layers": ()}, {"height": 25}, {"targets": ()}, {"targets": ("a", "a")},
-    {"links": ()}, {"links": (Link("input", "L1", "feedforward"),)},
-    {"layers": (Layer("input"),)},
-])
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"layers": ()},
+        {"height": 25},
+        {"targets": ()},
+        {"targets": ("a", "a")},
+        {"links": ()},
+        {"links": (Link("input", "L1", "feedforward"),)},
+        {"layers": (Layer("input"),)},
+    ],
+)
 def test_a_wrong_configuration_is_refused_in_one_line(bad):
     with pytest.raises(PvmError) as error:
         tiny(**bad)
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("images", [np.zeros((1, 24, 31, 3), np.uint8),
-                                    np.zeros((1, 24, 32, 3), np.float32)])
+@pytest.mark.parametrize("images", [np.zeros((1, 24, 31, 3), np.uint8), np.zeros((1, 24, 32, 3), np.float32)])
 def test_wrong_images_are_refused(images):
     with pytest.raises(PvmError, match="takes uint8 images"):
         Hierarchy(tiny()).step(images)
@@ -325,4 +343,3 @@ def test_what_learns_and_what_does_not_compute_the_same():
     for part, other in zip(shares.encoders[0].input_parts, keeps.encoders[0].input_parts, strict=True):
         np.testing.assert_array_equal(part.before, other.before)
     assert shares.learn().gradient == pytest.approx(keeps.learn().gradient)
-

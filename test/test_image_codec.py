@@ -26,8 +26,14 @@ def message(pixels, encoding, height, width, padding=0, big=False):
         pixels = pixels.astype(pixels.dtype.newbyteorder(">" if big else "<"))
     rows = pixels.view(np.uint8).reshape(pixels.shape[0], -1)
     rows = np.pad(rows, ((0, 0), (0, padding)), constant_values=77)
-    return SimpleNamespace(height=height, width=width, encoding=encoding, step=rows.shape[1],
-                           is_bigendian=int(big), data=array("B", rows.tobytes()))
+    return SimpleNamespace(
+        height=height,
+        width=width,
+        encoding=encoding,
+        step=rows.shape[1],
+        is_bigendian=int(big),
+        data=array("B", rows.tobytes()),
+    )
 
 
 def picture(height, width, seed):
@@ -36,13 +42,18 @@ def picture(height, width, seed):
     return cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC)
 
 
-SIZES = {"height": st.integers(1, 24).map(lambda n: 2 * n),
-         "width": st.integers(1, 32).map(lambda n: 2 * n),
-         "padding": st.integers(0, 33), "big": st.booleans(), "seed": st.integers(0, 1000)}
+SIZES = {
+    "height": st.integers(1, 24).map(lambda n: 2 * n),
+    "width": st.integers(1, 32).map(lambda n: 2 * n),
+    "padding": st.integers(0, 33),
+    "big": st.booleans(),
+    "seed": st.integers(0, 1000),
+}
 
 # encoding: (BGR -> the message's rows, largest difference that the way there and back may make)
 TO_MESSAGE = {
-    "bgr8": (lambda p: p, 0), "8UC3": (lambda p: p, 0),
+    "bgr8": (lambda p: p, 0),
+    "8UC3": (lambda p: p, 0),
     "rgb8": (lambda p: p[..., ::-1], 0),
     "bgra8": (lambda p: cv2.cvtColor(p, cv2.COLOR_BGR2BGRA), 0),
     "8UC4": (lambda p: cv2.cvtColor(p, cv2.COLOR_BGR2BGRA), 0),
@@ -83,26 +94,32 @@ def test_depth_in_metres_as_rep_118_has_it(encoding, height, width, padding, big
         decode_depth(message(rows, "bgr8", height, width))
 
 
-PATTERNS = {"bayer_rggb8": "rggb", "bayer_bggr8": "bggr", "bayer_gbrg8": "gbrg",
-            "bayer_grbg8": "grbg"}
+PATTERNS = {"bayer_rggb8": "rggb", "bayer_bggr8": "bggr", "bayer_gbrg8": "gbrg", "bayer_grbg8": "grbg"}
 
 
 @settings(max_examples=30, deadline=None)
-@given(encoding=st.sampled_from(sorted(PATTERNS)), padding=SIZES["padding"],
-       colour=st.tuples(*[st.integers(0, 255)] * 3))
+@given(
+    encoding=st.sampled_from(sorted(PATTERNS)),
+    padding=SIZES["padding"],
+    colour=st.tuples(*[st.integers(0, 255)] * 3),
+)
 def test_bayer_of_one_colour_is_that_colour(encoding, padding, colour):
     raw = np.zeros((16, 20), np.uint8)
     values = dict(zip("bgr", colour, strict=True))
     for k, letter in enumerate(PATTERNS[encoding]):
-        raw[k // 2::2, k % 2::2] = values[letter]
+        raw[k // 2 :: 2, k % 2 :: 2] = values[letter]
     result = decode_image(message(raw, encoding, 16, 20, padding))
     assert np.abs(result[4:-4, 4:-4].astype(int) - colour).max() <= 1
 
 
 @settings(max_examples=30, deadline=None)
-@given(encoding=st.sampled_from(["yuv422", "uyvy", "yuyv", "yuv422_yuy2", "nv12", "nv21"]),
-       padding=SIZES["padding"], luma=st.integers(30, 220), cb=st.integers(90, 160),
-       cr=st.integers(90, 160))
+@given(
+    encoding=st.sampled_from(["yuv422", "uyvy", "yuyv", "yuv422_yuy2", "nv12", "nv21"]),
+    padding=SIZES["padding"],
+    luma=st.integers(30, 220),
+    cb=st.integers(90, 160),
+    cr=st.integers(90, 160),
+)
 def test_yuv_of_one_colour_follows_bt601(encoding, padding, luma, cb, cr):
     height, width = 8, 12
     if encoding.startswith("nv"):
@@ -121,12 +138,23 @@ def test_yuv_of_one_colour_follows_bt601(encoding, padding, luma, cb, cr):
 
 
 @settings(max_examples=200, deadline=None)
-@given(encoding=st.sampled_from([*sorted(ENCODINGS), "32FC1", "", "jpeg"]),
-       height=st.integers(0, 40), width=st.integers(0, 40), step=st.integers(0, 300),
-       size=st.integers(0, 3000), big=st.integers(0, 1))
+@given(
+    encoding=st.sampled_from([*sorted(ENCODINGS), "32FC1", "", "jpeg"]),
+    height=st.integers(0, 40),
+    width=st.integers(0, 40),
+    step=st.integers(0, 300),
+    size=st.integers(0, 3000),
+    big=st.integers(0, 1),
+)
 def test_any_message_is_a_picture_or_one_line(encoding, height, width, step, size, big):
-    claim = SimpleNamespace(height=height, width=width, encoding=encoding, step=step,
-                            is_bigendian=big, data=array("B", bytes(size)))
+    claim = SimpleNamespace(
+        height=height,
+        width=width,
+        encoding=encoding,
+        step=step,
+        is_bigendian=big,
+        data=array("B", bytes(size)),
+    )
     try:
         result = decode_image(claim)
     except ValueError as error:
@@ -137,8 +165,9 @@ def test_any_message_is_a_picture_or_one_line(encoding, height, width, step, siz
 
 
 def test_absurd_sizes_are_refused():
-    claim = SimpleNamespace(height=2**32 - 1, width=2**32 - 1, encoding="bgr8", step=2**32 - 1,
-                            is_bigendian=0, data=array("B"))
+    claim = SimpleNamespace(
+        height=2**32 - 1, width=2**32 - 1, encoding="bgr8", step=2**32 - 1, is_bigendian=0, data=array("B")
+    )
     with pytest.raises(ValueError, match="pixels"):
         decode_image(claim)
 
@@ -155,16 +184,21 @@ def test_compressed_pictures_whole_and_cut(kind, cut, seed):
     _, data = cv2.imencode(kind, source)
     whole = decode_compressed(SimpleNamespace(format=kind, data=array("B", data.tobytes())))
     assert whole.shape == source.shape
-    part = data.tobytes()[:int(len(data) * cut)]
+    part = data.tobytes()[: int(len(data) * cut)]
     if kind == ".jpg":  # OpenCV fills a cut JPEG with grey; a tracker must not see that
         with pytest.raises(ValueError):
             decode_compressed(SimpleNamespace(format=kind, data=array("B", part)))
 
 
-@pytest.mark.parametrize(("pixels", "encoding"), [
-    (picture(10, 14, 1), "bgr8"), (picture(10, 14, 1)[..., 0], "mono8"),
-    (np.random.default_rng(0).random((4, 6), np.float32), "32FC1"),
-    (picture(10, 14, 1)[::2, ::2], "bgr8")])
+@pytest.mark.parametrize(
+    ("pixels", "encoding"),
+    [
+        (picture(10, 14, 1), "bgr8"),
+        (picture(10, 14, 1)[..., 0], "mono8"),
+        (np.random.default_rng(0).random((4, 6), np.float32), "32FC1"),
+        (picture(10, 14, 1)[::2, ::2], "bgr8"),
+    ],
+)
 def test_messages_that_we_fill_can_be_read(pixels, encoding):
     filled = fill_image(SimpleNamespace(), pixels, encoding, "header")
     assert filled.header == "header"

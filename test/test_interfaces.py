@@ -21,9 +21,11 @@ from pvm_perception.ros.node_settings import NODES  # noqa: E402
 FILE = ROOT / "test" / "interfaces.json"
 STANDARD = ("/rosout", "/parameter_events")
 # node's name, and the parameters that bring out all of its topics
-NAMES = {"tracker": ("pvm_tracker", []),
-         "follower": ("target_follower", ["-p", "drive:=true", "-p", "use_depth:=true"]),
-         "guard": ("stop_sign_guard", ["-p", "use_depth:=true"])}
+NAMES = {
+    "tracker": ("pvm_tracker", []),
+    "follower": ("target_follower", ["-p", "drive:=true", "-p", "use_depth:=true"]),
+    "guard": ("stop_sign_guard", ["-p", "use_depth:=true"]),
+}
 
 
 def short(name, node):
@@ -36,30 +38,35 @@ def short(name, node):
 def topics(robot, node, direction):
     graph = robot.node
     by_node, by_topic = {
-        "publisher": (graph.get_publisher_names_and_types_by_node,
-                      graph.get_publishers_info_by_topic),
-        "subscriber": (graph.get_subscriber_names_and_types_by_node,
-                       graph.get_subscriptions_info_by_topic)}[direction]
+        "publisher": (graph.get_publisher_names_and_types_by_node, graph.get_publishers_info_by_topic),
+        "subscriber": (graph.get_subscriber_names_and_types_by_node, graph.get_subscriptions_info_by_topic),
+    }[direction]
     result = []
     for name, (kind,) in sorted(by_node(node, "/ns")):
         if name in STANDARD:
             continue
         qos = next(i.qos_profile for i in by_topic(name) if i.node_name == node)
-        result.append({"name": short(name, node), "type": kind,
-                       "reliability": qos.reliability.name.lower(),
-                       "durability": qos.durability.name.lower()})
+        result.append(
+            {
+                "name": short(name, node),
+                "type": kind,
+                "reliability": qos.reliability.name.lower(),
+                "durability": qos.durability.name.lower(),
+            }
+        )
     return result
 
 
 def parameters(robot, node, names):
     """Types and ranges; defaults and meanings are in config/*.yaml."""
-    described = robot.call(DescribeParameters, f"/ns/{node}/describe_parameters",
-                           names=names).descriptors
+    described = robot.call(DescribeParameters, f"/ns/{node}/describe_parameters", names=names).descriptors
     result = {}
     for d in described:
         limits = [[r.from_value, r.to_value] for r in (*d.floating_point_range, *d.integer_range)]
-        result[d.name] = [Parameter.Type(d.type).name.lower(),
-                          *(limits or ([d.additional_constraints] if d.additional_constraints else []))]
+        result[d.name] = [
+            Parameter.Type(d.type).name.lower(),
+            *(limits or ([d.additional_constraints] if d.additional_constraints else [])),
+        ]
     return result
 
 
@@ -71,12 +78,17 @@ def look(robot, command):
         names = [f.name for f in NODES[command].fields()]
         settings = parameters(robot, node, names)
         robot.spin(1.5)  # discovery
-        services = [{"name": short(name, node), "type": kind} for name, (kind,) in sorted(
-            robot.node.get_service_names_and_types_by_node(node, "/ns"))
-            if not kind.startswith(("rcl_interfaces", "type_description", "lifecycle"))]
-        return {"publishers": topics(robot, node, "publisher"),
-                "subscriptions": topics(robot, node, "subscriber"),
-                "services": services, "parameters": settings}
+        services = [
+            {"name": short(name, node), "type": kind}
+            for name, (kind,) in sorted(robot.node.get_service_names_and_types_by_node(node, "/ns"))
+            if not kind.startswith(("rcl_interfaces", "type_description", "lifecycle"))
+        ]
+        return {
+            "publishers": topics(robot, node, "publisher"),
+            "subscriptions": topics(robot, node, "subscriber"),
+            "services": services,
+            "parameters": settings,
+        }
     finally:
         end_node(process)
 
@@ -113,4 +125,5 @@ def test_our_annotations_are_foxgloves_on_the_wire(robot):
     (info,) = robot.node.get_publishers_info_by_topic("/annotations")
     robot.node.destroy_publisher(publisher)
     assert str(info.topic_type_hash) == (
-        "RIHS01_bc4e578b1ef80953415d6f966a4cab305c8a44c8b64fc405312b6f06a08fc45e")
+        "RIHS01_bc4e578b1ef80953415d6f966a4cab305c8a44c8b64fc405312b6f06a08fc45e"
+    )

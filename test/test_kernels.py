@@ -25,20 +25,28 @@ from pvm_perception.core.kernels.engine import Engine
 from pvm_perception.core.model_file import load_model
 from pvm_perception.errors import PvmError
 
-needs_host_compiler = pytest.mark.skipif(shutil.which("g++") is None,
-                                         reason="needs g++ to run the kernels on the host")
+needs_host_compiler = pytest.mark.skipif(
+    shutil.which("g++") is None, reason="needs g++ to run the kernels on the host"
+)
 
 
 def small(**changes):
     """Return a network of the robot's kind with ragged tiles, gains, and a cut link."""
     base = tiny()
-    layers = tuple(dataclasses.replace(k, terms=("signal", "error") if k.name != "L3" else ("signal",))
-                   for k in base.layers)
+    layers = tuple(
+        dataclasses.replace(k, terms=("signal", "error") if k.name != "L3" else ("signal",))
+        for k in base.layers
+    )
     gains = {"lateral": 0.5, "feedback": 0.0, "global": 1.5, "feedforward": 0.75}
     links = tuple(dataclasses.replace(k, gain=gains[k.kind]) for k in base.links)
     links += tuple(Link(MOTION, k.name) for k in layers)
-    values = {"layers": layers, "links": links, "activation": "leaky", "normalise": True,
-              "readout": ReadoutConfig(hidden=20, radius=(0, 1), cells="L2", memory=1, mixing=14)}
+    values = {
+        "layers": layers,
+        "links": links,
+        "activation": "leaky",
+        "normalise": True,
+        "readout": ReadoutConfig(hidden=20, radius=(0, 1), cells="L2", memory=1, mixing=14),
+    }
     return dataclasses.replace(base, **(values | changes))
 
 
@@ -67,8 +75,7 @@ def test_ragged_tiles_gains_and_cut_links(libraries, multiprocessors):
 def test_order_of_blocks_and_threads_does_not_matter(libraries):
     network = Hierarchy(small(), 2, seed=3)
     forwards, backwards = (Engine(network, HostRunner(path, 8)) for path in libraries)
-    for (_, a), image in zip(run_beside(network, forwards), run_beside(network, backwards),
-                             strict=True):
+    for (_, a), image in zip(run_beside(network, forwards), run_beside(network, backwards), strict=True):
         np.testing.assert_array_equal(a, image[1])
         np.testing.assert_array_equal(forwards.surprise(), backwards.surprise())
 
@@ -100,15 +107,24 @@ def test_tables_have_the_size_of_the_kernels_structs(libraries):
 
 @needs_host_compiler
 def test_sanitizers_find_nothing(tmp_path):
-    where = subprocess.run(["g++", "-print-file-name=libasan.so"], capture_output=True, text=True,
-                           check=True).stdout.strip()
+    where = subprocess.run(
+        ["g++", "-print-file-name=libasan.so"], capture_output=True, text=True, check=True
+    ).stdout.strip()
     if not Path(where).is_absolute():
         pytest.skip("g++ has no address sanitizer here")
-    environment = os.environ | {"LD_PRELOAD": where, "ASAN_OPTIONS": "detect_leaks=0",
-                                "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
-    process = subprocess.run([sys.executable, Path(__file__).with_name("host_kernels.py"),
-                              build(tmp_path, *SANITIZE)], env=environment, capture_output=True,
-                             text=True, timeout=600, check=False)
+    environment = os.environ | {
+        "LD_PRELOAD": where,
+        "ASAN_OPTIONS": "detect_leaks=0",
+        "PYTHONPATH": os.pathsep.join(p for p in sys.path if p),
+    }
+    process = subprocess.run(
+        [sys.executable, Path(__file__).with_name("host_kernels.py"), build(tmp_path, *SANITIZE)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
     assert process.returncode == 0, process.stderr[-3000:]
     assert process.stdout == "compared\n"
     assert not process.stderr
@@ -152,14 +168,22 @@ def test_work_is_what_the_network_counts():
     network = Hierarchy(preset("robot"))
     launches = costs.launches_with_costs(network, Engine(network, Unmoved(8)))
     for encoder, (_, cost) in zip(network.encoders, launches[1:], strict=False):
-        spread = sum((encoder.units - e.units) * (e.rows.stop - e.rows.start)
-                     for e in encoder.input_parts) * encoder.layer.code
+        spread = (
+            sum((encoder.units - e.units) * (e.rows.stop - e.rows.start) for e in encoder.input_parts)
+            * encoder.layer.code
+        )
         assert cost.flops == 2 * (work.multiply_adds(encoder) + spread)
 
 
-@pytest.mark.parametrize(("changes", "what"), [
-    ({"activation": "tanh"}, "activation tanh"), ({"schedule": "parallel"}, "schedule parallel"),
-    ({"normalise": False}, "not normalised"), ({"layers": tiny().layers}, "signal terms")])
+@pytest.mark.parametrize(
+    ("changes", "what"),
+    [
+        ({"activation": "tanh"}, "activation tanh"),
+        ({"schedule": "parallel"}, "schedule parallel"),
+        ({"normalise": False}, "not normalised"),
+        ({"layers": tiny().layers}, "signal terms"),
+    ],
+)
 def test_refuses_what_the_kernels_do_not_compute(changes, what):
     with pytest.raises(PvmError, match=what):
         Engine(Hierarchy(small(**changes)), Unmoved(8))
@@ -179,7 +203,13 @@ def test_the_bench_measures_what_a_device_runs(libraries):
 
     rows = kernels.measure(Hierarchy(small(), 2, seed=3), HostRunner(libraries[0], 8), "host", rounds=3)
     assert [r["what"].partition("_")[0] for r in rows] == [
-        "frame", "input", *["layer"] * 3, "project", "answer", "decode"]
+        "frame",
+        "input",
+        *["layer"] * 3,
+        "project",
+        "answer",
+        "decode",
+    ]
     assert rows[0]["largest_difference"] < 1e-3
     for row in rows:
         assert (row["gpu"], row["batch"]) == ("host", 2)
@@ -189,8 +219,13 @@ def test_the_bench_measures_what_a_device_runs(libraries):
 def test_measuring_without_a_gpu_is_refused_in_one_line(tmp_path):
     if find_gpu()[0] is not None:
         pytest.skip("there is a GPU")
-    process = subprocess.run([sys.executable, ROOT / "benchmarks" / "kernels.py", "--measure",
-                              tmp_path / "gpu.csv"], capture_output=True, text=True, timeout=600, check=False)
+    process = subprocess.run(
+        [sys.executable, ROOT / "benchmarks" / "kernels.py", "--measure", tmp_path / "gpu.csv"],
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
     assert process.returncode == 2
     assert process.stderr.count("\n") == 1 and "device 'cuda' cannot be used" in process.stderr
     assert not process.stdout and not list(tmp_path.iterdir())
@@ -199,8 +234,13 @@ def test_measuring_without_a_gpu_is_refused_in_one_line(tmp_path):
 def test_compiles_without_spilling(tmp_path):
     """The bench compiles for every architecture that a compiler here knows, and predicts."""
     table = tmp_path / "kernels.csv"
-    process = subprocess.run([sys.executable, ROOT / "benchmarks" / "kernels.py", "--output", table],
-                             capture_output=True, text=True, timeout=600, check=False)
+    process = subprocess.run(
+        [sys.executable, ROOT / "benchmarks" / "kernels.py", "--output", table],
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
     assert process.returncode == 0, process.stderr
     assert process.stdout.count("as a graph") == len(costs.CARDS)
     if not table.exists():

@@ -17,11 +17,18 @@ from pvm_perception.ros.parameters import default_of
 LAUNCH = sorted((ROOT / "launch").glob("*.launch.py"))
 WORLD = ROOT / "worlds" / "ball_and_sign.sdf"
 # executable: (name of its parameters, node's name)
-OURS = {"tracker": ("tracker", "pvm_tracker"), "target_follower": ("follower", "target_follower"),
-        "stop_sign_guard": ("guard", "stop_sign_guard")}
-OTHERS = {"v4l2_camera": "v4l2_camera_node", "usb_cam": "usb_cam_node_exe",
-          "ros_gz_bridge": "parameter_bridge", "tf2_ros": "static_transform_publisher",
-          "rviz2": "rviz2"}
+OURS = {
+    "tracker": ("tracker", "pvm_tracker"),
+    "target_follower": ("follower", "target_follower"),
+    "stop_sign_guard": ("guard", "stop_sign_guard"),
+}
+OTHERS = {
+    "v4l2_camera": "v4l2_camera_node",
+    "usb_cam": "usb_cam_node_exe",
+    "ros_gz_bridge": "parameter_bridge",
+    "tf2_ros": "static_transform_publisher",
+    "rviz2": "rviz2",
+}
 INTERFACES = json.loads((ROOT / "test" / "interfaces.json").read_text())
 PAGES = "\n".join(p.read_text() for p in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")))
 
@@ -60,12 +67,14 @@ def test_every_launch_line_in_the_docs_can_be_typed():
 
 def test_two_launches_in_namespaces_share_nothing():
     def topics(name):
-        nodes = launch_stand_in.run(ROOT / "launch" / "usb_camera.launch.py", namespace=name,
-                                    frame_id=f"{name}_optical")
+        nodes = launch_stand_in.run(
+            ROOT / "launch" / "usb_camera.launch.py", namespace=name, frame_id=f"{name}_optical"
+        )
         assert {facts["namespace"] for _, _, facts in nodes} == {name}
         (_, _, tracker), (_, _, camera) = nodes
         assert camera["parameters"]["camera_frame_id"] == f"{name}_optical"
         return tracker["remappings"].values()
+
     assert not any(topic.startswith("/") for topic in topics("front"))  # all lie in the namespace
 
 
@@ -97,15 +106,33 @@ def test_arguments_of_the_tracker():
             assert set(arguments[field.name].choices) == {"", *field.metadata["choices"]}
 
     def node(**given):
-        (_, _, facts), = launch_stand_in.run(path, **given)
+        ((_, _, facts),) = launch_stand_in.run(path, **given)
         return facts
+
     assert node()["parameters"] == {"use_sim_time": False}  # all else is as params_file says
-    facts = node(targets="stop_sign, green_ball", device="cpu", autostart="false", namespace="left",
-                 image="cam/image", use_sim_time="true", log_level="debug", learning="true")
-    assert facts["parameters"] == {"targets": ["stop_sign", "green_ball"], "device": "cpu",
-                                   "autostart": False, "use_sim_time": True, "learning": True}
-    assert facts["remappings"] == {"image": "cam/image", "image/compressed": "cam/image/compressed",
-                                   "camera_info": "/camera/camera_info", "odom": "odom"}
+    facts = node(
+        targets="stop_sign, green_ball",
+        device="cpu",
+        autostart="false",
+        namespace="left",
+        image="cam/image",
+        use_sim_time="true",
+        log_level="debug",
+        learning="true",
+    )
+    assert facts["parameters"] == {
+        "targets": ["stop_sign", "green_ball"],
+        "device": "cpu",
+        "autostart": False,
+        "use_sim_time": True,
+        "learning": True,
+    }
+    assert facts["remappings"] == {
+        "image": "cam/image",
+        "image/compressed": "cam/image/compressed",
+        "camera_info": "/camera/camera_info",
+        "odom": "odom",
+    }
     assert facts["words"] == ["--log-level", "debug"]
     assert facts["namespace"] == "left"
     with pytest.raises(AssertionError):
@@ -114,11 +141,16 @@ def test_arguments_of_the_tracker():
         node(colour="red")
 
 
-@pytest.mark.parametrize(("distribution", "variable"), [
-    ("jazzy", "FASTRTPS_DEFAULT_PROFILES_FILE"), ("kilted", "FASTDDS_DEFAULT_PROFILES_FILE")])
+@pytest.mark.parametrize(
+    ("distribution", "variable"),
+    [("jazzy", "FASTRTPS_DEFAULT_PROFILES_FILE"), ("kilted", "FASTDDS_DEFAULT_PROFILES_FILE")],
+)
 def test_the_shared_memory_profile_is_set_for_camera_and_tracker(monkeypatch, distribution, variable):
-    for name in ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE",
-                 "FASTDDS_BUILTIN_TRANSPORTS"):
+    for name in (
+        "FASTRTPS_DEFAULT_PROFILES_FILE",
+        "FASTDDS_DEFAULT_PROFILES_FILE",
+        "FASTDDS_BUILTIN_TRANSPORTS",
+    ):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("ROS_DISTRO", distribution)
     found = launch_stand_in.run(ROOT / "launch" / "usb_camera.launch.py")
@@ -143,8 +175,9 @@ def test_to_launch_does_not_import_the_package(monkeypatch):
 
 def shown_by_rviz(**arguments):
     """Return display -> topic, as RViz would show them with the launch file's renaming."""
-    (_, _, _), (_, name, facts) = launch_stand_in.run(ROOT / "launch" / "tracker.launch.py",
-                                                      rviz="true", **arguments)
+    (_, _, _), (_, name, facts) = launch_stand_in.run(
+        ROOT / "launch" / "tracker.launch.py", rviz="true", **arguments
+    )
     assert name == "rviz2" and facts["words"][0] == "-d"
     displays = yaml.safe_load(Path(facts["words"][1]).read_text())["Visualization Manager"]["Displays"]
     topics = {d["Name"]: d["Topic"]["Value"] for d in displays if "Topic" in d}
@@ -154,10 +187,14 @@ def shown_by_rviz(**arguments):
 
 def test_rviz_shows_what_the_launch_file_starts():
     assert shown_by_rviz() == {
-        "camera": "/camera/image_raw", "boxes": "/pvm_tracker/debug_image",
-        "heat map": "/pvm_tracker/heatmap", "expected next": "/pvm_tracker/prediction",
-        "surprise": "/pvm_tracker/surprise", "target": "/target_pose",
-        "target, how sure": "/target_pose_covariance"}
+        "camera": "/camera/image_raw",
+        "boxes": "/pvm_tracker/debug_image",
+        "heat map": "/pvm_tracker/heatmap",
+        "expected next": "/pvm_tracker/prediction",
+        "surprise": "/pvm_tracker/surprise",
+        "target": "/target_pose",
+        "target, how sure": "/target_pose_covariance",
+    }
     shown = shown_by_rviz(image="front/image_raw", namespace="left")
     assert shown.pop("camera") == "front/image_raw"
     assert all(topic.startswith("/left/") for topic in shown.values())
@@ -165,11 +202,16 @@ def test_rviz_shows_what_the_launch_file_starts():
 
 def test_the_usb_camera_feeds_the_tracker():
     for driver in ("v4l2_camera", "usb_cam"):
-        tracker, camera = (facts for _, _, facts in launch_stand_in.run(
-            ROOT / "launch" / "usb_camera.launch.py", driver=driver, width="800", height="600"))
+        tracker, camera = (
+            facts
+            for _, _, facts in launch_stand_in.run(
+                ROOT / "launch" / "usb_camera.launch.py", driver=driver, width="800", height="600"
+            )
+        )
         assert camera["remappings"]["image_raw"] == tracker["remappings"]["image"]
         assert {800, 600} <= set(camera["parameters"].get("image_size", ())) | {
-            v for v in camera["parameters"].values() if isinstance(v, int)}
+            v for v in camera["parameters"].values() if isinstance(v, int)
+        }
 
 
 def test_nav2s_names():
@@ -186,13 +228,24 @@ def sdf(path):
 
 
 def test_the_world_bridge_and_launch_file_agree():
-    topics = {"/clock", *sdf(".//topic"), *sdf(".//camera_info_topic"), *sdf(".//odom_topic"),
-              *sdf(".//tf_topic")}
+    topics = {
+        "/clock",
+        *sdf(".//topic"),
+        *sdf(".//camera_info_topic"),
+        *sdf(".//odom_topic"),
+        *sdf(".//tf_topic"),
+    }
     bridge = yaml.safe_load((ROOT / "config" / "gz_bridge.yaml").read_text())
     kinds = {}
     for entry in bridge:
-        assert set(entry) <= {"ros_topic_name", "gz_topic_name", "ros_type_name", "gz_type_name",
-                              "direction", "lazy"}
+        assert set(entry) <= {
+            "ros_topic_name",
+            "gz_topic_name",
+            "ros_type_name",
+            "gz_type_name",
+            "direction",
+            "lazy",
+        }
         assert entry["direction"] in ("GZ_TO_ROS", "ROS_TO_GZ", "BIDIRECTIONAL")
         assert entry["gz_topic_name"] in topics
         assert re.fullmatch(r"[a-z0-9_]+/msg/[A-Za-z0-9]+", entry["ros_type_name"])
@@ -216,8 +269,7 @@ def test_the_world_bridge_and_launch_file_agree():
 
 
 def test_frames_and_sizes_are_the_worlds():
-    found = {n: f for _, n, f in launch_stand_in.run(ROOT / "launch" / "gazebo.launch.py",
-                                                     drive="true")}
+    found = {n: f for _, n, f in launch_stand_in.run(ROOT / "launch" / "gazebo.launch.py", drive="true")}
     words = found["static_transform_publisher"]["words"]
     given = dict(zip(words[::2], words[1::2], strict=True))
     assert [given["--child-frame-id"]] == sdf(".//optical_frame_id")
@@ -228,14 +280,17 @@ def test_frames_and_sizes_are_the_worlds():
     assert float(given["--roll"]) == float(given["--yaw"]) == pytest.approx(-1.5707963, abs=1e-6)
     (radius,) = sdf(".//model[@name='ball']//visual//radius")
     assert found["target_follower"]["parameters"]["size"] == 2 * float(radius)
-    points = [float(p.text.split()[0]) for p in ET.parse(WORLD).getroot().iterfind(
-        ".//visual[@name='rim']//point")]
+    points = [
+        float(p.text.split()[0]) for p in ET.parse(WORLD).getroot().iterfind(".//visual[@name='rim']//point")
+    ]
     assert found["stop_sign_guard"]["parameters"]["size"] == pytest.approx(
-        max(points) - min(points), abs=1e-3)
+        max(points) - min(points), abs=1e-3
+    )
 
 
-SPECIFICATIONS = sorted(p for where in ("sdformat1*", "gz/sdformat1*")
-                        for p in Path("/usr/share").glob(f"{where}/1.9/root.sdf"))
+SPECIFICATIONS = sorted(
+    p for where in ("sdformat1*", "gz/sdformat1*") for p in Path("/usr/share").glob(f"{where}/1.9/root.sdf")
+)
 
 
 def test_the_world_is_sound():
@@ -243,8 +298,7 @@ def test_the_world_is_sound():
     root = ET.parse(WORLD).getroot()
     assert root.tag == "sdf" and len(root) == 1
     for parent in root.iter():
-        names = [(c.tag, c.get("name")) for c in parent if c.get("name")
-                 and c.tag != "plugin"]
+        names = [(c.tag, c.get("name")) for c in parent if c.get("name") and c.tag != "plugin"]
         assert len(names) == len(set(names))
     for model in root.iter("model"):
         links = {link.get("name") for link in model.iterfind("link")}
@@ -252,8 +306,9 @@ def test_the_world_is_sound():
             assert {joint.findtext("parent"), joint.findtext("child")} <= links
     joints = {j.get("name") for j in root.iter("joint")}
     assert {*sdf(".//plugin/left_joint"), *sdf(".//plugin/right_joint")} == joints
-    wheels = [float(link.findtext("pose").split()[1]) for link in root.iter("link")
-              if "wheel" in link.get("name")]
+    wheels = [
+        float(link.findtext("pose").split()[1]) for link in root.iter("link") if "wheel" in link.get("name")
+    ]
     assert [max(wheels) - min(wheels)] == [float(s) for s in sdf(".//wheel_separation")]
     for pose in root.iter("pose"):
         assert len([float(n) for n in pose.text.split()]) == 6
@@ -276,10 +331,12 @@ def test_the_world_keeps_to_sdformat():
                 needed[inner.get("name")] = include.get("required")
         attributes = {a.get("name"): a.get("required") for a in rules.findall("attribute")}
         problems.extend(f"{path}: attribute {a}" for a in node.attrib if a not in attributes)
-        problems.extend(f"{path}: no attribute {a}" for a, r in attributes.items()
-                        if r == "1" and a not in node.attrib)
-        problems.extend(f"{path}: no {n}" for n, r in needed.items()
-                        if n and r in ("1", "+") and node.find(n) is None)
+        problems.extend(
+            f"{path}: no attribute {a}" for a, r in attributes.items() if r == "1" and a not in node.attrib
+        )
+        problems.extend(
+            f"{path}: no {n}" for n, r in needed.items() if n and r in ("1", "+") and node.find(n) is None
+        )
         if any(e.get("copy_data") for e in rules.findall("element")):
             return  # a plugin may hold anything
         for child in node:
@@ -287,6 +344,7 @@ def test_the_world_keeps_to_sdformat():
                 check(child, allowed[child.tag], f"{path}/{child.tag}")
             elif child.tag not in newer:
                 problems.append(f"{path}: {child.tag}")
+
     check(ET.parse(WORLD).getroot(), ET.parse(folder / "root.sdf").getroot(), "sdf")
     assert not problems
 

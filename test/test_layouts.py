@@ -12,11 +12,17 @@ from pvm_perception.ros.diagnostics import Health
 
 INTERFACES = json.loads((ROOT / "test" / "interfaces.json").read_text())
 NODES = {"tracker": "pvm_tracker", "follower": "target_follower", "guard": "stop_sign_guard"}
-PUBLISHED = {"/" + t["name"].lstrip("/").replace("~", node): t for name, node in NODES.items()
-             for t in INTERFACES[name]["publishers"]}
+PUBLISHED = {
+    "/" + t["name"].lstrip("/").replace("~", node): t
+    for name, node in NODES.items()
+    for t in INTERFACES[name]["publishers"]
+}
 CAMERA = "/camera/image_raw"  # somebody else's, in every launch file
-DISPLAYS = {"Image": "sensor_msgs/msg/Image", "Pose": "geometry_msgs/msg/PoseStamped",
-            "PoseWithCovariance": "geometry_msgs/msg/PoseWithCovarianceStamped"}
+DISPLAYS = {
+    "Image": "sensor_msgs/msg/Image",
+    "Pose": "geometry_msgs/msg/PoseStamped",
+    "PoseWithCovariance": "geometry_msgs/msg/PoseWithCovarianceStamped",
+}
 PICTURES = {f"/pvm_tracker/{name}" for name in ("debug_image", "heatmap", "prediction", "surprise")}
 RVIZ = yaml.safe_load((ROOT / "rviz" / "tracker.rviz").read_text())["Visualization Manager"]
 FOXGLOVE = json.loads((ROOT / "config" / "foxglove_layout.json").read_text())
@@ -67,8 +73,11 @@ def test_foxglove_pictures_and_diagnostics_are_our_topics():
         if panel.startswith("Image!"):
             topic = settings["imageMode"]["imageTopic"]
             pictures.add(topic)
-            drawn |= {name: topic for name, how in settings["imageMode"].get("annotations", {}).items()
-                      if how["visible"]}
+            drawn |= {
+                name: topic
+                for name, how in settings["imageMode"].get("annotations", {}).items()
+                if how["visible"]
+            }
         if panel.startswith("Diagnostic"):
             assert PUBLISHED[settings["topicToRender"]]["type"] == "diagnostic_msgs/msg/DiagnosticArray"
     # the boxes are drawn over the camera's own picture, so nobody needs the one with boxes in it
@@ -84,7 +93,8 @@ def field_type(message, path):
         package, kind = message.split("/")[0], message.split("/")[-1]
         fields = getattr(importlib.import_module(f"{package}.msg"), kind).get_fields_and_field_types()
         name, brackets, filtered = re.fullmatch(
-            r"(\w+)(\[(?::|\d+)\])?(?:\{(\w+)==\"[^\"]*\"\})?", part).groups()
+            r"(\w+)(\[(?::|\d+)\])?(?:\{(\w+)==\"[^\"]*\"\})?", part
+        ).groups()
         found = fields[name]
         array = re.fullmatch(r"sequence<(.+)>", found)
         assert bool(array) == bool(brackets), part
@@ -93,8 +103,12 @@ def field_type(message, path):
     return message
 
 
-PATHS = [p["value"] for panel, settings in FOXGLOVE["configById"].items() if panel.startswith("Plot!")
-         for p in settings["paths"]]
+PATHS = [
+    p["value"]
+    for panel, settings in FOXGLOVE["configById"].items()
+    if panel.startswith("Plot!")
+    for p in settings["paths"]
+]
 
 
 @pytest.mark.parametrize("path", PATHS)

@@ -40,8 +40,9 @@ def test_precision_by_hand():
 
 def test_long_term_takes_the_best_threshold():
     """Frame 3 is a loud false alarm with the lowest score: leaving it out is best."""
-    result = metrics.long_term(np.array([0.8, 0.6, 0.0, 0.0]), np.array([0.9, 0.8, 0.1, -1]),
-                               np.array([True, True, False, True]))
+    result = metrics.long_term(
+        np.array([0.8, 0.6, 0.0, 0.0]), np.array([0.9, 0.8, 0.1, -1]), np.array([True, True, False, True])
+    )
     assert result["precision"] == pytest.approx(0.7)
     assert result["recall"] == pytest.approx(1.4 / 3)
 

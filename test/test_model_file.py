@@ -47,7 +47,7 @@ def refused(path):
 def test_a_file_cut_short(saved, share):
     path, _ = saved
     data = path.read_bytes()
-    path.write_bytes(data[:int(len(data) * share)])
+    path.write_bytes(data[: int(len(data) * share)])
     refused(path)
 
 
@@ -90,9 +90,18 @@ def test_shapes_and_types_are_checked_against_the_configuration(saved):
     assert "L2.w2" in refused(path)
 
 
-@pytest.mark.parametrize("config", [
-    "no json", "[]", "{}", '{"name": "x", "unknown": 1}', '{"name": "x", "height": 1e9}',
-    '{"name": "x", "layers": [5]}', '{"name": "x", "layers": [{"name": "L1", "rows": "many"}]}'])
+@pytest.mark.parametrize(
+    "config",
+    [
+        "no json",
+        "[]",
+        "{}",
+        '{"name": "x", "unknown": 1}',
+        '{"name": "x", "height": 1e9}',
+        '{"name": "x", "layers": [5]}',
+        '{"name": "x", "layers": [{"name": "L1", "rows": "many"}]}',
+    ],
+)
 def test_a_configuration_that_is_none(saved, config):
     path, _ = saved
     rewrite(path, config=config)
@@ -122,18 +131,44 @@ def test_what_could_not_be_loaded_again_is_not_saved(saved):
     assert path.read_bytes() == before
 
 
-@pytest.mark.parametrize(("where", "value"), [
-    (("links", 1, "radius"), 0.5), (("links", 1, "radius"), 1.0), (("links", 1, "radius"), True),
-    (("layers", 1, "rows"), 3.0), (("layers", 1, "rows"), "3"), (("layers", 1, "children"), []),
-    (("layers", 1, "children"), [2]), (("layers", 1, "children"), [0, 2]), (("layers", 1, "children"), ["a"]),
-    (("layers", 1, "name"), 3), (("layers", 1, "name"), "L.2"), (("layers", 1, "name"), "readout"),
-    (("layers", 1, "terms"), ["signal", "signal"]), (("layers", 1, "terms"), "signal"), (("layers",), {}),
-    (("links", 0), None), (("links", 5, "source"), "input"), (("readout", "radius"), 5),
-    (("readout", "radius"), []), (("readout", "radius"), [0.5]), (("readout", "hidden"), 96.5),
-    (("learning", "rate"), "1"), (("learning", "clip"), float("inf")), (("targets",), [1, 2]),
-    (("targets",), ["a\nb", "c"]), (("targets",), "ab"), (("name",), "x" * 65), (("high",), -1.0),
-    (("low",), float("nan")), (("block",), 2.0), (("shared",), 1), (("height",), 10**400),
-    (("readout",), [])])
+@pytest.mark.parametrize(
+    ("where", "value"),
+    [
+        (("links", 1, "radius"), 0.5),
+        (("links", 1, "radius"), 1.0),
+        (("links", 1, "radius"), True),
+        (("layers", 1, "rows"), 3.0),
+        (("layers", 1, "rows"), "3"),
+        (("layers", 1, "children"), []),
+        (("layers", 1, "children"), [2]),
+        (("layers", 1, "children"), [0, 2]),
+        (("layers", 1, "children"), ["a"]),
+        (("layers", 1, "name"), 3),
+        (("layers", 1, "name"), "L.2"),
+        (("layers", 1, "name"), "readout"),
+        (("layers", 1, "terms"), ["signal", "signal"]),
+        (("layers", 1, "terms"), "signal"),
+        (("layers",), {}),
+        (("links", 0), None),
+        (("links", 5, "source"), "input"),
+        (("readout", "radius"), 5),
+        (("readout", "radius"), []),
+        (("readout", "radius"), [0.5]),
+        (("readout", "hidden"), 96.5),
+        (("learning", "rate"), "1"),
+        (("learning", "clip"), float("inf")),
+        (("targets",), [1, 2]),
+        (("targets",), ["a\nb", "c"]),
+        (("targets",), "ab"),
+        (("name",), "x" * 65),
+        (("high",), -1.0),
+        (("low",), float("nan")),
+        (("block",), 2.0),
+        (("shared",), 1),
+        (("height",), 10**400),
+        (("readout",), []),
+    ],
+)
 def test_every_entry_of_the_configuration_has_its_type_and_range(saved, where, value):
     path, network = saved
     config = json.loads(json.dumps(network.config.to_dict()))
@@ -145,10 +180,25 @@ def test_every_entry_of_the_configuration_has_its_type_and_range(saved, where, v
     assert len(refused(path)) < 400
 
 
-@pytest.mark.parametrize("history", [
-    '{"validation": 5}', '{"validation": {"auc": "x"}}', '{"steps": [1]}', '{"steps": 1.5}', '{"steps": -1}',
-    '{"seconds": "long"}', '{"taught": 3}', '{"taught": [3]}', '{"taught": [{"from": "a"}]}', "[]",
-    "9" * 5000, '{"steps": ' + "9" * 5000 + "}", "[" * 100_000, ""])
+@pytest.mark.parametrize(
+    "history",
+    [
+        '{"validation": 5}',
+        '{"validation": {"auc": "x"}}',
+        '{"steps": [1]}',
+        '{"steps": 1.5}',
+        '{"steps": -1}',
+        '{"seconds": "long"}',
+        '{"taught": 3}',
+        '{"taught": [3]}',
+        '{"taught": [{"from": "a"}]}',
+        "[]",
+        "9" * 5000,
+        '{"steps": ' + "9" * 5000 + "}",
+        "[" * 100_000,
+        "",
+    ],
+)
 def test_a_history_that_is_none(saved, history):
     path, _ = saved
     rewrite(path, history=history)
@@ -190,8 +240,11 @@ def test_shapes_by_arithmetic_are_those_of_the_network(shared, kind):
     finer = tiny().layers[1]
     for cells, radius in (("", (1,)), ("L2", (0, 2)), ("L3", (16, 1, 0))):
         readout = ReadoutConfig(kind, radius=radius, cells=cells, memory=2, mixing=5)
-        config = tiny(shared=shared, readout=readout,
-                      layers=(tiny().layers[0], dataclasses.replace(finer, cols=9), tiny().layers[2]))
+        config = tiny(
+            shared=shared,
+            readout=readout,
+            layers=(tiny().layers[0], dataclasses.replace(finer, cols=9), tiny().layers[2]),
+        )
         made = Hierarchy(config, 0, learns=False)._new_weights(np.random.default_rng(0))
         assert {name: w.shape for name, w in made.items()} == weight_shapes(config)
 
@@ -211,8 +264,12 @@ def test_what_a_small_file_may_not_ask_for():
     with pytest.raises(PvmError, match="values in a frame"):
         HierarchyConfig("x", layers=(dataclasses.replace(layer, code=1024),), links=(feed,), **wide)
     with pytest.raises(PvmError, match="multiply-adds in a frame"):
-        HierarchyConfig("x", layers=(dataclasses.replace(layer, rows=64, cols=64, code=1024),), links=(
-            feed, *[Link("L1", "L1", "lateral", 1) for _ in range(4)]), **wide)
+        HierarchyConfig(
+            "x",
+            layers=(dataclasses.replace(layer, rows=64, cols=64, code=1024),),
+            links=(feed, *[Link("L1", "L1", "lateral", 1) for _ in range(4)]),
+            **wide,
+        )
     with pytest.raises(PvmError, match="weights"):
         tiny(layers=(*tiny().layers[:2], Layer("L3", 256, 256, 1024, children=(1, 1))), shared=False)
     with pytest.raises(PvmError, match="16 layers"):

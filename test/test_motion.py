@@ -15,8 +15,9 @@ ACROSS = 0.5 / math.tan(math.radians(FOV) / 2)  # focal length as a share of the
 
 
 def twist(yaw=0.0, ahead=0.0, pitch=0.0, roll=0.0):
-    return SimpleNamespace(linear=SimpleNamespace(x=ahead, y=0.0, z=0.0),
-                           angular=SimpleNamespace(x=roll, y=pitch, z=yaw))
+    return SimpleNamespace(
+        linear=SimpleNamespace(x=ahead, y=0.0, z=0.0), angular=SimpleNamespace(x=roll, y=pitch, z=yaw)
+    )
 
 
 def driven(rates, stamps):
@@ -31,7 +32,7 @@ def projected(points, pose, f):
 
     Points are directions in REP 103's axes: ahead, left, up.
     """
-    ahead, left, up = (pose.T @ points.T)
+    ahead, left, up = pose.T @ points.T
     return np.stack([320 - f * left / ahead, 240 - f * up / ahead], 1)
 
 
@@ -50,8 +51,11 @@ def test_turns_move_the_picture_as_a_pinhole_camera_sees_it(name, axis):
     points = np.array([[1, 0, 0], [1, 0.05, 0], [1, 0, 0.05]], float)
     before, now = projected(points, np.eye(3), f), projected(points, turned(axis, angle), f)
     right, down, roll, growth = picture_motion(
-        **{k: angle if k == name else 0.0 for k in ("roll", "pitch", "yaw")}, way=0.0,
-        across=ACROSS, along=ACROSS * 640 / 480)
+        **{k: angle if k == name else 0.0 for k in ("roll", "pitch", "yaw")},
+        way=0.0,
+        across=ACROSS,
+        along=ACROSS * 640 / 480,
+    )
     np.testing.assert_allclose([right * 640, down * 480], now[0] - before[0], atol=0.05)
     arm = now[1] - now[0]  # pointed left before
     assert math.atan2(-arm[1], -arm[0]) == pytest.approx(roll, abs=1e-3)
@@ -90,9 +94,17 @@ def test_broken_odometry_is_left_out():
     assert ego.between(10.9, 11.0, SIZE, FOV)[0] == pytest.approx(0.05 * ACROSS, rel=1e-3)
 
 
-@pytest.mark.parametrize(("name", "value"), [
-    ("ahead", 1e39), ("ahead", 1e200), ("yaw", -1e39), ("ahead", 101.0), ("roll", math.inf),
-    ("pitch", math.nan)])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("ahead", 1e39),
+        ("ahead", 1e200),
+        ("yaw", -1e39),
+        ("ahead", 101.0),
+        ("roll", math.inf),
+        ("pitch", math.nan),
+    ],
+)
 def test_odometry_that_no_robot_reaches_is_left_out_and_said(name, value):
     ego = driven({"yaw": lambda _: 0.5}, np.arange(10, 11, 0.02))
     assert ego.odometry_fault == ""
@@ -122,9 +134,15 @@ def test_two_pictures_that_share_nothing_tell_no_motion():
 
 def calibration(width, height, fx, fy, x_offset=0, roi=(0, 0)):
     return SimpleNamespace(
-        width=width, height=height, k=[fx, 0, width / 2, 0, fy, height / 2, 0, 0, 1], d=[],
-        distortion_model="plumb_bob", binning_x=0, binning_y=0,
-        roi=SimpleNamespace(x_offset=x_offset, y_offset=0, width=roi[0], height=roi[1]))
+        width=width,
+        height=height,
+        k=[fx, 0, width / 2, 0, fy, height / 2, 0, 0, 1],
+        d=[],
+        distortion_model="plumb_bob",
+        binning_x=0,
+        binning_y=0,
+        roi=SimpleNamespace(x_offset=x_offset, y_offset=0, width=roi[0], height=roi[1]),
+    )
 
 
 def test_a_calibration_tells_the_focal_length():
@@ -152,9 +170,14 @@ def test_a_calibration_of_another_picture_is_not_used():
     assert ego.between(10.4, 10.5, SIZE, FOV)[0] == pytest.approx(0.05 * 600 / 640, rel=1e-5)
 
 
-@pytest.mark.parametrize("view", [
-    View.fit((480, 640), (128, 160)), View.fit((480, 300), (128, 160)),
-    View.window((480, 640), (128, 160), (500, 120), 0.8)])
+@pytest.mark.parametrize(
+    "view",
+    [
+        View.fit((480, 640), (128, 160)),
+        View.fit((480, 300), (128, 160)),
+        View.window((480, 640), (128, 160), (500, 120), 0.8),
+    ],
+)
 def test_a_view_sees_the_frames_motion_in_its_own_measure(view):
     """Against the matrices themselves: the whole change, cut and scaled as the view does it."""
     rows, cols = source = (480, 300 if view.width == 300 else 640)
@@ -165,8 +188,9 @@ def test_a_view_sees_the_frames_motion_in_its_own_measure(view):
     frame[:, 2] = middle + [right * cols, down * rows] - frame[:, :2] @ middle
     still = np.array([[1.0, 0, 0], [0, 1, 0]])
     np.testing.assert_allclose(view_motion(still, frame, source), [right, down, roll, growth], atol=1e-6)
-    cut = np.array([[view.scale, 0, view.left - view.x * view.scale],
-                    [0, view.scale, view.top - view.y * view.scale]])
+    cut = np.array(
+        [[view.scale, 0, view.left - view.x * view.scale], [0, view.scale, view.top - view.y * view.scale]]
+    )
     through = np.hstack([view.scale * frame[:, :2], (view.scale * frame[:, 2] + cut[:, 2])[:, None]])
     seen = seen_through(view, np.float32([right, down, roll, growth]), source)
     np.testing.assert_allclose(seen, view_motion(cut, through, view.network), atol=2e-3)

@@ -82,9 +82,19 @@ def test_two_cameras_in_namespaces_do_not_mix(robot, images, tmp_path, monkeypat
     for name in names:
         robot.listen(Detection2DArray, f"/{name}/detections")
         robot.listen(VisionInfo, f"/{name}/vision_info", LATCHED)
-        processes.append(start_node(robot.env, "tracker", "-r", f"__ns:=/{name}", "-r",
-                                    f"image:=/{name}/camera/image_raw", "-p", "diagnostics_period:=0.2",
-                                    *EAGER))
+        processes.append(
+            start_node(
+                robot.env,
+                "tracker",
+                "-r",
+                f"__ns:=/{name}",
+                "-r",
+                f"image:=/{name}/camera/image_raw",
+                "-p",
+                "diagnostics_period:=0.2",
+                *EAGER,
+            )
+        )
     pictures = {"front": images[0], "rear": np.full((120, 200, 3), 99, np.uint8)}  # grey: nothing in it
 
     def shown(count):
@@ -99,12 +109,17 @@ def test_two_cameras_in_namespaces_do_not_mix(robot, images, tmp_path, monkeypat
                 cameras[name].publish(message)
             robot.spin(0.05)
             return all(len(robot.heard[f"/{n}/detections"]) >= goals[n] for n in names)
+
         robot.until(done, 60)
 
     try:
         shown(10)
-        robot.until(lambda: {f"{n}/pvm_tracker: tracker" for n in names} <= {
-            s.name for m in robot.heard["/diagnostics"] for s in m.status})
+        robot.until(
+            lambda: (
+                {f"{n}/pvm_tracker: tracker" for n in names}
+                <= {s.name for m in robot.heard["/diagnostics"] for s in m.status}
+            )
+        )
         version = robot.heard["/rear/vision_info"][-1].database_version
         assert robot.call(SetBool, "/front/pvm_tracker/set_learning", data=True).success
         saved = [robot.call(Trigger, f"/{n}/pvm_tracker/save_model").message for n in names]
@@ -130,24 +145,29 @@ def test_every_parameter_is_described_and_bad_values_are_refused(robot, start_tr
     names = robot.call(ListParameters, "/told/list_parameters").result.names
     ours = {f.name for f in NODES["tracker"].fields()}
     assert ours <= set(names)
-    described = robot.call(DescribeParameters, "/told/describe_parameters",
-                           names=sorted(ours)).descriptors
+    described = robot.call(DescribeParameters, "/told/describe_parameters", names=sorted(ours)).descriptors
     assert all(d.description for d in described)
 
     def change(name, value):
         request = [Parameter(name, value=value).to_parameter_msg()]
         return robot.call(SetParameters, "/told/set_parameters", parameters=request).results[0]
+
     assert change("birth_score", 0.6).successful
     assert change("targets", ["stop_sign"]).successful
-    for name, value, words in (("birth_score", 2.0, "range"), ("targets", ["cat"], "unknown target"),
-                               ("device", "cuda", "fixed at start"), ("smoothing", "x", "type")):
+    for name, value, words in (
+        ("birth_score", 2.0, "range"),
+        ("targets", ["cat"], "unknown target"),
+        ("device", "cuda", "fixed at start"),
+        ("smoothing", "x", "type"),
+    ):
         result = change(name, value)
         assert not result.successful
         assert words in result.reason
 
 
 def test_targets_set_while_it_runs_change_the_boxes_and_not_only_their_labels(
-        robot, start_tracker, ball_in_view):
+    robot, start_tracker, ball_in_view
+):
     topic = "/changed/detections"
     robot.listen(Detection2DArray, topic)
     publisher = robot.node.create_publisher(Image, "/changed/camera", 5)
@@ -180,8 +200,8 @@ def test_lifecycle_by_hand(robot, start_tracker, images):
         return robot.call(GetState, "/slow/get_state").current_state.label
 
     def go(transition):
-        assert robot.call(ChangeState, "/slow/change_state",
-                          transition=Transition(id=transition)).success
+        assert robot.call(ChangeState, "/slow/change_state", transition=Transition(id=transition)).success
+
     assert state() == "unconfigured"
     go(Transition.TRANSITION_CONFIGURE)
     go(Transition.TRANSITION_ACTIVATE)
@@ -208,6 +228,7 @@ def test_a_signal_at_any_moment_ends_it_cleanly(robot, start_tracker, images, nu
             while not stop.is_set():
                 publisher.publish(picture(images[0], time.time()))
                 time.sleep(0.01)
+
         thread = threading.Thread(target=camera)
         thread.start()
         time.sleep(2.5 + 0.37 * round_)
@@ -218,13 +239,25 @@ def test_a_signal_at_any_moment_ends_it_cleanly(robot, start_tracker, images, nu
         # the exit code and stderr are checked by the fixture
 
 
-@pytest.mark.parametrize(("arguments", "words"), [
-    (["-p", "targets:=['cat']"], "unknown target"), (["-p", "smoothing:=7.0"], "smoothing"),
-    (["-p", "device:=tpu"], "device"), (["-p", "model:=/none/x"], "cannot be opened")])
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["-p", "targets:=['cat']"], "unknown target"),
+        (["-p", "smoothing:=7.0"], "smoothing"),
+        (["-p", "device:=tpu"], "device"),
+        (["-p", "model:=/none/x"], "cannot be opened"),
+    ],
+)
 def test_bad_parameters_at_start(arguments, words):
-    process = subprocess.run([sys.executable, "-m", "pvm_perception", "tracker", "--ros-args",
-                              *arguments], cwd=ROOT, env=os.environ | domain(), capture_output=True,
-                             text=True, timeout=30, check=False)
+    process = subprocess.run(
+        [sys.executable, "-m", "pvm_perception", "tracker", "--ros-args", *arguments],
+        cwd=ROOT,
+        env=os.environ | domain(),
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
     assert process.returncode == 2
     assert words in process.stderr
     assert len(process.stderr.strip().splitlines()) == 1

@@ -26,9 +26,12 @@ def test_bad_images_are_counted_and_survived(robot, start_tracker, images):
     publisher = robot.node.create_publisher(Image, "/bad/camera", 5)
     start_tracker("-p", "diagnostics_period:=0.2", name="bad")
     feed(robot, publisher, images, topic, 3)
-    broken = [Image(), Image(height=4, width=4, encoding="bgr8", step=12),
-              Image(height=4, width=4, encoding="nonsense", step=12, data=array("B", bytes(48))),
-              Image(height=2**31, width=2**31, encoding="mono8", step=2**31)]
+    broken = [
+        Image(),
+        Image(height=4, width=4, encoding="bgr8", step=12),
+        Image(height=4, width=4, encoding="nonsense", step=12, data=array("B", bytes(48))),
+        Image(height=2**31, width=2**31, encoding="mono8", step=2**31),
+    ]
     for message in broken:
         publisher.publish(message)
         robot.spin(0.15)
@@ -36,6 +39,7 @@ def test_bad_images_are_counted_and_survived(robot, start_tracker, images):
     def malformed():
         mine = [s for m in robot.heard["/diagnostics"] for s in m.status if s.name == "bad: tracker"]
         return mine and int({v.key: v.value for v in mine[-1].values}["malformed images"]) >= 3
+
     robot.until(malformed)
     feed(robot, publisher, images, topic, 3)
     feed(robot, publisher, [np.full((480, 200, 3), 99, np.uint8)], topic, 3, start=200.0)
@@ -47,12 +51,25 @@ def test_odometry_reaches_the_network_at_the_frames_own_time(robot, start_tracke
     robot.listen(DiagnosticArray, "/diagnostics")
     camera = robot.node.create_publisher(Image, "/turning/camera", 5)
     wheels = robot.node.create_publisher(Odometry, "/turning/odom", 5)
-    start_tracker("-p", "diagnostics_period:=0.2", "-r", "odom:=/turning/odom",
-          "-r", "camera_info:=/turning/camera_info", name="turning")
+    start_tracker(
+        "-p",
+        "diagnostics_period:=0.2",
+        "-r",
+        "odom:=/turning/odom",
+        "-r",
+        "camera_info:=/turning/camera_info",
+        name="turning",
+    )
 
     def own_motion():
-        return [v.value for m in robot.heard["/diagnostics"] for s in m.status
-                if s.name == "turning: tracker" for v in s.values if v.key == "own motion"]
+        return [
+            v.value
+            for m in robot.heard["/diagnostics"]
+            for s in m.status
+            if s.name == "turning: tracker"
+            for v in s.values
+            if v.key == "own motion"
+        ]
 
     feed(robot, camera, images, "/turning/detections", 3)
     robot.until(lambda: any("no odometry" in v and "/turning/odom" in v for v in own_motion()))
@@ -83,11 +100,16 @@ def bombs(jpeg, png):
     """Return images whose headers claim far more pixels than there are."""
     frame = jpeg.index(b"\xff\xc0")
     header = struct.pack(">IIBBBBB", 60000, 60000, 8, 2, 0, 0, 0)
-    return [jpeg[:frame + 5] + struct.pack(">HH", 65500, 65500) + jpeg[frame + 9:],
-            png[:8] + struct.pack(">I", 13) + b"IHDR" + header + struct.pack(
-                ">I", zlib.crc32(b"IHDR" + header)) + png[33:],
-            b"BM" + struct.pack("<IHHIIiiHHIIiiII", 54, 0, 0, 54, 40, 2000000, 64, 1, 24, *[0] * 6)
-            + bytes(300)]
+    return [
+        jpeg[: frame + 5] + struct.pack(">HH", 65500, 65500) + jpeg[frame + 9 :],
+        png[:8]
+        + struct.pack(">I", 13)
+        + b"IHDR"
+        + header
+        + struct.pack(">I", zlib.crc32(b"IHDR" + header))
+        + png[33:],
+        b"BM" + struct.pack("<IHHIIiiHHIIiiII", 54, 0, 0, 54, 40, 2000000, 64, 1, 24, *[0] * 6) + bytes(300),
+    ]
 
 
 def test_a_compressed_image_that_lies_costs_itself(robot, start_tracker, images):
@@ -107,6 +129,7 @@ def test_a_compressed_image_that_lies_costs_itself(robot, start_tracker, images)
         found = [s for m in robot.heard["/diagnostics"] for s in m.status if s.name == "packed: tracker"]
         values = {v.key: v.value for v in found[-1].values} if found else {}
         return int(values.get("malformed images", 0)) + int(values.get("failed frames", 0))
+
     robot.until(lambda: show(jpeg) or len(answers) > 3)
     for bad in (b"", jpeg[:900], *bombs(jpeg, png)):
         before = left_out()
@@ -115,8 +138,9 @@ def test_a_compressed_image_that_lies_costs_itself(robot, start_tracker, images)
         robot.until(lambda: show(jpeg) or len(answers) > count + 3)
 
 
-@pytest.mark.parametrize(("topic", "words"), [
-    ("odom", "at most 100 of each"), ("camera_info", "finite numbers")])
+@pytest.mark.parametrize(
+    ("topic", "words"), [("odom", "at most 100 of each"), ("camera_info", "finite numbers")]
+)
 def test_a_broken_optional_input_costs_itself(robot, start_tracker, images, topic, words):
     name = f"lame_{topic}"
     robot.listen(Detection2DArray, f"/{name}/detections")
@@ -137,8 +161,13 @@ def test_a_broken_optional_input_costs_itself(robot, start_tracker, images, topi
             message.k = [float("inf"), 0.0, 160.0, 0.0, float("inf"), 120.0, 0.0, 0.0, 1.0]
         other.publish(message)
         feed(robot, camera, images, f"/{name}/detections", 3, start=time.time())
-        return [s for m in robot.heard["/diagnostics"] for s in m.status if s.name == f"{name}: tracker"
-                and s.level == DiagnosticStatus.WARN and words in s.message]
+        return [
+            s
+            for m in robot.heard["/diagnostics"]
+            for s in m.status
+            if s.name == f"{name}: tracker" and s.level == DiagnosticStatus.WARN and words in s.message
+        ]
+
     robot.until(said, 40)
 
 

@@ -46,8 +46,10 @@ def test_own_weights_move_alike_whether_momentum_is_kept_as_factors_or_whole(str
     start = rng.standard_normal((7, 30, 5)).astype(np.float32)
     kinds = {n: {"L1.w1": start.copy()} for n in ("factors", "whole")}
     learning = Learning("momentum", clip=clip, average=0.0)
-    rules = {"factors": Optimizer(kinds["factors"], learning, np, streams),
-             "whole": Optimizer(kinds["whole"], learning, np, streams=10**6)}
+    rules = {
+        "factors": Optimizer(kinds["factors"], learning, np, streams),
+        "whole": Optimizer(kinds["whole"], learning, np, streams=10**6),
+    }
     assert ("m.L1.w1" in rules["factors"].state) == (streams == 5)  # more would not pay
     assert "m.L1.w1" in rules["whole"].state
     for _ in range(40):
@@ -57,13 +59,15 @@ def test_own_weights_move_alike_whether_momentum_is_kept_as_factors_or_whole(str
         assert norms[0] == pytest.approx(np.linalg.norm(np.einsum("bud,bun->udn", x, d)), rel=1e-4)
         assert norms[0] == norms[1]
     moved = np.abs(kinds["whole"]["L1.w1"] - start).max()
-    np.testing.assert_allclose(kinds["factors"]["L1.w1"], kinds["whole"]["L1.w1"],
-                               atol=1e-3 * moved)
+    np.testing.assert_allclose(kinds["factors"]["L1.w1"], kinds["whole"]["L1.w1"], atol=1e-3 * moved)
 
 
 def test_muon_keeps_no_second_moment_of_matrices():
-    weights = {"L1.w1": np.zeros((12, 6), np.float32), "L1.b1": np.zeros(6, np.float32),
-               "readout.w2": np.zeros((4, 10), np.float32)}
+    weights = {
+        "L1.w1": np.zeros((12, 6), np.float32),
+        "L1.b1": np.zeros(6, np.float32),
+        "readout.w2": np.zeros((4, 10), np.float32),
+    }
     state = Optimizer(weights, Learning("muon", average=0.0), np).state
     assert set(state) == {"m.L1.w1", "m.L1.b1", "m.readout.w2", "v.L1.b1", "v.readout.w2"}
 

@@ -56,8 +56,9 @@ def test_the_groups_of_a_node_do_not_collide(name):
     assert set(NODES[name].fixed) <= set(names)
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "pvm_perception").rglob("*.py")),
-                         ids=lambda p: str(p.relative_to(ROOT)))
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "pvm_perception").rglob("*.py")), ids=lambda p: str(p.relative_to(ROOT))
+)
 def test_dependencies_point_inward(path):
     """core knows numpy alone; only ros/ and what starts it import rclpy."""
     package = path.relative_to(ROOT / "pvm_perception").parts[0]
@@ -108,13 +109,17 @@ def test_an_installed_package_finds_its_model(tmp_path, where):
     for name in names:
         (shutil.copytree if (ROOT / name).is_dir() else shutil.copy)(ROOT / name, source / name)
     place = tmp_path / "place"
-    subprocess.run([sys.executable, "-m", "pip", "install", "-q", "--no-deps", where, place, source],
-                   check=True, timeout=600)
+    subprocess.run(
+        [sys.executable, "-m", "pip", "install", "-q", "--no-deps", where, place, source],
+        check=True,
+        timeout=600,
+    )
     packages = next(place.rglob("pvm_perception/__main__.py")).parents[1]
     env = {k: v for k, v in os.environ.items() if k != "AMENT_PREFIX_PATH"} | {"PYTHONPATH": str(packages)}
     code = "from pvm_perception import Tracker; t = Tracker(); print(t.model)"
-    process = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=env, capture_output=True,
-                             text=True, check=False)
+    process = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=env, capture_output=True, text=True, check=False
+    )
     assert process.returncode == 0, process.stderr
     assert str(place) in process.stdout
 
@@ -143,10 +148,13 @@ def test_products_run_on_one_thread_unless_told_otherwise(wish, threads):
     """The variable acts only before NumPy loads, however the package is imported."""
     env = {k: v for k, v in os.environ.items() if k != "OPENBLAS_NUM_THREADS"}
     env |= {"OPENBLAS_NUM_THREADS": wish} if wish else {}
-    code = ("import pvm_perception, numpy, threadpoolctl; print(max(p['num_threads'] for p in "
-            "threadpoolctl.threadpool_info() if p['user_api'] == 'blas'))")
-    process = subprocess.run([sys.executable, "-c", code], env=env, cwd=ROOT, capture_output=True,
-                             text=True, check=True)
+    code = (
+        "import pvm_perception, numpy, threadpoolctl; print(max(p['num_threads'] for p in "
+        "threadpoolctl.threadpool_info() if p['user_api'] == 'blas'))"
+    )
+    process = subprocess.run(
+        [sys.executable, "-c", code], env=env, cwd=ROOT, capture_output=True, text=True, check=True
+    )
     assert int(process.stdout) == min(threads, os.cpu_count())
 
 
@@ -165,8 +173,9 @@ tracker._perception.whole.see = lambda *args: (inside.append(threads()), see(*ar
 tracker.update(np.zeros((48, 64, 3), np.uint8))
 print(before, inside[0], threads())
 """
-    process = subprocess.run([sys.executable, "-c", code], env=env, cwd=ROOT, capture_output=True,
-                             text=True, check=True)
+    process = subprocess.run(
+        [sys.executable, "-c", code], env=env, cwd=ROOT, capture_output=True, text=True, check=True
+    )
     before, inside, after = map(int, process.stdout.split())
     assert inside == 1
     assert after == before

@@ -69,8 +69,10 @@ def peer(name):
 
 
 @pytest.mark.parametrize("target", TARGETS)
-@pytest.mark.parametrize(("name", "least"), [
-    ("template", 0.8), ("CamShift", 0.4), ("HSV + Kalman", 0.75), ("KCF", 0.6), ("CSRT", 0.6)])
+@pytest.mark.parametrize(
+    ("name", "least"),
+    [("template", 0.8), ("CamShift", 0.4), ("HSV + Kalman", 0.75), ("KCF", 0.6), ("CSRT", 0.6)],
+)
 def test_a_peer_finds_what_moves(moving, name, least, target):
     results = run_peer(peer(name), moving[target], [target])
     assert [r.target for r in results] == [target]
@@ -106,8 +108,8 @@ def oracle(frame):
 def test_a_forecast_makes_up_for_coming_late(moving):
     """A perfect detector: late, its boxes lie behind; forecast, they don't, but where it turns."""
     folder = moving["green_ball"]
-    late, = measure_sequence(folder, ["green_ball"], oracle)
-    ahead, = measure_sequence(folder, ["green_ball"], oracle, forecast=forecaster())
+    (late,) = measure_sequence(folder, ["green_ball"], oracle)
+    (ahead,) = measure_sequence(folder, ["green_ball"], oracle, forecast=forecaster())
     assert late.row()["auc"] == ahead.row()["auc"] == pytest.approx(0.995, abs=0.01)
     assert late.row()["late_auc"] == late.row()["streaming_auc"] == ahead.row()["late_auc"]
     assert ahead.row()["streaming_auc"] > ahead.row()["late_auc"] + 0.05
@@ -122,8 +124,10 @@ def test_a_forecast_goes_on_through_a_gap_and_then_ends(scale):
     forecast = forecaster()
     answers = []
     for k in range(20):
-        seen = [Track("green_ball", scale * 5.0 * k, 10.0 * scale, scale * 20.0, scale * 22.0, 0.9, 0),
-                Track("green_ball", 0.0, 0.0, 9.0, 9.0, 0.1, 0)]  # a worse one, which does not count
+        seen = [
+            Track("green_ball", scale * 5.0 * k, 10.0 * scale, scale * 20.0, scale * 22.0, 0.9, 0),
+            Track("green_ball", 0.0, 0.0, 9.0, 9.0, 0.1, 0),
+        ]  # a worse one, which does not count
         answers.append(forecast(seen if k < 10 else []))
     assert [len(a) for a in answers] == [1] * 15 + [0] * 5
     for k in (7, 9, 14):
@@ -208,7 +212,7 @@ def test_a_contact_sheet_shows_truth_boxes_and_what_was_missed(moving, tmp_path)
     ours, theirs = np.array([180, 119, 31]), np.array([44, 160, 44])  # blue, green: first and third
     for k, index in enumerate(columns):
         x = MARGIN + k * THUMB[0]
-        cells = [sheet[HEAD + row * THUMB[1]:][:THUMB[1], x:x + THUMB[0]] for row in (0, 1)]
+        cells = [sheet[HEAD + row * THUMB[1] :][: THUMB[1], x : x + THUMB[0]] for row in (0, 1)]
         _, box = picture("green_ball", 40 + 4 * index, 45 + 2 * (index % 10))
         left, top = round(1.5 * box.x), round(1.5 * (box.y + box.h / 2))  # 160 px wide, shown as 240
         if index == 0:  # nothing there, nothing said
@@ -246,8 +250,7 @@ def test_the_command_line_compares(command_line, simulated, tmp_path):
     assert {r["method"] for r in table} == {"pvm_perception", *ready}
     means = {(r["method"], r["target"]): r for r in table if r["sequence"] == "mean"}
     assert float(means["nothing", "green_ball"]["auc"]) == 0
-    assert {r["method"] for r in table if r["given_first_box"] == "1"} == {
-        n for n in ready if PEERS[n].given}
+    assert {r["method"] for r in table if r["given_first_box"] == "1"} == {n for n in ready if PEERS[n].given}
     assert (tmp_path / "peers.png").stat().st_size > 10_000
     ran = {r["method"] for r in table if r["sequence"] == "scene"}
     sheet = cv2.imread(str(tmp_path / "sheets" / "scene.jpg"))

@@ -69,10 +69,15 @@ def wrong(**changes):
 K = [500.0, 0.0, 320.0, 0.0, 500.0, 240.0, 0.0, 0.0, 1.0]
 
 
-@pytest.mark.parametrize(("info", "words"), [
-    (wrong(d=[0.1, 0.2, 0.3]), "3 numbers"),
-    (wrong(distortion_model="equidistant", d=[0.1] * 5), "5 numbers"),
-    (wrong(k=[500.0, 0.0, math.nan, *K[3:]]), "finite"), (wrong(k=[math.inf, *K[1:]]), "finite")])
+@pytest.mark.parametrize(
+    ("info", "words"),
+    [
+        (wrong(d=[0.1, 0.2, 0.3]), "3 numbers"),
+        (wrong(distortion_model="equidistant", d=[0.1] * 5), "5 numbers"),
+        (wrong(k=[500.0, 0.0, math.nan, *K[3:]]), "finite"),
+        (wrong(k=[math.inf, *K[1:]]), "finite"),
+    ],
+)
 def test_a_wrong_calibration_is_said_and_says_no_place(follower, info, words):
     follower.node.faults._kinds.clear()
     published = show(follower, info=info, count=30)
@@ -94,8 +99,11 @@ def test_a_calibration_of_another_resolution_says_no_place(follower, width, heig
     published = show(follower, info=wrong(width=width, height=height), count=30)
     assert "pose" not in published
     assert published["twist"].linear.x == 0
-    assert state(published) == (WARN, f"camera_info is of {width}x{height} px, the images are of 640x480 px; "
-                                      "calibrate the camera at the resolution it runs at")
+    assert state(published) == (
+        WARN,
+        f"camera_info is of {width}x{height} px, the images are of 640x480 px; "
+        "calibrate the camera at the resolution it runs at",
+    )
     assert show(follower)["pose"].pose.position.z == pytest.approx(2.0, abs=0.05)
 
 
@@ -104,9 +112,21 @@ def test_who_does_not_say_the_images_size_is_believed(follower):
     assert "pose" in show(follower, info=wrong(width=660))
 
 
-@pytest.mark.parametrize(("field", "value"), [
-    ("x", 1e308), ("x", math.nan), ("y", -math.inf), ("w", math.inf), ("w", 1e200), ("h", 0.0), ("h", -5.0),
-    ("w", 5e-324), ("x", 760.0), ("y", -100.0)])
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("x", 1e308),
+        ("x", math.nan),
+        ("y", -math.inf),
+        ("w", math.inf),
+        ("w", 1e200),
+        ("h", 0.0),
+        ("h", -5.0),
+        ("w", 5e-324),
+        ("x", 760.0),
+        ("y", -100.0),
+    ],
+)
 def test_a_box_that_is_none_or_another_cameras_is_left_out(follower, field, value):
     def change(message):
         bbox = message.detections[0].bbox
@@ -114,6 +134,7 @@ def test_a_box_that_is_none_or_another_cameras_is_left_out(follower, field, valu
             setattr(bbox.center.position, field, value)
         else:
             setattr(bbox, {"w": "size_x", "h": "size_y"}[field], value)
+
     published = show(follower, change=change)
     assert "pose" not in published
     level, words = state(published)
@@ -127,13 +148,20 @@ def test_a_box_that_is_none_or_another_cameras_is_left_out(follower, field, valu
 def test_a_score_that_is_none_makes_no_target(follower, score):
     def change(message):
         message.detections[0].results[0].hypothesis.score = score
+
     assert "pose" not in show(follower, change=change)
 
 
-@pytest.mark.parametrize("pixels", [
-    np.full((48, 64), 1900.0, np.float32), np.full((48, 64), 0.2, np.float32),
-    np.full((48, 64), 1e30, np.float32), np.full((48, 64), 1e-30, np.float32),
-    np.full((48, 64), 65000, np.uint16)])
+@pytest.mark.parametrize(
+    "pixels",
+    [
+        np.full((48, 64), 1900.0, np.float32),
+        np.full((48, 64), 0.2, np.float32),
+        np.full((48, 64), 1e30, np.float32),
+        np.full((48, 64), 1e-30, np.float32),
+        np.full((48, 64), 65000, np.uint16),
+    ],
+)
 def test_a_depth_that_contradicts_the_box_stops_the_robot(follower, pixels):
     assert follower.published["twist"].linear.x == pytest.approx(0.3)
     right = np.full((48, 64), 1909.0 / 1000, np.float32)
@@ -167,8 +195,12 @@ def test_a_limit_that_is_none_leaves_the_one_that_holds(follower):
             node._limit(SpeedLimit(percentage=True, speed_limit=10.0))
             node._limit(SpeedLimit(percentage=percentage, speed_limit=odd))
             assert node.servo.share == pytest.approx(0.1)
-    for percentage, limit, share in ((True, 250.0, 1.0), (False, 0.15, 0.5), (True, 0.0, 1.0),
-                                     (True, 1e308, 1.0)):
+    for percentage, limit, share in (
+        (True, 250.0, 1.0),
+        (False, 0.15, 0.5),
+        (True, 0.0, 1.0),
+        (True, 1e308, 1.0),
+    ):
         node._limit(SpeedLimit(percentage=percentage, speed_limit=limit))
         assert node.servo.share == pytest.approx(share)
     assert node.faults.count("speed_limit") >= 10
@@ -191,6 +223,7 @@ def test_a_speed_that_no_robot_has_is_left_out(guard, speed):
         message = Odometry()
         message.twist.twist.linear.x = value
         guard.call(guard.node._odometry, message)
+
     before = guard.node.faults.count("odom")
     moved(-0.4)
     moved(speed)
@@ -210,6 +243,7 @@ def test_the_guard_believes_the_nearer_of_two_distances(guard, z):
 def test_many_boxes_cost_no_more_than_a_few(follower):
     def change(message):
         message.detections = list(message.detections) * 3000
+
     follower.node.ranger.counts["by depth"] = 0
     published = show(follower, change=change, depth=(np.full((480, 640), 2000 - 91, np.uint16), "16UC1"))
     assert published["pose"].pose.position.z == pytest.approx(2.0, abs=0.05)

@@ -21,8 +21,7 @@ def readout():
     return BoxReadout(preset("robot"), 1, np)
 
 
-@pytest.mark.parametrize("box", [(20, 30, 8, 9), (90, 60, 60, 50), (150, 100, 25, 40),
-                                 (2, 3, 30, 20)])
+@pytest.mark.parametrize("box", [(20, 30, 8, 9), (90, 60, 60, 50), (150, 100, 25, 40), (2, 3, 30, 20)])
 def test_what_is_taught_can_be_read_back(readout, box):
     boxes = np.full((1, 2, 7), -1, np.float32)
     boxes[0, 0] = [1, *box, 1, 1]
@@ -31,8 +30,9 @@ def test_what_is_taught_can_be_read_back(readout, box):
     assert heat[..., 0].max() == 0
     assert (care == 1).all()
     assert (weight > 0).sum() >= 1
-    out = np.concatenate([np.log(np.clip(heat, 1e-4, 0.99) / (1 - np.clip(heat, 1e-4, 0.99)))[
-        ..., None], answers], axis=-1)
+    out = np.concatenate(
+        [np.log(np.clip(heat, 1e-4, 0.99) / (1 - np.clip(heat, 1e-4, 0.99)))[..., None], answers], axis=-1
+    )
     none, found = readout.decode(out, 0.3)[0]
     assert len(none) == 0
     np.testing.assert_allclose(found[0, :4], box, atol=1.0)
@@ -45,8 +45,8 @@ def test_neighbours_that_agree_make_a_score_credible(readout):
     heat = np.clip(heat, 1e-3, 0.9)
     row, col = np.unravel_index(heat[0, :, :, 0].argmax(), heat.shape[1:3])
     near = (slice(None), slice(row - 1, row + 2), slice(col - 1, col + 2))
-    dx = (readout.cells.x[col - 1:col + 2] - readout.cells.x[col])[None, :] / readout.stride[1]
-    dy = (readout.cells.y[row - 1:row + 2] - readout.cells.y[row])[:, None] / readout.stride[0]
+    dx = (readout.cells.x[col - 1 : col + 2] - readout.cells.x[col])[None, :] / readout.stride[1]
+    dy = (readout.cells.y[row - 1 : row + 2] - readout.cells.y[row])[:, None] / readout.stride[0]
     peak = answers[0, row, col, 0].copy()
     agreeing = answers.copy()
     agreeing[near][..., 0, :] = peak
@@ -57,8 +57,9 @@ def test_neighbours_that_agree_make_a_score_credible(readout):
     quarrelling[near][..., 0, :] += rng.normal(0, 1.5, (1, 3, 3, 4))
     quarrelling[0, row, col, 0] = peak
     logit = np.log(heat / (1 - heat))[..., None]
-    scores = [readout.decode(np.concatenate([logit, a], -1), 0.3)[0][0][0, 4]
-              for a in (agreeing, quarrelling)]
+    scores = [
+        readout.decode(np.concatenate([logit, a], -1), 0.3)[0][0][0, 4] for a in (agreeing, quarrelling)
+    ]
     assert scores[0] == pytest.approx(0.9, abs=0.02)
     assert scores[1] < 0.75 * scores[0]
 

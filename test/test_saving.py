@@ -30,6 +30,7 @@ def test_frames_and_learning_go_on_while_a_slow_disk_writes(robot, live_tracker,
     def slow(path, *model):
         release.wait(60)
         save_model(path, *model)
+
     monkeypatch.setattr(saving, "save_model", slow)
     assert live_tracker.set_parameters([Parameter("learning", value=True)])[0].successful
     robot.until(lambda: live_tracker.show(images[0]) or len(answers) > 3)
@@ -52,13 +53,18 @@ def test_frames_and_learning_go_on_while_a_slow_disk_writes(robot, live_tracker,
         assert sum(w.size for w in weights.values()) > 100_000
 
 
-@pytest.mark.parametrize(("error", "words"), [
-    (PvmError("cannot write the model to X: No space left on device"), "No space left on device"),
-    (OSError(errno.EROFS, "Read-only file system"), "Read-only file system"),
-    (RuntimeError("of another kind"), "of another kind")])
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (PvmError("cannot write the model to X: No space left on device"), "No space left on device"),
+        (OSError(errno.EROFS, "Read-only file system"), "Read-only file system"),
+        (RuntimeError("of another kind"), "of another kind"),
+    ],
+)
 def test_what_cannot_be_saved_is_the_answer(robot, live_tracker, images, home, monkeypatch, error, words):
     def fails(*_):
         raise error
+
     monkeypatch.setattr(saving, "save_model", fails)
     answer = robot.call(Trigger, SERVICE)
     assert not answer.success
@@ -90,6 +96,7 @@ def test_the_end_of_the_node_waits_for_the_file(robot, live_tracker, home, monke
     def slow(path, *_model):
         release.wait(60)
         written.append(path)
+
     monkeypatch.setattr(saving, "save_model", slow)
     client = robot.node.create_client(Trigger, SERVICE)
     robot.until(client.service_is_ready)

@@ -21,22 +21,39 @@ from pvm_perception.training.reducer import LAUNCHED, Alone, join
 
 MPI = pytest.mark.skipif(
     shutil.which("mpirun") is None or importlib.util.find_spec("mpi4py") is None,
-    reason="needs Open MPI (apt install openmpi-bin) and requirements/scale-out.txt")
+    reason="needs Open MPI (apt install openmpi-bin) and requirements/scale-out.txt",
+)
 ENV = {k: v for k, v in os.environ.items() if k not in LAUNCHED} | {
-    "OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",  # containers
-    "OMPI_MCA_rmaps_base_oversubscribe": "1", "OMPI_MCA_odls_base_sigkill_timeout": "5",
-    "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'test'}"}
+    "OMPI_ALLOW_RUN_AS_ROOT": "1",
+    "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",  # containers
+    "OMPI_MCA_rmaps_base_oversubscribe": "1",
+    "OMPI_MCA_odls_base_sigkill_timeout": "5",
+    "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'test'}",
+}
 TWO = ["mpirun", "-n", "2", sys.executable]
-SMALL = ["--streams", "2", "--shortest", "3", "--longest", "6", "--replay", "0", "--validation-clips",
-         "4", "--calibration-scenes", "0"]
+SMALL = [
+    "--streams",
+    "2",
+    "--shortest",
+    "3",
+    "--longest",
+    "6",
+    "--replay",
+    "0",
+    "--validation-clips",
+    "4",
+    "--calibration-scenes",
+    "0",
+]
 
 
 def ranks(code, folder):
     """Run a program by two ranks."""
     path = folder / "ranks.py"
     path.write_text(code)
-    done = subprocess.run([*TWO, str(path)], cwd=folder, env=ENV, capture_output=True, text=True,
-                          timeout=300, check=False)
+    done = subprocess.run(
+        [*TWO, str(path)], cwd=folder, env=ENV, capture_output=True, text=True, timeout=300, check=False
+    )
     assert done.returncode == 0, done.stderr
 
 
@@ -49,7 +66,11 @@ def at_work(output):
     with (output.parent / "log").open("w") as log:
         process = subprocess.Popen(
             ["mpirun", "-n", "2", *train(output, "--validate-every", "20", "--average-every", "3")],
-            cwd=ROOT, env=ENV, stdout=log, stderr=log)
+            cwd=ROOT,
+            env=ENV,
+            stdout=log,
+            stderr=log,
+        )
     for _ in range(2000):
         if "min left" in (output.parent / "log").read_text():
             time.sleep(2)
@@ -67,8 +88,9 @@ def rank_of(process, rank):
             continue
         try:
             parent = int((folder / "stat").read_text().rsplit(")", 1)[1].split()[1])
-            if parent == process.pid and (f"OMPI_COMM_WORLD_RANK={rank}\0"
-                                          in (folder / "environ").read_text()):
+            if parent == process.pid and (
+                f"OMPI_COMM_WORLD_RANK={rank}\0" in (folder / "environ").read_text()
+            ):
                 return int(folder.name)
         except (OSError, UnicodeDecodeError):
             continue
@@ -77,7 +99,8 @@ def rank_of(process, rank):
 
 @MPI
 def test_ranks_see_other_scenes_and_are_equal_after_they_met(tmp_path):
-    ranks("""
+    ranks(
+        """
 from pathlib import Path
 import numpy as np
 from pvm_perception.training.reducer import join
@@ -101,7 +124,9 @@ if __name__ == "__main__":
              ever=len(met[0][0]), last=len(met[-1][0]),
              **{f"before{i}": a for i, a in enumerate(before)},
              **{f"after{i}": a for i, a in enumerate(after)})
-""", tmp_path)
+""",
+        tmp_path,
+    )
     one, two = (np.load(tmp_path / f"{rank}.npz") for rank in (0, 1))
     assert one["meetings"] == two["meetings"] == 3  # after steps 4 and 8, and when enough were seen
     assert one["steps"] == two["steps"] == 10
@@ -111,8 +136,9 @@ if __name__ == "__main__":
     differed = 0
     for i in range(int(one["ever"])):
         np.testing.assert_array_equal(one[f"after{i}"], two[f"after{i}"])
-        np.testing.assert_allclose(one[f"after{i}"], (one[f"before{i}"] + two[f"before{i}"]) / 2,
-                                   rtol=1e-6, atol=1e-12)
+        np.testing.assert_allclose(
+            one[f"after{i}"], (one[f"before{i}"] + two[f"before{i}"]) / 2, rtol=1e-6, atol=1e-12
+        )
         differed += not np.array_equal(one[f"before{i}"], two[f"before{i}"])
     assert differed > 0.9 * len(names)
 
@@ -120,8 +146,15 @@ if __name__ == "__main__":
 @MPI
 def test_a_curve_counts_the_frames_of_all_ranks(tmp_path):
     output = tmp_path / "out"
-    done = subprocess.run(["mpirun", "-n", "2", *train(output, "--frames", "40", "--average-every", "4")],
-                          cwd=ROOT, env=ENV, capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run(
+        ["mpirun", "-n", "2", *train(output, "--frames", "40", "--average-every", "4")],
+        cwd=ROOT,
+        env=ENV,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("auc_green_ball=") == 1  # rank 0 speaks, for all
     (row,) = read_curve(output / "curve.csv")
@@ -157,33 +190,57 @@ def test_a_run_that_is_cut_off_leaves_a_checkpoint_to_go_on_from(tmp_path, how):
     checkpoint = output / "checkpoint.safetensors"
     frames = load_model(checkpoint, optimizer=True)[2]["frames"]
     assert frames > seen  # it is of the last moment, not of the last validation
-    again = subprocess.run(["mpirun", "-n", "2", *train(output, "--frames", "8", "--from", str(checkpoint))],
-                           cwd=ROOT, env=ENV, capture_output=True, text=True, timeout=300, check=False)
+    again = subprocess.run(
+        ["mpirun", "-n", "2", *train(output, "--frames", "8", "--from", str(checkpoint))],
+        cwd=ROOT,
+        env=ENV,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
     assert again.returncode == 0, again.stderr
     assert int(read_curve(output / "curve.csv")[-1]["frames"]) == frames + 8
 
 
 @MPI
 def test_an_error_of_one_rank_ends_all(tmp_path):
-    done = subprocess.run(["mpirun", "-n", "2", *train(tmp_path, "--from", str(tmp_path / "none"))],
-                          cwd=ROOT, env=ENV, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(
+        ["mpirun", "-n", "2", *train(tmp_path, "--from", str(tmp_path / "none"))],
+        cwd=ROOT,
+        env=ENV,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
     assert done.returncode == 2
     assert "cannot be opened" in done.stderr
     assert "Traceback" not in done.stderr
 
 
 @MPI
-@pytest.mark.skipif(os.geteuid() != 0 or shutil.which("tc") is None,
-                    reason="network namespaces need root and iproute2")
+@pytest.mark.skipif(
+    os.geteuid() != 0 or shutil.which("tc") is None, reason="network namespaces need root and iproute2"
+)
 def test_two_hosts(tmp_path):
     allowed = subprocess.run(["unshare", "--net", "--uts", "true"], capture_output=True, check=False)
     if allowed.returncode:
         pytest.skip("this machine allows no network namespaces")
-    code = ("import socket; from pvm_perception.training.reducer import join; import numpy as np; "
-            "team = join('cpu', 2); a = np.full(3, team.rank, np.float32); team.mean([a], lambda: None); "
-            "print(socket.gethostname(), a.tolist(), flush=True); team.close()")
-    done = subprocess.run(["sh", str(ROOT / "scripts/two_hosts.sh"), sys.executable, "-c", code],
-                          cwd=ROOT, env=ENV, capture_output=True, text=True, timeout=120, check=False)
+    code = (
+        "import socket; from pvm_perception.training.reducer import join; import numpy as np; "
+        "team = join('cpu', 2); a = np.full(3, team.rank, np.float32); team.mean([a], lambda: None); "
+        "print(socket.gethostname(), a.tolist(), flush=True); team.close()"
+    )
+    done = subprocess.run(
+        ["sh", str(ROOT / "scripts/two_hosts.sh"), sys.executable, "-c", code],
+        cwd=ROOT,
+        env=ENV,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     assert sorted(done.stdout.split("\n")) == ["", "pvm-a [0.5, 0.5, 0.5]", "pvm-b [0.5, 0.5, 0.5]"]
 
@@ -191,7 +248,8 @@ def test_two_hosts(tmp_path):
 @MPI
 def test_a_gpu_for_each_rank_on_a_stand_in(tmp_path):
     """NCCL itself never ran; here MPI carries what it would."""
-    ranks("""
+    ranks(
+        """
 import sys
 from types import SimpleNamespace
 import numpy as np
@@ -229,21 +287,27 @@ except ValueError as error:
 else:
     raise AssertionError("two ranks share a GPU")
 team.close()
-""", tmp_path)
+""",
+        tmp_path,
+    )
 
 
 def test_the_calls_to_nccl_are_those_of_the_installed_cupy():
-    distributed = pytest.importorskip("cupyx.distributed",
-                                      reason="CuPy is not installed (requirements/gpu.txt)")
+    distributed = pytest.importorskip(
+        "cupyx.distributed", reason="CuPy is not installed (requirements/gpu.txt)"
+    )
     inspect.signature(distributed.init_process_group).bind(2, 0, use_mpi=True)
     inspect.signature(distributed.NCCLBackend.all_reduce).bind(None, "total", "total")
 
 
 def test_a_process_alone_needs_no_mpi():
-    code = ("import sys; sys.modules['mpi4py'] = None; from pvm_perception.training.reducer import "
-            "join; team = join('cpu', 2); print(team.rank, team.size)")
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=ENV, capture_output=True,
-                          text=True, check=True)
+    code = (
+        "import sys; sys.modules['mpi4py'] = None; from pvm_perception.training.reducer import "
+        "join; team = join('cpu', 2); print(team.rank, team.size)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=ENV, capture_output=True, text=True, check=True
+    )
     assert done.stdout.split() == ["0", "1"]
     a = np.arange(3, dtype=np.float32)
     Alone().mean([a], lambda: None)
@@ -251,10 +315,18 @@ def test_a_process_alone_needs_no_mpi():
 
 
 def test_mpirun_without_mpi4py_is_told_what_to_install(tmp_path):
-    code = ("import sys; sys.modules['mpi4py'] = None; from pvm_perception.__main__ import main; "
-            f"sys.exit(main(['train', '--output', {str(tmp_path)!r}]))")
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True,
-                          env=ENV | {"OMPI_COMM_WORLD_SIZE": "2"}, check=False)
+    code = (
+        "import sys; sys.modules['mpi4py'] = None; from pvm_perception.__main__ import main; "
+        f"sys.exit(main(['train', '--output', {str(tmp_path)!r}]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        env=ENV | {"OMPI_COMM_WORLD_SIZE": "2"},
+        check=False,
+    )
     assert done.returncode == 2
     assert "requirements/scale-out.txt" in done.stderr
     assert len(done.stderr.splitlines()) == 1

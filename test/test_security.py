@@ -31,16 +31,23 @@ def allowed(tree, node):
 
 
 def test_the_committed_policies_are_those_of_the_snapshot(maker):
-    fresh, committed = (ET.canonicalize(ET.tostring(tree.getroot()))
-                        for tree in (maker.policies(SNAPSHOT), ET.parse(POLICIES)))
+    fresh, committed = (
+        ET.canonicalize(ET.tostring(tree.getroot()))
+        for tree in (maker.policies(SNAPSHOT), ET.parse(POLICIES))
+    )
     assert fresh == committed, "run scripts/make_policies.py"
 
 
 def test_the_policies_fit_the_schema_and_the_schema_refuses_others(maker):
     SCHEMA.validate(POLICIES)
     text = POLICIES.read_text()
-    for old, new in (('"ALLOW"', '"MAYBE"'), ("<topic>", "<service>"), (' ns="/"', ""), ("0.2.0", "0.1.0"),
-                     (">/detections<", ">/detec tions<")):
+    for old, new in (
+        ('"ALLOW"', '"MAYBE"'),
+        ("<topic>", "<service>"),
+        (' ns="/"', ""),
+        ("0.2.0", "0.1.0"),
+        (">/detections<", ">/detec tions<"),
+    ):
         assert old in text
         odd = text.replace(old, new, 1)
         assert not SCHEMA.is_valid(odd.replace("</topic>", "</service>", 1) if old == "<topic>" else odd)
@@ -56,7 +63,10 @@ def test_a_node_may_do_what_it_does_and_no_more():
     assert ("services", "request") not in tracker
     assert allowed(tree, "target_follower")["topics", "publish"] >= {"/cmd_vel", "/target_pose"}
     assert [e.get("path") for e in tree.iter("enclave")] == [
-        "/pvm_tracker", "/target_follower", "/stop_sign_guard"]
+        "/pvm_tracker",
+        "/target_follower",
+        "/stop_sign_guard",
+    ]
 
 
 def test_a_namespace_and_remapped_topics(maker):
@@ -77,14 +87,30 @@ def test_a_node_that_cannot_be_secure_does_not_run_open(tmp_path, command):
     rclpy = pytest.importorskip("rclpy", reason="ROS 2 is not installed; run `make setup`")
     enclave = tmp_path / "enclaves" / "robot"
     enclave.mkdir(parents=True)
-    for name in ("identity_ca.cert.pem", "cert.pem", "key.pem", "permissions_ca.cert.pem", "governance.p7s",
-                 "permissions.p7s"):
+    for name in (
+        "identity_ca.cert.pem",
+        "cert.pem",
+        "key.pem",
+        "permissions_ca.cert.pem",
+        "governance.p7s",
+        "permissions.p7s",
+    ):
         (enclave / name).write_text("no certificate")
     done = subprocess.run(
-        [sys.executable, "-m", "pvm_perception", command], cwd=ROOT, capture_output=True, text=True,
-        timeout=120, check=False, env=os.environ | {
-            "ROS_SECURITY_ENABLE": "true", "ROS_SECURITY_STRATEGY": "Enforce",
-            "ROS_SECURITY_KEYSTORE": str(tmp_path), "ROS_SECURITY_ENCLAVE_OVERRIDE": "/robot"})
+        [sys.executable, "-m", "pvm_perception", command],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        env=os.environ
+        | {
+            "ROS_SECURITY_ENABLE": "true",
+            "ROS_SECURITY_STRATEGY": "Enforce",
+            "ROS_SECURITY_KEYSTORE": str(tmp_path),
+            "ROS_SECURITY_ENCLAVE_OVERRIDE": "/robot",
+        },
+    )
     assert done.returncode == 2
     last = done.stderr.splitlines()[-1]
     assert last.startswith("pvm_perception: error: ") and "usage" not in last

@@ -11,9 +11,16 @@ from hypothesis import strategies as st
 from pvm_perception.ros.servo import Command, Servo, ServoSettings
 from pvm_perception.ros.stop_rule import CLEAR, RELEASED, STOPPING, StopRule, StopSettings
 
-events = st.lists(st.tuples(
-    st.sampled_from(["saw", "missed", "nothing", "limit", "held", "released"]),
-    st.floats(-math.pi, math.pi), st.floats(0, 20), st.floats(0.001, 1.5)), min_size=1, max_size=60)
+events = st.lists(
+    st.tuples(
+        st.sampled_from(["saw", "missed", "nothing", "limit", "held", "released"]),
+        st.floats(-math.pi, math.pi),
+        st.floats(0, 20),
+        st.floats(0.001, 1.5),
+    ),
+    min_size=1,
+    max_size=60,
+)
 
 
 @settings(max_examples=150, deadline=None)
@@ -80,8 +87,9 @@ def test_distances_that_err_do_not_shake_the_robot():
     rng = random.Random(0)
     changes = {}
     for trust in (0.3, 1.0):
-        servo = Servo(ServoSettings(distance_trust=trust, max_speed=2.0, max_acceleration=5.0,
-                                    max_deceleration=5.0))
+        servo = Servo(
+            ServoSettings(distance_trust=trust, max_speed=2.0, max_acceleration=5.0, max_deceleration=5.0)
+        )
         said, _ = run(servo, 10, 0.0, lambda s, t: s.saw(0.0, 1.8 * math.exp(rng.gauss(0, 0.2)), t))
         speeds = [c.forward for c in said[20:]]
         changes[trust] = sum(abs(b - a) for a, b in itertools.pairwise(speeds))
@@ -124,6 +132,7 @@ def test_the_dead_mans_switch():
     def pressed(servo, now):
         servo.held(True, now)
         ahead(servo, now)
+
     said, now = run(servo, 2, 1.0, pressed)
     assert said[-1].forward > 0.25
     servo.held(False, now)

@@ -100,13 +100,16 @@ def test_a_process_that_ends_early_ends_all():
 @pytest.mark.parametrize("number", ENDING)
 def test_a_signal_while_importing_is_silent(number):
     """Python's own start is over when the package's first module is loaded."""
-    script = ("import sys, os, signal; sys.argv = ['pvm_perception', 'info', 'models/robot.safetensors']\n"
-              "from importlib.abc import MetaPathFinder\n"
-              "class Signal(MetaPathFinder):\n"
-              "    def find_spec(self, name, path, target=None):\n"
-              f"        if name == 'numpy': os.kill(os.getpid(), {int(number)})\n"
-              "sys.meta_path.insert(0, Signal())\n"
-              "from pvm_perception.__main__ import run; run()")
-    process = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True,
-                             check=False, timeout=60)
+    script = (
+        "import sys, os, signal; sys.argv = ['pvm_perception', 'info', 'models/robot.safetensors']\n"
+        "from importlib.abc import MetaPathFinder\n"
+        "class Signal(MetaPathFinder):\n"
+        "    def find_spec(self, name, path, target=None):\n"
+        f"        if name == 'numpy': os.kill(os.getpid(), {int(number)})\n"
+        "sys.meta_path.insert(0, Signal())\n"
+        "from pvm_perception.__main__ import run; run()"
+    )
+    process = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False, timeout=60
+    )
     assert (process.returncode, process.stdout, process.stderr) == (128 + number, "", "")

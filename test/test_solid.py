@@ -17,8 +17,9 @@ from pvm_perception.training import pool
 from pvm_perception.training.pool import ClipPool, ClipRecipe, render
 from pvm_perception.types import TARGETS
 
-solid = pytest.mark.skipif(find_spec("panda3d") is None,
-                           reason="no panda3d here; pip install -r requirements/solid.txt")
+solid = pytest.mark.skipif(
+    find_spec("panda3d") is None, reason="no panda3d here; pip install -r requirements/solid.txt"
+)
 SIZE = (96, 128)
 
 
@@ -97,8 +98,10 @@ def test_a_ball_is_labelled_where_it_must_be_seen():
 
 @solid
 def test_a_green_ball_is_green_and_a_stop_sign_red_where_they_are_labelled(monkeypatch):
-    monkeypatch.setattr("pvm_perception.streams.scenes.light.Camera.develop",
-                        lambda _self, image, _light: np.uint8(image.clip(0, 1) ** 0.5 * 255))
+    monkeypatch.setattr(
+        "pvm_perception.streams.scenes.light.Camera.develop",
+        lambda _self, image, _light: np.uint8(image.clip(0, 1) ** 0.5 * 255),
+    )
     for name, channel in (("green_ball", 1), ("stop_sign", 2)):
         right = total = 0
         for seed in range(20):
@@ -107,7 +110,7 @@ def test_a_green_ball_is_green_and_a_stop_sign_red_where_they_are_labelled(monke
             if target < 0 or visible < 0.9:
                 continue
             assert TARGETS[int(target)] == name
-            part = picture[int(y + h / 4):int(y + 3 * h / 4) + 1, int(x + w / 4):int(x + 3 * w / 4) + 1]
+            part = picture[int(y + h / 4) : int(y + 3 * h / 4) + 1, int(x + w / 4) : int(x + 3 * w / 4) + 1]
             total += 1
             right += np.argmax(part.mean(axis=(0, 1))) == channel
         assert total >= 8
@@ -152,8 +155,10 @@ def test_motion_is_what_the_camera_does_to_the_picture():
 @solid
 def test_the_motion_given_moves_what_is_far_away(monkeypatch):
     """The frame before, moved so, comes closer to the frame than left where it was."""
-    monkeypatch.setattr("pvm_perception.streams.scenes.light.Camera.develop",
-                        lambda _self, image, _light: np.uint8(image.clip(0, 1) ** 0.5 * 255))
+    monkeypatch.setattr(
+        "pvm_perception.streams.scenes.light.Camera.develop",
+        lambda _self, image, _light: np.uint8(image.clip(0, 1) ** 0.5 * 255),
+    )
     better = total = 0
     for seed in range(12):
         scene = make_scene(seed, ())
@@ -180,9 +185,11 @@ def test_the_motion_given_moves_what_is_far_away(monkeypatch):
 
 
 def test_nothing_of_it_is_imported_unless_it_is_asked_for():
-    code = ("import sys; from pvm_perception.streams.generated import make_clip; from "
-            "pvm_perception.training import train; make_clip(1, 2, (24, 32)); "
-            "print(*[m for m in sys.modules if 'solid' in m or 'panda3d' in m])")
+    code = (
+        "import sys; from pvm_perception.streams.generated import make_clip; from "
+        "pvm_perception.training import train; make_clip(1, 2, (24, 32)); "
+        "print(*[m for m in sys.modules if 'solid' in m or 'panda3d' in m])"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not done.stdout.strip()
 

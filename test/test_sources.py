@@ -46,7 +46,8 @@ def stills(tmp_path):
         cv2.imwrite(str(folder / f"{k}.png"), picture)
     (folder / "labels.csv").write_text(
         "frame,target,x,y,w,h,weight\n0.png,green_ball,70,90,60,60,\n0.png,green_ball,230,100,40,40,1\n"
-        "0.png,stop_sign,,,,,\n1.png,other_ball,70,90,60,60,\n1.png,green_ball,230,100,40,40,0\n")
+        "0.png,stop_sign,,,,,\n1.png,other_ball,70,90,60,60,\n1.png,green_ball,230,100,40,40,0\n"
+    )
     return folder
 
 
@@ -101,7 +102,9 @@ def test_a_weight_that_is_none_is_refused(tmp_path, weight):
 
 def test_a_virtual_camera_stays_in_its_picture(stills, monkeypatch):
     """Nothing is mirrored at the border: where a target is seen there is one, and it has a box."""
-    monkeypatch.setattr(Camera, "develop", lambda _self, image, _light: np.uint8(image.clip(0, 1)**0.5 * 255))
+    monkeypatch.setattr(
+        Camera, "develop", lambda _self, image, _light: np.uint8(image.clip(0, 1) ** 0.5 * 255)
+    )
     picture = np.zeros((240, 320, 3), np.uint8)
     box = disc(picture, (24, 24), 22)  # in the corner
     cv2.imwrite(str(stills / "0.png"), picture)
@@ -118,8 +121,10 @@ def test_a_virtual_camera_stays_in_its_picture(stills, monkeypatch):
 
 def test_video_now_and_then_stands_still_and_jumps(clips, monkeypatch):
     monkeypatch.setattr(footage, "PAUSES", 1.0)
-    steps = [np.abs(np.diff(numbers_of(Footage([clips]).shot(np.random.default_rng(n), n, 12).images)))
-             for n in range(12)]
+    steps = [
+        np.abs(np.diff(numbers_of(Footage([clips]).shot(np.random.default_rng(n), n, 12).images)))
+        for n in range(12)
+    ]
     assert 0.2 < np.mean(np.concatenate(steps) == 0) < 0.8  # else it goes on by one or two frames
     assert max(map(max, steps)) <= 2
 
@@ -263,8 +268,18 @@ def test_a_thrown_ball_is_a_streak_with_a_box_around_all_of_it(monkeypatch, stre
     scene.pan, scene.jitter, scene.tilt, scene.rolling = np.zeros(2), scene.jitter * 0, 0.0, 0.0
     scene.zoom_rate = scene.turn = 0.0
     scene.shutter = 0.5
-    scene.things = [dataclasses.replace(thing, place=np.zeros(2), size=size, fall=0.0, floor=None, growth=0.0,
-                                        span=1e9, velocity=np.array([streak * size / 0.5, 0.0]))]
+    scene.things = [
+        dataclasses.replace(
+            thing,
+            place=np.zeros(2),
+            size=size,
+            fall=0.0,
+            floor=None,
+            growth=0.0,
+            span=1e9,
+            velocity=np.array([streak * size / 0.5, 0.0]),
+        )
+    ]
     scene.camera, scene.light = Camera(rng, 0.0), scene.light
     image, truth = scene.render(1)
     assert image.dtype == np.float32
@@ -314,17 +329,25 @@ def test_a_ball_that_nobody_could_see_is_neither_right_nor_wrong(monkeypatch):
         scene = pasted(9, images)
         sprite = np.ones((32, 32, 4), np.float32)
         sprite[..., :3] = (grey / 255) ** 2
-        scene.things = [dataclasses.replace(thing, sprite=sprite, place=np.zeros(2), size=0.3,
-                                            velocity=np.zeros(2), fall=0.0)]
+        scene.things = [
+            dataclasses.replace(
+                thing, sprite=sprite, place=np.zeros(2), size=0.3, velocity=np.zeros(2), fall=0.0
+            )
+        ]
         weights[grey] = Truth.boxes(scene.render(1)[1])[0].weight
     assert weights == {128: 0, 255: 1}
 
 
 def test_kinds_come_as_often_as_their_shares_say(stills, clips):
-    paths = SourcePaths((str(stills),), None, (str(clips),), (str(clips),),
-                        (("pasted", 0.25), ("stills", 0.25)))
-    assert paths.kinds() == {"stills": 0.25, "pasted": 0.25, "video": SHARES["video"],
-                             "negatives": SHARES["negatives"]}
+    paths = SourcePaths(
+        (str(stills),), None, (str(clips),), (str(clips),), (("pasted", 0.25), ("stills", 0.25))
+    )
+    assert paths.kinds() == {
+        "stills": 0.25,
+        "pasted": 0.25,
+        "video": SHARES["video"],
+        "negatives": SHARES["negatives"],
+    }
     sources, counts = Sources(paths), dict.fromkeys([*SHARES, "painted"], 0)
     for kind in SHARES:
         setattr(sources, f"_{kind}", lambda *_, kind=kind: kind)
@@ -336,44 +359,77 @@ def test_kinds_come_as_often_as_their_shares_say(stills, clips):
         if not isinstance(clip, str) and number < 60:  # the other kinds change no painted clip
             np.testing.assert_array_equal(clip.images, render(plain, number).images)
     shares = {kind: count / 400 for kind, count in counts.items()}
-    assert shares == pytest.approx({"stills": 0.25, "pasted": 0.25, "video": 0.2, "negatives": 0.1,
-                                    "painted": 0.2}, abs=0.06)
+    assert shares == pytest.approx(
+        {"stills": 0.25, "pasted": 0.25, "video": 0.2, "negatives": 0.1, "painted": 0.2}, abs=0.06
+    )
 
 
-@pytest.mark.parametrize(("shares", "message"), [
-    ((("stils", 0.1),), "no clips of kind 'stils'"), ((("video", 0.1),), "needs --video"),
-    ((("stills", 0.7), ("pasted", 0.7)), "at most 1, not 1.4"), ((("stills", float("nan")),), "at most 1")])
+@pytest.mark.parametrize(
+    ("shares", "message"),
+    [
+        ((("stils", 0.1),), "no clips of kind 'stils'"),
+        ((("video", 0.1),), "needs --video"),
+        ((("stills", 0.7), ("pasted", 0.7)), "at most 1, not 1.4"),
+        ((("stills", float("nan")),), "at most 1"),
+    ],
+)
 def test_shares_that_cannot_be_are_refused(shares, message):
     with pytest.raises(PvmError, match=message):
         SourcePaths(stills=("some",), shares=shares).kinds()
 
 
 def test_every_kind_comes_through_the_ring_as_it_was_made(stills, clips):
-    paths = SourcePaths((str(stills),), (0.0, 1.0), (str(clips),), (str(clips),),
-                        (("pasted", 0.3), ("stills", 0.2), ("video", 0.3), ("negatives", 0.2)))
+    paths = SourcePaths(
+        (str(stills),),
+        (0.0, 1.0),
+        (str(clips),),
+        (str(clips),),
+        (("pasted", 0.3), ("stills", 0.2), ("video", 0.3), ("negatives", 0.2)),
+    )
     recipe, sources = ClipRecipe(SIZE, 3, 6, seed=2, paths=paths), Sources(paths)
     pool = ClipPool(recipe)
     try:
         for number in range(12):
             clip, right = pool.clip(), render(recipe, number, sources)
             np.testing.assert_array_equal(clip.images, right.images)
-            np.testing.assert_array_equal(clip.truth[:, :right.truth.shape[1]], right.truth)
-            assert (clip.truth[:, right.truth.shape[1]:] == Truth.NONE).all()
+            np.testing.assert_array_equal(clip.truth[:, : right.truth.shape[1]], right.truth)
+            assert (clip.truth[:, right.truth.shape[1] :] == Truth.NONE).all()
     finally:
         pool.close()
 
 
 def test_training_from_all_sources(command_line, stills, clips, tmp_path):
-    process = command_line("train", "--output", tmp_path / "out", "--frames", 96, "--streams", 4,
-                           "--stills", stills, "--video", clips, "--negatives", clips / "walk",
-                           "--shares", "pasted=0.2", "--validation-clips", 4, "--calibration-scenes", 0,
-                           "--longest", 4)
+    process = command_line(
+        "train",
+        "--output",
+        tmp_path / "out",
+        "--frames",
+        96,
+        "--streams",
+        4,
+        "--stills",
+        stills,
+        "--video",
+        clips,
+        "--negatives",
+        clips / "walk",
+        "--shares",
+        "pasted=0.2",
+        "--validation-clips",
+        4,
+        "--calibration-scenes",
+        0,
+        "--longest",
+        4,
+    )
     assert process.returncode == 0, process.stderr
     assert "prediction_over_copy=" in process.stdout
-    for arguments, message in ((("--video", tmp_path / "none"), "does not exist"),
-                               (("--shares", "pasted=0.2"), "needs --stills"),
-                               (("--shares", "pasted"), "not KIND=SHARE"),
-                               (("--stills", stills, "--stills-part", 0.9, 0.1), "--stills-part")):
+    for arguments, message in (
+        (("--video", tmp_path / "none"), "does not exist"),
+        (("--shares", "pasted=0.2"), "needs --stills"),
+        (("--shares", "pasted"), "not KIND=SHARE"),
+        (("--stills", stills, "--stills-part", 0.9, 0.1), "--stills-part"),
+    ):
         process = command_line("train", "--output", tmp_path / "out", *arguments)
         assert process.returncode == 2
         assert message in process.stderr

@@ -72,7 +72,8 @@ def test_things_cut_out_of_pictures_join_the_scenes(tmp_path):
 
     seeds = range(160)
     assert np.mean([magenta(k, photos) > 0.004 for k in seeds]) > 3 * np.mean(
-        [magenta(k, photos[:1]) > 0.004 for k in seeds])
+        [magenta(k, photos[:1]) > 0.004 for k in seeds]
+    )
     sprite = cutout(rng, photos[1], 30)
     assert max(sprite.shape[:2]) <= 30
     assert sprite.shape[2] == 4
@@ -90,7 +91,7 @@ def test_a_simulated_box_lies_on_its_target():
             if b.target != "stop_sign" or b.visible < 0.9 or b.h < 24:
                 continue
             total += 1
-            part = frame.image[int(b.y):int(b.y + b.h), int(b.x):int(b.x + b.w)].astype(int)
+            part = frame.image[int(b.y) : int(b.y + b.h), int(b.x) : int(b.x + b.w)].astype(int)
             around = frame.image.astype(int)
             red = (part[..., 2] - part[..., 1]).mean()
             hits += red > (around[..., 2] - around[..., 1]).mean()
@@ -108,7 +109,7 @@ def test_workers_render_the_same_clips_in_order_of_their_numbers(monkeypatch, wo
         for number in range(5 + rank, 5 + rank + 14 * ranks, ranks):
             clip, right = clips.clip(), render(recipe, number)
             np.testing.assert_array_equal(clip.images, right.images)
-            np.testing.assert_array_equal(clip.truth[:, :right.truth.shape[1]], right.truth)
+            np.testing.assert_array_equal(clip.truth[:, : right.truth.shape[1]], right.truth)
             np.testing.assert_array_equal(clip.motion, right.motion)
         assert clips.clips == 5 + 14 * ranks  # where a resumed training goes on, whatever its ranks
     finally:
@@ -126,8 +127,9 @@ if __name__ == "__main__":
     print(pool._workers[0][0].pid, flush=True)
     os.kill(os.getpid(), 9)
 """
-    process = subprocess.run([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True,
-                             check=False)  # returns when the worker, too, has closed its output
+    process = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False
+    )  # returns when the worker, too, has closed its output
     assert process.returncode == -9
     worker = int(process.stdout)
     for _ in range(100):
@@ -142,8 +144,7 @@ def test_each_octave_of_lengths_gives_as_many_frames():
     rng = np.random.default_rng(3)
     lengths = np.array([draw_length(rng, 2, 63) for _ in range(20_000)])
     assert lengths.min() == 2 and lengths.max() == 63
-    share = [lengths[(lengths >= n) & (lengths < 2 * n)].sum() / lengths.sum()
-             for n in (2, 4, 8, 16, 32)]
+    share = [lengths[(lengths >= n) & (lengths < 2 * n)].sum() / lengths.sum() for n in (2, 4, 8, 16, 32)]
     np.testing.assert_allclose(share, 0.2, atol=0.05)
 
 
@@ -334,9 +335,16 @@ def test_video_gives_its_frames_with_stamps(tmp_path):
     assert frames[0].image.shape == (48, 64, 3)
 
 
-@pytest.mark.parametrize("make", [
-    lambda p: p / "nothing", lambda p: p, lambda p: _file(p, "a.mp4", b""),
-    lambda p: _file(p, "a.mp4", b"no video"), lambda p: _file(p, "a.mcap", b"x")])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda p: p / "nothing",
+        lambda p: p,
+        lambda p: _file(p, "a.mp4", b""),
+        lambda p: _file(p, "a.mp4", b"no video"),
+        lambda p: _file(p, "a.mcap", b"x"),
+    ],
+)
 def test_inputs_that_hold_nothing(tmp_path, make):
     with pytest.raises(PvmError) as error:
         list(open_stream(make(tmp_path)))
@@ -357,13 +365,18 @@ def test_labels_round_trip(tmp_path):
     assert truth.targets == ("green_ball", "stop_sign")
 
 
-@pytest.mark.parametrize(("text", "words"), [
-    ("frame,target,x,y,w\n", "no column 'h'"), ("", "no column 'frame'"),
-    ("frame,target,x,y,w,h\na.jpg,green_ball,1,2,x,4\n", "line 2"),
-    ("frame,target,x,y,w,h\na.jpg,green_ball,1,2,,4\n", "line 2"),
-    ("frame,target,x,y,w,h\na.jpg,green_ball,1,2,-3,4\n", "line 2"),
-    ("frame,target,x,y,w,h\n,green_ball,1,2,3,4\n", "line 2"),
-    ("frame,target,x,y,w,h\na.jpg,green_ball,nan,2,3,4\n", "line 2")])
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("frame,target,x,y,w\n", "no column 'h'"),
+        ("", "no column 'frame'"),
+        ("frame,target,x,y,w,h\na.jpg,green_ball,1,2,x,4\n", "line 2"),
+        ("frame,target,x,y,w,h\na.jpg,green_ball,1,2,,4\n", "line 2"),
+        ("frame,target,x,y,w,h\na.jpg,green_ball,1,2,-3,4\n", "line 2"),
+        ("frame,target,x,y,w,h\n,green_ball,1,2,3,4\n", "line 2"),
+        ("frame,target,x,y,w,h\na.jpg,green_ball,nan,2,3,4\n", "line 2"),
+    ],
+)
 def test_wrong_labels_are_named(tmp_path, text, words):
     path = tmp_path / "groundtruth.csv"
     path.write_text(text)
@@ -371,15 +384,16 @@ def test_wrong_labels_are_named(tmp_path, text, words):
         read_groundtruth(path)
 
 
-@pytest.mark.parametrize("source", [(480, 640), (720, 1280), (640, 350), (144, 192), (50, 40),
-                                    (1080, 1920), (100, 900)])
+@pytest.mark.parametrize(
+    "source", [(480, 640), (720, 1280), (640, 350), (144, 192), (50, 40), (1080, 1920), (100, 900)]
+)
 def test_boxes_survive_the_way_to_the_network_and_back(source):
     view = View.fit(source, (144, 192))
     box = np.array([source[1] * 0.3, source[0] * 0.2, source[1] * 0.4, source[0] * 0.5])
     np.testing.assert_allclose(view.to_source(view.to_network(box)), box, atol=1e-6)
     image = np.zeros((*source, 3), np.uint8)
     x, y, w, h = box.round().astype(int)
-    image[y:y + h, x:x + w] = 255
+    image[y : y + h, x : x + w] = 255
     small = network_input(image, view)
     assert small.shape == (144, 192, 3)
     bright = np.argwhere(small[..., 0] > 127 + 60)
@@ -394,7 +408,7 @@ def test_halves_are_the_mean_of_what_each_pixel_covers(source):
     view = View.fit(source, (128, 160))
     rows, cols = view.shown
     whole = cv2.resize(image, (cols, rows), interpolation=cv2.INTER_AREA)
-    ours = network_input(image, view)[view.top:view.top + rows, view.left:view.left + cols]
+    ours = network_input(image, view)[view.top : view.top + rows, view.left : view.left + cols]
     assert np.abs(ours.astype(int) - whole).max() <= 1
 
 
@@ -407,8 +421,9 @@ def test_a_window_enlarges_a_part_and_stays_in_the_frame():
         assert 0 <= view.y <= 480 - view.height
         assert network_input(image, view).shape == (128, 160, 3)
     view = View.window((480, 640), (128, 160), (530, 120), 1.0)
-    np.testing.assert_array_equal(network_input(image, view), image[
-        view.y:view.y + 128, view.x:view.x + 160])
+    np.testing.assert_array_equal(
+        network_input(image, view), image[view.y : view.y + 128, view.x : view.x + 160]
+    )
     box = np.array([500.0, 100, 60, 40])
     np.testing.assert_allclose(view.to_source(view.to_network(box)), box)
 
@@ -418,22 +433,25 @@ def test_stills_under_a_virtual_camera(tmp_path, monkeypatch):
 
     And their blur, to where a quarter of the light is the disc's.
     """
-    monkeypatch.setattr(Camera, "develop",
-                        lambda _self, image, _light: np.uint8(image.clip(0, 1)**0.5 * 255 + 0.5))
+    monkeypatch.setattr(
+        Camera, "develop", lambda _self, image, _light: np.uint8(image.clip(0, 1) ** 0.5 * 255 + 0.5)
+    )
     for k in range(3):
         image = np.full((600, 800, 3), 128, np.uint8)
         cv2.circle(image, (300 + 80 * k, 280), 70, (0, 255, 0), -1)
         cv2.imwrite(str(tmp_path / f"{k}.png"), image)
-    write_groundtruth(tmp_path / "groundtruth.csv",
-                      [(f"{k}.png", (Box("green_ball", 230 + 80 * k, 210, 140, 140),))
-                       for k in range(3)], ("green_ball",))
+    write_groundtruth(
+        tmp_path / "groundtruth.csv",
+        [(f"{k}.png", (Box("green_ball", 230 + 80 * k, 210, 140, 140),)) for k in range(3)],
+        ("green_ball",),
+    )
     stills = load_stills(tmp_path)
     places = []
     for frame in StillsStream(stills, 4, (240, 320), 30.0, 240, seconds=0.5):
         for b in frame.boxes:
             if b.visible < 0.99 or b.x < 2 or b.y < 2 or b.x + b.w > 318 or b.y + b.h > 238:
                 continue
-            part = frame.image[int(b.y) - 2:int(b.y + b.h) + 3, int(b.x) - 2:int(b.x + b.w) + 3]
+            part = frame.image[int(b.y) - 2 : int(b.y + b.h) + 3, int(b.x) - 2 : int(b.x + b.w) + 3]
             rows, cols = np.nonzero(part[..., 1].astype(int) - part[..., 0] > 57)
             assert np.ptp(cols) + 1 == pytest.approx(b.w, abs=3)
             assert np.ptp(rows) + 1 == pytest.approx(b.h, abs=3)

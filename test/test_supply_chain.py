@@ -10,8 +10,10 @@ import pytest
 from conftest import ROOT
 
 REQUIREMENTS = ROOT / "requirements"
-LOCKED = {"setup": ("run", "ros", "dev")} | {name: (name,) for name in (
-    "tracks", "gpu", "scale-out", "sim", "solid", "watch", "peers", "sbom", "photos")}
+LOCKED = {"setup": ("run", "ros", "dev")} | {
+    name: (name,)
+    for name in ("tracks", "gpu", "scale-out", "sim", "solid", "watch", "peers", "sbom", "photos")
+}
 
 
 def pins(path):
@@ -59,16 +61,34 @@ def test_a_file_with_another_digest_is_refused(tmp_path):
     folder.mkdir()
     wheel = folder / "harmless-1.0-py3-none-any.whl"
     with zipfile.ZipFile(wheel, "w") as archive:
-        archive.writestr("harmless-1.0.dist-info/METADATA",
-                         "Metadata-Version: 2.1\nName: harmless\nVersion: 1.0\n")
+        archive.writestr(
+            "harmless-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: harmless\nVersion: 1.0\n"
+        )
         archive.writestr("harmless-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
         archive.writestr("harmless-1.0.dist-info/RECORD", "")
     digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
     for asked, code in ((digest, 0), ("0" * 64, 1)):
         (tmp_path / "r.txt").write_text(f"harmless==1.0 --hash=sha256:{asked}\n")
-        done = subprocess.run([ROOT / ".venv/bin/python", "-m", "pip", "download", "--no-index", "--no-deps",
-                               "--find-links", folder, "-d", tmp_path / "out", "--require-hashes", "-r",
-                               tmp_path / "r.txt"], capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            [
+                ROOT / ".venv/bin/python",
+                "-m",
+                "pip",
+                "download",
+                "--no-index",
+                "--no-deps",
+                "--find-links",
+                folder,
+                "-d",
+                tmp_path / "out",
+                "--require-hashes",
+                "-r",
+                tmp_path / "r.txt",
+            ],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         assert done.returncode == code, done.stderr
 
 

@@ -17,30 +17,36 @@ from pvm_perception.training.validate import Validation
 
 def test_teach_writes_a_model_that_says_how_it_was_made(command_line, simulated, tmp_path):
     output = tmp_path / "sub" / "mine.safetensors"
-    process = command_line("teach", "--data", simulated, "--output", output, "--minutes", 0.05,
-                           "--force", timeout=600)
+    process = command_line(
+        "teach", "--data", simulated, "--output", output, "--minutes", 0.05, "--force", timeout=600
+    )
     assert process.returncode == 0, process.stderr
     assert "60 labelled frames in 1 sequences: 48 to learn from, 12 held out" in process.stdout
-    for line in ("held out +stop_sign +[a-z1 ]+", "generated +green_ball +auc", "generated +stop_sign "
-                 "+presence f1", "held out +mark", "generated +mark"):
+    for line in (
+        "held out +stop_sign +[a-z1 ]+",
+        "generated +green_ball +auc",
+        "generated +stop_sign +presence f1",
+        "held out +mark",
+        "generated +mark",
+    ):
         assert re.search(rf"^{line} +[01]\.\d+ +[01]\.\d+$", process.stdout, re.MULTILINE), line
     history = json.loads(command_line("info", "--json", output).stdout)["history"]
-    lesson, = history["taught"]
+    (lesson,) = history["taught"]
     assert lesson["from"] == "robot.safetensors"
     assert (lesson["data"], lesson["learnt"], lesson["held_out"]) == ([simulated.name], 48, 12)
     assert lesson["frames"] > 0
     assert set(lesson["before"]) == {"held_out", "generated"}
     assert "taught on 48 labelled frames" in command_line("info", output).stdout
-    track = command_line("track", "--input", simulated, "--model", output, "--output",
-                         tmp_path / "boxes.csv")
+    track = command_line("track", "--input", simulated, "--model", output, "--output", tmp_path / "boxes.csv")
     assert track.returncode == 0, track.stderr
     assert [p.name for p in output.parent.iterdir()] == [output.name]
 
 
 def test_bad_input_is_one_line(command_line, simulated, tmp_path):
     def teach(data=simulated, *extra):
-        return command_line("teach", "--data", data, "--output", tmp_path / "m.safetensors",
-                            "--minutes", 0.05, *extra)
+        return command_line(
+            "teach", "--data", data, "--output", tmp_path / "m.safetensors", "--minutes", 0.05, *extra
+        )
 
     empty = tmp_path / "empty"
     empty.mkdir()
@@ -51,8 +57,7 @@ def test_bad_input_is_one_line(command_line, simulated, tmp_path):
     one_line(teach(simulated, "--from", tmp_path / "none"), "cannot be opened")
     one_line(teach(simulated, "--minutes", 0), "--minutes")
     one_line(teach(simulated, "--photos", tmp_path / "none"), "photo")
-    one_line(command_line("teach", "--data", simulated, "--output", "/proc/none/m"),
-             "cannot be written")
+    one_line(command_line("teach", "--data", simulated, "--output", "/proc/none/m"), "cannot be written")
     wrong = tmp_path / "wrong"
     shutil.copytree(simulated, wrong)
     labels = wrong / "groundtruth.csv"
@@ -84,14 +89,23 @@ def test_frames_without_a_label_do_not_count(simulated, tmp_path):
         check_sequences([tmp_path / "some"], preset("robot"))
 
 
-@pytest.mark.parametrize(("own", "general", "words"), [
-    (0.6, 0.5, []), (0.6, 0.46, []), (0.5, 0.6, ["no better"]), (0.6, 0.44, ["lost more"]),
-    (0.4, 0.4, ["no better", "lost more"])])
+@pytest.mark.parametrize(
+    ("own", "general", "words"),
+    [
+        (0.6, 0.5, []),
+        (0.6, 0.46, []),
+        (0.5, 0.6, ["no better"]),
+        (0.6, 0.44, ["lost more"]),
+        (0.4, 0.4, ["no better", "lost more"]),
+    ],
+)
 def test_what_is_worth_keeping(own, general, words):
     def assessment(own, general):
         nan = float("nan")
-        return Assessment({"green_ball": {"auc": own, "presence_f1": own, "false_alarms": nan}},
-                    Validation({"green_ball": general}, {"green_ball": general}, 1.0))
+        return Assessment(
+            {"green_ball": {"auc": own, "presence_f1": own, "false_alarms": nan}},
+            Validation({"green_ball": general}, {"green_ball": general}, 1.0),
+        )
 
     lesson = Lesson(preset("robot"), {}, {}, assessment(0.5, 0.5), assessment(own, general))
     found = lesson.failures()
@@ -101,7 +115,8 @@ def test_what_is_worth_keeping(own, general, words):
 
 def test_frames_without_a_target_are_marked_by_false_alarms():
     nan = float("nan")
-    assessment = Assessment({"green_ball": {"auc": nan, "presence_f1": nan, "false_alarms": 0.25}},
-                Validation({}, {}, 1.0))
+    assessment = Assessment(
+        {"green_ball": {"auc": nan, "presence_f1": nan, "false_alarms": 0.25}}, Validation({}, {}, 1.0)
+    )
     assert assessment.held_out_mark == 0.75
     assert assessment.row()["held_out"] == {"false_alarms_green_ball": 0.25}

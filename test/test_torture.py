@@ -11,8 +11,22 @@ from conftest import ROOT
 def attacked(tmp_path, part, share):
     """Return the row of one part, run as `make torture` runs it."""
     table = tmp_path / "torture.csv"
-    done = subprocess.run([sys.executable, ROOT / "benchmarks/torture.py", "--parts", part, "--share", share,
-                           "--output", table], capture_output=True, text=True, check=False, timeout=300)
+    done = subprocess.run(
+        [
+            sys.executable,
+            ROOT / "benchmarks/torture.py",
+            "--parts",
+            part,
+            "--share",
+            share,
+            "--output",
+            table,
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
     with table.open(newline="") as file:
         (row,) = csv.DictReader(file)
     assert done.returncode == 0, row

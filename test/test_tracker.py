@@ -13,8 +13,9 @@ def ball(x, y, score=0.9, side=40.0, target="green_ball"):
     return Detection(target, x - side / 2, y - side / 2, side, side, score)
 
 
-SETTINGS = TrackerSettings(birth_score=0.4, keep_score=0.25, smoothing=0.5, box_smoothing=0.75,
-                           max_gap=8, coast=2)
+SETTINGS = TrackerSettings(
+    birth_score=0.4, keep_score=0.25, smoothing=0.5, box_smoothing=0.75, max_gap=8, coast=2
+)
 
 
 def test_the_whole_life_of_a_track():
@@ -103,8 +104,9 @@ def test_forecast_moves_boxes_on_without_changing_the_track():
     assert manager.report()[0].x == now[0].x
 
 
-@pytest.mark.parametrize("change", [{"birth_score": 1.5}, {"smoothing": 0.0},
-                                    {"keep_score": float("nan")}, {"max_instances": 0}])
+@pytest.mark.parametrize(
+    "change", [{"birth_score": 1.5}, {"smoothing": 0.0}, {"keep_score": float("nan")}, {"max_instances": 0}]
+)
 def test_settings_out_of_range_are_refused(change):
     with pytest.raises(PvmError, match="must"):
         TrackerSettings(**change)

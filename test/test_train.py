@@ -22,8 +22,11 @@ class Clips:
     """Clips without end, of three frames each, all of which move the same way."""
 
     def clip(self):
-        return Clip(np.zeros((3, 8, 8, 3), np.uint8), np.full((3, 1, 7), -1, np.float32),
-                    np.full((3, 4), 0.1, np.float32))
+        return Clip(
+            np.zeros((3, 8, 8, 3), np.uint8),
+            np.full((3, 1, 7), -1, np.float32),
+            np.full((3, 4), 0.1, np.float32),
+        )
 
 
 def test_half_of_the_clips_keep_their_motion_to_themselves():
@@ -78,8 +81,7 @@ def test_without_replay_every_clip_is_new():
 def older(path):
     """Write a checkpoint of the robot preset from before it heard motion; return its weights."""
     config = preset("robot")
-    config = dataclasses.replace(config, links=tuple(
-        k for k in config.links if k.source != "motion"))
+    config = dataclasses.replace(config, links=tuple(k for k in config.links if k.source != "motion"))
     network = Hierarchy(config, seed=3)
     optimizer = Optimizer(network.weights, config.learning, np)
     for moments in optimizer.state.values():
@@ -118,9 +120,13 @@ def test_a_learning_curve_grows_columns_with_the_network(tmp_path):
     older(path)
     trainer = Trainer(TrainOptions(tmp_path, start=path, streams=1))
     trainer.curve.write_text("frames,seconds,auc_green_ball\n600,60,0.25\n")
-    trainer.validation_set.clips = [Clip(np.zeros((3, 128, 160, 3), np.uint8),
-                                         np.full((3, 1, 7), -1, np.float32),
-                                         np.zeros((3, 4), np.float32))] * 16
+    trainer.validation_set.clips = [
+        Clip(
+            np.zeros((3, 128, 160, 3), np.uint8),
+            np.full((3, 1, 7), -1, np.float32),
+            np.zeros((3, 4), np.float32),
+        )
+    ] * 16
     trainer.check([Losses(0.1, 0.1, 0.1, 0.1, 0.1, np.zeros(1, np.float32))], 1e-3, 1.0, 0.0)
     old, new = read_curve(trainer.curve)
     assert (old["frames"], old["auc_green_ball"]) == ("600", "0.25")
@@ -133,8 +139,13 @@ def test_a_learning_curve_grows_columns_with_the_network(tmp_path):
 def test_validation_tells_the_motion_only_when_asked():
     config = preset("robot", forecast=Forecast())  # whose layers alone predict, with the motion
     rng = np.random.default_rng(1)
-    clips = [Clip(rng.integers(0, 256, (4, 128, 160, 3), dtype=np.uint8),
-                  np.full((4, 1, 7), -1, np.float32), np.full((4, 4), 0.05, np.float32))]
+    clips = [
+        Clip(
+            rng.integers(0, 256, (4, 128, 160, 3), dtype=np.uint8),
+            np.full((4, 1, 7), -1, np.float32),
+            np.full((4, 4), 0.05, np.float32),
+        )
+    ]
     network = Hierarchy(config, seed=3)
     silent, told = (validate(network, clips, motion=m) for m in (False, True))
     assert silent.prediction_ratio != told.prediction_ratio
@@ -150,7 +161,7 @@ def test_validation_takes_the_last_look_and_the_forecast_that_the_first_one_meet
         network.step(image[None])
         errors.append(network.forecast_errors())
         looks.append(network.step(image[None], foresee=False))
-    box, = network.readout.decode(looks[-1], 0.01, most=1)[0][0]
+    (box,) = network.readout.decode(looks[-1], 0.01, most=1)[0][0]
     truth = np.array([[[0, *box[:4], 1]]] * 3, np.float32)
     clip = Clip(images, truth, np.zeros((3, 4), np.float32))
     found = validate(network, [clip], looks=2)
@@ -164,8 +175,9 @@ def test_links_that_opened_in_training_are_open_in_validation(tmp_path):
     late = tuple(dataclasses.replace(link, start=10) for link in trainer.config.links)
     trainer.config = dataclasses.replace(trainer.config, links=late, forecast=Forecast())
     images = np.random.default_rng(2).integers(0, 256, (4, 128, 160, 3), dtype=np.uint8)
-    trainer.validation_set.clips = [Clip(images, np.full((4, 1, 7), -1, np.float32),
-                                         np.zeros((4, 4), np.float32))]
+    trainer.validation_set.clips = [
+        Clip(images, np.full((4, 1, 7), -1, np.float32), np.zeros((4, 4), np.float32))
+    ]
     closed = trainer.validate()
     trainer.network.step_count = 10
     assert trainer.validate() != closed
@@ -176,13 +188,22 @@ def test_the_forecast_learns_alone_from_video_and_leaves_the_rest(tmp_path):
     film.mkdir()
     picture = cv2.GaussianBlur(rng.integers(0, 256, (200, 260, 3), dtype=np.uint8), (0, 0), 3)
     for k in range(12):
-        cv2.imwrite(str(film / f"{k:04}.png"), picture[2 * k:2 * k + 120, 3 * k:3 * k + 160])
+        cv2.imwrite(str(film / f"{k:04}.png"), picture[2 * k : 2 * k + 120, 3 * k : 3 * k + 160])
     start = tmp_path / "start.safetensors"
     config = preset("robot", forecast=Forecast())
     before = Hierarchy(config, seed=3).weights
     save_model(start, config, before, {"steps": 7, "validation": {"prediction_over_copy": 0.9}})
-    options = TrainOptions(tmp_path / "out", start=start, streams=2, learns="forecast", video=(film,),
-                           held_back=(film,), shares=(("video", 0.9),), frames=60, hours=1)
+    options = TrainOptions(
+        tmp_path / "out",
+        start=start,
+        streams=2,
+        learns="forecast",
+        video=(film,),
+        held_back=(film,),
+        shares=(("video", 0.9),),
+        frames=60,
+        hours=1,
+    )
     assert Trainer(options).run() is None
     config, weights, history = load_model(tmp_path / "out" / "model.safetensors")
     assert config.forecast.code

@@ -16,8 +16,9 @@ from std_srvs.srv import SetBool, Trigger  # noqa: E402
 from vision_msgs.msg import Detection2DArray, LabelInfo, VisionInfo  # noqa: E402
 
 
-def test_pictures_come_only_when_asked_for_and_services_answer(robot, start_tracker, images, tmp_path,
-                                                               monkeypatch):
+def test_pictures_come_only_when_asked_for_and_services_answer(
+    robot, start_tracker, images, tmp_path, monkeypatch
+):
     monkeypatch.setenv("ROS_HOME", str(tmp_path))
     topic = "/full/detections"
     robot.listen(Detection2DArray, topic)
@@ -28,8 +29,12 @@ def test_pictures_come_only_when_asked_for_and_services_answer(robot, start_trac
     publisher = robot.node.create_publisher(Image, "/full/camera", 5)
     start_tracker(name="full")
     feed(robot, publisher, images, topic, 5)
-    robot.until(lambda: all(robot.heard[f"/full/{n}"] or feed(robot, publisher, images, topic, 1)
-                            for n in ("debug_image", "heatmap", "prediction", "surprise")))
+    robot.until(
+        lambda: all(
+            robot.heard[f"/full/{n}"] or feed(robot, publisher, images, topic, 1)
+            for n in ("debug_image", "heatmap", "prediction", "surprise")
+        )
+    )
     surprise = robot.heard["/full/surprise"][-1]
     assert (surprise.encoding, surprise.height, surprise.width) == ("32FC1", 32, 40)
     assert robot.heard["/full/debug_image"][-1].width == 320
@@ -70,14 +75,17 @@ def test_boxes_for_foxglove_are_those_of_the_detections(robot, start_tracker, im
     def of_the_images():
         """Return pairs of both answers to the same image."""
         said = {(m.header.stamp.sec, m.header.stamp.nanosec): m for m in robot.heard[topic]}
-        return [(said[key], m) for m in robot.heard[drawn]
-                if (key := (m.timestamp.sec, m.timestamp.nanosec)) in said]
+        return [
+            (said[key], m)
+            for m in robot.heard[drawn]
+            if (key := (m.timestamp.sec, m.timestamp.nanosec)) in said
+        ]
+
     robot.until(lambda: any(m.points for _, m in of_the_images()))
     for detections, annotations in of_the_images():
         assert len(detections.detections) == len(annotations.points) == len(annotations.texts)
         assert not annotations.circles
-        for d, loop, text in zip(detections.detections, annotations.points, annotations.texts,
-                                 strict=True):
+        for d, loop, text in zip(detections.detections, annotations.points, annotations.texts, strict=True):
             assert loop.type == PointsAnnotation.LINE_LOOP
             assert loop.timestamp == text.timestamp == detections.header.stamp
             x, y = ([getattr(p, k) for p in loop.points] for k in "xy")
@@ -99,15 +107,26 @@ def test_without_foxglove_msgs_it_says_so_once_and_goes_on(robot, images, tmp_pa
     topic = "/plain/detections"
     robot.listen(Detection2DArray, topic)
     publisher = robot.node.create_publisher(Image, "/plain/camera", 5)
-    process = start_node(robot.env | {"PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"}, "tracker", "-r",
-                         "__node:=plain", "-r", "image:=/plain/camera", "-r",
-                         f"detections:={topic}")
+    process = start_node(
+        robot.env | {"PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"},
+        "tracker",
+        "-r",
+        "__node:=plain",
+        "-r",
+        "image:=/plain/camera",
+        "-r",
+        f"detections:={topic}",
+    )
     try:
         feed(robot, publisher, images, topic, 3)
-        for transition in (Transition.TRANSITION_DEACTIVATE, Transition.TRANSITION_CLEANUP,
-                           Transition.TRANSITION_CONFIGURE):
-            assert robot.call(ChangeState, "/plain/change_state",
-                              transition=Transition(id=transition)).success
+        for transition in (
+            Transition.TRANSITION_DEACTIVATE,
+            Transition.TRANSITION_CLEANUP,
+            Transition.TRANSITION_CONFIGURE,
+        ):
+            assert robot.call(
+                ChangeState, "/plain/change_state", transition=Transition(id=transition)
+            ).success
         assert not robot.node.count_publishers("/plain/annotations")
     finally:
         process.send_signal(signal.SIGTERM)

@@ -19,14 +19,23 @@ from pvm_perception.live_view import NEEDS
 from pvm_perception.types import TARGETS
 from pvm_perception.vision.draw import mosaic
 
-rerun = pytest.mark.skipif(find_spec("rerun") is None,
-                           reason="no rerun-sdk here; pip install -r requirements/watch.txt")
+rerun = pytest.mark.skipif(
+    find_spec("rerun") is None, reason="no rerun-sdk here; pip install -r requirements/watch.txt"
+)
 LAYERS = [layer.name for layer in Tracker().config.layers]
 EVERY_FRAME = {
-    "/camera/image", "/camera/tracks", "/camera/truth", "/camera/fovea", "/network/prediction",
-    "/network/surprise", "/scores/birth_score", "/scores/keep_score",
-    *(f"/heat/{t}" for t in TARGETS), *(f"/codes/{name}" for name in LAYERS),
-    *(f"/scores/{t}/{kind}" for t in TARGETS for kind in ("seen", "track"))}
+    "/camera/image",
+    "/camera/tracks",
+    "/camera/truth",
+    "/camera/fovea",
+    "/network/prediction",
+    "/network/surprise",
+    "/scores/birth_score",
+    "/scores/keep_score",
+    *(f"/heat/{t}" for t in TARGETS),
+    *(f"/codes/{name}" for name in LAYERS),
+    *(f"/scores/{t}/{kind}" for t in TARGETS for kind in ("seen", "track")),
+}
 
 
 def chunks(path):
@@ -74,8 +83,11 @@ def free_port():
 def listening(port):
     """Return the IPv4 addresses on which somebody listens at a port, as the kernel says."""
     rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
-    return {socket.inet_ntoa(int(ip, 16).to_bytes(4, "little")) for ip, number in
-            (row[1].split(":") for row in rows if row[3] == "0A") if int(number, 16) == port}
+    return {
+        socket.inet_ntoa(int(ip, 16).to_bytes(4, "little"))
+        for ip, number in (row[1].split(":") for row in rows if row[3] == "0A")
+        if int(number, 16) == port
+    }
 
 
 @rerun
@@ -107,8 +119,22 @@ def test_a_recording_holds_what_the_tracker_saw(command_line, simulated, tmp_pat
 def test_an_address_opens_page_and_data(tmp_path):
     port = free_port()
     process = subprocess.Popen(
-        [sys.executable, "-m", "pvm_perception", "watch", "--frames", "2", "--port", str(port),
-         "--address", "0.0.0.0"], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+        [
+            sys.executable,
+            "-m",
+            "pvm_perception",
+            "watch",
+            "--frames",
+            "2",
+            "--port",
+            str(port),
+            "--address",
+            "0.0.0.0",
+        ],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     try:
         address = process.stdout.readline().split()[1]
         assert address.startswith(f"http://{socket.gethostname()}:{port}/?url=")
@@ -127,8 +153,23 @@ def test_the_page_is_served_and_a_signal_ends_it(tmp_path):
     port, file = free_port(), tmp_path / "live.rrd"
     env = {k: v for k, v in os.environ.items() if k not in ("DISPLAY", "WAYLAND_DISPLAY")}
     process = subprocess.Popen(
-        [sys.executable, "-m", "pvm_perception", "watch", "--frames", "5", "--port", str(port),
-         "--record", str(file)], cwd=ROOT, env=env, stdout=subprocess.PIPE, text=True)
+        [
+            sys.executable,
+            "-m",
+            "pvm_perception",
+            "watch",
+            "--frames",
+            "5",
+            "--port",
+            str(port),
+            "--record",
+            str(file),
+        ],
+        cwd=ROOT,
+        env=env,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     try:
         address = process.stdout.readline().split()[1]
         assert address.startswith(f"http://localhost:{port}/?url=rerun%2Bhttp")
@@ -138,8 +179,14 @@ def test_the_page_is_served_and_a_signal_ends_it(tmp_path):
         with socket.create_connection(("127.0.0.1", port + 1), timeout=10):
             pass
         assert listening(port) == listening(port + 1) == {"127.0.0.1"}
-        taken = subprocess.run([sys.executable, "-m", "pvm_perception", "watch", "--port", str(port)],
-                               cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+        taken = subprocess.run(
+            [sys.executable, "-m", "pvm_perception", "watch", "--port", str(port)],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
         assert taken.returncode == 2
         assert f"port {port}" in taken.stderr and taken.stderr.count("\n") == 1
         assert process.stdout.readline() == "Ctrl-C ends it\n"
@@ -163,21 +210,29 @@ def test_without_rerun_one_line_says_how_to_install_it(command_line, tmp_path):
     assert process.stderr.count("\n") == 1
     assert "make watch" in process.stderr and NEEDS in process.stderr
     assert f'"{NEEDS}"' in (ROOT / "setup.py").read_text()
-    pin = next(line for line in (ROOT / "requirements" / "watch.txt").read_text().splitlines()
-               if line.startswith("rerun-sdk=="))
+    pin = next(
+        line
+        for line in (ROOT / "requirements" / "watch.txt").read_text().splitlines()
+        if line.startswith("rerun-sdk==")
+    )
     assert pin.replace("==", "~=").rsplit(".", 1)[0] == NEEDS.rsplit(".", 1)[0]
 
 
-@pytest.mark.parametrize(("arguments", "words"), [
-    (("--no-viewer",), "--record"),
-    (("--no-viewer", "--record", "r.rrd"), "--frames"),
-    (("--frames", "0"), "--frames"),
-    (("--input", "none"), "does not exist"),
-    pytest.param(("--frames", "2", "--no-viewer", "--record", "/proc/none/r.rrd"), "cannot be written",
-                 marks=rerun),
-    pytest.param(("--address", "no.such.host.invalid"), "--address no.such.host.invalid", marks=rerun),
-    pytest.param(("--address", "192.0.2.1"), "192.0.2.1", marks=rerun),
-    pytest.param(("--port", "99999"), "port 99999", marks=rerun)])
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--no-viewer",), "--record"),
+        (("--no-viewer", "--record", "r.rrd"), "--frames"),
+        (("--frames", "0"), "--frames"),
+        (("--input", "none"), "does not exist"),
+        pytest.param(
+            ("--frames", "2", "--no-viewer", "--record", "/proc/none/r.rrd"), "cannot be written", marks=rerun
+        ),
+        pytest.param(("--address", "no.such.host.invalid"), "--address no.such.host.invalid", marks=rerun),
+        pytest.param(("--address", "192.0.2.1"), "192.0.2.1", marks=rerun),
+        pytest.param(("--port", "99999"), "port 99999", marks=rerun),
+    ],
+)
 def test_bad_arguments_are_one_line(monkeypatch, capsys, tmp_path, arguments, words):
     from pvm_perception.__main__ import main
 
@@ -215,4 +270,4 @@ def test_a_mosaic_holds_every_value_once(shape):
     picture = mosaic(codes)
     assert picture.dtype == np.uint8
     assert sorted(picture[picture >= 127]) == sorted((codes * 127.5 + 127.5).astype(np.uint8).ravel())
-    assert (picture[:shape[0], :shape[1]] == (codes[..., 0] * 127.5 + 127.5).astype(np.uint8)).all()
+    assert (picture[: shape[0], : shape[1]] == (codes[..., 0] * 127.5 + 127.5).astype(np.uint8)).all()

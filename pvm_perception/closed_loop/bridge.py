@@ -72,10 +72,18 @@ class Bridge:
 
     def _detections(self, message: Detection2DArray) -> None:
         self._answered = seconds_of(message.header)
-        self.tracks = [Track(
-            d.results[0].hypothesis.class_id, d.bbox.center.position.x - d.bbox.size_x / 2,
-            d.bbox.center.position.y - d.bbox.size_y / 2, d.bbox.size_x, d.bbox.size_y,
-            d.results[0].hypothesis.score, int(d.id)) for d in message.detections]
+        self.tracks = [
+            Track(
+                d.results[0].hypothesis.class_id,
+                d.bbox.center.position.x - d.bbox.size_x / 2,
+                d.bbox.center.position.y - d.bbox.size_y / 2,
+                d.bbox.size_x,
+                d.bbox.size_y,
+                d.results[0].hypothesis.score,
+                int(d.id),
+            )
+            for d in message.detections
+        ]
 
     def _limit(self, message: SpeedLimit) -> None:
         """Take a limit as Nav2 does: percent or m/s; 0 = none."""
@@ -133,10 +141,23 @@ class Bridge:
         same = [t for t in self.tracks if t.target == simulation.world.target] if answered else []
         best = max((float(overlap(_four(t), _four(box))) for t in same), default=0.0) if box else 0.0
         (x, y, yaw), (target_x, target_y) = simulation.pose, simulation.target[:2]
-        self.moments.append(Moment(
-            simulation.time, x, y, yaw, simulation.speed, target_x, target_y,
-            simulation.distance(), int(box is not None), best, int(answered), simulation.collisions,
-            self.share))
+        self.moments.append(
+            Moment(
+                simulation.time,
+                x,
+                y,
+                yaw,
+                simulation.speed,
+                target_x,
+                target_y,
+                simulation.distance(),
+                int(box is not None),
+                best,
+                int(answered),
+                simulation.collisions,
+                self.share,
+            )
+        )
 
     @property
     def ended(self) -> bool:
@@ -147,11 +168,16 @@ class Bridge:
 def camera_info(camera: Camera, header: Header) -> CameraInfo:
     """Return a camera's calibration."""
     f, (cx, cy) = camera.focal, camera.centre
-    return CameraInfo(header=header, width=camera.width, height=camera.height,
-                      distortion_model="plumb_bob", d=[0.0] * 5,
-                      k=[f, 0.0, cx, 0.0, f, cy, 0.0, 0.0, 1.0],
-                      r=[1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0],
-                      p=[f, 0.0, cx, 0.0, 0.0, f, cy, 0.0, 0.0, 0.0, 1.0, 0.0])
+    return CameraInfo(
+        header=header,
+        width=camera.width,
+        height=camera.height,
+        distortion_model="plumb_bob",
+        d=[0.0] * 5,
+        k=[f, 0.0, cx, 0.0, f, cy, 0.0, 0.0, 1.0],
+        r=[1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0],
+        p=[f, 0.0, cx, 0.0, 0.0, f, cy, 0.0, 0.0, 0.0, 1.0, 0.0],
+    )
 
 
 def odometry(simulation: Simulation, header: Header) -> Odometry:
@@ -201,10 +227,18 @@ def main(argv: list[str] | None = None) -> int:
 
     try:
         # the tracker; follower or guard beside the bridge itself; and the other way round
-        if not wait(lambda: bool(bridge.image.get_subscription_count() and node.count_subscribers(
-                "/detections") > 1 and node.count_publishers("/detections")), 60):
-            print("pvm_perception: error: tracker, follower or guard did not come up within 60 s",
-                  file=sys.stderr)
+        if not wait(
+            lambda: bool(
+                bridge.image.get_subscription_count()
+                and node.count_subscribers("/detections") > 1
+                and node.count_publishers("/detections")
+            ),
+            60,
+        ):
+            print(
+                "pvm_perception: error: tracker, follower or guard did not come up within 60 s",
+                file=sys.stderr,
+            )
             return 2
         wait(lambda: False, 1.0)  # discovery in the other direction
         simulation.advance(1 / RATE)  # ROS takes time 0 for no time

@@ -52,14 +52,18 @@ class Base:
     def command(self, forward: float, turn: float) -> None:
         """Take the speeds to drive from now on; beyond the limits they are cut, too small is none."""
         most = self.limits
-        self._wanted = (_within(forward, most.least_speed, most.speed),
-                        _within(turn, most.least_turn, most.turn))
+        self._wanted = (
+            _within(forward, most.least_speed, most.speed),
+            _within(turn, most.least_turn, most.turn),
+        )
 
     def drive(self, dt: float) -> tuple[float, float]:
         """Return the wheels' rates, rad/s, for the next `dt` seconds."""
         changes = self.limits.acceleration * dt, self.limits.turn_acceleration * dt
-        forward, turn = (now + min(max(wanted - now, -change), change) for now, wanted, change
-                         in zip(self._now, self._wanted, changes, strict=True))
+        forward, turn = (
+            now + min(max(wanted - now, -change), change)
+            for now, wanted, change in zip(self._now, self._wanted, changes, strict=True)
+        )
         self._now = forward, turn
         return wheel_rates(*self._now)
 

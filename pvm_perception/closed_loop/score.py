@@ -56,10 +56,13 @@ def read_moments(path: Path) -> list[Moment]:
 def common_figures(moments: Sequence[Moment]) -> dict[str, float]:
     """Return what any run has: seconds, frames without an answer, how often the target was found."""
     seen = [m for m in moments if m.in_view]
-    return {"seconds": round(moments[-1].time, 3), "frames": len(moments),
-            "unanswered": sum(not m.answered for m in moments),
-            "found": _mean([m.overlap >= FOUND for m in seen]),
-            "collisions": moments[-1].collisions}
+    return {
+        "seconds": round(moments[-1].time, 3),
+        "frames": len(moments),
+        "unanswered": sum(not m.answered for m in moments),
+        "found": _mean([m.overlap >= FOUND for m in seen]),
+        "collisions": moments[-1].collisions,
+    }
 
 
 def ball_figures(moments: Sequence[Moment], wanted: float) -> dict[str, float]:
@@ -79,7 +82,8 @@ def ball_figures(moments: Sequence[Moment], wanted: float) -> dict[str, float]:
     """
     return common_figures(moments) | {
         "in_view": _mean([m.in_view for m in moments]),
-        "distance_error": _mean([abs(m.distance - wanted) / wanted for m in moments])}
+        "distance_error": _mean([abs(m.distance - wanted) / wanted for m in moments]),
+    }
 
 
 def sign_figures(moments: Sequence[Moment]) -> dict[str, float | bool]:
@@ -97,14 +101,17 @@ def sign_figures(moments: Sequence[Moment]) -> dict[str, float | bool]:
         "stopped": bool(near),
         "stop_distance": near[0][0].target_x - near[0][0].x if near else float("nan"),
         "early_stops": len(stops) - len(near),
-        "passed": moments[-1].x > moments[-1].target_x}
+        "passed": moments[-1].x > moments[-1].target_x,
+    }
 
 
 def worst(runs: Sequence[Mapping[str, float]]) -> dict[str, float]:
     """Return the worst of several runs' ball figures, each by itself; NaN where there was no run."""
-    return {"in_view": min((r["in_view"] for r in runs), default=math.nan),
-            "found": min((r["found"] for r in runs), default=math.nan),
-            "distance_error": max((r["distance_error"] for r in runs), default=math.nan)}
+    return {
+        "in_view": min((r["in_view"] for r in runs), default=math.nan),
+        "found": min((r["found"] for r in runs), default=math.nan),
+        "distance_error": max((r["distance_error"] for r in runs), default=math.nan),
+    }
 
 
 def mean(runs: Sequence[Mapping[str, float]]) -> dict[str, float]:

@@ -34,8 +34,10 @@ def engine() -> Any:
     try:
         import mujoco
     except ImportError as error:
-        raise PvmError(f"the simulation needs MuJoCo ({error}); run `python -m pip install "
-                       f"'{NEEDS}'` (Python 3.11 or newer)") from error
+        raise PvmError(
+            f"the simulation needs MuJoCo ({error}); run `python -m pip install "
+            f"'{NEEDS}'` (Python 3.11 or newer)"
+        ) from error
     return mujoco
 
 
@@ -62,8 +64,10 @@ class Simulation:
             self._eye = self._renderer(world.camera.height, world.camera.width)
             self._sky = self._renderer(OVERVIEW, OVERVIEW)
         except Exception as error:  # each OpenGL backend raises its own
-            raise PvmError(f"MuJoCo cannot render here ({error}); apt install libegl1 libgl1-mesa-dri, "
-                           "or set MUJOCO_GL to egl, osmesa or glfw") from error
+            raise PvmError(
+                f"MuJoCo cannot render here ({error}); apt install libegl1 libgl1-mesa-dri, "
+                "or set MUJOCO_GL to egl, osmesa or glfw"
+            ) from error
         self._touched: dict[str, float] = {}  # thing and when last, s
         self._along = 0.0  # m along the ball's path
         mujoco.mj_forward(self._model, self._data)
@@ -104,16 +108,18 @@ class Simulation:
         here, there = path[int(k) % len(path)], path[(int(k) + 1) % len(path)]
         point, ahead = here + (k % 1) * (there - here), (there - here) / 0.02
         mass = self._model.body("ball").mass[0]
-        body.xfrc_applied[:2] = mass * (PULL * (point - body.xpos[:2])
-                                        + DRAG * (speed * ahead - self._data.joint(
-                                            self._model.body("ball").jntadr[0]).qvel[:2]))
+        body.xfrc_applied[:2] = mass * (
+            PULL * (point - body.xpos[:2])
+            + DRAG * (speed * ahead - self._data.joint(self._model.body("ball").jntadr[0]).qvel[:2])
+        )
 
     def _count_collisions(self) -> None:
         """Count what the robot touches other than the floor; bouncing at the same thing counts once."""
         model = self._model
         for pair in self._data.contact.geom:
-            names = [model.geom(g).name for g in pair
-                     if model.body(model.geom(g).bodyid[0]).name not in ROBOT]
+            names = [
+                model.geom(g).name for g in pair if model.body(model.geom(g).bodyid[0]).name not in ROBOT
+            ]
             if len(names) == 1 and names[0] not in FLOORS:
                 last = self._touched.get(names[0], -math.inf)
                 self.collisions += self.time - last > APART
@@ -172,8 +178,16 @@ class Simulation:
         if middle[2] <= 0:
             return None
         if self.world.target == "green_ball":  # a sphere's outline touches planes through the camera
-            sides = [[math.tan(math.atan2(a, middle[2]) + s * math.asin(min(BALL_RADIUS / math.hypot(
-                a, middle[2]), 1))) for s in (-1, 1)] for a in middle[:2]]
+            sides = [
+                [
+                    math.tan(
+                        math.atan2(a, middle[2])
+                        + s * math.asin(min(BALL_RADIUS / math.hypot(a, middle[2]), 1))
+                    )
+                    for s in (-1, 1)
+                ]
+                for a in middle[:2]
+            ]
             edges = np.array(sides).T
         else:
             body = self._data.body("sign")

@@ -29,10 +29,24 @@ class Video:
 
     def add(self, image: np.ndarray, tracks: list[Track], simulation: Simulation) -> None:
         """Add a picture: a frame of the camera, what was found in it, and where all that was."""
-        picture = np.hstack([draw_tracks(image, tracks), cv2.resize(
-            simulation.from_above(), (image.shape[0], image.shape[0]), interpolation=cv2.INTER_AREA)])
-        cv2.putText(picture, f"{simulation.time:5.1f} s", (image.shape[1] + 8, 20),
-                    cv2.FONT_HERSHEY_SIMPLEX, 0.5, (255, 255, 255), 1, cv2.LINE_AA)
+        picture = np.hstack(
+            [
+                draw_tracks(image, tracks),
+                cv2.resize(
+                    simulation.from_above(), (image.shape[0], image.shape[0]), interpolation=cv2.INTER_AREA
+                ),
+            ]
+        )
+        cv2.putText(
+            picture,
+            f"{simulation.time:5.1f} s",
+            (image.shape[1] + 8, 20),
+            cv2.FONT_HERSHEY_SIMPLEX,
+            0.5,
+            (255, 255, 255),
+            1,
+            cv2.LINE_AA,
+        )
         self._film.write(picture)
 
     def close(self) -> None:

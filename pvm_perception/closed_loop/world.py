@@ -87,26 +87,45 @@ def ball_world(seed: int, camera: Camera | None = None) -> World:
         "wall.png": _png(_masonry(rng)),
         "wood.png": _png(_surface(rng, np.array([0.2, 0.35, 0.5], np.float32), (512, 64))),
     }
-    walls = "".join(_wall(f"wall{k}", (x, y), half, 2.5, along) for k, (x, y, along) in enumerate(
-        ((half, 0, "y"), (-half, 0, "y"), (0, half, "x"), (0, -half, "x"))))
+    walls = "".join(
+        _wall(f"wall{k}", (x, y), half, 2.5, along)
+        for k, (x, y, along) in enumerate(((half, 0, "y"), (-half, 0, "y"), (0, half, "x"), (0, -half, "x")))
+    )
     things = "".join(
-        f'<geom name="thing{k}" type="box" size="{size}" pos="{pos}" {look}/>' for k, (size, pos, look) in
-        enumerate((("0.25 0.6 0.4", "4.1 1.8 0.4", 'material="wood"'),
-                   ("0.3 0.2 0.25", "-4.1 -1.5 0.25", 'rgba="0.2 0.3 0.6 1"'),
-                   ("0.2 0.2 0.3", "1.5 4.1 0.3", 'rgba="0.65 0.15 0.12 1"'),
-                   ("0.5 0.2 0.35", "-1.5 -4.1 0.35", 'rgba="0.75 0.72 0.65 1"'))))
-    ball = (f'<body name="ball" pos="{_numbers(*path[0], BALL_RADIUS)}"><freejoint/>'
-            f'<geom name="ball" type="sphere" size="{BALL_RADIUS}" mass="0.2" condim="4" '
-            f'material="ball"/></body>')
+        f'<geom name="thing{k}" type="box" size="{size}" pos="{pos}" {look}/>'
+        for k, (size, pos, look) in enumerate(
+            (
+                ("0.25 0.6 0.4", "4.1 1.8 0.4", 'material="wood"'),
+                ("0.3 0.2 0.25", "-4.1 -1.5 0.25", 'rgba="0.2 0.3 0.6 1"'),
+                ("0.2 0.2 0.3", "1.5 4.1 0.3", 'rgba="0.65 0.15 0.12 1"'),
+                ("0.5 0.2 0.35", "-1.5 -4.1 0.35", 'rgba="0.75 0.72 0.65 1"'),
+            )
+        )
+    )
+    ball = (
+        f'<body name="ball" pos="{_numbers(*path[0], BALL_RADIUS)}"><freejoint/>'
+        f'<geom name="ball" type="sphere" size="{BALL_RADIUS}" mass="0.2" condim="4" '
+        f'material="ball"/></body>'
+    )
     assets["ball.png"] = _png(_surface(rng, np.array([0.16, 0.62, 0.15], np.float32), (256, 256), 0.06))
     heading = path[10] - path[0]
     ahead = math.atan2(heading[1], heading[0])
     back = 1.2 + camera.ahead  # the ball begins a little too far away, and aside
     start = path[0] - back * np.array([math.cos(ahead), math.sin(ahead)])
-    return World("green_ball", _mjcf(camera, (*start, ahead + rng.uniform(-0.15, 0.15)),
-                                     _floor(6) + walls + things + ball, (0.0, 0.0, 11.0),
-                                     ("wall", "wood", "ball")),
-                 assets, camera, _light(rng), path)
+    return World(
+        "green_ball",
+        _mjcf(
+            camera,
+            (*start, ahead + rng.uniform(-0.15, 0.15)),
+            _floor(6) + walls + things + ball,
+            (0.0, 0.0, 11.0),
+            ("wall", "wood", "ball"),
+        ),
+        assets,
+        camera,
+        _light(rng),
+        path,
+    )
 
 
 def sign_world(seed: int, camera: Camera | None = None) -> World:
@@ -129,11 +148,22 @@ def sign_world(seed: int, camera: Camera | None = None) -> World:
         + f'<body name="sign" pos="{_numbers(*at)}" euler="0 0 {turn:.2f}">'
         f'<geom name="post" type="cylinder" size="0.02 {at[2] / 2:.4f}" '
         f'pos="0.035 0 {-at[2] / 2:.4f}" rgba="0.5 0.5 0.52 1"/>'
-        f'<geom name="sign" type="mesh" mesh="sign" material="sign"/></body>')
-    return World("stop_sign", _mjcf(camera, (0.0, rng.uniform(-0.1, 0.1), rng.uniform(-0.1, 0.1)),
-                                    _floor(20) + scene, (4.5, 0.0, 10.5), ("road", "wall", "sign"),
-                                    _sign_mesh()),
-                 assets, camera, _light(rng))
+        f'<geom name="sign" type="mesh" mesh="sign" material="sign"/></body>'
+    )
+    return World(
+        "stop_sign",
+        _mjcf(
+            camera,
+            (0.0, rng.uniform(-0.1, 0.1), rng.uniform(-0.1, 0.1)),
+            _floor(20) + scene,
+            (4.5, 0.0, 10.5),
+            ("road", "wall", "sign"),
+            _sign_mesh(),
+        ),
+        assets,
+        camera,
+        _light(rng),
+    )
 
 
 def sign_face(size: int) -> np.ndarray:
@@ -152,13 +182,22 @@ def sign_corners() -> np.ndarray:
     return np.column_stack([np.zeros(8), -corners[:, 0], -corners[:, 1]])
 
 
-def _mjcf(camera: Camera, start: tuple[float, float, float], scene: str,
-          above: tuple[float, float, float], materials: tuple[str, ...], meshes: str = "") -> str:
+def _mjcf(
+    camera: Camera,
+    start: tuple[float, float, float],
+    scene: str,
+    above: tuple[float, float, float],
+    materials: tuple[str, ...],
+    meshes: str = "",
+) -> str:
     """Return a whole model: the scene, the robot at x, y, yaw, the sun, and a camera above."""
     wide = max(camera.width, OVERVIEW), max(camera.height, OVERVIEW)
-    looks = "".join(f'<texture name="{m}" type="2d" file="{m}.png"/>'
-                    f'<material name="{m}" texture="{m}" specular="0.1" shininess="0.1" '
-                    f'{"" if m in ("sign", "ball", "road") else TILED}/>' for m in ("floor", *materials))
+    looks = "".join(
+        f'<texture name="{m}" type="2d" file="{m}.png"/>'
+        f'<material name="{m}" texture="{m}" specular="0.1" shininess="0.1" '
+        f"{'' if m in ('sign', 'ball', 'road') else TILED}/>"
+        for m in ("floor", *materials)
+    )
     # a span of 9 m fits the picture from above
     fovy = math.degrees(2 * math.atan(4.9 / above[2]))
     return f"""<mujoco model="closed_loop">
@@ -200,9 +239,11 @@ def _mjcf(camera: Camera, start: tuple[float, float, float], scene: str,
 
 
 def _wheel(name: str, y: float) -> str:
-    return (f'<body name="{name}" pos="0 {y:.4f} {WHEEL_RADIUS}"><joint name="{name}" type="hinge" '
-            f'axis="0 1 0"/><geom name="{name}" type="cylinder" size="{WHEEL_RADIUS} 0.012" '
-            f'euler="90 0 0" mass="0.2" friction="1.2 0.005 0.0001" rgba="0.1 0.1 0.1 1"/></body>')
+    return (
+        f'<body name="{name}" pos="0 {y:.4f} {WHEEL_RADIUS}"><joint name="{name}" type="hinge" '
+        f'axis="0 1 0"/><geom name="{name}" type="cylinder" size="{WHEEL_RADIUS} 0.012" '
+        f'euler="90 0 0" mass="0.2" friction="1.2 0.005 0.0001" rgba="0.1 0.1 0.1 1"/></body>'
+    )
 
 
 def _floor(half: float) -> str:
@@ -212,8 +253,10 @@ def _floor(half: float) -> str:
 def _wall(name: str, at: tuple[float, float], half: float, height: float, along: str) -> str:
     """Return a wall along x or y; textures lie in a box's own x and y, so that it is laid on its side."""
     axes = {"x": "1 0 0 0 0 1", "y": "0 1 0 0 0 1"}[along]
-    return (f'<geom name="{name}" type="box" material="wall" size="{_numbers(half, height / 2, 0.1)}" '
-            f'pos="{_numbers(*at, height / 2)}" xyaxes="{axes}"/>')
+    return (
+        f'<geom name="{name}" type="box" material="wall" size="{_numbers(half, height / 2, 0.1)}" '
+        f'pos="{_numbers(*at, height / 2)}" xyaxes="{axes}"/>'
+    )
 
 
 def _sign_mesh() -> str:
@@ -228,9 +271,11 @@ def _sign_mesh() -> str:
     for k in range(8):
         here, there = 8 + k, 8 + (k + 1) % 8
         faces += [(here, there, 8 + there), (here, 8 + there, 8 + here)]
-    return (f'<mesh name="sign" smoothnormal="false" vertex="{_numbers(*vertices.ravel())}" '
-            f'texcoord="{_numbers(*texture.ravel())}" '
-            f'face="{" ".join(str(i) for face in faces for i in face)}"/>')
+    return (
+        f'<mesh name="sign" smoothnormal="false" vertex="{_numbers(*vertices.ravel())}" '
+        f'texcoord="{_numbers(*texture.ravel())}" '
+        f'face="{" ".join(str(i) for face in faces for i in face)}"/>'
+    )
 
 
 def _eight(rng: Rng) -> np.ndarray:
@@ -266,8 +311,8 @@ def _slabs(rng: Rng, colour: np.ndarray, count: int) -> np.ndarray:
     picture *= cv2.resize(shades, (size, size), interpolation=cv2.INTER_NEAREST)[..., None]
     for k in range(count):
         at = k * size // count
-        picture[at:at + 6] *= 0.6
-        picture[:, at:at + 6] *= 0.6
+        picture[at : at + 6] *= 0.6
+        picture[:, at : at + 6] *= 0.6
     return picture
 
 
@@ -278,16 +323,17 @@ def _masonry(rng: Rng) -> np.ndarray:
         colour = np.array([rng.uniform(0.6, 0.8), rng.uniform(0.7, 0.85), rng.uniform(0.75, 0.9)], np.float32)
         return _surface(rng, colour, (size, size), 0.06)
     rows, per_row = 20, 8
-    picture = _surface(rng, np.array([0.3, 0.38, 0.6], np.float32) * np.float32(rng.uniform(0.7, 1.1)),
-                       (size, size), 0.12)
+    picture = _surface(
+        rng, np.array([0.3, 0.38, 0.6], np.float32) * np.float32(rng.uniform(0.7, 1.1)), (size, size), 0.12
+    )
     high, wide = size / rows, size / per_row
     for r in range(rows):
         top, bottom = round(r * high), round((r + 1) * high)
         for c in range(per_row + 1):
             left = round((c - 0.5 * (r % 2)) * wide)
-            picture[top:bottom, max(left, 0):max(left + round(wide), 0)] *= rng.uniform(0.8, 1.1)
-            picture[top:bottom, max(left, 0):max(left + 6, 0)] = 0.6
-        picture[top:top + 6] = 0.6
+            picture[top:bottom, max(left, 0) : max(left + round(wide), 0)] *= rng.uniform(0.8, 1.1)
+            picture[top:bottom, max(left, 0) : max(left + 6, 0)] = 0.6
+        picture[top : top + 6] = 0.6
     return np.clip(picture, 0, 1)
 
 

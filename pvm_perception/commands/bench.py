@@ -14,20 +14,41 @@ LEARN = {"off": (False,), "on": (True,), "both": (False, True)}
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
-    parser.add_argument("--output", type=Path, default=Path("build/bench"),
-                        help="folder to write bench.csv and bench.png to")
-    parser.add_argument("--preset", nargs="+", choices=sorted(PRESETS), default=["robot", "paper"],
-                        help="networks to measure: robot with the shipped weights, paper with new ones")
-    parser.add_argument("--device", nargs="+", choices=("cpu", "cuda"),
-                        help="where to run each network (default: cpu, and cuda where a GPU answers)")
-    parser.add_argument("--batch", nargs="+", type=int, default=[1, 4],
-                        help="numbers of streams that run side by side; one measurement for each")
-    parser.add_argument("--learn", choices=sorted(LEARN), default="both",
-                        help="measure networks that do not learn (off), that learn from the stream (on), or "
-                             "both")
+    parser.add_argument(
+        "--output", type=Path, default=Path("build/bench"), help="folder to write bench.csv and bench.png to"
+    )
+    parser.add_argument(
+        "--preset",
+        nargs="+",
+        choices=sorted(PRESETS),
+        default=["robot", "paper"],
+        help="networks to measure: robot with the shipped weights, paper with new ones",
+    )
+    parser.add_argument(
+        "--device",
+        nargs="+",
+        choices=("cpu", "cuda"),
+        help="where to run each network (default: cpu, and cuda where a GPU answers)",
+    )
+    parser.add_argument(
+        "--batch",
+        nargs="+",
+        type=int,
+        default=[1, 4],
+        help="numbers of streams that run side by side; one measurement for each",
+    )
+    parser.add_argument(
+        "--learn",
+        choices=sorted(LEARN),
+        default="both",
+        help="measure networks that do not learn (off), that learn from the stream (on), or both",
+    )
     parser.add_argument("--frames", type=int, default=300, help="frames timed for each row of the table")
-    parser.add_argument("--quick", action="store_true",
-                        help="measure few frames and sizes, in some seconds, for a first impression")
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help="measure few frames and sizes, in some seconds, for a first impression",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -45,8 +66,13 @@ def run(args: argparse.Namespace) -> int:
 
     if min(args.batch) < 1 or args.frames < 1:
         raise PvmError("--batch and --frames must be above 0")
-    values = {"presets": tuple(args.preset), "batches": tuple(args.batch),
-              "learn": LEARN[args.learn], "frames": args.frames, "devices": _devices(args.device)}
+    values = {
+        "presets": tuple(args.preset),
+        "batches": tuple(args.batch),
+        "learn": LEARN[args.learn],
+        "frames": args.frames,
+        "devices": _devices(args.device),
+    }
     if args.quick:
         values |= {"frames": 10, "starts": 1, "sizes": (1,), "codes": (0.5, 1)}
     try:

@@ -19,8 +19,14 @@ from pvm_perception.processes import run_together
 
 EXAMPLE = "python -m pvm_perception sim --scenario ball --seconds 20"
 DISTANCE = 1.0  # m to keep from the ball
-FOLLOWER = {"size": 2 * BALL_RADIUS, "drive": True, "follow_distance": DISTANCE,
-            "distance_tolerance": 0.05, "distance_gain": 3.0, "max_speed": 0.5}
+FOLLOWER = {
+    "size": 2 * BALL_RADIUS,
+    "drive": True,
+    "follow_distance": DISTANCE,
+    "distance_tolerance": 0.05,
+    "distance_gain": 3.0,
+    "max_speed": 0.5,
+}
 GUARD = {"size": SIGN_SIZE}
 # what the robot is to reach: ball in view, error of the kept distance, no collision, all stops made
 IN_VIEW, DISTANCE_ERROR = 0.9, 0.2
@@ -29,19 +35,37 @@ ROAD_SECONDS = 40.0  # the longest run along the road, simulated
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
-    parser.add_argument("--scenario", choices=("ball", "sign", "both"), default="both",
-                        help="what the robot does: ball = follow a rolling ball, sign = stop at a stop sign, "
-                             "both = one after the other")
-    parser.add_argument("--output", type=Path, default=Path("build/sim"),
-                        help="folder to write videos, tables, plot and figures to")
-    parser.add_argument("--seconds", type=float, default=60.0,
-                        help="simulated seconds of each run with the ball")
-    parser.add_argument("--ball-runs", type=int, default=3,
-                        help="number of runs with the ball, each in another place")
-    parser.add_argument("--runs", type=int, default=5,
-                        help="number of runs along the road with the stop sign, each along another one")
-    parser.add_argument("--seed", type=int, default=0,
-                        help="number that fixes the first run's place; later runs count up from it")
+    parser.add_argument(
+        "--scenario",
+        choices=("ball", "sign", "both"),
+        default="both",
+        help="what the robot does: ball = follow a rolling ball, sign = stop at a stop sign, "
+        "both = one after the other",
+    )
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=Path("build/sim"),
+        help="folder to write videos, tables, plot and figures to",
+    )
+    parser.add_argument(
+        "--seconds", type=float, default=60.0, help="simulated seconds of each run with the ball"
+    )
+    parser.add_argument(
+        "--ball-runs", type=int, default=3, help="number of runs with the ball, each in another place"
+    )
+    parser.add_argument(
+        "--runs",
+        type=int,
+        default=5,
+        help="number of runs along the road with the stop sign, each along another one",
+    )
+    parser.add_argument(
+        "--seed",
+        type=int,
+        default=0,
+        help="number that fixes the first run's place; later runs count up from it",
+    )
     parser.add_argument("--model", type=Path, help="model file to use instead of the shipped one")
 
 
@@ -63,8 +87,10 @@ def run(args: argparse.Namespace) -> int:
     runs: dict[str, list[Moment]] = {}
     for name, count, seconds in (("ball", args.ball_runs, args.seconds), ("sign", args.runs, ROAD_SECONDS)):
         if args.scenario in (name, "both"):
-            runs |= {f"{name}_{seed}": _scenario(args, name, seed, seconds)
-                     for seed in range(args.seed, args.seed + count)}
+            runs |= {
+                f"{name}_{seed}": _scenario(args, name, seed, seconds)
+                for seed in range(args.seed, args.seed + count)
+            }
     return _report(args.output, runs)
 
 
@@ -76,43 +102,77 @@ def _scenario(args: argparse.Namespace, name: str, seed: int, seconds: float) ->
     camera = ["-r", "camera_info:=/camera/camera_info"]
     model = {"model": args.model.resolve()} if args.model else {}
     python = [sys.executable, "-m"]
-    run_together({
-        "tracker": [*python, "pvm_perception", "tracker", "--ros-args", "-r",
-                    "image:=/camera/image_raw", *_parameters({"reliability": "reliable"} | model)],
-        node: [*python, "pvm_perception", node, "--ros-args", *camera, *_parameters(settings)],
-        "simulation": [*python, "pvm_perception.closed_loop.bridge", "--scenario", name, "--seed", str(seed),
-                       "--seconds", str(seconds), "--table", str(table),
-                       "--video", str(args.output / f"{label}.mp4")],
-    }, leader="simulation", seconds=120 + 60 * seconds)
+    run_together(
+        {
+            "tracker": [
+                *python,
+                "pvm_perception",
+                "tracker",
+                "--ros-args",
+                "-r",
+                "image:=/camera/image_raw",
+                *_parameters({"reliability": "reliable"} | model),
+            ],
+            node: [*python, "pvm_perception", node, "--ros-args", *camera, *_parameters(settings)],
+            "simulation": [
+                *python,
+                "pvm_perception.closed_loop.bridge",
+                "--scenario",
+                name,
+                "--seed",
+                str(seed),
+                "--seconds",
+                str(seconds),
+                "--table",
+                str(table),
+                "--video",
+                str(args.output / f"{label}.mp4"),
+            ],
+        },
+        leader="simulation",
+        seconds=120 + 60 * seconds,
+    )
     return score.read_moments(table)
 
 
 def _parameters(values: dict[str, Any]) -> list[str]:
     """Return parameters as ROS arguments; all nodes live in the simulation's time."""
+
     def text(value: Any) -> str:
         return str(value).lower() if isinstance(value, bool) else str(value)
 
-    return [word for name, value in (values | {"use_sim_time": True}).items()
-            for word in ("-p", f"{name}:={text(value)}")]
+    return [
+        word
+        for name, value in (values | {"use_sim_time": True}).items()
+        for word in ("-p", f"{name}:={text(value)}")
+    ]
 
 
 def _report(folder: Path, runs: Mapping[str, Sequence[Moment]]) -> int:
-    figures = {name: score.ball_figures(moments, DISTANCE) if _follows(name)
-               else score.sign_figures(moments) for name, moments in runs.items()}
+    figures = {
+        name: score.ball_figures(moments, DISTANCE) if _follows(name) else score.sign_figures(moments)
+        for name, moments in runs.items()
+    }
     _plot(folder / "paths.png", runs)
     _write(folder, figures)
     for name, values in figures.items():
-        print(f"sim: {name}: " + " ".join(
-            f"{k}={f'{v:.3f}' if isinstance(v, float) else v}" for k, v in values.items()))
+        print(
+            f"sim: {name}: "
+            + " ".join(f"{k}={f'{v:.3f}' if isinstance(v, float) else v}" for k, v in values.items())
+        )
     balls = [v for name, v in figures.items() if _follows(name)]
     signs = [v for name, v in figures.items() if not _follows(name)]
     collisions, stops = sum(v["collisions"] for v in figures.values()), sum(v["stopped"] for v in signs)
     worst, mean = score.worst(balls), score.mean(balls)
     if balls:
-        print(f"sim: ball, {len(balls)} places: " + " ".join(
-            f"{k}_worst={worst[k]:.3f} {k}_mean={mean[k]:.3f}" for k in worst))
-    print(f"sim: in_view={worst['in_view']:.3f} distance_error={worst['distance_error']:.3f} "
-          f"collisions={collisions} stops={stops}/{len(signs)}")
+        print(
+            f"sim: ball, {len(balls)} places: "
+            + " ".join(f"{k}_worst={worst[k]:.3f} {k}_mean={mean[k]:.3f}" for k in worst)
+        )
+    print(
+        f"sim: in_view={worst['in_view']:.3f} distance_error={worst['distance_error']:.3f} "
+        f"collisions={collisions} stops={stops}/{len(signs)}"
+    )
     followed = not balls or (worst["in_view"] >= IN_VIEW and worst["distance_error"] <= DISTANCE_ERROR)
     return 0 if followed and not collisions and stops == len(signs) else 1
 
@@ -139,8 +199,12 @@ def _plot(path: Path, runs: Mapping[str, Sequence[Moment]]) -> None:
     figure, rows = plt.subplots(len(runs), 2, figsize=(11, 3.6 * len(runs)), squeeze=False)
     for (ways, curves), (name, moments) in zip(rows, runs.items(), strict=True):
         ways.plot([m.x for m in moments], [m.y for m in moments], label="robot")
-        ways.plot([m.target_x for m in moments], [m.target_y for m in moments],
-                  "-" if _follows(name) else "8", label="ball" if _follows(name) else "sign")
+        ways.plot(
+            [m.target_x for m in moments],
+            [m.target_y for m in moments],
+            "-" if _follows(name) else "8",
+            label="ball" if _follows(name) else "sign",
+        )
         ways.set(title=name, xlabel="x (m)", ylabel="y (m)", aspect="equal")
         times = [m.time for m in moments]
         curves.plot(times, [m.distance for m in moments], label="distance (m)")

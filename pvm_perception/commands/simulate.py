@@ -13,17 +13,24 @@ EXAMPLE = "python -m pvm_perception simulate --output build/scene --frames 300 -
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
-    parser.add_argument("--output", type=Path, required=True,
-                        help="folder to write the frames and groundtruth.csv to")
-    parser.add_argument("--stills", type=Path,
-                        help="folder of labelled stills to move a virtual camera over, instead of generated "
-                             "scenes")
+    parser.add_argument(
+        "--output", type=Path, required=True, help="folder to write the frames and groundtruth.csv to"
+    )
+    parser.add_argument(
+        "--stills",
+        type=Path,
+        help="folder of labelled stills to move a virtual camera over, instead of generated scenes",
+    )
     parser.add_argument("--frames", type=int, default=300, help="number of frames to write")
     parser.add_argument("--seed", type=int, default=0, help="number that fixes every pixel")
     parser.add_argument("--width", type=int, default=640, help="width of a frame in pixels")
     parser.add_argument("--height", type=int, default=480, help="height of a frame in pixels")
-    parser.add_argument("--fps", type=float, default=30.0,
-                        help="frames a second; the more, the less moves between two of them")
+    parser.add_argument(
+        "--fps",
+        type=float,
+        default=30.0,
+        help="frames a second; the more, the less moves between two of them",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -49,8 +56,11 @@ def run(args: argparse.Namespace) -> int:
     except OSError as error:
         raise PvmError(f"{folder} cannot be written: {error.strerror}") from error
     size = (args.height, args.width)
-    stream = (StillsStream(stills, args.seed, size, args.fps, args.frames) if stills
-              else SimulatedStream(args.seed, size, args.fps, args.frames))
+    stream = (
+        StillsStream(stills, args.seed, size, args.fps, args.frames)
+        if stills
+        else SimulatedStream(args.seed, size, args.fps, args.frames)
+    )
     labels = []
     with Stop(impatient=True) as stop:
         for frame in tqdm(stream, total=args.frames, unit="frame", disable=None):

@@ -14,27 +14,47 @@ from pvm_perception.errors import PvmError
 if TYPE_CHECKING:
     from pvm_perception.training.teach import Lesson
 
-EXAMPLE = ("python -m pvm_perception teach --data my_frames --output my_model.safetensors "
-           "--minutes 30")
+EXAMPLE = "python -m pvm_perception teach --data my_frames --output my_model.safetensors --minutes 30"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
-    parser.add_argument("--data", type=Path, nargs="+", required=True, metavar="DIR",
-                        help="labelled sequences (frames and groundtruth.csv), or folders of them")
+    parser.add_argument(
+        "--data",
+        type=Path,
+        nargs="+",
+        required=True,
+        metavar="DIR",
+        help="labelled sequences (frames and groundtruth.csv), or folders of them",
+    )
     parser.add_argument("--output", type=Path, required=True, help="model file to write")
-    parser.add_argument("--from", dest="start", type=Path, metavar="MODEL",
-                        help="model file to start from (default: the shipped one)")
-    parser.add_argument("--minutes", type=float, default=30.0,
-                        help="minutes of training; the assessments before and after take some more")
-    parser.add_argument("--photos", type=Path,
-                        help="folder of photographs for backgrounds of generated scenes, as `make "
-                             "train-data` "
-                             "collects them")
-    parser.add_argument("--device", choices=DEVICES, default="cpu",
-                        help="where the network runs; auto = an NVIDIA GPU where one answers, else the CPU")
-    parser.add_argument("--force", action="store_true",
-                        help="write the model even where it is no better than before")
+    parser.add_argument(
+        "--from",
+        dest="start",
+        type=Path,
+        metavar="MODEL",
+        help="model file to start from (default: the shipped one)",
+    )
+    parser.add_argument(
+        "--minutes",
+        type=float,
+        default=30.0,
+        help="minutes of training; the assessments before and after take some more",
+    )
+    parser.add_argument(
+        "--photos",
+        type=Path,
+        help="folder of photographs for backgrounds of generated scenes, as `make train-data` collects them",
+    )
+    parser.add_argument(
+        "--device",
+        choices=DEVICES,
+        default="cpu",
+        help="where the network runs; auto = an NVIDIA GPU where one answers, else the CPU",
+    )
+    parser.add_argument(
+        "--force", action="store_true", help="write the model even where it is no better than before"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -49,8 +69,11 @@ def run(args: argparse.Namespace) -> int:
     folders = [folder for data in args.data for folder in sequences(data)]
     start = args.start or default_model()
     learnt, held_out = check_sequences(folders, read_header(start)["config"])
-    print(f"{learnt + held_out} labelled frames in {len(folders)} sequences: {learnt} to learn from, "
-          f"{held_out} held out", flush=True)
+    print(
+        f"{learnt + held_out} labelled frames in {len(folders)} sequences: {learnt} to learn from, "
+        f"{held_out} held out",
+        flush=True,
+    )
     try:
         args.output.parent.mkdir(parents=True, exist_ok=True)
         args.output.open("ab").close()  # a file that cannot be written fails now, not after the training
@@ -62,8 +85,11 @@ def run(args: argparse.Namespace) -> int:
     _print(lesson)
     failures = lesson.failures()
     if failures and not args.force:
-        print(f"pvm_perception: not written: {' and '.join(failures)}; more or more varied frames "
-              "or more --minutes may help, --force writes it anyway", file=sys.stderr)
+        print(
+            f"pvm_perception: not written: {' and '.join(failures)}; more or more varied frames "
+            "or more --minutes may help, --force writes it anyway",
+            file=sys.stderr,
+        )
         return 1
     lesson.save(args.output)
     print(f"{args.output} written; use it with --model, or as the node's parameter `model`")
@@ -74,13 +100,20 @@ def _print(lesson: Lesson) -> None:
     """Print every mark before and after."""
     before, after = lesson.before, lesson.after
     print(f"{'':14}{'target':12}{'measure':15}{'before':>8}{'after':>8}")
-    lines = [("held out", t, name, before.held_out[t][name], after.held_out[t][name])
-             for t in before.held_out for name in before.held_out[t]]
-    lines += [("generated", t, name, getattr(before.generated, name)[t],
-               getattr(after.generated, name)[t])
-              for t in before.generated.auc for name in ("auc", "presence_f1")]
-    lines += [("held out", "", "mark", before.held_out_mark, after.held_out_mark),
-              ("generated", "", "mark", before.generated_mark, after.generated_mark)]
+    lines = [
+        ("held out", t, name, before.held_out[t][name], after.held_out[t][name])
+        for t in before.held_out
+        for name in before.held_out[t]
+    ]
+    lines += [
+        ("generated", t, name, getattr(before.generated, name)[t], getattr(after.generated, name)[t])
+        for t in before.generated.auc
+        for name in ("auc", "presence_f1")
+    ]
+    lines += [
+        ("held out", "", "mark", before.held_out_mark, after.held_out_mark),
+        ("generated", "", "mark", before.generated_mark, after.generated_mark),
+    ]
     for where, target, name, old, new in lines:
         if not math.isnan(old):
             print(f"{where:14}{target:12}{name.replace('_', ' '):15}{old:8.3f}{new:8.3f}")

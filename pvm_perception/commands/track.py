@@ -14,36 +14,66 @@ EXAMPLE = "python -m pvm_perception track --input clip.mp4 --output boxes.csv --
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
-    parser.add_argument("--input", required=True,
-                        help="where frames come from: a video, a folder of images, a camera such as 0 or "
-                             "/dev/video0, an address (rtsp://, http://), or a ROS 2 bag (.mcap, .db3, "
-                             "folder)")
+    parser.add_argument(
+        "--input",
+        required=True,
+        help="where frames come from: a video, a folder of images, a camera such as 0 or "
+        "/dev/video0, an address (rtsp://, http://), or a ROS 2 bag (.mcap, .db3, "
+        "folder)",
+    )
     parser.add_argument("--topic", help="topic of the images in a bag; needed where it has several")
-    parser.add_argument("--odom-topic",
-                        help="topic of the robot's odometry in a bag; '' uses none (default: the only one in "
-                             "the "
-                             "bag)")
-    parser.add_argument("--output", type=Path, required=True,
-                        help="CSV file to write, one row for each box: " + ",".join(COLUMNS))
-    parser.add_argument("--targets", nargs="+", default=list(TARGETS),
-                        help="names of the targets to report, of those that the model knows")
+    parser.add_argument(
+        "--odom-topic",
+        help="topic of the robot's odometry in a bag; '' uses none (default: the only one in the bag)",
+    )
+    parser.add_argument(
+        "--output",
+        type=Path,
+        required=True,
+        help="CSV file to write, one row for each box: " + ",".join(COLUMNS),
+    )
+    parser.add_argument(
+        "--targets",
+        nargs="+",
+        default=list(TARGETS),
+        help="names of the targets to report, of those that the model knows",
+    )
     parser.add_argument("--model", type=Path, help="model file to use instead of the shipped one")
-    parser.add_argument("--device", choices=("cpu", "cuda", "auto"), default="cpu",
-                        help="where the network runs; auto = an NVIDIA GPU where one answers, else the CPU")
-    parser.add_argument("--learn", action="store_true",
-                        help="go on learning to predict from these frames while tracking them; a frame takes "
-                             "more than twice as long")
-    parser.add_argument("--save-model", type=Path,
-                        help="with --learn: file to write the model to, with what it learnt")
-    parser.add_argument("--video", type=Path,
-                        help="video file to write the frames to, with their boxes drawn in")
-    parser.add_argument("--output-bag", type=Path, metavar="FILE.mcap",
-                        help="bag to write the boxes to, as vision_msgs/Detection2DArray")
-    parser.add_argument("--stills", action="store_true",
-                        help="take the input as unrelated images: the state is reset before each")
-    parser.add_argument("--horizon", type=int, default=0,
-                        help="report each box where it is expected so many frames later; 0 = where it is "
-                             "seen")
+    parser.add_argument(
+        "--device",
+        choices=("cpu", "cuda", "auto"),
+        default="cpu",
+        help="where the network runs; auto = an NVIDIA GPU where one answers, else the CPU",
+    )
+    parser.add_argument(
+        "--learn",
+        action="store_true",
+        help="go on learning to predict from these frames while tracking them; a frame takes "
+        "more than twice as long",
+    )
+    parser.add_argument(
+        "--save-model", type=Path, help="with --learn: file to write the model to, with what it learnt"
+    )
+    parser.add_argument(
+        "--video", type=Path, help="video file to write the frames to, with their boxes drawn in"
+    )
+    parser.add_argument(
+        "--output-bag",
+        type=Path,
+        metavar="FILE.mcap",
+        help="bag to write the boxes to, as vision_msgs/Detection2DArray",
+    )
+    parser.add_argument(
+        "--stills",
+        action="store_true",
+        help="take the input as unrelated images: the state is reset before each",
+    )
+    parser.add_argument(
+        "--horizon",
+        type=int,
+        default=0,
+        help="report each box where it is expected so many frames later; 0 = where it is seen",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -80,13 +110,25 @@ def run(args: argparse.Namespace) -> int:
         for frame in tqdm(stream, total=stream.length, unit="frame", disable=None):
             if stop.is_set():
                 break
-            tracks = (tracker.track_still(frame.image) if args.stills
-                      else tracker.update(frame.image, frame.stamp, frame.motion))
+            tracks = (
+                tracker.track_still(frame.image)
+                if args.stills
+                else tracker.update(frame.image, frame.stamp, frame.motion)
+            )
             if args.horizon:
                 tracks = tracker.forecast(args.horizon)
             stamp = "" if frame.stamp is None else f"{frame.stamp:.6f}"
-            table.writerows([frame.name, t.target, *(f"{v:.2f}" for v in (t.x, t.y, t.w, t.h)),
-                             f"{t.score:.4f}", t.id, stamp] for t in tracks)
+            table.writerows(
+                [
+                    frame.name,
+                    t.target,
+                    *(f"{v:.2f}" for v in (t.x, t.y, t.w, t.h)),
+                    f"{t.score:.4f}",
+                    t.id,
+                    stamp,
+                ]
+                for t in tracks
+            )
             rows, frames = rows + len(tracks), frames + 1
             if bag is not None:
                 bag.write(frame, tracks)

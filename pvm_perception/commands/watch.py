@@ -23,32 +23,51 @@ SIZE = (480, 640)  # rows and columns of the simulator's frames
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
-    parser.add_argument("--input", default=SIMULATOR,
-                        help="where frames come from: simulator, a video, a folder of images, a ROS 2 bag, "
-                             "or a camera device such as /dev/video0")
+    parser.add_argument(
+        "--input",
+        default=SIMULATOR,
+        help="where frames come from: simulator, a video, a folder of images, a ROS 2 bag, "
+        "or a camera device such as /dev/video0",
+    )
     parser.add_argument("--topic", help="topic of the images in a bag; needed where it has several")
-    parser.add_argument("--odom-topic",
-                        help="topic of the robot's odometry in a bag; '' uses none (default: the only one in "
-                             "the "
-                             "bag)")
-    parser.add_argument("--record", type=Path, metavar="FILE.rrd",
-                        help="file to record everything to, for the Rerun viewer")
-    parser.add_argument("--no-viewer", action="store_true",
-                        help="serve no page: only record, as fast as the computer allows")
+    parser.add_argument(
+        "--odom-topic",
+        help="topic of the robot's odometry in a bag; '' uses none (default: the only one in the bag)",
+    )
+    parser.add_argument(
+        "--record", type=Path, metavar="FILE.rrd", help="file to record everything to, for the Rerun viewer"
+    )
+    parser.add_argument(
+        "--no-viewer", action="store_true", help="serve no page: only record, as fast as the computer allows"
+    )
     parser.add_argument("--port", type=int, default=9090, help="port of the page; its data use the next one")
-    parser.add_argument("--address", default=LOOPBACK,
-                        help="address of this host on which page and data can be opened; 0.0.0.0 = from "
-                             "every "
-                             "machine that reaches it")
+    parser.add_argument(
+        "--address",
+        default=LOOPBACK,
+        help="address of this host on which page and data can be opened; 0.0.0.0 = from "
+        "every "
+        "machine that reaches it",
+    )
     parser.add_argument("--frames", type=int, help="number of frames after which it ends")
-    parser.add_argument("--targets", nargs="+", default=list(TARGETS),
-                        help="names of the targets to report, of those that the model knows")
+    parser.add_argument(
+        "--targets",
+        nargs="+",
+        default=list(TARGETS),
+        help="names of the targets to report, of those that the model knows",
+    )
     parser.add_argument("--model", type=Path, help="model file to use instead of the shipped one")
-    parser.add_argument("--device", choices=("cpu", "cuda", "auto"), default="cpu",
-                        help="where the network runs; auto = an NVIDIA GPU where one answers, else the CPU")
-    parser.add_argument("--learn", action="store_true",
-                        help="go on learning to predict from these frames while tracking them; a frame takes "
-                             "more than twice as long")
+    parser.add_argument(
+        "--device",
+        choices=("cpu", "cuda", "auto"),
+        default="cpu",
+        help="where the network runs; auto = an NVIDIA GPU where one answers, else the CPU",
+    )
+    parser.add_argument(
+        "--learn",
+        action="store_true",
+        help="go on learning to predict from these frames while tracking them; a frame takes "
+        "more than twice as long",
+    )
     parser.add_argument("--seed", type=int, default=0, help="number that fixes the simulator's scenes")
 
 
@@ -66,8 +85,11 @@ def run(args: argparse.Namespace) -> int:
         raise PvmError("--frames must be 1 or more")
     if args.no_viewer and args.input == SIMULATOR and args.frames is None:
         raise PvmError("the simulator never ends; with --no-viewer, say how many --frames to record")
-    stream = (SimulatedStream(args.seed, SIZE, frames=args.frames) if args.input == SIMULATOR
-              else open_stream(args.input, args.topic, args.odom_topic))
+    stream = (
+        SimulatedStream(args.seed, SIZE, frames=args.frames)
+        if args.input == SIMULATOR
+        else open_stream(args.input, args.topic, args.odom_topic)
+    )
     tracker = Tracker(args.targets, args.model, args.device, args.learn)
     if tracker.notice:
         warn(tracker.notice)
@@ -87,8 +109,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _play(stream: Any, tracker: Tracker, view: LiveView, args: argparse.Namespace,
-          stop: Stop) -> int:
+def _play(stream: Any, tracker: Tracker, view: LiveView, args: argparse.Namespace, stop: Stop) -> int:
     """Look at one frame after the other; return how many there were."""
     from tqdm import tqdm
 

@@ -58,7 +58,7 @@ class Scratch:
 
     def __call__(self, *shape: int) -> Array:
         """Return an array of this shape in the memory of the last one: it holds what that left."""
-        return self._memory[:math.prod(shape)].reshape(shape)
+        return self._memory[: math.prod(shape)].reshape(shape)
 
 
 def input_error(dz: Array, w: Array) -> Array:
@@ -140,8 +140,14 @@ def gather(source: Array, index: Array, out: Array) -> Array:
     return out
 
 
-def gather_matmul(out: Array, parts: Sequence[Operand], w: Array, scratch: tuple[Scratch, Scratch],
-                  xp: ModuleType, adds: bool = False) -> Array:
+def gather_matmul(
+    out: Array,
+    parts: Sequence[Operand],
+    w: Array,
+    scratch: tuple[Scratch, Scratch],
+    xp: ModuleType,
+    adds: bool = False,
+) -> Array:
     """Write the units' inputs times w into `out`, or add the product to it, and return it.
 
     Parameters
@@ -229,7 +235,7 @@ def scatter(out: Array, d: Array, index: Array) -> None:
     """
     n = out.shape[2]
     for k in range(index.shape[1]):
-        out[:, index[:, k]] += d[:, :, k * n:(k + 1) * n]
+        out[:, index[:, k]] += d[:, :, k * n : (k + 1) * n]
 
 
 def stream_index(marked: Mask, xp: ModuleType) -> Array | slice | None:
@@ -264,6 +270,7 @@ def activation(name: str, xp: ModuleType) -> Activation:
 
     "polynomial" is the paper's sigmoid x / (2 (|x| + 1)) + 1/2 (arXiv 1607.06854, section 3).
     """
+
     def tanh(x: Array, out: Array) -> None:
         xp.tanh(x, out=out)
 
@@ -279,11 +286,12 @@ def activation(name: str, xp: ModuleType) -> Activation:
         out += np.float32(0.5)
 
     one = np.float32(1)
-    return {"tanh": Activation(tanh, lambda y: 1 - y * y),
-            # xp.where would be many times as slow
-            "leaky": Activation(leaky, lambda y: (y > 0) * (one - LEAK) + LEAK, float(LEAK)),
-            "polynomial": Activation(
-                polynomial, lambda y: np.float32(0.5) * (1 - xp.abs(2 * y - 1)) ** 2)}[name]
+    return {
+        "tanh": Activation(tanh, lambda y: 1 - y * y),
+        # xp.where would be many times as slow
+        "leaky": Activation(leaky, lambda y: (y > 0) * (one - LEAK) + LEAK, float(LEAK)),
+        "polynomial": Activation(polynomial, lambda y: np.float32(0.5) * (1 - xp.abs(2 * y - 1)) ** 2),
+    }[name]
 
 
 def normalise_activate(z: Array, sizes: Array, h: Array, phi: Activation, xp: ModuleType) -> None:
@@ -313,8 +321,9 @@ def normalise_activate(z: Array, sizes: Array, h: Array, phi: Activation, xp: Mo
     phi.value(z, h)
 
 
-def normalise_activate_backward(d: Array, z: Array, sizes: Array, h: Array, phi: Activation, out: Array,
-                                xp: ModuleType) -> None:
+def normalise_activate_backward(
+    d: Array, z: Array, sizes: Array, h: Array, phi: Activation, out: Array, xp: ModuleType
+) -> None:
     """Write the error of the sums, from the error of their codes.
 
     Parameters

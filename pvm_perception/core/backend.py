@@ -77,7 +77,7 @@ def cache_aligned(array: np.ndarray) -> np.ndarray:
     """
     memory = np.zeros(array.nbytes + LINE, np.uint8)
     begin = -memory.ctypes.data % LINE
-    copy = memory[begin:begin + array.nbytes].view(array.dtype).reshape(array.shape)
+    copy = memory[begin : begin + array.nbytes].view(array.dtype).reshape(array.shape)
     copy[...] = array
     return copy
 
@@ -109,6 +109,7 @@ class OneThread:
         self._now = self._limit()
         self._now.__enter__()
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
-                 trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._now.__exit__(kind, error, trace)

@@ -90,10 +90,16 @@ class Cells:
             be as large as the frame, where nothing is known but the other rows.
         """
         shape = (len(boxes), self.rows, self.cols, self.targets)
-        found = CellTruth(np.zeros(shape, np.float32), np.zeros((*shape, 4), np.float32),
-                          np.zeros(shape, np.float32), np.ones(shape, np.float32))
-        centres = [self._add(found, b, boxes[b, m])
-                   for b, m in zip(*np.nonzero(boxes[:, :, Truth.TARGET] >= 0), strict=True)]
+        found = CellTruth(
+            np.zeros(shape, np.float32),
+            np.zeros((*shape, 4), np.float32),
+            np.zeros(shape, np.float32),
+            np.ones(shape, np.float32),
+        )
+        centres = [
+            self._add(found, b, boxes[b, m])
+            for b, m in zip(*np.nonzero(boxes[:, :, Truth.TARGET] >= 0), strict=True)
+        ]
         for centre in centres:
             if centre is not None:  # a target counts also where its surroundings do not
                 place, sure = centre
@@ -116,13 +122,16 @@ class Cells:
         if float(row[Truth.VISIBLE]) < MIN_VISIBLE or max(w, h) < MIN_SIDE:
             sure = 0.0
         if sure < 1:
-            inside = ((np.abs(dy) <= h / 2 / down + 1)[:, None]
-                      & (np.abs(dx) <= w / 2 / right + 1)[None])  # (R, C)
+            inside = (np.abs(dy) <= h / 2 / down + 1)[:, None] & (np.abs(dx) <= w / 2 / right + 1)[
+                None
+            ]  # (R, C)
             found.care[b, inside, t] = np.minimum(found.care[b, inside, t], sure)
         if sure == 0:
             return None
-        sigma_y, sigma_x = (min(max(BUMP * side / step, BUMP_LIMITS[0]), BUMP_LIMITS[1])
-                            for side, step in ((h, down), (w, right)))
+        sigma_y, sigma_x = (
+            min(max(BUMP * side / step, BUMP_LIMITS[0]), BUMP_LIMITS[1])
+            for side, step in ((h, down), (w, right))
+        )
         bump = np.exp(-0.5 * ((dy / sigma_y) ** 2)[:, None] - 0.5 * ((dx / sigma_x) ** 2)[None])  # (R, C)
         at_row = min(max(int(centre_y / down), 0), self.rows - 1)
         at_col = min(max(int(centre_x / right), 0), self.cols - 1)
@@ -166,13 +175,16 @@ class Cells:
         highest = self._presence.take(self.around.T, axis=1).max(axis=1)  # of a cell and its neighbours
         stream, cell, target = np.nonzero((here >= highest) & (here >= least))
         peaks = np.argsort(-here[stream, cell, target], kind="stable")  # the strongest first
-        groups = [peaks[(stream[peaks] == b) & (target[peaks] == t)][:most]
-                  for b in range(len(out)) for t in range(self.targets)]
+        groups = [
+            peaks[(stream[peaks] == b) & (target[peaks] == t)][:most]
+            for b in range(len(out))
+            for t in range(self.targets)
+        ]
         kept = np.concatenate(groups)
         rows = self._boxes(out, stream[kept], cell[kept], target[kept])
         ends = list(itertools.accumulate(map(len, groups)))
-        parts = [rows[end - len(group):end] for group, end in zip(groups, ends, strict=True)]
-        return [parts[k:k + self.targets] for k in range(0, len(parts), self.targets)]
+        parts = [rows[end - len(group) : end] for group, end in zip(groups, ends, strict=True)]
+        return [parts[k : k + self.targets] for k in range(0, len(parts), self.targets)]
 
     def _boxes(self, out: Floats, stream: Integers, cell: Integers, target: Integers) -> Floats:
         """Return (n, 5) x, y, w, h, score of peaks, whose indices are (n,) each."""

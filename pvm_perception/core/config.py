@@ -41,8 +41,11 @@ class Layer:
         check(self)
         if not all(1 <= n <= 256 for n in self.children):
             raise PvmError(f"layer {self.name}: children are {self.children}; each must be 1 to 256")
-        if "signal" not in self.terms or set(self.terms) - set(TERMS) \
-                or len(set(self.terms)) != len(self.terms):
+        if (
+            "signal" not in self.terms
+            or set(self.terms) - set(TERMS)
+            or len(set(self.terms)) != len(self.terms)
+        ):
             raise PvmError(f"layer {self.name}: terms must hold 'signal', be different and among {TERMS}")
 
 
@@ -72,8 +75,9 @@ class Link:
 class ReadoutConfig:
     """How codes become heat maps and boxes."""
 
-    kind: str = setting("box", "box: one head per layer-1 cell; heatmap: the paper's, per unit",
-                        choices=("box", "heatmap"))
+    kind: str = setting(
+        "box", "box: one head per layer-1 cell; heatmap: the paper's, per unit", choices=("box", "heatmap")
+    )
     hidden: int = setting(96, "width of the readout's hidden layer", low=1, high=1024)
     radius: tuple[int, ...] = (1,)  # neighbourhood in each layer, from the bottom; last repeats
     shape: str = setting("disk", "neighbourhood", choices=("disk", "square"))
@@ -84,8 +88,10 @@ class ReadoutConfig:
     def __post_init__(self) -> None:
         check(self)
         if not 1 <= len(self.radius) <= MOST_LAYERS or not all(0 <= r <= 16 for r in self.radius):
-            raise PvmError(f"readout radius is {reprlib.repr(self.radius)}; it must be a list of 1 to "
-                           f"{MOST_LAYERS} numbers, each 0 to 16")
+            raise PvmError(
+                f"readout radius is {reprlib.repr(self.radius)}; it must be a list of 1 to "
+                f"{MOST_LAYERS} numbers, each 0 to 16"
+            )
 
 
 Readout = ReadoutConfig  # the name under which scripts outside of this repository import it
@@ -103,10 +109,15 @@ class Learning:
     prediction_weight: float = setting(1.0, "weight of the prediction error", low=0.0)
     presence_weight: float = setting(1.0, "weight of the presence error of the readout", low=0.0)
     box_weight: float = setting(1.0, "weight of the box error of the readout", low=0.0)
-    credit_depth: int = setting(16, "layers that the readout's error descends below the one it "
-                                    "enters; 0 = it stays in that layer", low=0, high=16)
-    decay: float = setting(0.0, "share of a weight lost per step and unit of rate (rule: muon)",
-                           low=0.0, high=10.0)
+    credit_depth: int = setting(
+        16,
+        "layers that the readout's error descends below the one it enters; 0 = it stays in that layer",
+        low=0,
+        high=16,
+    )
+    decay: float = setting(
+        0.0, "share of a weight lost per step and unit of rate (rule: muon)", low=0.0, high=10.0
+    )
     average: float = setting(0.999, "decay of the averaged weights", low=0.0, high=0.99999)
 
     def __post_init__(self) -> None:
@@ -122,13 +133,18 @@ class Forecast:
     as the robot's own motion says, to the right, down, by little.
     """
 
-    code: int = setting(0, "width of a unit's code of how things move; 0 = the next picture is predicted by "
-                           "layer 1 alone", low=0, high=256)
+    code: int = setting(
+        0,
+        "width of a unit's code of how things move; 0 = the next picture is predicted by layer 1 alone",
+        low=0,
+        high=256,
+    )
     scales: int = setting(4, "scales of the picture, each half as fine as the one below", low=1, high=5)
     whole: int = setting(2, "moves that every unit tries, whole px of its scale each way", low=0, high=4)
     half: int = setting(1, "of these, up to how many px also in half steps", low=0, high=2)
-    inherit: int = setting(2, "half px around its parent's move that a unit tries, each way; 0 = none", low=0,
-                           high=4)
+    inherit: int = setting(
+        2, "half px around its parent's move that a unit tries, each way; 0 = none", low=0, high=4
+    )
     keep: int = setting(1, "half px around its own last move that a unit tries, each way", low=0, high=2)
     context: tuple[str, ...] = FORECAST_CONTEXT  # what a code reads besides the evidence
     terms: tuple[str, ...] = FORECAST_TERMS
@@ -149,23 +165,30 @@ class HierarchyConfig:
     name: str
     height: int = setting(144, "rows of the network's input", low=8, high=2048)
     width: int = setting(192, "columns of the network's input", low=8, high=2048)
-    block: int = setting(3, "side in pixels of the input's blocks, the children of layer 1",
-                         low=1, high=64)
+    block: int = setting(3, "side in pixels of the input's blocks, the children of layer 1", low=1, high=64)
     layers: tuple[Layer, ...] = ()
     links: tuple[Link, ...] = ()
     targets: tuple[str, ...] = ("green_ball", "stop_sign")
     shared: bool = setting(True, "one set of weights for all units of a layer")
-    activation: str = setting("tanh", "code non-linearity",
-                              choices=("tanh", "leaky", "polynomial"))
-    normalise: bool = setting(False, "bring the sums before each unit's non-linearity to a root "
-                                     "mean square of 1, so that codes neither saturate nor run away")
-    output: str = setting("change", "what a code's prediction is: the signal itself (linear, or "
-                                    "activation: through the code's non-linearity), or its change, "
-                                    "so that a code need not carry what merely stays",
-                          choices=("linear", "activation", "change"))
-    schedule: str = setting("sweep", "sweep: a layer sees this frame's codes of the layer below; "
-                                     "parallel: those of the frame before, as in the paper",
-                            choices=("sweep", "parallel"))
+    activation: str = setting("tanh", "code non-linearity", choices=("tanh", "leaky", "polynomial"))
+    normalise: bool = setting(
+        False,
+        "bring the sums before each unit's non-linearity to a root "
+        "mean square of 1, so that codes neither saturate nor run away",
+    )
+    output: str = setting(
+        "change",
+        "what a code's prediction is: the signal itself (linear, or "
+        "activation: through the code's non-linearity), or its change, "
+        "so that a code need not carry what merely stays",
+        choices=("linear", "activation", "change"),
+    )
+    schedule: str = setting(
+        "sweep",
+        "sweep: a layer sees this frame's codes of the layer below; "
+        "parallel: those of the frame before, as in the paper",
+        choices=("sweep", "parallel"),
+    )
     integral_decay: float = setting(0.98, "decay of the running mean of a signal", low=0.0, high=1.0)
     low: float = setting(-1.0, "input value of a black pixel", low=-8.0, high=8.0)
     high: float = setting(1.0, "input value of a white pixel", low=-8.0, high=8.0)
@@ -181,23 +204,34 @@ class HierarchyConfig:
 
     def _check_wiring(self) -> None:
         if not 1 <= len(self.layers) <= MOST_LAYERS or len(self.links) > MOST_LINKS:
-            raise PvmError(f"a hierarchy has 1 to {MOST_LAYERS} layers and at most {MOST_LINKS} links, not "
-                           f"{len(self.layers)} and {len(self.links)}")
+            raise PvmError(
+                f"a hierarchy has 1 to {MOST_LAYERS} layers and at most {MOST_LINKS} links, not "
+                f"{len(self.layers)} and {len(self.links)}"
+            )
         names = [layer.name for layer in self.layers]
-        if len(set(names)) != len(names) or {INPUT, MOTION, READOUT} & set(names) \
-                or any(name.startswith(FORECAST) for name in names):
-            raise PvmError(f"layer names must differ from each other, from {INPUT}, {MOTION} and {READOUT}, "
-                           f"and not begin with {FORECAST}")
+        if (
+            len(set(names)) != len(names)
+            or {INPUT, MOTION, READOUT} & set(names)
+            or any(name.startswith(FORECAST) for name in names)
+        ):
+            raise PvmError(
+                f"layer names must differ from each other, from {INPUT}, {MOTION} and {READOUT}, "
+                f"and not begin with {FORECAST}"
+            )
         if not all(map(LAYER_NAME.fullmatch, names)):
-            raise PvmError(f"layers are called {reprlib.repr(names)}; each name must be 1 to 32 letters, "
-                           "digits, _ or -")
+            raise PvmError(
+                f"layers are called {reprlib.repr(names)}; each name must be 1 to 32 letters, digits, _ or -"
+            )
         for name in (self.name, *self.targets):
             if not name.isprintable() or not 1 <= len(name) <= LONGEST_NAME:
-                raise PvmError(f"a name is {reprlib.repr(name)}; it must be 1 to {LONGEST_NAME} printable "
-                               "characters")
+                raise PvmError(
+                    f"a name is {reprlib.repr(name)}; it must be 1 to {LONGEST_NAME} printable characters"
+                )
         if self.high - self.low < LEAST_CONTRAST:
-            raise PvmError(f"low is {self.low} and high {self.high}; white must be above black by "
-                           f"{LEAST_CONTRAST} at least")
+            raise PvmError(
+                f"low is {self.low} and high {self.high}; white must be above black by "
+                f"{LEAST_CONTRAST} at least"
+            )
         if self.height % self.block or self.width % self.block:
             raise PvmError(f"input {self.width}x{self.height} is no multiple of block {self.block}")
         if not 1 <= len(self.targets) <= MOST_TARGETS or len(set(self.targets)) != len(self.targets):
@@ -214,12 +248,16 @@ class HierarchyConfig:
         for link in self.links:
             sources = known if link.kind == "feedforward" else (*names, MOTION)
             if link.target not in names or link.source not in sources:
-                raise PvmError(f"{link.kind} link {reprlib.repr(link.source)} to {reprlib.repr(link.target)} "
-                               "names no layer that can be read there")
+                raise PvmError(
+                    f"{link.kind} link {reprlib.repr(link.source)} to {reprlib.repr(link.target)} "
+                    "names no layer that can be read there"
+                )
         side = FORECAST_BLOCK << self.forecast.scales - 1
         if self.forecast.code and (self.height % side or self.width % side):
-            raise PvmError(f"input {self.width}x{self.height} is no multiple of {side}, which a forecast on "
-                           f"{self.forecast.scales} scales needs")
+            raise PvmError(
+                f"input {self.width}x{self.height} is no multiple of {side}, which a forecast on "
+                f"{self.forecast.scales} scales needs"
+            )
         if self.readout.cells not in ("", *names):
             raise PvmError(f"readout cells {reprlib.repr(self.readout.cells)} is no layer")
 
@@ -263,6 +301,7 @@ class HierarchyConfig:
     @staticmethod
     def from_dict(data: dict[str, Any]) -> HierarchyConfig:
         """Build a configuration from plain data; raise PvmError on anything that does not fit."""
+
         def build(cls: type, values: Any) -> Any:
             fields = dataclasses.fields(cls)
             needed = {f.name for f in fields if f.default is f.default_factory is dataclasses.MISSING}
@@ -270,8 +309,9 @@ class HierarchyConfig:
                 raise PvmError(f"configuration of {cls.__name__} is no table of names and values")
             odd = sorted((set(values) - {f.name for f in fields}) | (needed - set(values)))
             if odd:
-                raise PvmError(f"configuration of {cls.__name__} has unknown or missing entries: "
-                               f"{reprlib.repr(odd[0])}")
+                raise PvmError(
+                    f"configuration of {cls.__name__} has unknown or missing entries: {reprlib.repr(odd[0])}"
+                )
             return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
 
         def build_all(cls: type, values: Any) -> Any:
@@ -279,11 +319,13 @@ class HierarchyConfig:
 
         if not isinstance(data, dict):
             raise PvmError("the network's configuration is no table of names and values")
-        parts = {"layers": build_all(Layer, data.get("layers", ())),
-                 "links": build_all(Link, data.get("links", ())),
-                 "readout": build(ReadoutConfig, data.get("readout", {})),
-                 "learning": build(Learning, data.get("learning", {})),
-                 "forecast": build(Forecast, data.get("forecast", {}))}
+        parts = {
+            "layers": build_all(Layer, data.get("layers", ())),
+            "links": build_all(Link, data.get("links", ())),
+            "readout": build(ReadoutConfig, data.get("readout", {})),
+            "learning": build(Learning, data.get("learning", {})),
+            "forecast": build(Forecast, data.get("forecast", {})),
+        }
         return build(HierarchyConfig, data | parts)
 
 
@@ -300,17 +342,24 @@ def _robot() -> HierarchyConfig:
     names = [INPUT] + [layer.name for layer in layers]
     links = []
     for below, name in itertools.pairwise(names):
-        links.append(Link(below, name, "feedforward", radius=0 if name == "L5" else 1,
-                          shape="square"))
+        links.append(Link(below, name, "feedforward", radius=0 if name == "L5" else 1, shape="square"))
         links.append(Link(name, name, "lateral", radius=1))
     links += [Link(above, name, "feedback") for name, above in itertools.pairwise(names[1:-1])]
     links += [Link("L5", name, "global") for name in names[1:-1]]
     links += [Link(MOTION, name) for name in names[1:]]
     return HierarchyConfig(
-        "robot", height=128, width=160, block=4, layers=layers, links=tuple(links),
-        activation="leaky", normalise=True,
-        readout=ReadoutConfig(radius=(0, 1, 1), cells="L2", memory=2, mixing=96), forecast=Forecast(code=48),
-        learning=Learning("muon", rate=2e-3, final_rate=4e-5, prediction_weight=20.0, decay=0.1))
+        "robot",
+        height=128,
+        width=160,
+        block=4,
+        layers=layers,
+        links=tuple(links),
+        activation="leaky",
+        normalise=True,
+        readout=ReadoutConfig(radius=(0, 1, 1), cells="L2", memory=2, mixing=96),
+        forecast=Forecast(code=48),
+        learning=Learning("muon", rate=2e-3, final_rate=4e-5, prediction_weight=20.0, decay=0.1),
+    )
 
 
 def _paper() -> HierarchyConfig:
@@ -318,20 +367,32 @@ def _paper() -> HierarchyConfig:
     sides = (16, 8, 4, 3, 2, 1)
     layers = tuple(
         Layer(f"L{i + 1}", side, side, 49, children=(1, 1) if i == 0 else (2, 2))
-        for i, side in enumerate(sides))
+        for i, side in enumerate(sides)
+    )
     names = [INPUT] + [layer.name for layer in layers]
     links = []
     for below, name in itertools.pairwise(names):
         links.append(Link(below, name, "feedforward"))
         links.append(Link(name, name, "lateral", radius=2, start=100_000))
-    links += [Link(above, name, "feedback", start=700_000)
-              for name, above in itertools.pairwise(names[1:])]
+    links += [Link(above, name, "feedback", start=700_000) for name, above in itertools.pairwise(names[1:])]
     links += [Link("L6", name, "global", start=900_000) for name in names[1:-1]]
     learning = Learning("momentum", rate=2e-4, final_rate=1e-5, clip=0.0, credit_depth=0, average=0.0)
     return HierarchyConfig(
-        "paper", height=80, width=80, block=5, layers=layers, links=tuple(links), shared=False,
-        activation="polynomial", output="activation", schedule="parallel", low=0.0, high=1.0,
-        readout=ReadoutConfig("heatmap", hidden=98, radius=(0,)), learning=learning)
+        "paper",
+        height=80,
+        width=80,
+        block=5,
+        layers=layers,
+        links=tuple(links),
+        shared=False,
+        activation="polynomial",
+        output="activation",
+        schedule="parallel",
+        low=0.0,
+        high=1.0,
+        readout=ReadoutConfig("heatmap", hidden=98, radius=(0,)),
+        learning=learning,
+    )
 
 
 PRESETS = {"robot": _robot, "paper": _paper}

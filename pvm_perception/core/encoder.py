@@ -83,8 +83,12 @@ class Encoder:
             self._add_context(config, link)
         self.input_parts = self.views + [part for _, part in self.context]
         # parts that are summed on the same grid, the coarsest grid first
-        self.groups = [list(same) for _, same in itertools.groupby(
-            sorted(self.input_parts, key=lambda part: part.units), key=lambda part: part.grid)]
+        self.groups = [
+            list(same)
+            for _, same in itertools.groupby(
+                sorted(self.input_parts, key=lambda part: part.units), key=lambda part: part.grid
+            )
+        ]
         most = max(part.units * part.depth for part in self.input_parts)
         code, signal = batch * self.units * layer.code, batch * self.units * self.signal_size
         self.product_scratch = algebra.Scratch(batch * most, xp), algebra.Scratch(code, xp)
@@ -107,8 +111,9 @@ class Encoder:
         self.error: Array = xp.zeros_like(self.signal)
         self._w1_gradient: Array | None = None
 
-    def _new_part(self, origin: str | Link, units: int, width: int, index: Array | None,
-                  grid: tuple[int, int]) -> InputPart:
+    def _new_part(
+        self, origin: str | Link, units: int, width: int, index: Array | None, grid: tuple[int, int]
+    ) -> InputPart:
         """Return a part that takes the next rows of w1, for a source (B, units, width)."""
         rows = slice(self.inputs, self.inputs + width * (1 if index is None else index.shape[1]))
         self.inputs = rows.stop
@@ -123,7 +128,8 @@ class Encoder:
         source, width = config.grid(link.source), config.code_width(link.source)
         coarser = not (self.own or link.radius) and all(
             wiring.even_spread(*sorted((source, other)))
-            for other in (self.grid, *(part.grid for _, part in self.context)))
+            for other in (self.grid, *(part.grid for _, part in self.context))
+        )
         grid = source if coarser and source < self.grid else self.grid
         index = self.xp.asarray(wiring.neighbour_index(source, grid, link.radius, link.shape))
         self.context.append((link, self._new_part(link, source[0] * source[1] + 1, width, index, grid)))
@@ -142,8 +148,12 @@ class Encoder:
 
         d, n, s = self.inputs, self.layer.code, self.signal_size
         scale = SMALL_CHANGE if self.predicts_change else SMALL_SIGNAL
-        return {"w1": gauss(d, n, scale=d**-0.5), "b1": np.zeros((*lead, n), np.float32),
-                "w2": gauss(n, s, scale=scale * n**-0.5), "b2": np.zeros((*lead, s), np.float32)}
+        return {
+            "w1": gauss(d, n, scale=d**-0.5),
+            "b1": np.zeros((*lead, n), np.float32),
+            "w2": gauss(n, s, scale=scale * n**-0.5),
+            "b2": np.zeros((*lead, s), np.float32),
+        }
 
     @property
     def products(self) -> list[tuple[int, int, int]]:
@@ -151,8 +161,14 @@ class Encoder:
         shapes = [(part.units, part.depth, self.layer.code) for part in self.input_parts]
         return [*shapes, (self.units, self.layer.code, self.signal_size)]
 
-    def forward(self, p: dict[str, Array], source: Source, codes: dict[str, Array],
-                fresh: Array | slice | None, step: int) -> Array:
+    def forward(
+        self,
+        p: dict[str, Array],
+        source: Source,
+        codes: dict[str, Array],
+        fresh: Array | slice | None,
+        step: int,
+    ) -> Array:
         """Run one frame.
 
         Parameters
@@ -194,8 +210,14 @@ class Encoder:
         y[...] = p["b2"]  # (B, U, S)
         if self.predicts_change:
             y += self.signal
-        algebra.gather_matmul(y, [(h, None, algebra.ALL)], p["w2"],
-                              (self.product_scratch[0], self.unit_scratch[1]), self.xp, adds=True)
+        algebra.gather_matmul(
+            y,
+            [(h, None, algebra.ALL)],
+            p["w2"],
+            (self.product_scratch[0], self.unit_scratch[1]),
+            self.xp,
+            adds=True,
+        )
         if self.activates_output:
             self.phi.value(y, self.prediction)
         return h
@@ -210,15 +232,19 @@ class Encoder:
             for part in parts:
                 part.load(*self._values_of(part, source, codes, step))
             grid, turn = parts[0].grid, 1 - turn
-            y = self.sums if grid == self.grid else self.unit_scratch[turn](
-                self.batch, parts[0].units, self.layer.code)
+            y = (
+                self.sums
+                if grid == self.grid
+                else self.unit_scratch[turn](self.batch, parts[0].units, self.layer.code)
+            )
             algebra.gather_matmul(y, [part.operand for part in parts], p["w1"], self.product_scratch, self.xp)
             add_broadcast(y, grid, total, total_grid or grid)
             total, total_grid = y, grid
         return total
 
-    def _values_of(self, part: InputPart, source: Source, codes: dict[str, Array], step: int
-                   ) -> tuple[Array, float]:
+    def _values_of(
+        self, part: InputPart, source: Source, codes: dict[str, Array], step: int
+    ) -> tuple[Array, float]:
         """Return the values that a part reads, (B, Us + 1, N), and their gain."""
         if isinstance(part.origin, Link):
             return codes[part.origin.source], part.origin.gain if step >= part.origin.start else 0.0
@@ -263,8 +289,9 @@ class Encoder:
         if others:  # all other views are of the same block: their weights may be summed up first
             algebra.matmul_scatter(below, dz, sum(others[1:], others[0]) * gain, self.block)
 
-    def gradients(self, p: dict[str, Array], known: Mask, weight: float, dz_readout: Array | None
-                  ) -> tuple[dict[str, Gradient], Array]:
+    def gradients(
+        self, p: dict[str, Array], known: Mask, weight: float, dz_readout: Array | None
+    ) -> tuple[dict[str, Gradient], Array]:
         """Return the gradients of the weights at the frame before, now that its future is here.
 
         Parameters
@@ -295,16 +322,23 @@ class Encoder:
         dp = self.error * self.phi.slope(self.signal - self.error) if self.activates_output else self.error
         h = self.h_before
         back = p["w2"].swapaxes(-1, -2)  # (S, N)
-        dz = algebra.gather_matmul(self.unit_scratch[0](*h.shape), [(dp, None, algebra.ALL)],  # (B, U, N)
-                                   back if self.own else self.xp.ascontiguousarray(back),
-                                   self.product_scratch, self.xp)
+        dz = algebra.gather_matmul(
+            self.unit_scratch[0](*h.shape),
+            [(dp, None, algebra.ALL)],  # (B, U, N)
+            back if self.own else self.xp.ascontiguousarray(back),
+            self.product_scratch,
+            self.xp,
+        )
         dz *= scale
         self.before_code(dz, before=True, out=dz)
         if dz_readout is not None:
             dz += dz_readout
-        return {"w1": self.input_gradient(dz), "b1": self._bias_gradient(dz),
-                "w2": self._prediction_gradient(p["w2"], h, dp, scale),
-                "b2": self._bias_gradient(dp) * scale}, loss
+        return {
+            "w1": self.input_gradient(dz),
+            "b1": self._bias_gradient(dz),
+            "w2": self._prediction_gradient(p["w2"], h, dp, scale),
+            "b2": self._bias_gradient(dp) * scale,
+        }, loss
 
     def _prediction_gradient(self, w2: Array, h: Array, dp: Array, scale: np.float32) -> Gradient:
         """Return the gradient of w2 for codes h (B, U, N) and errors dp (B, U, S), times `scale`."""

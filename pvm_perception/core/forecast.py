@@ -99,9 +99,12 @@ class Forecaster:
         """
         shown = self._whole if shown is None else np.asarray(shown, np.int32)
         size = (self.config.height, self.config.width)
-        if shown.shape != (self.batch, 4) or (shown[:, :2] < 0).any() or (shown[:, 2:] < 1).any() or (
-            shown[:, :2] + shown[:, 2:] > size
-        ).any():
+        if (
+            shown.shape != (self.batch, 4)
+            or (shown[:, :2] < 0).any()
+            or (shown[:, 2:] < 1).any()
+            or (shown[:, :2] + shown[:, 2:] > size).any()
+        ):
             raise PvmError(f"the part that is shown must lie in a picture of {size[1]}x{size[0]} px")
         fresh, below = ~self._seen, None
         for scale in self.scales:

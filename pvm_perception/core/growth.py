@@ -31,11 +31,17 @@ def fits_in(config: HierarchyConfig, wider: HierarchyConfig) -> bool:
 
     A network without a forecast by moves may grow to one with it; else the forecasts must be the same.
     """
+
     def rest(c: HierarchyConfig) -> dict[str, Any]:
         layers = [dataclasses.replace(layer, code=1) for layer in c.layers]
         readout = dataclasses.replace(c.readout, hidden=1, mixing=min(c.readout.mixing, 1))
-        return c.to_dict() | {"layers": layers, "readout": readout, "links": (), "learning": (),
-                              "forecast": ()}
+        return c.to_dict() | {
+            "layers": layers,
+            "readout": readout,
+            "links": (),
+            "learning": (),
+            "forecast": (),
+        }
 
     def widths(c: HierarchyConfig) -> tuple[int, ...]:
         return *(layer.code for layer in c.layers), c.readout.hidden, c.readout.mixing
@@ -48,8 +54,9 @@ def fits_in(config: HierarchyConfig, wider: HierarchyConfig) -> bool:
     return all(map(fits, widths(config), widths(wider)))
 
 
-def grown(config: HierarchyConfig, weights: dict[str, np.ndarray], wider: HierarchyConfig,
-          seed: int = 0) -> dict[str, np.ndarray]:
+def grown(
+    config: HierarchyConfig, weights: dict[str, np.ndarray], wider: HierarchyConfig, seed: int = 0
+) -> dict[str, np.ndarray]:
     """Return a network's weights in a wider one.
 
     Parameters
@@ -93,21 +100,33 @@ def _places(config: HierarchyConfig, wider: HierarchyConfig) -> dict[str, tuple[
 
     Weights without an entry keep their places at the beginning of each axis.
     """
+
     def spread(old: list[Part], new: list[Part]) -> np.ndarray:
         begin, begins = 0, {}
         for part in new:
             begins[part] = begin
             begin += part[2] * wider.code_width(part[1])
-        return np.concatenate([
-            (begins[part] + np.arange(part[2])[:, None] * wider.code_width(part[1])
-             + np.arange(config.code_width(part[1]))).ravel() for part in old])
+        return np.concatenate(
+            [
+                (
+                    begins[part]
+                    + np.arange(part[2])[:, None] * wider.code_width(part[1])
+                    + np.arange(config.code_width(part[1]))
+                ).ravel()
+                for part in old
+            ]
+        )
 
     places: dict[str, tuple[np.ndarray, ...]] = {}
     for layer in config.layers:
         name, (inputs, signal), (new, _) = layer.name, _parts(config, layer.name), _parts(wider, layer.name)
         codes, outputs = np.arange(layer.code), spread([signal], [signal])
-        places |= {f"{name}.w1": (spread(inputs, new), codes), f"{name}.b1": (codes,),
-                   f"{name}.w2": (codes, outputs), f"{name}.b2": (outputs,)}
+        places |= {
+            f"{name}.w1": (spread(inputs, new), codes),
+            f"{name}.b1": (codes,),
+            f"{name}.w2": (codes, outputs),
+            f"{name}.b2": (outputs,),
+        }
     if config.readout.kind == "box":
         shapes = weight_shapes(config)
         for i, layer in enumerate(config.layers):
@@ -122,15 +141,20 @@ def _parts(config: HierarchyConfig, name: str) -> tuple[list[Part], Part]:
     encoder = Encoder(config, config.layer(name), 0, np)
     inputs: list[Part] = []
     for part in encoder.input_parts:
-        kind, source = ((part.origin.kind, part.origin.source) if isinstance(part.origin, Link)
-                        else (part.origin, encoder.below))
+        kind, source = (
+            (part.origin.kind, part.origin.source)
+            if isinstance(part.origin, Link)
+            else (part.origin, encoder.below)
+        )
         inputs.append((kind, source, (part.rows.stop - part.rows.start) // config.code_width(source)))
     return inputs, ("predicted", encoder.below, encoder.block.shape[1])
 
 
-def _mixtures(config: HierarchyConfig, wider: HierarchyConfig, rng: np.random.Generator
-              ) -> dict[str, np.ndarray]:
+def _mixtures(
+    config: HierarchyConfig, wider: HierarchyConfig, rng: np.random.Generator
+) -> dict[str, np.ndarray]:
     """Return what of each old unit the new ones hear, (old, new - old), by weight."""
+
     def mixture(old: int, new: int) -> np.ndarray:
         return rng.standard_normal((old, new - old), np.float32) * np.float32(max(old, 1) ** -0.5)
 

@@ -48,15 +48,20 @@ class HeatmapReadout:
         self.parts: list[Array] = []  # by layer: (R * C, most units at a cell) which units draw a cell
         cover = np.zeros(cells, np.float32)  # how many units draw each cell
         for layer in config.layers:
-            index = wiring.block_index((self.rows, self.cols), (layer.rows, layer.cols),
-                                       map_block(config, layer))
+            index = wiring.block_index(
+                (self.rows, self.cols), (layer.rows, layer.cols), map_block(config, layer)
+            )
             self.blocks.append(xp.asarray(index))
             self.parts.append(xp.asarray(_parts_of(index, cells)))
             cover += np.bincount(index.ravel(), minlength=cells)
         # by layer: the units' hidden values and their parts of the map, (B, U, H) and (B, U, k * T)
-        self.inner = [(xp.zeros((batch, len(block), self.hidden), np.float32),
-                       xp.zeros((batch, len(block), block.shape[1] * self.targets), np.float32))
-                      for block in self.blocks]
+        self.inner = [
+            (
+                xp.zeros((batch, len(block), self.hidden), np.float32),
+                xp.zeros((batch, len(block), block.shape[1] * self.targets), np.float32),
+            )
+            for block in self.blocks
+        ]
         self.seen: list[tuple[Array, Array, Array]] = []  # by layer: codes, hidden, parts of `forward`
         self.scratch = algebra.Scratch(max(a.size for pair in self.inner for a in pair), xp)
         self.cover = xp.asarray(cover)
@@ -68,18 +73,20 @@ class HeatmapReadout:
             units, k = block.shape
             shapes = ((units, layer.code, self.hidden), (units, self.hidden, k * self.targets))
             for j, shape in enumerate(shapes):
-                p[f"w{j + 1}.{i + 1}"] = (rng.standard_normal(shape, np.float32)
-                                          * np.float32(shape[1] ** -0.5))
+                p[f"w{j + 1}.{i + 1}"] = rng.standard_normal(shape, np.float32) * np.float32(shape[1] ** -0.5)
                 p[f"b{j + 1}.{i + 1}"] = np.zeros((units, shape[2]), np.float32)
         return p
 
     @property
     def products(self) -> list[tuple[int, int, int]]:
         """The matrix products for one frame of one stream, as (rows, D, N)."""
-        return [shape for layer, (units, cells) in zip(
-                    self.config.layers, (block.shape for block in self.blocks), strict=True)
-                for shape in ((units, layer.code, self.hidden),
-                              (units, self.hidden, cells * self.targets))]
+        return [
+            shape
+            for layer, (units, cells) in zip(
+                self.config.layers, (block.shape for block in self.blocks), strict=True
+            )
+            for shape in ((units, layer.code, self.hidden), (units, self.hidden, cells * self.targets))
+        ]
 
     def forward(self, p: dict[str, Array], codes: list[Array]) -> Array:
         """Return the averaged maps (B, R, C, T) for each layer's codes (B, U + 1, N)."""
@@ -120,21 +127,26 @@ class HeatmapReadout:
             t, (x, y, w, h), sure = int(row[Truth.TARGET]), row[Truth.BOX], row[Truth.WEIGHT]
             if t < 0:
                 continue
-            inside = ((abs(rows - y - h / 2) <= max(h, self.stride[0]) / 2)[:, None]
-                      & (abs(cols - x - w / 2) <= max(w, self.stride[1]) / 2)[None])
+            inside = (abs(rows - y - h / 2) <= max(h, self.stride[0]) / 2)[:, None] & (
+                abs(cols - x - w / 2) <= max(w, self.stride[1]) / 2
+            )[None]
             heat[b, inside, t] = sure > 0
             care[b, inside, t] = sure
         return heat, care
 
-    def backward(self, p: dict[str, Array], out: Array, boxes: Floats
-                 ) -> tuple[dict[str, Gradient], list[Array], ReadoutLosses]:
+    def backward(
+        self, p: dict[str, Array], out: Array, boxes: Floats
+    ) -> tuple[dict[str, Gradient], list[Array], ReadoutLosses]:
         """Compare each unit's part of the map with the true one; see `interfaces.Readout`."""
         xp = self.xp
         heat, care = map(xp.asarray, self._maps(boxes))
         batch = heat.shape[0]
-        flat, cared = (xp.concatenate([a.reshape(batch, -1, self.targets),
-                                       xp.zeros((batch, 1, self.targets), np.float32)], axis=1)
-                       for a in (heat, care))  # (B, R * C + 1, T)
+        flat, cared = (
+            xp.concatenate(
+                [a.reshape(batch, -1, self.targets), xp.zeros((batch, 1, self.targets), np.float32)], axis=1
+            )
+            for a in (heat, care)
+        )  # (B, R * C + 1, T)
         weight = np.float32(self.config.learning.presence_weight / batch)
         gradients: dict[str, Gradient] = {}
         errors: list[Array] = []
@@ -161,8 +173,7 @@ class HeatmapReadout:
     def decode(self, out: Array, least: float, most: int = 8) -> list[list[Floats]]:
         """Return the extent of the half-maximum contour around each map's peak; see `interfaces.Readout`."""
         del most  # a map has one peak, hence at most one box
-        return [[self._contour(heat[:, :, t], least) for t in range(self.targets)]
-                for heat in self.heat(out)]
+        return [[self._contour(heat[:, :, t], least) for t in range(self.targets)] for heat in self.heat(out)]
 
     def _contour(self, heat: Floats, least: float) -> Floats:
         """Return (n, 5) x, y, w, h, peak of one map (R, C), n at most 1."""
@@ -185,8 +196,9 @@ class HeatmapReadout:
             region = grown
         r, c = np.nonzero(region)
         sy, sx = self.stride
-        return np.array([[c.min() * sx, r.min() * sy, (np.ptp(c) + 1) * sx, (np.ptp(r) + 1) * sy,
-                          peak]], np.float32)
+        return np.array(
+            [[c.min() * sx, r.min() * sy, (np.ptp(c) + 1) * sx, (np.ptp(r) + 1) * sy, peak]], np.float32
+        )
 
 
 def _parts_of(index: Index, cells: int) -> Index:

@@ -31,7 +31,9 @@ from pvm_perception.core.size import FORECAST, weight_shapes
 from pvm_perception.errors import PvmError
 
 READOUTS: dict[str, Callable[[HierarchyConfig, int, ModuleType], Readout]] = {
-    "box": BoxReadout, "heatmap": HeatmapReadout}
+    "box": BoxReadout,
+    "heatmap": HeatmapReadout,
+}
 MOTION_UNIT = 0.025  # motion that becomes an input of 1, the usual size of a code
 MOTION_LIMIT = 4.0  # the largest input from motion: in a faster turn nothing stays in the picture
 
@@ -75,9 +77,16 @@ class Hierarchy:
 
     shares = True
 
-    def __init__(self, config: HierarchyConfig, batch: int = 1, xp: ModuleType = np,
-                 weights: Mapping[str, Array] | None = None, seed: int = 0,
-                 step: int = 0, learns: bool = True) -> None:
+    def __init__(
+        self,
+        config: HierarchyConfig,
+        batch: int = 1,
+        xp: ModuleType = np,
+        weights: Mapping[str, Array] | None = None,
+        seed: int = 0,
+        step: int = 0,
+        learns: bool = True,
+    ) -> None:
         self.config, self.batch, self.xp, self.step_count = config, batch, xp, step
         self.encoders = [Encoder(config, layer, batch, xp) for layer in config.layers]
         if learns:
@@ -125,8 +134,7 @@ class Hierarchy:
 
     def twin(self) -> Hierarchy:
         """Return a hierarchy with a state of its own that shares these very weights."""
-        other = Hierarchy(self.config, self.batch, self.xp, self.weights, step=self.step_count,
-                          learns=False)
+        other = Hierarchy(self.config, self.batch, self.xp, self.weights, step=self.step_count, learns=False)
         other.weights = self.weights
         return other
 
@@ -145,8 +153,13 @@ class Hierarchy:
 
     def _source(self, name: str, batch: int) -> Source:
         rows, cols = self.config.grid(name)
-        return Source(batch, rows * cols, self.config.code_width(name),
-                      self.config.integral_decay if self._integrates else None, self.xp)
+        return Source(
+            batch,
+            rows * cols,
+            self.config.code_width(name),
+            self.config.integral_decay if self._integrates else None,
+            self.xp,
+        )
 
     def _new_weights(self, rng: np.random.Generator) -> dict[str, Floats]:
         parts = [(e.layer.name, e.parameters(rng)) for e in self.encoders]
@@ -198,8 +211,13 @@ class Hierarchy:
             self.forecaster.reset(marked)
         self.fresh |= marked
 
-    def step(self, images: Images, motion: Floats | None = None, shown: Rectangles | None = None,
-             foresee: bool = True) -> Array:
+    def step(
+        self,
+        images: Images,
+        motion: Floats | None = None,
+        shown: Rectangles | None = None,
+        foresee: bool = True,
+    ) -> Array:
         """Run one frame of every stream.
 
         Parameters
@@ -240,8 +258,9 @@ class Hierarchy:
         self.sources[INPUT].advance(self.blocks(images), fresh)
         for encoder in running:
             source = self.sources[encoder.below]
-            h = encoder.forward(self.part(encoder.layer.name), source, past, fresh,
-                                self.step_count)  # (B, U, N)
+            h = encoder.forward(
+                self.part(encoder.layer.name), source, past, fresh, self.step_count
+            )  # (B, U, N)
             self.sources[encoder.layer.name].advance(h, fresh)
         for source in self.sources.values():
             source.update_mean()
@@ -308,8 +327,7 @@ class Hierarchy:
         squared input units.
         """
         error = self.encoders[0].error
-        errors = self.xp.stack((self.xp.vdot(error, error) / np.float32(error.size),
-                                self.copy_error()))
+        errors = self.xp.stack((self.xp.vdot(error, error) / np.float32(error.size), self.copy_error()))
         forecast, copied = to_numpy(errors).tolist()  # stacked, so that a GPU is waited for once
         return forecast, copied
 

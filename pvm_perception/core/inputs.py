@@ -123,8 +123,15 @@ class InputPart:
     now: Array
     before: Array
 
-    def __init__(self, origin: str | Link, rows: slice, shape: tuple[int, int, int], grid: tuple[int, int],
-                 index: Array | None, xp: ModuleType) -> None:
+    def __init__(
+        self,
+        origin: str | Link,
+        rows: slice,
+        shape: tuple[int, int, int],
+        grid: tuple[int, int],
+        index: Array | None,
+        xp: ModuleType,
+    ) -> None:
         self.origin, self.rows, self.grid, self.index, self.xp = origin, rows, grid, index, xp
         self.units, self.depth = grid[0] * grid[1], rows.stop - rows.start
         self.shape, self.keeps_past = shape, False

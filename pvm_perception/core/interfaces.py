@@ -90,8 +90,9 @@ class Readout(Protocol):
         """Zero the state of the streams with these indices."""
         ...
 
-    def backward(self, p: dict[str, Array], out: Array, boxes: Floats
-                 ) -> tuple[dict[str, Gradient], list[Array], ReadoutLosses]:
+    def backward(
+        self, p: dict[str, Array], out: Array, boxes: Floats
+    ) -> tuple[dict[str, Gradient], list[Array], ReadoutLosses]:
         """Compare the answers `out` of the last `forward` with the true boxes.
 
         Parameters
@@ -183,8 +184,13 @@ class Network(Protocol):
         """Return the network that can learn: this one, or one with these weights and this state."""
         ...
 
-    def step(self, images: Images, motion: Floats | None = None, shown: Rectangles | None = None,
-             foresee: bool = True) -> object:
+    def step(
+        self,
+        images: Images,
+        motion: Floats | None = None,
+        shown: Rectangles | None = None,
+        foresee: bool = True,
+    ) -> object:
         """Run one frame of every stream; see `hierarchy.Hierarchy.step`."""
         ...
 

@@ -31,14 +31,25 @@ MAX_HEADER = 1 << 20  # bytes; the shipped model's is 7520
 MAX_WEIGHT = 1e4  # the shipped model's largest is 5.7; one flipped bit of an exponent makes 1e38
 OPTIMIZER = "optimizer."
 STATES = ("m", "v", "average", "x", "d")  # of an optimizer, by weight
-HISTORY = {"steps": int, "frames": int, "clips": int, "seconds": float, "validation": dict, "taught": list,
-           "calibration": list}
+HISTORY = {
+    "steps": int,
+    "frames": int,
+    "clips": int,
+    "seconds": float,
+    "validation": dict,
+    "taught": list,
+    "calibration": list,
+}
 LESSON = {"from": str, "data": list, "learnt": int, "minutes": float}  # of "taught", what is shown of it
 
 
-def save_model(path: str | os.PathLike[str], config: HierarchyConfig, weights: dict[str, np.ndarray],
-               history: dict[str, Any] | None = None,
-               optimizer: dict[str, np.ndarray] | None = None) -> None:
+def save_model(
+    path: str | os.PathLike[str],
+    config: HierarchyConfig,
+    weights: dict[str, np.ndarray],
+    history: dict[str, Any] | None = None,
+    optimizer: dict[str, np.ndarray] | None = None,
+) -> None:
     """Write a model file, whole or not at all; it is on the disk when this returns.
 
     Parameters
@@ -59,10 +70,14 @@ def save_model(path: str | os.PathLike[str], config: HierarchyConfig, weights: d
         at `path` before is untouched then.
     """
     tensors = {name: np.ascontiguousarray(w, np.float32) for name, w in weights.items()}
-    tensors |= {OPTIMIZER + name: np.ascontiguousarray(w, np.float32)
-                for name, w in (optimizer or {}).items()}
-    metadata = {"format": FORMAT, "config": json.dumps(config.to_dict()),
-                "history": json.dumps(history or {})}
+    tensors |= {
+        OPTIMIZER + name: np.ascontiguousarray(w, np.float32) for name, w in (optimizer or {}).items()
+    }
+    metadata = {
+        "format": FORMAT,
+        "config": json.dumps(config.to_dict()),
+        "history": json.dumps(history or {}),
+    }
     try:
         _check_history(json.loads(metadata["history"]))
         _check_tensors(config, {name: ("F32", w.shape) for name, w in tensors.items()})
@@ -88,12 +103,17 @@ def read_header(path: str | os.PathLike[str]) -> dict[str, Any]:
     path = Path(path)
     with _refusing(path), _open(path) as file:
         config, history = _check(file)
-        return {"config": config, "history": history, "bytes": path.stat().st_size,
-                "weights": sum(map(math.prod, weight_shapes(config).values()))}
+        return {
+            "config": config,
+            "history": history,
+            "bytes": path.stat().st_size,
+            "weights": sum(map(math.prod, weight_shapes(config).values())),
+        }
 
 
-def load_model(path: str | os.PathLike[str], optimizer: bool = False
-               ) -> tuple[HierarchyConfig, dict[str, np.ndarray], dict[str, Any]]:
+def load_model(
+    path: str | os.PathLike[str], optimizer: bool = False
+) -> tuple[HierarchyConfig, dict[str, np.ndarray], dict[str, Any]]:
     """Return (configuration, weights, history) of a model file, all checked.
 
     With `optimizer`, the state to resume with is among the weights, under "optimizer.".
@@ -123,8 +143,9 @@ def _refusing(path: Path) -> Iterator[None]:
         raise PvmError(f"model {path}: it cannot be opened: {error.strerror or error}") from error
     except Exception as error:  # the file may be anybody's: nothing about it ends a node
         reason = " ".join(str(error).split())[:200]
-        raise PvmError(f"model {path}: it is damaged or no safetensors file ({type(error).__name__}: "
-                       f"{reason})") from error
+        raise PvmError(
+            f"model {path}: it is damaged or no safetensors file ({type(error).__name__}: {reason})"
+        ) from error
 
 
 def _open(path: Path) -> Any:
@@ -171,8 +192,10 @@ def _check_tensors(config: HierarchyConfig, found: dict[str, tuple[str, tuple[in
         raise PvmError(f"weights and configuration disagree about {reprlib.repr(odd[0])}")
     for name, (dtype, shape) in found.items():
         if dtype != "F32" or shape != expected.get(name, shape):
-            raise PvmError(f"{reprlib.repr(name)} is {dtype} {reprlib.repr(shape)}, expected F32 "
-                           f"{expected.get(name, '')}".rstrip())
+            raise PvmError(
+                f"{reprlib.repr(name)} is {dtype} {reprlib.repr(shape)}, expected F32 "
+                f"{expected.get(name, '')}".rstrip()
+            )
 
 
 def _is_state(name: str, weights: Container[str]) -> bool:
@@ -192,8 +215,10 @@ def _check_history(history: Any) -> None:
                 raise PvmError(f"its history's {name} is {history[name]}; it must be 0 or more")
     for name, value in history.get("validation", {}).items():
         if not name.isprintable() or isinstance(value, bool) or not isinstance(value, (int, float)):
-            raise PvmError(f"its history's validation has {reprlib.repr(name)}: {reprlib.repr(value)}, which "
-                           "is no number")
+            raise PvmError(
+                f"its history's validation has {reprlib.repr(name)}: {reprlib.repr(value)}, which "
+                "is no number"
+            )
     for lesson in history.get("taught", ()):
         check_type("a lesson of its history", dict, lesson)
         for name, kind in LESSON.items():

@@ -53,27 +53,34 @@ class Optimizer:
     checkpoint holds it as it is.
     """
 
-    def __init__(self, weights: dict[str, Array], learning: Learning, xp: ModuleType,
-                 streams: int = 1) -> None:
+    def __init__(
+        self, weights: dict[str, Array], learning: Learning, xp: ModuleType, streams: int = 1
+    ) -> None:
         self.xp, self.learning = xp, learning
         self.steps = 0
-        self.by_muon = {name for name, w in weights.items() if learning.optimizer == "muon"
-                        and w.ndim == 2 and not name.endswith(".w2")}
+        self.by_muon = {
+            name
+            for name, w in weights.items()
+            if learning.optimizer == "muon" and w.ndim == 2 and not name.endswith(".w2")
+        }
         self.streams, self.ages = streams, 0  # gradients that the factors hold
         if learning.optimizer == "momentum":
             self.ages = 1 + math.ceil(math.log(FORGOTTEN, max(learning.momentum, FORGOTTEN)))
         factors = self.ages * streams
-        self.by_factors = {name for name, w in weights.items()
-                           if w.ndim == 3 and 0 < factors <= MOST_FACTORS}
-        self.state = {f"m.{name}": xp.zeros_like(w) for name, w in weights.items()
-                      if name not in self.by_factors}
+        self.by_factors = {name for name, w in weights.items() if w.ndim == 3 and 0 < factors <= MOST_FACTORS}
+        self.state = {
+            f"m.{name}": xp.zeros_like(w) for name, w in weights.items() if name not in self.by_factors
+        }
         for name in self.by_factors:
             units, d, n = weights[name].shape
-            self.state |= {f"x.{name}": xp.zeros((units, factors, d), np.float32),
-                           f"d.{name}": xp.zeros((units, factors, n), np.float32)}
+            self.state |= {
+                f"x.{name}": xp.zeros((units, factors, d), np.float32),
+                f"d.{name}": xp.zeros((units, factors, n), np.float32),
+            }
         if learning.optimizer != "momentum":
-            self.state |= {f"v.{name}": xp.zeros_like(w) for name, w in weights.items()
-                           if name not in self.by_muon}
+            self.state |= {
+                f"v.{name}": xp.zeros_like(w) for name, w in weights.items() if name not in self.by_muon
+            }
         if learning.average:
             self.state |= {f"average.{name}": w.copy() for name, w in weights.items()}
         self._scratch = Scratch(max(w.size for w in weights.values()), xp)
@@ -86,8 +93,9 @@ class Optimizer:
         `gradients` may hold anything afterwards.
         """
         o = self.learning
-        square = float(sum(g.square() if isinstance(g, Outer) else self.xp.vdot(g, g)
-                           for g in gradients.values()))  # one wait for a GPU
+        square = float(
+            sum(g.square() if isinstance(g, Outer) else self.xp.vdot(g, g) for g in gradients.values())
+        )  # one wait for a GPU
         if not np.isfinite(square):
             return float("inf")
         norm = square**0.5

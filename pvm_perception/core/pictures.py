@@ -38,14 +38,12 @@ def check_images(config: HierarchyConfig, batch: int, images: Images) -> None:
     """Raise PvmError unless `images` are (B, H, W, 3) uint8 of the network's size."""
     shape = (batch, config.height, config.width, 3)
     if images.shape != shape or images.dtype != np.uint8:
-        raise PvmError(f"the network takes uint8 images of shape {shape}, not {images.dtype} "
-                       f"{images.shape}")
+        raise PvmError(f"the network takes uint8 images of shape {shape}, not {images.dtype} {images.shape}")
 
 
 def check_motion(batch: int, motion: Floats) -> None:
     """Raise PvmError unless `motion` are (B, 4) finite numbers."""
     if np.shape(motion) != (batch, MOTION_VALUES):
-        raise PvmError(f"motion must be an array of shape {(batch, MOTION_VALUES)}, "
-                       f"not {np.shape(motion)}")
+        raise PvmError(f"motion must be an array of shape {(batch, MOTION_VALUES)}, not {np.shape(motion)}")
     if not np.isfinite(motion).all():  # a value that is not finite would stay in the codes for ever
         raise PvmError("motion must be finite numbers; give zeros where it is not known")

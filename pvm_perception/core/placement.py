@@ -20,8 +20,9 @@ from pvm_perception.core.kernels.engine import Engine
 from pvm_perception.errors import PvmError
 
 
-def build_network(config: HierarchyConfig, weights: dict[str, np.ndarray], device: str, learn: bool = False,
-          step: int = 0) -> tuple[Network, str]:
+def build_network(
+    config: HierarchyConfig, weights: dict[str, np.ndarray], device: str, learn: bool = False, step: int = 0
+) -> tuple[Network, str]:
     """Make a network on a device.
 
     Parameters
@@ -73,8 +74,9 @@ def sharing_weights(network: Network) -> Network:
     return network.twin()
 
 
-def switch_to_learning(network: Network, companion: Network | None = None
-                       ) -> tuple[LearningNetwork, Network | None]:
+def switch_to_learning(
+    network: Network, companion: Network | None = None
+) -> tuple[LearningNetwork, Network | None]:
     """Return networks that go on from these two: the first can learn, the second uses what it learns.
 
     Parameters

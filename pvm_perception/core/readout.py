@@ -66,36 +66,48 @@ class BoxReadout:
         self.upsampling: list[tuple[Array, Array]] = []  # by layer: (R, r) and (C, c) from there to the cells
         for i, layer in enumerate(config.layers):
             places, block, radius = readout_neighbourhood(config, i)
-            index = (wiring.block_index((layer.rows, layer.cols), places, block, radius) if block else
-                     wiring.neighbour_index(places, places, radius, config.readout.shape))
+            index = (
+                wiring.block_index((layer.rows, layer.cols), places, block, radius)
+                if block
+                else wiring.neighbour_index(places, places, radius, config.readout.shape)
+            )
             self.neighbours.append(xp.asarray(index))
             self.grids.append(places)
-            self.upsampling.append((xp.asarray(wiring.resize_matrix(places[0], self.rows)),
-                                    xp.asarray(wiring.resize_matrix(places[1], self.cols))))
+            self.upsampling.append(
+                (
+                    xp.asarray(wiring.resize_matrix(places[0], self.rows)),
+                    xp.asarray(wiring.resize_matrix(places[1], self.cols)),
+                )
+            )
         self.near = xp.asarray(  # (R * C, K) cells whose answers of the frame before a cell reads
-            wiring.neighbour_index(grid, grid, config.readout.memory, "square"))
+            wiring.neighbour_index(grid, grid, config.readout.memory, "square")
+        )
         self.memory: Array = xp.zeros((batch, self.rows * self.cols + 1, width), np.float32)
         self.memory_before: Array = xp.zeros_like(self.memory)
         everywhere = batch * self.rows * self.cols
         self.active: Array = xp.zeros((everywhere, self.hidden), np.float32)
         self.mixed: Array = xp.zeros((everywhere, self.mixing), np.float32)
         self.wide_scratch, self.tall_scratch = (algebra.Scratch(self.active.size, xp) for _ in range(2))
-        most = max(index.size * n for index, n in zip(
-            [*self.neighbours, self.near], [*(k.code for k in config.layers), width], strict=True))
+        most = max(
+            index.size * n
+            for index, n in zip(
+                [*self.neighbours, self.near], [*(k.code for k in config.layers), width], strict=True
+            )
+        )
         self.product_scratch = (algebra.Scratch(batch * most, xp), self.wide_scratch)
         self.codes: list[Array] = []  # by layer: (B, U + 1, N), of the last `forward`
         self.cell_size = xp.asarray(self.stride[::-1], np.float32)  # (2,) a cell's width and height, px
 
     def parameters(self, rng: np.random.Generator) -> dict[str, Floats]:
         """Draw new weights, by name."""
+
         def gauss(*shape: int, scale: float) -> Floats:
             return rng.standard_normal(shape, np.float32) * np.float32(scale)
 
         p: dict[str, Floats] = {}
         for i, layer in enumerate(self.config.layers):
             d = self.neighbours[i].shape[1] * layer.code
-            p[f"project{i + 1}"] = gauss(d, self.hidden,
-                                         scale=(d * len(self.config.layers) / 2) ** -0.5)
+            p[f"project{i + 1}"] = gauss(d, self.hidden, scale=(d * len(self.config.layers) / 2) ** -0.5)
         if self.config.readout.memory:
             d = self.near.shape[1] * self.memory.shape[2]
             p["recall"] = gauss(d, self.hidden, scale=0.3 * d**-0.5)
@@ -112,8 +124,10 @@ class BoxReadout:
     @property
     def products(self) -> list[tuple[int, int, int]]:
         """The matrix products for one frame of one stream, as (rows, D, N)."""
-        shapes = [(len(index), index.shape[1] * layer.code, self.hidden)
-                  for index, layer in zip(self.neighbours, self.config.layers, strict=True)]
+        shapes = [
+            (len(index), index.shape[1] * layer.code, self.hidden)
+            for index, layer in zip(self.neighbours, self.config.layers, strict=True)
+        ]
         if self.config.readout.memory:
             shapes.append((len(self.near), self.near.shape[1] * self.memory.shape[2], self.hidden))
         cells = self.rows * self.cols
@@ -139,8 +153,14 @@ class BoxReadout:
             z += self._upsample(y.reshape(batch, *self.grids[i], self.hidden), i)
         if self.config.readout.memory:
             self.memory_before[...] = self.memory
-            algebra.gather_matmul(flat, [(self.memory_before, self.near, algebra.ALL)], p["recall"],
-                                  self.product_scratch, xp, adds=True)
+            algebra.gather_matmul(
+                flat,
+                [(self.memory_before, self.near, algebra.ALL)],
+                p["recall"],
+                self.product_scratch,
+                xp,
+                adds=True,
+            )
         xp.maximum(z, 0, out=z)
         last = self.active  # (B * R * C, H)
         if self.mixing:
@@ -193,8 +213,9 @@ class BoxReadout:
         y = right.T @ y  # (B, R, c, H)
         return (down.T @ y.reshape(b, self.rows, -1)).reshape(b, *grid, h)
 
-    def backward(self, p: dict[str, Array], out: Array, boxes: Floats
-                 ) -> tuple[dict[str, Gradient], list[Array], ReadoutLosses]:
+    def backward(
+        self, p: dict[str, Array], out: Array, boxes: Floats
+    ) -> tuple[dict[str, Gradient], list[Array], ReadoutLosses]:
         """Compare the answers of the last `forward` with the true boxes; see `interfaces.Readout`."""
         xp, learning = self.xp, self.config.learning
         truth = self.cells.truth(boxes)
@@ -207,8 +228,9 @@ class BoxReadout:
         centre = heat == 1
         absent = (1 - heat) ** 4  # how much false presence counts: little near a centre
         loss = care * xp.where(centre, -((1 - q) ** 2) * log_q, -absent * q * q * log_not)
-        d_logit = care * xp.where(centre, (1 - q) ** 2 * (2 * q * log_q - (1 - q)),
-                                  absent * q * q * (q - 2 * (1 - q) * log_not))
+        d_logit = care * xp.where(
+            centre, (1 - q) ** 2 * (2 * q * log_q - (1 - q)), absent * q * q * (q - 2 * (1 - q) * log_not)
+        )
         # an offset counts as a share of the box, as overlap does, but more mildly
         sides = UNIT_BOX * xp.exp(box[..., 2:])  # (B, R, C, T, 2)
         offset_share = xp.sqrt(xp.minimum(self.cell_size / sides, 2.0))

@@ -16,8 +16,14 @@ from typing import Any
 from pvm_perception.errors import PvmError
 
 
-def setting(default: Any, doc: str, *, low: float | None = None, high: float | None = None,
-            choices: tuple[str, ...] | None = None) -> Any:
+def setting(
+    default: Any,
+    doc: str,
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    choices: tuple[str, ...] | None = None,
+) -> Any:
     """Return a dataclass field that carries its description and its range.
 
     Parameters
@@ -94,8 +100,9 @@ def check_value(field: dataclasses.Field[Any], value: Any) -> None:
     words = value if isinstance(value, (list, tuple)) else [value]
     for word in words if meta.get("choices") else ():
         if word not in meta["choices"]:
-            raise PvmError(f"{field.name} is {reprlib.repr(word)}; it must be one of "
-                           f"{', '.join(meta['choices'])}")
+            raise PvmError(
+                f"{field.name} is {reprlib.repr(word)}; it must be one of {', '.join(meta['choices'])}"
+            )
     low, high = meta.get("low"), meta.get("high")
     if low is None and high is None:
         return

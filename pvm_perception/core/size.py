@@ -22,8 +22,18 @@ MOST_VALUES = 1 << 28  # what one stream's frame holds: sums, codes, predictions
 MOST_PRODUCTS = 1 << 36  # multiply-adds of one frame: a second on a CPU
 FORECAST = "forecast"  # the first letters of its scales' weights
 FORECAST_BLOCK = 4  # px of its scale that a unit foresees, each way
-FORECAST_TERMS = ("block", "window", "siblings",  # evidence
-                  "stay", "parent", "habit", "motion", "right", "down", "small")  # expectations
+FORECAST_TERMS = (
+    "block",
+    "window",
+    "siblings",  # evidence
+    "stay",
+    "parent",
+    "habit",
+    "motion",
+    "right",
+    "down",
+    "small",
+)  # expectations
 FORECAST_KINDS = 3  # of evidence: the first terms
 FORECAST_STATISTICS = 6  # of each kind, inputs of a forecasting unit's code
 FORECAST_EXTRAS = 17  # its inputs other than statistics and codes
@@ -32,8 +42,11 @@ BOX_ANSWERS = 5  # of a cell, for each target: presence, then the box
 
 def weight_shapes(config: HierarchyConfig) -> dict[str, Shape]:
     """Return the shape of every weight of a configuration, by name."""
-    shapes = {f"{layer.name}.{key}": shape for layer in config.layers
-              for key, shape in _layer_shapes(config, layer).items()}
+    shapes = {
+        f"{layer.name}.{key}": shape
+        for layer in config.layers
+        for key, shape in _layer_shapes(config, layer).items()
+    }
     shapes |= _forecast_shapes(config)
     own = _box_shapes if config.readout.kind == "box" else _heatmap_shapes
     return shapes | {f"readout.{key}": shape for key, shape in own(config).items()}
@@ -56,10 +69,12 @@ def check_size(config: HierarchyConfig) -> None:
         products += units * depth * width
     values += 12 * config.height * config.width
     weights = sum(map(math.prod, weight_shapes(config).values()))
-    for count, most, what in ((weights, MOST_WEIGHTS, "weights"),
-                              (reads, MOST_READ, "pairs of a unit and one that it reads"),
-                              (values, MOST_VALUES, "values in a frame"),
-                              (products, MOST_PRODUCTS, "multiply-adds in a frame")):
+    for count, most, what in (
+        (weights, MOST_WEIGHTS, "weights"),
+        (reads, MOST_READ, "pairs of a unit and one that it reads"),
+        (values, MOST_VALUES, "values in a frame"),
+        (products, MOST_PRODUCTS, "multiply-adds in a frame"),
+    ):
         if count > most:
             raise PvmError(f"network {config.name!r} has {count:,} {what}; at most {most:,} are run")
 
@@ -79,11 +94,17 @@ def _layer_shapes(config: HierarchyConfig, layer: Layer) -> dict[str, Shape]:
     width = config.code_width(forward.source)
     signal = block_size(layer.children) * width  # S
     inputs = block_size(layer.children, forward.radius) * width + (len(layer.terms) - 1) * signal
-    inputs += sum(neighbourhood_size(link.radius, link.shape) * config.code_width(link.source)
-                  for link in context_links(config, layer))  # D
+    inputs += sum(
+        neighbourhood_size(link.radius, link.shape) * config.code_width(link.source)
+        for link in context_links(config, layer)
+    )  # D
     lead = () if config.shared else (layer.rows * layer.cols,)
-    return {"w1": (*lead, inputs, layer.code), "b1": (*lead, layer.code),
-            "w2": (*lead, layer.code, signal), "b2": (*lead, signal)}
+    return {
+        "w1": (*lead, inputs, layer.code),
+        "b1": (*lead, layer.code),
+        "w2": (*lead, layer.code, signal),
+        "b2": (*lead, signal),
+    }
 
 
 def _forecast_shapes(config: HierarchyConfig) -> dict[str, Shape]:
@@ -92,14 +113,18 @@ def _forecast_shapes(config: HierarchyConfig) -> dict[str, Shape]:
     shapes: dict[str, Shape] = {}
     for number in range(1, f.scales + 1 if f.code else 1):
         inputs = FORECAST_KINDS * FORECAST_STATISTICS + FORECAST_EXTRAS + f.code * (1 + (number < f.scales))
-        shapes |= {f"{FORECAST}{number}.w1": (inputs, f.code), f"{FORECAST}{number}.b1": (f.code,),
-                   f"{FORECAST}{number}.w2": (f.code, outputs),
-                   f"{FORECAST}{number}.b2": (outputs,)}
+        shapes |= {
+            f"{FORECAST}{number}.w1": (inputs, f.code),
+            f"{FORECAST}{number}.b1": (f.code,),
+            f"{FORECAST}{number}.w2": (f.code, outputs),
+            f"{FORECAST}{number}.b2": (outputs,),
+        }
     return shapes
 
 
-def readout_neighbourhood(config: HierarchyConfig, i: int) -> tuple[tuple[int, int], tuple[int, int] | None,
-                                                                    int]:
+def readout_neighbourhood(
+    config: HierarchyConfig, i: int
+) -> tuple[tuple[int, int], tuple[int, int] | None, int]:
     """Return how the box readout reads layer i: the grid that it is read on, block, and radius.
 
     A layer with more rows or columns than the cells is read on theirs, each cell the block under it widened
@@ -120,8 +145,10 @@ def _box_near(config: HierarchyConfig, i: int) -> int:
 
 def _box_shapes(config: HierarchyConfig) -> dict[str, Shape]:
     r, answers = config.readout, BOX_ANSWERS * len(config.targets)
-    shapes: dict[str, Shape] = {f"project{i + 1}": (_box_near(config, i) * layer.code, r.hidden)
-                                for i, layer in enumerate(config.layers)}
+    shapes: dict[str, Shape] = {
+        f"project{i + 1}": (_box_near(config, i) * layer.code, r.hidden)
+        for i, layer in enumerate(config.layers)
+    }
     if r.memory:
         shapes["recall"] = (neighbourhood_size(r.memory, "square") * answers, r.hidden)
     shapes["b1"] = (r.hidden,)
@@ -141,8 +168,12 @@ def _heatmap_shapes(config: HierarchyConfig) -> dict[str, Shape]:
     shapes: dict[str, Shape] = {}
     for i, layer in enumerate(config.layers):
         units, drawn = layer.rows * layer.cols, block_size(map_block(config, layer)) * len(config.targets)
-        shapes |= {f"w1.{i + 1}": (units, layer.code, hidden), f"b1.{i + 1}": (units, hidden),
-                   f"w2.{i + 1}": (units, hidden, drawn), f"b2.{i + 1}": (units, drawn)}
+        shapes |= {
+            f"w1.{i + 1}": (units, layer.code, hidden),
+            f"b1.{i + 1}": (units, hidden),
+            f"w2.{i + 1}": (units, hidden, drawn),
+            f"b2.{i + 1}": (units, drawn),
+        }
     return shapes
 
 
@@ -150,9 +181,12 @@ def _readout_products(config: HierarchyConfig) -> list[tuple[int, int, int, int]
     """Return (units, how many units each reads, inputs, outputs) of the readout's products."""
     r, targets, cells = config.readout, len(config.targets), config.cells.rows * config.cells.cols
     if r.kind == "heatmap":
-        return [row for layer in config.layers
-                for units, drawn in [(layer.rows * layer.cols, block_size(map_block(config, layer)))]
-                for row in ((units, 2 * drawn, layer.code, r.hidden), (units, 0, r.hidden, drawn * targets))]
+        return [
+            row
+            for layer in config.layers
+            for units, drawn in [(layer.rows * layer.cols, block_size(map_block(config, layer)))]
+            for row in ((units, 2 * drawn, layer.code, r.hidden), (units, 0, r.hidden, drawn * targets))
+        ]
     found = []
     for i, layer in enumerate(config.layers):
         grid, near = readout_neighbourhood(config, i)[0], _box_near(config, i)

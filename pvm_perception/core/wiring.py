@@ -21,8 +21,9 @@ def neighbourhood_size(radius: int, shape: str) -> int:
     return sum(shape != "disk" or i * i + j * j <= radius * radius for i in side for j in side)
 
 
-def block_index(source: tuple[int, int], target: tuple[int, int], block: tuple[int, int],
-                margin: int = 0) -> Index:
+def block_index(
+    source: tuple[int, int], target: tuple[int, int], block: tuple[int, int], margin: int = 0
+) -> Index:
     """Return the source units of each target unit's block, widened by a margin.
 
     Blocks are spread evenly, the first at the top left, the last at the bottom right, so that
@@ -44,15 +45,16 @@ def block_index(source: tuple[int, int], target: tuple[int, int], block: tuple[i
         the last unit, where a source keeps a row of zeros.
     """
     margin = operator.index(margin)
-    firsts = [[(i * (source[a] - block[a])) // max(target[a] - 1, 1) for i in range(target[a])]
-              for a in (0, 1)]
-    rows, cols = (np.array(firsts[a])[:, None] + np.arange(-margin, block[a] + margin)
-                  for a in (0, 1))
+    firsts = [
+        [(i * (source[a] - block[a])) // max(target[a] - 1, 1) for i in range(target[a])] for a in (0, 1)
+    ]
+    rows, cols = (np.array(firsts[a])[:, None] + np.arange(-margin, block[a] + margin) for a in (0, 1))
     return _pairs(rows, cols, source)
 
 
-def neighbour_index(source: tuple[int, int], target: tuple[int, int], radius: int,
-                    shape: str = "disk") -> Index:
+def neighbour_index(
+    source: tuple[int, int], target: tuple[int, int], radius: int, shape: str = "disk"
+) -> Index:
     """Return the source units around each target unit's position; layout as in `block_index`.
 
     Parameters
@@ -70,8 +72,9 @@ def neighbour_index(source: tuple[int, int], target: tuple[int, int], radius: in
     """
     radius = operator.index(radius)
     spread = np.arange(-radius, radius + 1)
-    rows, cols = (((np.arange(target[a]) * 2 + 1) * source[a] // (2 * target[a]))[:, None] + spread
-                  for a in (0, 1))
+    rows, cols = (
+        ((np.arange(target[a]) * 2 + 1) * source[a] // (2 * target[a]))[:, None] + spread for a in (0, 1)
+    )
     index = _pairs(rows, cols, source)
     if shape == "disk":
         inside = (spread[:, None] ** 2 + spread**2 <= radius**2).ravel()
@@ -79,8 +82,7 @@ def neighbour_index(source: tuple[int, int], target: tuple[int, int], radius: in
     return np.ascontiguousarray(index)
 
 
-def even_spread(source: tuple[int, int], target: tuple[int, int]
-                ) -> tuple[int, int, int, int] | None:
+def even_spread(source: tuple[int, int], target: tuple[int, int]) -> tuple[int, int, int, int] | None:
     """Return (r, kr, c, kc) where each of r x c source units lies over kr x kc target units.
 
     None where the target grid is no multiple of the source grid.

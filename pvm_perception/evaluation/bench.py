@@ -35,11 +35,38 @@ from pvm_perception.streams.generated import SimulatedStream
 from pvm_perception.types import Frame
 
 COMPARED = ("HSV + Kalman", "KCF", "CSRT", "NanoDet", "CenterNet")
-COLUMNS = ("part", "what", "device", "machine", "runs_on", "batch", "learn", "looks", "input", "frames",
-           "ms_median", "ms_p99", "ms_busy", "frames_per_second", "ratio", "weights", "weights_per_second",
-           "gflop_per_frame", "gflops", "gflops_peak", "flop_over_peak", "gflops_products",
-           "flop_over_products", "gbytes_per_second", "gbytes_per_second_peak", "bytes_over_peak",
-           "cold_start_s", "peak_mb", "temporary_kb", "retained_kb")
+COLUMNS = (
+    "part",
+    "what",
+    "device",
+    "machine",
+    "runs_on",
+    "batch",
+    "learn",
+    "looks",
+    "input",
+    "frames",
+    "ms_median",
+    "ms_p99",
+    "ms_busy",
+    "frames_per_second",
+    "ratio",
+    "weights",
+    "weights_per_second",
+    "gflop_per_frame",
+    "gflops",
+    "gflops_peak",
+    "flop_over_peak",
+    "gflops_products",
+    "flop_over_products",
+    "gbytes_per_second",
+    "gbytes_per_second_peak",
+    "bytes_over_peak",
+    "cold_start_s",
+    "peak_mb",
+    "temporary_kb",
+    "retained_kb",
+)
 
 
 @dataclass(frozen=True)
@@ -83,8 +110,9 @@ class Load:
         adds = looks * sum(map(math.prod, products))
         values = looks * (weights / b + 2 * sum(work.values(e) for e in encoders))
         if learn:
-            taught = sum(int(w.size) for name, w in network.weights.items()
-                         if not name.startswith("readout."))
+            taught = sum(
+                int(w.size) for name, w in network.weights.items() if not name.startswith("readout.")
+            )
             state = sum(int(s.size) for s in network.optimizer.state.values())
             adds += sum(work.learning_multiply_adds(e) for e in encoders)
             values += sum(work.values(e) for e in encoders) + (4 * taught + 2 * state) / b
@@ -102,8 +130,9 @@ def _peaks(machine: Machine, load: Load) -> tuple[float, float, float]:
     return rates[adds.index(max(adds))], mixed, machine.bytes_per_second()
 
 
-def timed_row(machine: Machine, step: Callable[[int], object], frames: int, load: Load | None,
-              batch: int = 1) -> Row:
+def timed_row(
+    machine: Machine, step: Callable[[int], object], frames: int, load: Load | None, batch: int = 1
+) -> Row:
     """Time steps of `batch` frames each and compare them with the machine's peaks.
 
     `step` takes the step's number and returns when the answer is on the host, or the time in
@@ -120,21 +149,31 @@ def timed_row(machine: Machine, step: Callable[[int], object], frames: int, load
         seconds.append(measured if isinstance(measured, float) else time.perf_counter() - begin)
         worked.append(machine.clock() - begin_work)
     median = float(np.median(seconds)) / batch
-    row = {"batch": batch, "frames": frames * batch, "ms_median": 1e3 * median,
-           "ms_p99": 1e3 * float(np.percentile(seconds, 99)) / batch,
-           "frames_per_second": 1 / median}
+    row = {
+        "batch": batch,
+        "frames": frames * batch,
+        "ms_median": 1e3 * median,
+        "ms_p99": 1e3 * float(np.percentile(seconds, 99)) / batch,
+        "frames_per_second": 1 / median,
+    }
     if load:
         peaks.append(_peaks(machine, load))
         flops, mixed, traffic = (max(p) for p in zip(*peaks, strict=True))
         busy = float(np.median(worked)) / batch
-        row |= {"ms_busy": 1e3 * busy,
-                "weights": load.weights, "weights_per_second": load.weights / busy,
-                "gflop_per_frame": load.flop / 1e9, "gflops": load.flop / busy / 1e9,
-                "gflops_peak": flops / 1e9, "flop_over_peak": load.flop / busy / flops,
-                "gflops_products": mixed / 1e9, "flop_over_products": load.flop / busy / mixed,
-                "gbytes_per_second": load.traffic / busy / 1e9,
-                "gbytes_per_second_peak": traffic / 1e9,
-                "bytes_over_peak": load.traffic / busy / traffic}
+        row |= {
+            "ms_busy": 1e3 * busy,
+            "weights": load.weights,
+            "weights_per_second": load.weights / busy,
+            "gflop_per_frame": load.flop / 1e9,
+            "gflops": load.flop / busy / 1e9,
+            "gflops_peak": flops / 1e9,
+            "flop_over_peak": load.flop / busy / flops,
+            "gflops_products": mixed / 1e9,
+            "flop_over_products": load.flop / busy / mixed,
+            "gbytes_per_second": load.traffic / busy / 1e9,
+            "gbytes_per_second_peak": traffic / 1e9,
+            "bytes_over_peak": load.traffic / busy / traffic,
+        }
     return row
 
 
@@ -143,12 +182,12 @@ def grown(config: HierarchyConfig, size: int = 1, code: float = 1) -> HierarchyC
 
     The top stays one unit: it receives more children.
     """
-    *layers, top = (dataclasses.replace(layer, code=round(layer.code * code))
-                    for layer in config.layers)
+    *layers, top = (dataclasses.replace(layer, code=round(layer.code * code)) for layer in config.layers)
     layers = [dataclasses.replace(x, rows=x.rows * size, cols=x.cols * size) for x in layers]
     top = dataclasses.replace(top, children=tuple(n * size for n in top.children))
-    return dataclasses.replace(config, height=config.height * size, width=config.width * size,
-                               layers=(*layers, top))
+    return dataclasses.replace(
+        config, height=config.height * size, width=config.width * size, layers=(*layers, top)
+    )
 
 
 class Bench:
@@ -183,24 +222,36 @@ class Bench:
                 box = read_header(self.models[name])["config"].readout.kind == "box"
                 for learn in o.learn:
                     for fovea in (True, False) if box else (False,):
-                        yield "tracker", name, lambda n=name, d=device, s=learn, f=fovea: \
-                            self.tracker(n, d, s, f)
+                        yield (
+                            "tracker",
+                            name,
+                            lambda n=name, d=device, s=learn, f=fovea: self.tracker(n, d, s, f),
+                        )
         for device in o.devices:
             for name in o.presets:
                 for learn in o.learn:
                     for batch in o.batches:
-                        yield "network", name, lambda n=name, d=device, b=batch, s=learn: \
-                            self.network(n, d, b, s)
+                        yield (
+                            "network",
+                            name,
+                            lambda n=name, d=device, b=batch, s=learn: self.network(n, d, b, s),
+                        )
         device = o.devices[0]
         for name in o.presets:
             own = not read_header(self.models[name])["config"].shared
             for size in o.sizes:
                 if size <= 2 or not own:
-                    yield f"input {name}", f"x{size}", lambda n=name, s=size: \
-                        self.network(n, device, 1, False, size=s)
+                    yield (
+                        f"input {name}",
+                        f"x{size}",
+                        lambda n=name, s=size: self.network(n, device, 1, False, size=s),
+                    )
             for code in o.codes:
-                yield f"code {name}", f"x{code:g}", lambda n=name, c=code: \
-                    self.network(n, device, 1, False, code=c)
+                yield (
+                    f"code {name}",
+                    f"x{code:g}",
+                    lambda n=name, c=code: self.network(n, device, 1, False, code=c),
+                )
         for device in o.devices:
             yield "peers", "pvm_perception", lambda d=device: self.ours(d)
         for name in COMPARED:
@@ -220,10 +271,13 @@ class Bench:
         looks = tracker.network_steps / len(self.images)
         load = Load.of(self._built(path, device, learn), learn, looks)
         few = min(o.frames, 60)
-        return (self._where(device, tracker) | {"learn": int(learn), "looks": looks,
-                                                "input": _input(tracker.config)}
-                | timed_row(self.machines[device], step, o.frames, load) | allocations(step, few)
-                | cold_start(path, device, learn, fovea, o.starts, few))
+        return (
+            self._where(device, tracker)
+            | {"learn": int(learn), "looks": looks, "input": _input(tracker.config)}
+            | timed_row(self.machines[device], step, o.frames, load)
+            | allocations(step, few)
+            | cold_start(path, device, learn, fovea, o.starts, few)
+        )
 
     def _built(self, path: Path, device: str, learn: bool) -> Hierarchy:
         """Return a network for its counts, with an optimizer where it learns."""
@@ -234,15 +288,15 @@ class Bench:
             network.learn()
         return network
 
-    def network(self, name: str, device: str, batch: int, learn: bool, size: int = 1,
-                code: float = 1) -> Row:
+    def network(self, name: str, device: str, batch: int, learn: bool, size: int = 1, code: float = 1) -> Row:
         """Measure steps of the hierarchy alone, weights drawn anew."""
         machine = self.machines[device]
         config = grown(read_header(self.models[name])["config"], size, code)
         network = Hierarchy(config, batch, machine.xp, learns=learn)
         runs = network if learn else _fastest(network, machine.xp)
         images = np.random.default_rng(0).integers(
-            0, 256, (4, batch, config.height, config.width, 3), np.uint8)
+            0, 256, (4, batch, config.height, config.width, 3), np.uint8
+        )
 
         def step(k: int) -> None:
             out = runs.step(images[k % len(images)])
@@ -254,10 +308,10 @@ class Bench:
 
         with OneThread():
             step(0)
-            row = timed_row(machine, step, max(self.options.frames // batch, 8),
-                            Load.of(network, learn), batch)
-        return (self._where(device, runs)
-                | {"learn": int(learn), "looks": 1, "input": _input(config)} | row)
+            row = timed_row(
+                machine, step, max(self.options.frames // batch, 8), Load.of(network, learn), batch
+            )
+        return self._where(device, runs) | {"learn": int(learn), "looks": 1, "input": _input(config)} | row
 
     def _where(self, device: str, what: Tracker | Network) -> Row:
         return {"device": device, "machine": device_name(self.machines[device].xp), "runs_on": what.runs_on}
@@ -277,8 +331,12 @@ class Bench:
     def ours(self, device: str) -> Row:
         """Measure the tracker on the frames that peers are shown."""
         frames, tracker = self._ball(), Tracker(device=device)
-        row = timed_row(self.machines[device], lambda k: tracker.update(frames[k % len(frames)].image),
-                        self.options.frames, None)
+        row = timed_row(
+            self.machines[device],
+            lambda k: tracker.update(frames[k % len(frames)].image),
+            self.options.frames,
+            None,
+        )
         return self._where(device, tracker) | row
 
     def peer(self, name: str) -> Row:
@@ -320,6 +378,7 @@ def with_ratios(rows: list[Row]) -> list[Row]:
     ordered = []
     for row in rows:
         took = row.get("ms_busy", row["ms_median"])
-        ordered.append({c: row.get(c, "") for c in COLUMNS}
-                       | {"ratio": took / first.setdefault(row["part"], took)})
+        ordered.append(
+            {c: row.get(c, "") for c in COLUMNS} | {"ratio": took / first.setdefault(row["part"], took)}
+        )
     return ordered

@@ -45,9 +45,12 @@ class FrameBoxes:
         labels = [b for b in frame.boxes or () if b.target == target]
         true, doubtful = ([b for b in labels if (b.weight > 0) is sure] for sure in (True, False))
         found = FrameBoxes(
-            frame.name, np.array([(t.x, t.y, t.w, t.h, t.score) for t in mine], float).reshape(-1, 5),
-            np.array([t.id for t in mine], int), _rectangles(true),
-            np.array([k if b.id is None else b.id for k, b in enumerate(true)], int))
+            frame.name,
+            np.array([(t.x, t.y, t.w, t.h, t.score) for t in mine], float).reshape(-1, 5),
+            np.array([t.id for t in mine], int),
+            _rectangles(true),
+            np.array([k if b.id is None else b.id for k, b in enumerate(true)], int),
+        )
         near = (overlap(found.boxes[:, None, :4], _rectangles(doubtful)[None]) >= TOUCH).any(axis=1)
         counts = found.hits | ~near
         return replace(found, boxes=found.boxes[counts], ids=found.ids[counts])
@@ -84,8 +87,10 @@ class FrameBoxes:
 def scores_and_hits(frames: Iterable[FrameBoxes]) -> tuple[np.ndarray, np.ndarray]:
     """Return the score of every box, and whether it was right; both (boxes,)."""
     frames = list(frames)
-    return (np.concatenate([np.zeros(0), *(f.boxes[:, 4] for f in frames)]),
-            np.concatenate([np.zeros(0, bool), *(f.hits for f in frames)]))
+    return (
+        np.concatenate([np.zeros(0), *(f.boxes[:, 4] for f in frames)]),
+        np.concatenate([np.zeros(0, bool), *(f.hits for f in frames)]),
+    )
 
 
 def box_measures(frames: Iterable[FrameBoxes]) -> dict[str, float]:
@@ -104,11 +109,14 @@ def box_measures(frames: Iterable[FrameBoxes]) -> dict[str, float]:
     scores, hits = scores_and_hits(frames)
     strays = np.array([f.strays.sum() for f in frames])
     true = sum(len(f.truth) for f in frames)
-    return {"precision_50": _share(hits.sum(), len(hits)), "recall_50": _share(hits.sum(), true),
-            "ap_50": average_precision(scores, hits, true),
-            "false_boxes": _share((~hits).sum(), len(frames)),
-            "stray_boxes": _share(strays.sum(), len(frames)),
-            "stray_frames": _share((strays > 0).sum(), len(frames))}
+    return {
+        "precision_50": _share(hits.sum(), len(hits)),
+        "recall_50": _share(hits.sum(), true),
+        "ap_50": average_precision(scores, hits, true),
+        "false_boxes": _share((~hits).sum(), len(frames)),
+        "stray_boxes": _share(strays.sum(), len(frames)),
+        "stray_frames": _share((strays > 0).sum(), len(frames)),
+    }
 
 
 def first_detection(frames: Iterable[FrameBoxes]) -> dict[str, float]:

@@ -38,8 +38,7 @@ def is_octagon(contour: np.ndarray) -> bool:
 
 COLOURS = {
     "green_ball": Colour((((29, 70, 40), (85, 255, 255)),), is_round),
-    "stop_sign": Colour((((0, 90, 50), (10, 255, 255)), ((170, 90, 50), (180, 255, 255))),
-                        is_octagon),
+    "stop_sign": Colour((((0, 90, 50), (10, 255, 255)), ((170, 90, 50), (180, 255, 255))), is_octagon),
 }
 
 

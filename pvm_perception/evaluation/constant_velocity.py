@@ -55,8 +55,9 @@ class ConstantVelocity:
         kalman.measurementMatrix = np.eye(4, 8, dtype=np.float32)
         kalman.processNoiseCov = np.diag(np.square(side * np.array(self.drift, np.float32)))
         kalman.measurementNoiseCov = (side * self.error) ** 2 * np.eye(4, dtype=np.float32)
-        kalman.errorCovPost = np.diag(np.square(side * np.array(
-            [self.error] * 4 + [self.first_speed] * 4, np.float32)))
+        kalman.errorCovPost = np.diag(
+            np.square(side * np.array([self.error] * 4 + [self.first_speed] * 4, np.float32))
+        )
         kalman.statePost = np.array([*box, 0, 0, 0, 0], np.float32)[:, None]
         return kalman
 

@@ -60,20 +60,25 @@ class Result:
         nan = float("nan")
         long = metrics.long_term(ious, scores, present)
         return {
-            "sequence": self.sequence, "target": self.target, "frames": len(self.shots),
+            "sequence": self.sequence,
+            "target": self.target,
+            "frames": len(self.shots),
             "with_target": len(seen),
             "auc": metrics.success_auc(ious[present]) if seen else nan,
-            "precision_20px": metrics.precision_at([s.error for s in seen],
-                                                   PRECISION_LIMIT) if seen else nan,
-            "normalised_precision": metrics.normalised_precision(
-                [s.relative_error for s in seen]) if seen else nan,
-            "late_auc": _auc(self.late), "streaming_auc": _auc(self.ahead),
+            "precision_20px": metrics.precision_at([s.error for s in seen], PRECISION_LIMIT) if seen else nan,
+            "normalised_precision": metrics.normalised_precision([s.relative_error for s in seen])
+            if seen
+            else nan,
+            "late_auc": _auc(self.late),
+            "streaming_auc": _auc(self.ahead),
             "lt_precision": long["precision"] if seen else nan,
             "lt_recall": long["recall"] if seen else nan,
             "lt_f": long["f"] if seen else nan,
             **metrics.presence(scores >= 0, present),
-            **box_measures(self.boxes), **self._over_time(),
-            "prediction_error": self.prediction_error, "copy_error": self.copy_error,
+            **box_measures(self.boxes),
+            **self._over_time(),
+            "prediction_error": self.prediction_error,
+            "copy_error": self.copy_error,
             "ms_per_frame": self.milliseconds,
         }
 
@@ -98,8 +103,14 @@ def sequences(data: Path) -> list[Path]:
     """
     if not data.is_dir():
         raise PvmError(f"{data} is not a folder")
-    found = sorted(p.parent for p in [*data.glob("groundtruth.csv"), *data.glob("*/groundtruth.csv"),
-                                      *data.glob("*/*/groundtruth.csv")])
+    found = sorted(
+        p.parent
+        for p in [
+            *data.glob("groundtruth.csv"),
+            *data.glob("*/groundtruth.csv"),
+            *data.glob("*/*/groundtruth.csv"),
+        ]
+    )
     if not found:
         raise PvmError(f"no sequence with a groundtruth.csv in {data}")
     return found
@@ -124,9 +135,12 @@ def shot(frame: Frame, target: str, tracks: Iterable[Track]) -> Shot:
     return Shot(frame.name, nearest[0], score, bool(len(found.truth)), *nearest[1:], (x, y, w, h))
 
 
-def evaluate_sequence(folder: Path, make_tracker: Callable[[], object],
-                      progress: Callable[[], None] = lambda: None,
-                      forecasts: Forecasts | None = None) -> list[Result]:
+def evaluate_sequence(
+    folder: Path,
+    make_tracker: Callable[[], object],
+    progress: Callable[[], None] = lambda: None,
+    forecasts: Forecasts | None = None,
+) -> list[Result]:
     """Track one sequence from its beginning; return a result for each labelled target.
 
     A folder whose name ends in `_stills` holds unrelated images: the state is reset for each. What is
@@ -143,8 +157,7 @@ def evaluate_sequence(folder: Path, make_tracker: Callable[[], object],
             forecasts.see(tracker, frame.image, frame.boxes)
         return answer
 
-    results = measure_sequence(folder, tracker.targets, step, progress,
-                               lambda _tracks: tracker.forecast(1))
+    results = measure_sequence(folder, tracker.targets, step, progress, lambda _tracks: tracker.forecast(1))
     mean = np.nanmean(errors, axis=0) if np.isfinite(errors).any() else (np.nan, np.nan)
     for result in results:
         result.prediction_error, result.copy_error = map(float, mean)
@@ -163,11 +176,14 @@ def timed(function: Callable[..., Answer], *args: object) -> tuple[Answer, float
     return answer, time.perf_counter() - begin
 
 
-def measure_sequence(folder: Path, targets: Iterable[str],
-                     step: Callable[[Frame], tuple[list[Track], float]],
-                     progress: Callable[[], None] = lambda: None,
-                     forecast: Callable[[list[Track]], list[Track]] = lambda tracks: tracks,
-                     part: tuple[float, float] | None = None) -> list[Result]:
+def measure_sequence(
+    folder: Path,
+    targets: Iterable[str],
+    step: Callable[[Frame], tuple[list[Track], float]],
+    progress: Callable[[], None] = lambda: None,
+    forecast: Callable[[list[Track]], list[Track]] = lambda tracks: tracks,
+    part: tuple[float, float] | None = None,
+) -> list[Result]:
     """Show a sequence's labelled frames, in order, to anything that answers with boxes.
 
     Parameters
@@ -192,8 +208,10 @@ def measure_sequence(folder: Path, targets: Iterable[str],
         raise PvmError(f"no groundtruth.csv in {folder}")
     labelled = [t for t in targets if t in stream.truth.targets]
     if not labelled:
-        raise PvmError(f"{folder}/groundtruth.csv labels {', '.join(stream.truth.targets)}, but "
-                       f"the tracker looks for {', '.join(targets)}")
+        raise PvmError(
+            f"{folder}/groundtruth.csv labels {', '.join(stream.truth.targets)}, but "
+            f"the tracker looks for {', '.join(targets)}"
+        )
     results = [Result(folder.name, target, stills=is_stills(folder)) for target in labelled]
     times, before = [], None
     for frame in stream:

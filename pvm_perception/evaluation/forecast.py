@@ -56,7 +56,7 @@ class Forecasts:
         config = tracker.config
         view = View.fit(image.shape[:2], (config.height, config.width))
         rows, cols = view.shown
-        now = network_input(image, view)[view.top:view.top + rows, view.left:view.left + cols]
+        now = network_input(image, view)[view.top : view.top + rows, view.left : view.left + cols]
         if self._past and self._past[-1].shape != now.shape:
             self._past.clear()
             self._expected.clear()
@@ -72,8 +72,11 @@ class Forecasts:
 
     def _foresee(self, tracker: Tracker, now: np.ndarray) -> dict[str, list[np.ndarray]]:
         most = self.horizons[-1]
-        return {"copy": [now] * most, "forecast": tracker.foresee(most),
-                "flow": moved_on(self._past[-1], now, most, self._flow)}
+        return {
+            "copy": [now] * most,
+            "forecast": tracker.foresee(most),
+            "flow": moved_on(self._past[-1], now, most, self._flow),
+        }
 
     def rows(self, sequence: str) -> list[dict[str, float | int | str]]:
         """Return a row for each horizon: errors over copying's, of all frames and of those that move.
@@ -85,10 +88,15 @@ class Forecasts:
         for horizon, errors in self.errors.items():
             table = np.array(errors).reshape(-1, len(METHODS))
             moving = table[table[:, 0] > MOVING]
-            row = {"sequence": sequence, "horizon": horizon, "frames": len(table),
-                   "copy_error": float(table[:, 0].mean()) if len(table) else float("nan"),
-                   **ratios(table), "moving_frames": len(moving),
-                   **{f"moving_{name}": value for name, value in ratios(moving).items()}}
+            row = {
+                "sequence": sequence,
+                "horizon": horizon,
+                "frames": len(table),
+                "copy_error": float(table[:, 0].mean()) if len(table) else float("nan"),
+                **ratios(table),
+                "moving_frames": len(moving),
+                **{f"moving_{name}": value for name, value in ratios(moving).items()},
+            }
             for n in PLACES:
                 known = self.ranks if horizon == self.horizons[0] else []
                 row[f"pop_out_{n}"] = float(np.mean(np.array(known) <= n)) if known else float("nan")
@@ -104,8 +112,11 @@ def ratios(table: np.ndarray) -> dict[str, float]:
     copied = table[:, 0].sum()
     if not copied:
         return dict.fromkeys(("forecast", "flow", "copy_or_flow"), float("nan"))
-    return {"forecast": float(table[:, 1].sum() / copied), "flow": float(table[:, 2].sum() / copied),
-            "copy_or_flow": float(np.minimum(table[:, 0], table[:, 2]).sum() / copied)}
+    return {
+        "forecast": float(table[:, 1].sum() / copied),
+        "flow": float(table[:, 2].sum() / copied),
+        "copy_or_flow": float(np.minimum(table[:, 0], table[:, 2]).sum() / copied),
+    }
 
 
 def means(rows: list[dict[str, float | int | str]]) -> list[dict[str, float | int | str]]:
@@ -137,9 +148,13 @@ def moved_on(before: np.ndarray, now: np.ndarray, steps: int, flow: cv2.DISOptic
     """
     then, last = (cv2.cvtColor(image, cv2.COLOR_BGR2GRAY) for image in (before, now))
     back = flow.calc(last, then, None)  # (h, w, 2) px
-    y, x = np.mgrid[:now.shape[0], :now.shape[1]].astype(np.float32)
-    return [cv2.remap(now, x + k * back[..., 0], y + k * back[..., 1], cv2.INTER_LINEAR,
-                      borderMode=cv2.BORDER_REPLICATE) for k in range(1, steps + 1)]
+    y, x = np.mgrid[: now.shape[0], : now.shape[1]].astype(np.float32)
+    return [
+        cv2.remap(
+            now, x + k * back[..., 0], y + k * back[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+        )
+        for k in range(1, steps + 1)
+    ]
 
 
 def pop_out(surprise: np.ndarray, view: View, box: Box) -> float:

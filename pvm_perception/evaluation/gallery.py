@@ -64,7 +64,7 @@ def draw_false_boxes(results: Iterable[Result], folders: dict[str, Path], path: 
         return 0
     blank = np.full_like(tiles[0], BACKGROUND)
     tiles += [blank] * (-len(tiles) % ACROSS)
-    rows = [np.hstack(tiles[k:k + ACROSS]) for k in range(0, len(tiles), ACROSS)]
+    rows = [np.hstack(tiles[k : k + ACROSS]) for k in range(0, len(tiles), ACROSS)]
     write_image(path, np.vstack(rows))
     return len(found)
 
@@ -76,11 +76,17 @@ def _tile(b: FalseBox, frame: Frame) -> np.ndarray:
     across = min(max(CONTEXT * max(w, h), LEAST), float(max(height, width)))
     scale = THUMB[1] / across
     shift = THUMB[0] / 2 - scale * (x + w / 2), THUMB[1] / 2 - scale * (y + h / 2)
-    picture = cv2.warpAffine(frame.image, np.array([[scale, 0, shift[0]], [0, scale, shift[1]]]), THUMB,
-                             flags=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR,
-                             borderValue=(BACKGROUND,) * 3)
-    for box, colour in (*(((t.x, t.y, t.w, t.h), WHITE) for t in frame.boxes or () if t.target == b.target),
-                        ((x, y, w, h), colour_of(b.target))):
+    picture = cv2.warpAffine(
+        frame.image,
+        np.array([[scale, 0, shift[0]], [0, scale, shift[1]]]),
+        THUMB,
+        flags=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR,
+        borderValue=(BACKGROUND,) * 3,
+    )
+    for box, colour in (
+        *(((t.x, t.y, t.w, t.h), WHITE) for t in frame.boxes or () if t.target == b.target),
+        ((x, y, w, h), colour_of(b.target)),
+    ):
         draw_box(picture, tuple(scale * v + s for v, s in zip(box, (*shift, 0, 0), strict=True)), colour)
     head = np.full((2 * HEAD, THUMB[0], 3), BACKGROUND, np.uint8)
     write(head, f"{b.sequence} {b.frame}", (4, HEAD - 6), WHITE, 0.35)

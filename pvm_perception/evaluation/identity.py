@@ -40,20 +40,30 @@ def track_measures(frames: Iterable[FrameBoxes]) -> dict[str, float]:
         labelled, and where two boxes of a frame have the same id, which are no tracks.
     """
     frames = list(frames)
-    reported, true = (np.unique(np.concatenate([np.zeros(0, int), *parts])) for parts in
-                  ([f.ids for f in frames], [f.instances for f in frames]))
+    reported, true = (
+        np.unique(np.concatenate([np.zeros(0, int), *parts]))
+        for parts in ([f.ids for f in frames], [f.instances for f in frames])
+    )
     twice = any(len(set(ids)) < len(ids) for f in frames for ids in (f.ids, f.instances))
     if not len(true) or twice or not installed():
         return dict.fromkeys(MEASURES, float("nan"))
     from trackeval.metrics import CLEAR, HOTA, Identity
 
-    data = {"num_timesteps": len(frames), "num_gt_ids": len(true), "num_tracker_ids": len(reported),
-            "num_gt_dets": sum(len(f.truth) for f in frames),
-            "num_tracker_dets": sum(len(f.boxes) for f in frames),
-            "gt_ids": [np.searchsorted(true, f.instances) for f in frames],
-            "tracker_ids": [np.searchsorted(reported, f.ids) for f in frames],
-            "similarity_scores": [f.overlaps.T for f in frames]}
+    data = {
+        "num_timesteps": len(frames),
+        "num_gt_ids": len(true),
+        "num_tracker_ids": len(reported),
+        "num_gt_dets": sum(len(f.truth) for f in frames),
+        "num_tracker_dets": sum(len(f.boxes) for f in frames),
+        "gt_ids": [np.searchsorted(true, f.instances) for f in frames],
+        "tracker_ids": [np.searchsorted(reported, f.ids) for f in frames],
+        "similarity_scores": [f.overlaps.T for f in frames],
+    }
     quiet = {"PRINT_CONFIG": False}
     clear = CLEAR(quiet).eval_sequence(data)
-    return {"hota": float(np.mean(HOTA().eval_sequence(data)["HOTA"])), "mota": float(clear["MOTA"]),
-            "idf1": float(Identity(quiet).eval_sequence(data)["IDF1"]), "id_switches": float(clear["IDSW"])}
+    return {
+        "hota": float(np.mean(HOTA().eval_sequence(data)["HOTA"])),
+        "mota": float(clear["MOTA"]),
+        "idf1": float(Identity(quiet).eval_sequence(data)["IDF1"]),
+        "id_switches": float(clear["IDSW"]),
+    }

@@ -81,6 +81,7 @@ class Machine:
 
     def bytes_per_second(self) -> float:
         """Return the throughput of a copy, bytes read and written."""
+
         def copy() -> None:
             self._to[...] = self._from
 
@@ -116,14 +117,25 @@ def cold_start(model: Path, device: str, learn: bool, fovea: bool, starts: int, 
     The memory is of the last process, over its first answer and `frames` more.
     """
     root = str(Path(__file__).resolve().parents[2])
-    env = os.environ | {"PYTHONPATH": os.pathsep.join(
-        p for p in (root, os.environ.get("PYTHONPATH")) if p)}
+    env = os.environ | {"PYTHONPATH": os.pathsep.join(p for p in (root, os.environ.get("PYTHONPATH")) if p)}
     seconds = []
     for _ in range(starts):
         begin = time.perf_counter()
-        with subprocess.Popen([sys.executable, "-c", FIRST_ANSWER, str(model), device, str(learn),
-                               str(fovea), *map(str, (*CAMERA, frames))], stdout=subprocess.PIPE, text=True,
-                              env=env) as process:
+        with subprocess.Popen(
+            [
+                sys.executable,
+                "-c",
+                FIRST_ANSWER,
+                str(model),
+                device,
+                str(learn),
+                str(fovea),
+                *map(str, (*CAMERA, frames)),
+            ],
+            stdout=subprocess.PIPE,
+            text=True,
+            env=env,
+        ) as process:
             out = piped(process.stdout)
             out.readline()
             seconds.append(time.perf_counter() - begin)

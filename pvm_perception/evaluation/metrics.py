@@ -88,10 +88,13 @@ def presence(reported: np.ndarray, present: np.ndarray) -> dict[str, float]:
     both = float((reported & present).sum())
     absent, false = int((~present).sum()), reported & ~present
     began = int(false[:1].sum()) + int((false[1:] & ~false[:-1]).sum())
-    return {"presence_f1": 2 * both / max(float(reported.sum() + present.sum()), 1.0)
-            if present.any() else float("nan"),
-            "false_alarms": float(false.sum()) / absent if absent else float("nan"),
-            "false_alarms_per_minute": began * 60 * FRAME_RATE / absent if absent else float("nan")}
+    return {
+        "presence_f1": 2 * both / max(float(reported.sum() + present.sum()), 1.0)
+        if present.any()
+        else float("nan"),
+        "false_alarms": float(false.sum()) / absent if absent else float("nan"),
+        "false_alarms_per_minute": began * 60 * FRAME_RATE / absent if absent else float("nan"),
+    }
 
 
 def average_precision(scores: np.ndarray, hits: np.ndarray, total: int) -> float:

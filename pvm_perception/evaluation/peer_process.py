@@ -61,12 +61,16 @@ class PeerProcess:
             raise PvmError(f"{name} is not installed; {HOW}")
         self.name = name
         self._process = subprocess.Popen(
-            [str(python), str(WORKER), name, str(FOLDER)], stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+            [str(python), str(WORKER), name, str(FOLDER)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
         self._end = weakref.finalize(self, _end, self._process)
 
-    def ask(self, image: np.ndarray, box: tuple[int, int, int, int] | None = None
-            ) -> tuple[list[list], float]:
+    def ask(
+        self, image: np.ndarray, box: tuple[int, int, int, int] | None = None
+    ) -> tuple[list[list], float]:
         """Show an image, (H, W, 3) uint8 BGR, with the true box on the first one if it is given.
 
         Returns

@@ -74,7 +74,7 @@ class Template:
 
     def init(self, image: np.ndarray, box: Rect) -> None:
         x, y, w, h = _inside(box, image)
-        self.template = cv2.cvtColor(image[y:y + h, x:x + w], cv2.COLOR_BGR2GRAY)
+        self.template = cv2.cvtColor(image[y : y + h, x : x + w], cv2.COLOR_BGR2GRAY)
 
     def update(self, image: np.ndarray) -> list[Track]:
         grey, best = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), (self.least, None)
@@ -108,7 +108,7 @@ class CamShift:
 
     def init(self, image: np.ndarray, box: Rect) -> None:
         x, y, w, h = self.window = _inside(box, image)
-        hsv = cv2.cvtColor(image[y:y + h, x:x + w], cv2.COLOR_BGR2HSV)
+        hsv = cv2.cvtColor(image[y : y + h, x : x + w], cv2.COLOR_BGR2HSV)
         self.hues = cv2.calcHist([hsv], [0], cv2.inRange(hsv, *self.colourful), [32], [0, 180])
         cv2.normalize(self.hues, self.hues, 0, 255, cv2.NORM_MINMAX)
 
@@ -121,7 +121,7 @@ class CamShift:
         if min(w, h) < 3:
             return []  # nothing of its colour; goes on from the last window that held some
         self.window = window
-        score = float(back[y:y + h, x:x + w].mean()) / 255
+        score = float(back[y : y + h, x : x + w].mean()) / 255
         return [Track(self.target, x, y, w, h, score, 0)]
 
 
@@ -159,8 +159,12 @@ def _inside(box: Rect, image: np.ndarray) -> tuple[int, int, int, int]:
     """Return the box in whole pixels, cut at the image's border, at least 2 px wide and high."""
     height, width = image.shape[:2]
     x, y = min(max(round(box[0]), 0), width - 2), min(max(round(box[1]), 0), height - 2)
-    return (x, y, max(min(round(box[0] + box[2]), width) - x, 2),
-            max(min(round(box[1] + box[3]), height) - y, 2))
+    return (
+        x,
+        y,
+        max(min(round(box[0] + box[2]), width) - x, 2),
+        max(min(round(box[1] + box[3]), height) - y, 2),
+    )
 
 
 @dataclass(frozen=True)
@@ -195,13 +199,13 @@ PEERS = {
     "KCF": Peer(lambda t: OpenCvTracker(t, "kcf"), given=True, python=python_with_contrib),
     "CSRT": Peer(lambda t: OpenCvTracker(t, "csrt"), given=True, python=python_with_contrib),
     "NanoDet": Peer(lambda t: CocoDetector(t, "nanodet"), one_pass=True, python=python_with_coco),
-    "CenterNet": Peer(lambda t: CocoDetector(t, "centernet"), one_pass=True,
-                      python=python_with_coco),
+    "CenterNet": Peer(lambda t: CocoDetector(t, "centernet"), one_pass=True, python=python_with_coco),
 }
 
 
-def run_peer(peer: Peer, folder: Path, targets: Iterable[str],
-             progress: Callable[[], None] = lambda: None) -> list[Result]:
+def run_peer(
+    peer: Peer, folder: Path, targets: Iterable[str], progress: Callable[[], None] = lambda: None
+) -> list[Result]:
     """Run a peer over a sequence; return a result for each labelled target.
 
     Its forecast is that of a constant-velocity Kalman filter over its boxes.
@@ -222,9 +226,9 @@ def run_peer(peer: Peer, folder: Path, targets: Iterable[str],
     return results
 
 
-def _step(peer: Peer, folder: Path, group: tuple[str, ...]
-          ) -> Callable[[Frame], tuple[list[Track], float]]:
+def _step(peer: Peer, folder: Path, group: tuple[str, ...]) -> Callable[[Frame], tuple[list[Track], float]]:
     """Return what shows a frame to the peer, and the first true box where that is its due."""
+
     def make() -> Method:
         return peer.make(group if peer.one_pass else group[0])
 

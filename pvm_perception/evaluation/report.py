@@ -49,12 +49,13 @@ def draw_report(results: Iterable[Result], folders: dict[str, Path], path: Path)
     count = len(results)
     figure = plt.figure(figsize=(15, 5 + 2.0 * count), layout="constrained")
     grid = figure.add_gridspec(count + 1, 2 * SHOWN, height_ratios=[2.4] + [1] * count)
-    curves, presence, trust = (figure.add_subplot(grid[0, k:k + 2]) for k in (0, 2, 4))
+    curves, presence, trust = (figure.add_subplot(grid[0, k : k + 2]) for k in (0, 2, 4))
     for r in results:
         ious = np.array([s.iou for s in r.shots if s.present])
         name = f"{r.sequence}: {r.target}"
-        curves.plot(metrics.STEPS, metrics.success_curve(ious),
-                    label=f"{name} {metrics.success_auc(ious):.2f}")
+        curves.plot(
+            metrics.STEPS, metrics.success_curve(ious), label=f"{name} {metrics.success_auc(ious):.2f}"
+        )
         presence.plot([max(s.score, 0) for s in r.shots], label=name, lw=0.8)
     curves.set(xlabel="overlap threshold", ylabel="share of frames", title="success (AUC)")
     presence.set(xlabel="frame", ylabel="score of the best box", ylim=(0, 1), title="score")
@@ -62,8 +63,13 @@ def draw_report(results: Iterable[Result], folders: dict[str, Path], path: Path)
     for target in dict.fromkeys(r.target for r in everything):
         score, hit, count = metrics.reliability(*pooled_scores(everything, target)).T
         trust.plot(score, hit, ".-", label=f"{target}, {int(count.sum())} boxes")
-    trust.set(xlabel="score", ylabel="share with overlap 0.5 and more", title="reliability of all boxes",
-              xlim=(0, 1), ylim=(0, 1))
+    trust.set(
+        xlabel="score",
+        ylabel="share with overlap 0.5 and more",
+        title="reliability of all boxes",
+        xlim=(0, 1),
+        ylim=(0, 1),
+    )
     for axis in (curves, presence, trust):
         axis.grid(alpha=0.3)
         axis.legend(fontsize=7)
@@ -76,8 +82,10 @@ def draw_report(results: Iterable[Result], folders: dict[str, Path], path: Path)
             axis = figure.add_subplot(grid[i + 1, k])
             marks = [(shot, colour_of(target)) for target, shot in shots[s.frame]]
             axis.imshow(_thumb(frames[s.frame], marks)[..., ::-1])
-            axis.set_title(f"{r.sequence} {s.frame}\n{r.target}, {'best' if k < SHOWN else 'worst'}: "
-                           f"IoU {s.iou:.2f}", fontsize=7)
+            axis.set_title(
+                f"{r.sequence} {s.frame}\n{r.target}, {'best' if k < SHOWN else 'worst'}: IoU {s.iou:.2f}",
+                fontsize=7,
+            )
             axis.axis("off")
     with writing(path):
         figure.savefig(path, dpi=80)
@@ -99,22 +107,36 @@ def draw_peers(methods: dict[str, list[Result]], path: Path) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot as plt
 
-    targets = list(dict.fromkeys(r.target for results in methods.values() for r in results
-                                 if any(s.present for s in r.shots)))
+    targets = list(
+        dict.fromkeys(
+            r.target for results in methods.values() for r in results if any(s.present for s in r.shots)
+        )
+    )
     if not targets:
         return
-    figure, axes = plt.subplots(1, len(targets), figsize=(8.5 * len(targets), 5), squeeze=False,
-                                layout="constrained")
+    figure, axes = plt.subplots(
+        1, len(targets), figsize=(8.5 * len(targets), 5), squeeze=False, layout="constrained"
+    )
     for axis, target in zip(axes[0], targets, strict=True):
         for k, (name, results) in enumerate(methods.items()):
             ious = [[s.iou for s in r.shots if s.present] for r in results if r.target == target]
             curves = [metrics.success_curve(np.array(i)) for i in ious if i]
             if curves:
                 area = np.mean([metrics.success_auc(np.array(i)) for i in ious if i])
-                axis.plot(metrics.STEPS, np.mean(curves, axis=0), color=f"C{k}", lw=1.2 if k else 2.6,
-                          label=f"{name} {area:.2f} ({len(curves)} sequences)")
-        axis.set(xlabel="overlap threshold", ylabel="share of frames", xlim=(0, 1), ylim=(0, 1),
-                 title=f"{target}: success (AUC)")
+                axis.plot(
+                    metrics.STEPS,
+                    np.mean(curves, axis=0),
+                    color=f"C{k}",
+                    lw=1.2 if k else 2.6,
+                    label=f"{name} {area:.2f} ({len(curves)} sequences)",
+                )
+        axis.set(
+            xlabel="overlap threshold",
+            ylabel="share of frames",
+            xlim=(0, 1),
+            ylim=(0, 1),
+            title=f"{target}: success (AUC)",
+        )
         axis.grid(alpha=0.3)
         axis.legend(fontsize=7, loc="upper left", bbox_to_anchor=(1, 1))
     with writing(path):
@@ -140,10 +162,8 @@ def draw_sheet(methods: dict[str, list[Result]], folder: Path, path: Path) -> No
     """
     from matplotlib.colors import to_rgb
 
-    colours = {name: tuple(round(255 * v) for v in to_rgb(f"C{k}")[::-1])
-               for k, name in enumerate(methods)}
-    mine = {name: [r for r in results if r.sequence == folder.name]
-            for name, results in methods.items()}
+    colours = {name: tuple(round(255 * v) for v in to_rgb(f"C{k}")[::-1]) for k, name in enumerate(methods)}
+    mine = {name: [r for r in results if r.sequence == folder.name] for name, results in methods.items()}
     mine = {name: results for name, results in mine.items() if results}
     columns = _columns(next(iter(mine.values())))
     frames = frames_of(folder, set(columns))
@@ -153,21 +173,31 @@ def draw_sheet(methods: dict[str, list[Result]], folder: Path, path: Path) -> No
     rows = [head]
     for name, results in mine.items():
         shots = _by_frame(results)
-        rows.append(np.hstack([_name(name, results, colours[name]), *(
-            _filled(_thumb(frames[f], [(shot, colours[name]) for _, shot in shots[f]]))
-            for f in columns)]))
+        rows.append(
+            np.hstack(
+                [
+                    _name(name, results, colours[name]),
+                    *(
+                        _filled(_thumb(frames[f], [(shot, colours[name]) for _, shot in shots[f]]))
+                        for f in columns
+                    ),
+                ]
+            )
+        )
     write_image(path, np.vstack(rows))
 
 
 def _columns(results: list[Result]) -> dict[str, str]:
     """Return the frames of a contact sheet in their order, and what to add to the worst ones' names."""
     names = [s.frame for s in results[0].shots]
-    bad = np.max([[1 - s.iou if s.present else max(s.score, 0.0) for s in r.shots]
-                  for r in results], axis=0)
+    bad = np.max([[1 - s.iou if s.present else max(s.score, 0.0) for s in r.shots] for r in results], axis=0)
     spread = np.linspace(0, len(names) - 1, min(SPREAD, len(names))).round().astype(int)
     bad[spread] = -1.0  # shown anyway
-    worst = [part[bad[part].argmax()] for part in np.array_split(np.arange(len(names)), WORST)
-             if len(part) and bad[part].max() >= 0]
+    worst = [
+        part[bad[part].argmax()]
+        for part in np.array_split(np.arange(len(names)), WORST)
+        if len(part) and bad[part].max() >= 0
+    ]
     return {names[k]: " (worst)" if k in worst else "" for k in sorted({*spread, *worst})}
 
 
@@ -200,14 +230,19 @@ def _thumb(frame: Frame, marks: Iterable[tuple[Shot, Colour]]) -> np.ndarray:
     """Return a frame, within THUMB, with the truth and boxes; what is missed, in words."""
     height, width = frame.image.shape[:2]
     scale = min(THUMB[0] / width, THUMB[1] / height)
-    picture = cv2.resize(frame.image, (round(width * scale), round(height * scale)),
-                         interpolation=cv2.INTER_AREA)
+    picture = cv2.resize(
+        frame.image, (round(width * scale), round(height * scale)), interpolation=cv2.INTER_AREA
+    )
     for b in frame.boxes:
         draw_box(picture, tuple(scale * v for v in (b.x, b.y, b.w, b.h)), WHITE)
     for shot, colour in marks:
         if shot.box:
-            draw_box(picture, tuple(scale * v for v in shot.box), colour,
-                     f"{shot.iou:.2f}" if shot.present else "false alarm")
+            draw_box(
+                picture,
+                tuple(scale * v for v in shot.box),
+                colour,
+                f"{shot.iou:.2f}" if shot.present else "false alarm",
+            )
         elif shot.present:
             write(picture, "missed", (4, picture.shape[0] - 8), colour)
     return picture
@@ -216,5 +251,6 @@ def _thumb(frame: Frame, marks: Iterable[tuple[Shot, Colour]]) -> np.ndarray:
 def _filled(picture: np.ndarray) -> np.ndarray:
     """Return a picture filled up to THUMB, so that those of all shapes stand in rows."""
     height, width = picture.shape[:2]
-    return cv2.copyMakeBorder(picture, 0, THUMB[1] - height, 0, THUMB[0] - width,
-                              cv2.BORDER_CONSTANT, value=[BACKGROUND] * 3)
+    return cv2.copyMakeBorder(
+        picture, 0, THUMB[1] - height, 0, THUMB[0] - width, cv2.BORDER_CONSTANT, value=[BACKGROUND] * 3
+    )

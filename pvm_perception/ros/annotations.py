@@ -30,12 +30,27 @@ def image_annotations(tracks: Iterable[Track], header: Any, width: int) -> Image
     for t in tracks:
         b, g, r = (v / 255 for v in colour_of(t.target))
         colour = Color(r=r, g=g, b=b, a=1.0)
-        corners = [Point2(x=float(x), y=float(y)) for x, y in (
-            (t.x, t.y), (t.x + t.w, t.y), (t.x + t.w, t.y + t.h), (t.x, t.y + t.h))]
-        message.points.append(PointsAnnotation(
-            timestamp=header.stamp, type=PointsAnnotation.LINE_LOOP, points=corners,
-            outline_color=colour, thickness=max(1.0, width / 320)))
-        message.texts.append(TextAnnotation(
-            timestamp=header.stamp, position=corners[0], text=f"{t.target} {t.id} {t.score:.2f}",
-            font_size=max(8.0, width / 50), text_color=colour, background_color=black))
+        corners = [
+            Point2(x=float(x), y=float(y))
+            for x, y in ((t.x, t.y), (t.x + t.w, t.y), (t.x + t.w, t.y + t.h), (t.x, t.y + t.h))
+        ]
+        message.points.append(
+            PointsAnnotation(
+                timestamp=header.stamp,
+                type=PointsAnnotation.LINE_LOOP,
+                points=corners,
+                outline_color=colour,
+                thickness=max(1.0, width / 320),
+            )
+        )
+        message.texts.append(
+            TextAnnotation(
+                timestamp=header.stamp,
+                position=corners[0],
+                text=f"{t.target} {t.id} {t.score:.2f}",
+                font_size=max(8.0, width / 50),
+                text_color=colour,
+                background_color=black,
+            )
+        )
     return message

@@ -44,7 +44,10 @@ class Announcer:
         label = (tracker.targets, tracker.settings.birth_score)
         said, self._said = self._said, (vision, label)
         if vision != said[0]:
-            self._vision.publish(messages.vision_info(
-                self._header(), tracker.config.name, str(tracker.model), tracker.model_version, size))
+            self._vision.publish(
+                messages.vision_info(
+                    self._header(), tracker.config.name, str(tracker.model), tracker.model_version, size
+                )
+            )
         if label != said[1]:
             self._label.publish(messages.label_info(self._header(), *label))

@@ -58,14 +58,17 @@ class CameraInput:
         self.close()
         self._policy = policy
         self._subscription = self._node.create_subscription(
-            self._kind, self._name, self._receive, QoSProfile(depth=1, reliability=policy))
+            self._kind, self._name, self._receive, QoSProfile(depth=1, reliability=policy)
+        )
 
     def offers(self) -> list[str]:
         """Return each publisher's name and quality of service, in words."""
-        return [f"{p.node_namespace.rstrip('/')}/{p.node_name} offers "
-                f"{p.qos_profile.reliability.name.lower()}, "
-                f"{p.qos_profile.durability.name.lower()}"
-                for p in self._node.get_publishers_info_by_topic(self.topic)]
+        return [
+            f"{p.node_namespace.rstrip('/')}/{p.node_name} offers "
+            f"{p.qos_profile.reliability.name.lower()}, "
+            f"{p.qos_profile.durability.name.lower()}"
+            for p in self._node.get_publishers_info_by_topic(self.topic)
+        ]
 
     def close(self) -> None:
         """Stop listening."""

@@ -36,19 +36,26 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     stop = Stop()
     try:
-        stream = (SimulatedStream(args.seed, (480, 640), args.fps, args.frames)
-                  if args.input == SIMULATOR else open_stream(args.input))
+        stream = (
+            SimulatedStream(args.seed, (480, 640), args.fps, args.frames)
+            if args.input == SIMULATOR
+            else open_stream(args.input)
+        )
     except PvmError as error:
         print(f"pvm_perception: error: {error}", file=sys.stderr)
         return 2
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     node = rclpy.create_node("camera")
     try:
-        publisher = node.create_publisher(Image, "/camera/image_raw", QoSProfile(
-            depth=2, reliability=ReliabilityPolicy.RELIABLE))
+        publisher = node.create_publisher(
+            Image, "/camera/image_raw", QoSProfile(depth=2, reliability=ReliabilityPolicy.RELIABLE)
+        )
         deadline = time.monotonic() + 60
-        while (publisher.get_subscription_count() < args.listeners and not stop.is_set()
-               and time.monotonic() < deadline):
+        while (
+            publisher.get_subscription_count() < args.listeners
+            and not stop.is_set()
+            and time.monotonic() < deadline
+        ):
             stop.wait(0.05)
         stop.wait(1.0)  # discovery in the other direction
         _publish(args, stream, node, publisher, stop)
@@ -62,8 +69,7 @@ def main(argv: list[str] | None = None) -> int:
         rclpy.try_shutdown()
 
 
-def _publish(args: argparse.Namespace, stream: Any, node: Any, publisher: Any,
-             stop: Stop) -> None:
+def _publish(args: argparse.Namespace, stream: Any, node: Any, publisher: Any, stop: Stop) -> None:
     period = 1 / args.fps
     with writing(args.truth), args.truth.open("w", newline="", encoding="utf-8") as file:
         truth = csv.writer(file)

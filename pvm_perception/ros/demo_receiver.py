@@ -49,9 +49,19 @@ class Receiver:
     def _detections(self, message: Detection2DArray) -> None:
         stamp = _nanoseconds(message.header)
         delay = f"{(self.node.get_clock().now().nanoseconds - stamp) / 1e6:.3f}"
-        rows = [(d.results[0].hypothesis.class_id, d.bbox.center.position.x - d.bbox.size_x / 2,
-                 d.bbox.center.position.y - d.bbox.size_y / 2, d.bbox.size_x, d.bbox.size_y,
-                 d.results[0].hypothesis.score, d.id) for d in message.detections if d.results]
+        rows = [
+            (
+                d.results[0].hypothesis.class_id,
+                d.bbox.center.position.x - d.bbox.size_x / 2,
+                d.bbox.center.position.y - d.bbox.size_y / 2,
+                d.bbox.size_x,
+                d.bbox.size_y,
+                d.results[0].hypothesis.score,
+                d.id,
+            )
+            for d in message.detections
+            if d.results
+        ]
         for row in rows or [("",) * 7]:
             self.table.writerow([stamp, delay, *row])
 

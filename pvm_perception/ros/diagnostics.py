@@ -34,9 +34,14 @@ class FrameTimes:
         """Return how old the frame was when begun, what each stage took, and its age at the end, s."""
         wait = max(self.found - self.stamp, 0.0) if self.stamp else 0.0
         step = self.published - self.begun
-        return {"age": wait + step if self.stamp else 0.0, "age when begun": wait,
-                "decode": self.decoded - self.begun, "look": self.looked - self.decoded,
-                "publish": self.published - self.looked, "step time": step}
+        return {
+            "age": wait + step if self.stamp else 0.0,
+            "age when begun": wait,
+            "decode": self.decoded - self.begun,
+            "look": self.looked - self.decoded,
+            "publish": self.published - self.looked,
+            "step time": step,
+        }
 
 
 STAGES = tuple(FrameTimes(0.0, 0.0).stages())
@@ -55,13 +60,15 @@ class Health:
     last_fault: str = ""
     arrivals: deque[float] = field(default_factory=lambda: deque(maxlen=WINDOW))
     outcomes: deque[tuple[float, str]] = field(  # when a frame was done with, and its fault or ""
-        default_factory=lambda: deque(maxlen=REMEMBERED))
+        default_factory=lambda: deque(maxlen=REMEMBERED)
+    )
     waiting: float | None = None  # since when frames come without an answer, monotonic
     restarted: float = -math.inf  # when the worker's thread was last started again, monotonic
     stages: deque[dict[str, float]] = field(default_factory=lambda: deque(maxlen=WINDOW))
     surprise: float = 0.0
     worked: tuple[float, float] = field(  # monotonic and the process's own time, at the last report
-        default_factory=lambda: (time.monotonic(), time.process_time()))
+        default_factory=lambda: (time.monotonic(), time.process_time())
+    )
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def arrived(self, wanted: bool = True) -> None:
@@ -114,20 +121,34 @@ class Health:
             rate = (len(a) - 1) / (a[-1] - a[0]) if len(a) > 1 and a[-1] > a[0] else 0.0
             if a and time.monotonic() - a[-1] > 2:
                 rate = 0.0
-            mean = {f"{k} (ms)": f"{1e3 * sum(s[k] for s in self.stages) / max(len(self.stages), 1):.1f}"
-                    for k in STAGES}
+            mean = {
+                f"{k} (ms)": f"{1e3 * sum(s[k] for s in self.stages) / max(len(self.stages), 1):.1f}"
+                for k in STAGES
+            }
             before, self.worked = self.worked, (time.monotonic(), time.process_time())
             share = (self.worked[1] - before[1]) / max(self.worked[0] - before[0], 1e-3)
-            return {"input rate (Hz)": f"{rate:.1f}", **mean,
-                    "CPU (% of a core)": f"{100 * share:.0f}", "frames": self.received,
-                    "dropped frames": self.dropped, "frames too old": self.too_old,
-                    "malformed images": self.malformed, "failed frames": self.failed,
-                    "last fault": self.last_fault,
-                    "surprise": f"{self.surprise:.5f}"}
+            return {
+                "input rate (Hz)": f"{rate:.1f}",
+                **mean,
+                "CPU (% of a core)": f"{100 * share:.0f}",
+                "frames": self.received,
+                "dropped frames": self.dropped,
+                "frames too old": self.too_old,
+                "malformed images": self.malformed,
+                "failed frames": self.failed,
+                "last fault": self.last_fault,
+                "surprise": f"{self.surprise:.5f}",
+            }
 
 
-def judge(health: Health, worker: Worker, timeout: float, topic: str,
-          publishers: Callable[[], list[str]], left_out: str) -> tuple[bytes, str]:
+def judge(
+    health: Health,
+    worker: Worker,
+    timeout: float,
+    topic: str,
+    publishers: Callable[[], list[str]],
+    left_out: str,
+) -> tuple[bytes, str]:
     """Return the state of a tracker that should be at work: a level of DiagnosticStatus and why.
 
     Parameters
@@ -146,11 +167,14 @@ def judge(health: Health, worker: Worker, timeout: float, topic: str,
     """
     silence, (bad, done, reason) = health.silence(), health.lost(timeout)
     if not worker.alive or time.monotonic() - health.restarted <= max(timeout, 1.0):
-        return ERROR, (f"the network's thread ended and is started again, {worker.restarts} times so far; "
-                       "the log says why")
+        return ERROR, (
+            f"the network's thread ended and is started again, {worker.restarts} times so far; "
+            "the log says why"
+        )
     if worker.busy() > timeout:
-        return ERROR, (f"one frame has kept the network busy for {worker.busy():.1f} s; if it lasts, restart "
-                       "the node")
+        return ERROR, (
+            f"one frame has kept the network busy for {worker.busy():.1f} s; if it lasts, restart the node"
+        )
     if silence > timeout:
         offered = "; ".join(publishers()) or "nobody publishes it"
         return WARN, f"no frame for {silence:.1f} s on {topic} ({offered})"
@@ -173,5 +197,10 @@ def name_of(node: Any, part: str) -> str:
 
 def entry(level: bytes, name: str, message: str, values: dict[str, Any]) -> DiagnosticStatus:
     """Return one status for /diagnostics."""
-    return DiagnosticStatus(level=level, name=name, message=message, hardware_id="",
-                            values=[KeyValue(key=k, value=str(v)) for k, v in values.items()])
+    return DiagnosticStatus(
+        level=level,
+        name=name,
+        message=message,
+        hardware_id="",
+        values=[KeyValue(key=k, value=str(v)) for k, v in values.items()],
+    )

@@ -96,8 +96,9 @@ class Faults:
         with self._lock:
             return sum(entry.count for name, entry in self._kinds.items() if kind in (None, name))
 
-    def guard(self, kind: str, callback: Callable[..., Any],
-              otherwise: Callable[..., Any] = nothing) -> Callable[..., Any]:
+    def guard(
+        self, kind: str, callback: Callable[..., Any], otherwise: Callable[..., Any] = nothing
+    ) -> Callable[..., Any]:
         """Return the callback with its exceptions counted under `kind`, and never raised.
 
         Parameters
@@ -110,6 +111,7 @@ class Faults:
             (exception, the callback's own arguments) -> the answer in place of the callback's.
         """
         if inspect.iscoroutinefunction(callback):
+
             @functools.wraps(callback)
             async def guarded(*arguments: Any) -> Any:
                 try:
@@ -118,6 +120,7 @@ class Faults:
                     self.note(kind, error)
                     return otherwise(error, *arguments)
         else:
+
             @functools.wraps(callback)
             def guarded(*arguments: Any) -> Any:
                 try:
@@ -125,6 +128,7 @@ class Faults:
                 except Exception as error:
                     self.note(kind, error)
                     return otherwise(error, *arguments)
+
         return guarded
 
 
@@ -156,23 +160,29 @@ class Guarded(Base):
         else:
             log.warning(text)
 
-    def create_subscription(self, msg_type: Any, topic: str, callback: Callable[..., Any],
-                            *arguments: Any, **options: Any) -> Any:
+    def create_subscription(
+        self, msg_type: Any, topic: str, callback: Callable[..., Any], *arguments: Any, **options: Any
+    ) -> Any:
         """Subscribe; an exception of the callback is noted under the topic's name."""
-        return super().create_subscription(msg_type, topic, self.faults.guard(topic, callback),
-                                           *arguments, **options)
+        return super().create_subscription(
+            msg_type, topic, self.faults.guard(topic, callback), *arguments, **options
+        )
 
-    def create_timer(self, period: float, callback: Callable[..., Any], *arguments: Any,
-                     **options: Any) -> Any:
+    def create_timer(
+        self, period: float, callback: Callable[..., Any], *arguments: Any, **options: Any
+    ) -> Any:
         """Create a timer; an exception of the callback is noted under the callback's name."""
-        return super().create_timer(period, self.faults.guard(callback.__name__.strip("_"), callback),
-                                    *arguments, **options)
+        return super().create_timer(
+            period, self.faults.guard(callback.__name__.strip("_"), callback), *arguments, **options
+        )
 
-    def create_service(self, srv_type: Any, srv_name: str, callback: Callable[..., Any], *arguments: Any,
-                       **options: Any) -> Any:
+    def create_service(
+        self, srv_type: Any, srv_name: str, callback: Callable[..., Any], *arguments: Any, **options: Any
+    ) -> Any:
         """Create a service; an exception of the callback is noted, and is the answer's message."""
-        return super().create_service(srv_type, srv_name, self.faults.guard(srv_name, callback, _failed),
-                                      *arguments, **options)
+        return super().create_service(
+            srv_type, srv_name, self.faults.guard(srv_name, callback, _failed), *arguments, **options
+        )
 
     def add_on_set_parameters_callback(self, callback: Callable[..., Any]) -> None:
         """Let a callback judge parameters; an exception of it refuses them with the reason."""
@@ -192,6 +202,7 @@ class Guarded(Base):
             if odd:
                 raise PvmError(f"{topic} is not published: {odd}")
             publish(message)
+
         publisher.publish = publish_finite
         return publisher
 
@@ -212,10 +223,12 @@ def _refused(error: Exception, _changes: Any) -> Any:
 
 def _transition(method: Callable[..., Any]) -> Callable[..., Any]:
     """Return a lifecycle callback whose exceptions are a failed transition, not the end of the node."""
+
     @functools.wraps(method)
     def guarded(self: Any, state: Any) -> Any:
         from rclpy.lifecycle import TransitionCallbackReturn
 
         failed = TransitionCallbackReturn.FAILURE
         return self.faults.guard(method.__name__, method, lambda *_: failed)(self, state)
+
     return guarded

@@ -46,7 +46,7 @@ def odd_number(message: Any) -> str:
             if odd is not None:
                 return f"{name} holds {odd}"
         else:
-            for part in (value if what == "messages" else (value,)):
+            for part in value if what == "messages" else (value,):
                 if odd := odd_number(part):
                     return f"{name}.{odd}"
     return ""

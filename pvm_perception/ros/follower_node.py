@@ -51,8 +51,7 @@ class FollowerNode(Guarded, Node):
         self.servo = Servo(values_of(self, ServoSettings))
         self.ranger = Ranger(self, values_of(self, FollowerTarget), self._found)
         self.pose = self.create_publisher(PoseStamped, "target_pose", 5)
-        self.pose_covariance = self.create_publisher(PoseWithCovarianceStamped,
-                                                     "target_pose_covariance", 5)
+        self.pose_covariance = self.create_publisher(PoseWithCovarianceStamped, "target_pose_covariance", 5)
         self.track = ""  # id of the detection that is followed
         self.drives = self.settings.drive
         self.twist: Any = None  # publisher of commands, where it drives
@@ -60,8 +59,7 @@ class FollowerNode(Guarded, Node):
         simulated = self.get_parameter("use_sim_time").value
         self.clock = self.get_clock() if simulated else steady_clock()
         if self.drives:
-            self.twist = self.create_publisher(TwistStamped if self.settings.stamped else Twist,
-                                               "cmd_vel", 1)
+            self.twist = self.create_publisher(TwistStamped if self.settings.stamped else Twist, "cmd_vel", 1)
             self.create_subscription(Bool, "dead_man", self._dead_man, 1)
             if SpeedLimit is not None:
                 self.create_subscription(SpeedLimit, "speed_limit", self._limit, 10)
@@ -91,7 +89,9 @@ class FollowerNode(Guarded, Node):
         if not fresh and self.drives:
             self.get_logger().warning(
                 f"detections are {age:.2f} s old by their stamp; not driving by them (max_age is "
-                f"{self.settings.max_age} s)", throttle_duration_sec=5.0)
+                f"{self.settings.max_age} s)",
+                throttle_duration_sec=5.0,
+            )
         if not results:
             if fresh:
                 self.servo.missed(self._now())
@@ -132,17 +132,24 @@ class FollowerNode(Guarded, Node):
         twist.linear.x, twist.angular.z = float(command.forward), float(command.turn)
         if not self.settings.stamped:
             return twist
-        return TwistStamped(twist=twist, header=Header(stamp=self.get_clock().now().to_msg(),
-                                                       frame_id=self.settings.base_frame))
+        return TwistStamped(
+            twist=twist,
+            header=Header(stamp=self.get_clock().now().to_msg(), frame_id=self.settings.base_frame),
+        )
 
     def _report(self) -> None:
         servo = self.servo
-        facts = {"track": self.track, "bearing (rad)": f"{servo.bearing:.3f}",
-                 "distance (m)": f"{servo.distance:.2f}"}
+        facts = {
+            "track": self.track,
+            "bearing (rad)": f"{servo.bearing:.3f}",
+            "distance (m)": f"{servo.distance:.2f}",
+        }
         if self.drives:
-            facts |= {"forward (m/s)": f"{servo.command.forward:.2f}",
-                      "turn (rad/s)": f"{servo.command.turn:.2f}",
-                      "speed limit": f"{100 * servo.share:.0f} %"}
+            facts |= {
+                "forward (m/s)": f"{servo.command.forward:.2f}",
+                "turn (rad/s)": f"{servo.command.turn:.2f}",
+                "speed limit": f"{100 * servo.share:.0f} %",
+            }
         self.ranger.report(servo.state if self.drives else "ranging", facts)
 
 

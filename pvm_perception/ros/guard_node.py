@@ -84,8 +84,9 @@ class GuardNode(Guarded, Node):
 
     def _message(self, percent: float) -> SpeedLimit:
         """Return a limit; 0 is Nav2's word for none."""
-        return SpeedLimit(header=Header(stamp=self.get_clock().now().to_msg()), percentage=True,
-                          speed_limit=percent)
+        return SpeedLimit(
+            header=Header(stamp=self.get_clock().now().to_msg()), percentage=True, speed_limit=percent
+        )
 
     def _report(self) -> None:
         shown = "none" if self.distance is None else f"{self.distance:.2f}"

@@ -41,8 +41,9 @@ def detection_array(tracks: Iterable[Track], header: Any) -> Detection2DArray:
     return message
 
 
-def vision_info(header: Any, network: str, model: str, version: int, size: tuple[int, int] | None
-                ) -> VisionInfo:
+def vision_info(
+    header: Any, network: str, model: str, version: int, size: tuple[int, int] | None
+) -> VisionInfo:
     """Return what makes the detections.
 
     Parameters
@@ -57,8 +58,12 @@ def vision_info(header: Any, network: str, model: str, version: int, size: tuple
         Rows and columns of the images in whose pixels the boxes are; None before there was one.
     """
     images = "" if size is None else f", images of {size[1]}x{size[0]} px"
-    return VisionInfo(header=header, method=f"future-encoder hierarchy ({network}){images}",
-                      database_location=model, database_version=version % (1 << 31))
+    return VisionInfo(
+        header=header,
+        method=f"future-encoder hierarchy ({network}){images}",
+        database_location=model,
+        database_version=version % (1 << 31),
+    )
 
 
 def image_size(info: VisionInfo) -> tuple[int, int] | None:
@@ -69,5 +74,8 @@ def image_size(info: VisionInfo) -> tuple[int, int] | None:
 
 def label_info(header: Any, targets: Sequence[str], threshold: float) -> LabelInfo:
     """Return the names that class_id can take, and the score from which a track is born."""
-    return LabelInfo(header=header, threshold=float(threshold), class_map=[
-        VisionClass(class_id=i, class_name=name) for i, name in enumerate(targets)])
+    return LabelInfo(
+        header=header,
+        threshold=float(threshold),
+        class_map=[VisionClass(class_id=i, class_name=name) for i, name in enumerate(targets)],
+    )

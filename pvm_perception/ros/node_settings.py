@@ -22,25 +22,46 @@ class TrackerNodeSettings:
 
     targets: list[str] = setting(list(TARGETS), "what to look for")
     model: str = setting("", "model file; empty = the one that ships")
-    device: str = setting("auto", "where the network runs; auto = a GPU if one answers",
-                          choices=DEVICES)
-    fovea: bool = setting(True, "look a second time, at higher resolution, at what is tracked or "
-                                "sought; a frame takes two to three times as long")
-    latency_compensation: bool = setting(False, "give boxes as expected when they are published, "
-                                                "not as seen when the image was taken")
+    device: str = setting("auto", "where the network runs; auto = a GPU if one answers", choices=DEVICES)
+    fovea: bool = setting(
+        True,
+        "look a second time, at higher resolution, at what is tracked or "
+        "sought; a frame takes two to three times as long",
+    )
+    latency_compensation: bool = setting(
+        False, "give boxes as expected when they are published, not as seen when the image was taken"
+    )
     learning: bool = setting(False, "go on learning to predict from the camera's own stream")
     autostart: bool = setting(True, "configure and activate at start, without a lifecycle manager")
-    image_transport: str = setting("raw", "raw: Image on `image`; compressed: CompressedImage on "
-                                          "`image/compressed`", choices=("raw", "compressed"))
-    reliability: str = setting("auto", "of the image subscription; auto = what the publishers "
-                                       "offer", choices=("auto", "reliable", "best_effort"))
-    horizontal_fov: float = setting(USUAL_FOV, "degrees; of the camera, for the robot's own motion "
-                                               "where there is no camera_info", low=1.0, high=170.0)
-    max_age: float = setting(0.5, "seconds; a frame that is older by its stamp when its turn comes is left "
-                                  "out, 0 = none is", low=0.0, high=10.0)
-    frame_timeout: float = setting(2.0, "seconds without a frame after which diagnostics warn; of "
-                                        "frames without detections after which they say error",
-                                   low=0.1, high=60.0)
+    image_transport: str = setting(
+        "raw",
+        "raw: Image on `image`; compressed: CompressedImage on `image/compressed`",
+        choices=("raw", "compressed"),
+    )
+    reliability: str = setting(
+        "auto",
+        "of the image subscription; auto = what the publishers offer",
+        choices=("auto", "reliable", "best_effort"),
+    )
+    horizontal_fov: float = setting(
+        USUAL_FOV,
+        "degrees; of the camera, for the robot's own motion where there is no camera_info",
+        low=1.0,
+        high=170.0,
+    )
+    max_age: float = setting(
+        0.5,
+        "seconds; a frame that is older by its stamp when its turn comes is left out, 0 = none is",
+        low=0.0,
+        high=10.0,
+    )
+    frame_timeout: float = setting(
+        2.0,
+        "seconds without a frame after which diagnostics warn; of "
+        "frames without detections after which they say error",
+        low=0.1,
+        high=60.0,
+    )
     diagnostics_period: float = setting(1.0, "seconds between diagnostics", low=0.1, high=60.0)
 
 
@@ -57,8 +78,9 @@ class FollowerSettings:
     stamped: bool = setting(False, "`cmd_vel` as TwistStamped instead of Twist")
     base_frame: str = setting("base_link", "frame_id of a stamped `cmd_vel`")
     rate: float = setting(20.0, "commands a second", low=1.0, high=200.0)
-    max_age: float = setting(0.5, "seconds; detections that are older by their stamp do not "
-                                  "drive, 0 = any may", low=0.0, high=10.0)
+    max_age: float = setting(
+        0.5, "seconds; detections that are older by their stamp do not drive, 0 = any may", low=0.0, high=10.0
+    )
 
 
 @dataclass(frozen=True)
@@ -77,16 +99,23 @@ class GuardTarget(RangingSettings):
 class GuardSettings:
     """What the guard says to Nav2."""
 
-    limit: float = setting(1.0, "percent of the robot's largest speed while it has to stop; Nav2 "
-                                "reads 0 as no limit", low=0.1, high=100.0)
+    limit: float = setting(
+        1.0,
+        "percent of the robot's largest speed while it has to stop; Nav2 reads 0 as no limit",
+        low=0.1,
+        high=100.0,
+    )
 
 
 # by the name of the YAML file in config/
 NODES: dict[str, Parameters] = {
     "tracker": Parameters(
         (TrackerNodeSettings, CompressedSettings, TrackerSettings),
-        ("model", "device", "fovea", "autostart", "image_transport", "reliability", "diagnostics_period")),
-    "follower": Parameters((FollowerTarget, FollowerSettings, ServoSettings),
-                           ("use_depth", "drive", "stamped", "base_frame", "rate", "max_age")),
+        ("model", "device", "fovea", "autostart", "image_transport", "reliability", "diagnostics_period"),
+    ),
+    "follower": Parameters(
+        (FollowerTarget, FollowerSettings, ServoSettings),
+        ("use_depth", "drive", "stamped", "base_frame", "rate", "max_age"),
+    ),
     "guard": Parameters((GuardTarget, GuardSettings, StopSettings), ("use_depth",)),
 }

@@ -32,8 +32,10 @@ class OwnMotion:
         self._seen = 0.0  # the last frame's stamp, s
         self.size: tuple[int, int] | None = None
         self._motion: np.ndarray | None = None  # up to it, (4,)
-        self.subscriptions = [node.create_subscription(*what, ODOMETRY) for what in (
-            (Odometry, "odom", self._odometry), (CameraInfo, "camera_info", self._camera_info))]
+        self.subscriptions = [
+            node.create_subscription(*what, ODOMETRY)
+            for what in ((Odometry, "odom", self._odometry), (CameraInfo, "camera_info", self._camera_info))
+        ]
 
     def _odometry(self, message: Odometry) -> None:
         self._ego.moved(seconds_of(message.header), message.twist.twist)
@@ -67,8 +69,14 @@ class OwnMotion:
 
     def faults(self) -> str:
         """Return which input is left out and why; empty where none is."""
-        return "; ".join(f"{name} is left out: {fault}" for name, fault in (
-            ("odom", self._ego.odometry_fault), ("camera_info", self._calibration_fault())) if fault)
+        return "; ".join(
+            f"{name} is left out: {fault}"
+            for name, fault in (
+                ("odom", self._ego.odometry_fault),
+                ("camera_info", self._calibration_fault()),
+            )
+            if fault
+        )
 
     def words(self) -> str:
         """Return for diagnostics what the network heard last."""

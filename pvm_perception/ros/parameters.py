@@ -80,8 +80,7 @@ class Parameters:
                 return str(error)
         return ""
 
-    def declare(self, node: Any, refuse: Callable[[str, Any], str] = lambda _name, _value: ""
-                ) -> None:
+    def declare(self, node: Any, refuse: Callable[[str, Any], str] = lambda _name, _value: "") -> None:
         """Declare the parameters on a node; refuse bad values at start and while it runs.
 
         Parameters
@@ -115,8 +114,13 @@ class Parameters:
             extent = f" ({_range(field)})" if _range(field) else ""
             lines.append(f"    # {field.metadata['doc']}{extent}")
             value = default_of(field)
-            text = ("[" + ", ".join(f'"{v}"' for v in value) + "]" if isinstance(value, list)
-                    else f'"{value}"' if isinstance(value, str) else str(value).lower())
+            text = (
+                "[" + ", ".join(f'"{v}"' for v in value) + "]"
+                if isinstance(value, list)
+                else f'"{value}"'
+                if isinstance(value, str)
+                else str(value).lower()
+            )
             lines.append(f"    {field.name}: {text}")
         return "\n".join(lines) + "\n"
 
@@ -126,8 +130,7 @@ class Parameters:
         for field in self.fields():
             value = default_of(field)
             shown = str(value).lower() if isinstance(value, bool) else repr(value)
-            lines.append(f"| `{field.name}` | `{shown}` | {_range(field)} "
-                         f"| {field.metadata['doc']} |")
+            lines.append(f"| `{field.name}` | `{shown}` | {_range(field)} | {field.metadata['doc']} |")
         return "\n".join(lines) + "\n"
 
 
@@ -146,11 +149,13 @@ def descriptor(field: dataclasses.Field[Any]) -> Any:
         result.additional_constraints = "one of " + ", ".join(meta["choices"])
     if meta["low"] is not None and meta["high"] is not None:
         if isinstance(default, float):
-            result.floating_point_range = [FloatingPointRange(
-                from_value=float(meta["low"]), to_value=float(meta["high"]), step=0.0)]
+            result.floating_point_range = [
+                FloatingPointRange(from_value=float(meta["low"]), to_value=float(meta["high"]), step=0.0)
+            ]
         else:
-            result.integer_range = [IntegerRange(from_value=int(meta["low"]),
-                                                 to_value=int(meta["high"]), step=1)]
+            result.integer_range = [
+                IntegerRange(from_value=int(meta["low"]), to_value=int(meta["high"]), step=1)
+            ]
     return result
 
 

@@ -39,8 +39,10 @@ def run_node(make: Callable[[], Any], argv: list[str] | None = None) -> int:
     """
     stop = Stop()
     try:
-        rclpy.init(args=[sys.argv[0], *(sys.argv[1:] if argv is None else argv)],
-                   signal_handler_options=SignalHandlerOptions.NO)
+        rclpy.init(
+            args=[sys.argv[0], *(sys.argv[1:] if argv is None else argv)],
+            signal_handler_options=SignalHandlerOptions.NO,
+        )
     except Exception as error:  # rclpy raises types of its own for arguments it cannot parse
         return _complain(error)
     node, executor = None, SingleThreadedExecutor()
@@ -52,8 +54,13 @@ def run_node(make: Callable[[], Any], argv: list[str] | None = None) -> int:
         while not stop.is_set() and rclpy.ok():
             spin(0.1)
         return 0
-    except (PvmError, InvalidParameterValueException, InvalidParameterTypeException,
-            ParameterUninitializedException, rclpy_implementation.RCLError) as error:
+    except (
+        PvmError,
+        InvalidParameterValueException,
+        InvalidParameterTypeException,
+        ParameterUninitializedException,
+        rclpy_implementation.RCLError,
+    ) as error:
         return _complain(error)
     finally:
         if node is not None:

@@ -51,8 +51,12 @@ class Ranger:
         that are the target, the surest first.
     """
 
-    def __init__(self, node: Any, settings: RangingSettings,
-                 found: Callable[[Header, list[tuple[Detection2D, Estimate]]], None]) -> None:
+    def __init__(
+        self,
+        node: Any,
+        settings: RangingSettings,
+        found: Callable[[Header, list[tuple[Detection2D, Estimate]]], None],
+    ) -> None:
         self.node, self.settings, self.found = node, settings, found
         self.info: CameraInfo | None = None
         self.size: tuple[int, int] | None = None  # width and height of the images, where the tracker says so
@@ -88,8 +92,10 @@ class Ranger:
         camera = camera_from_info(self.info, self.settings)
         width, height = self.size or (camera.width, camera.height)
         if max(abs(camera.width / width - 1), abs(camera.height / height - 1)) > SAME:
-            raise PvmError(f"camera_info is of {camera.width}x{camera.height} px, the images are of "
-                           f"{width}x{height} px; calibrate the camera at the resolution it runs at")
+            raise PvmError(
+                f"camera_info is of {camera.width}x{camera.height} px, the images are of "
+                f"{width}x{height} px; calibrate the camera at the resolution it runs at"
+            )
         return camera
 
     def _detections(self, message: Detection2DArray) -> None:
@@ -116,11 +122,18 @@ class Ranger:
 
     def _score(self, detection: Detection2D) -> float:
         """Return how sure it is that a detection is the target; -1 where nothing says so."""
-        return max((r.hypothesis.score for r in detection.results if r.hypothesis.class_id ==
-                    self.settings.target and 0 <= r.hypothesis.score <= 1), default=-1.0)
+        return max(
+            (
+                r.hypothesis.score
+                for r in detection.results
+                if r.hypothesis.class_id == self.settings.target and 0 <= r.hypothesis.score <= 1
+            ),
+            default=-1.0,
+        )
 
-    def _locate(self, camera: PinholeCamera, box: tuple[float, float, float, float],
-                depths: np.ndarray | None) -> Estimate:
+    def _locate(
+        self, camera: PinholeCamera, box: tuple[float, float, float, float], depths: np.ndarray | None
+    ) -> Estimate:
         """Return where the target in a box is, by depth where the depth image has it there."""
         by_size = locate(camera, box, self.settings)
         depth = None if depths is None else depth_in_box(depths, camera, box, self.settings)
@@ -155,15 +168,21 @@ class Ranger:
             level, message = DiagnosticStatus.WARN, "use_sim_time is set, but /clock is silent"
         elif silence > 2:
             level = DiagnosticStatus.WARN
-            message = (f"no detections for {silence:.1f} s on "
-                       f"{self.node.resolve_topic_name('detections')}")
+            message = f"no detections for {silence:.1f} s on {self.node.resolve_topic_name('detections')}"
         elif time.monotonic() - self._when < RECENT:
             level = DiagnosticStatus.ERROR if self._severity == "error" else DiagnosticStatus.WARN
             message = self.problem
         array = DiagnosticArray(header=Header(stamp=now.to_msg()))
-        array.status.append(diagnostics.entry(
-            level, diagnostics.name_of(self.node, "ranging"), message, self.counts | facts | {
-                "faults": self.node.faults.count(), "last fault": self.node.faults.last}))
+        array.status.append(
+            diagnostics.entry(
+                level,
+                diagnostics.name_of(self.node, "ranging"),
+                message,
+                self.counts
+                | facts
+                | {"faults": self.node.faults.count(), "last fault": self.node.faults.last},
+            )
+        )
         self.status.publish(array)
 
 
@@ -182,5 +201,6 @@ def _box(detection: Detection2D, camera: PinholeCamera) -> tuple[float, float, f
         if abs(centre - size / 2) + side / 2 > size * (0.5 + BEYOND):
             raise PvmError(
                 f"a box around ({middle.x:g}, {middle.y:g}) px of {w:g}x{h:g} px does not lie in an image of "
-                f"{camera.width}x{camera.height} px; camera_info must be that of the detections' image")
+                f"{camera.width}x{camera.height} px; camera_info must be that of the detections' image"
+            )
     return middle.x - w / 2, middle.y - h / 2, w, h

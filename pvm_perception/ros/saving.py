@@ -78,6 +78,7 @@ class Saver:
         Writing
             To await; it then raises PvmError with the reason where the file cannot be written.
         """
+
         def write() -> None:
             try:
                 with self._one:

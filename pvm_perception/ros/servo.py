@@ -20,17 +20,21 @@ FAREWELL = 1.0  # s of zero speed before silence, which lets other sources of co
 class ServoSettings:
     """How the robot may move."""
 
-    follow_distance: float = setting(1.0, "metres to keep from the target's centre", low=0.1,
-                                     high=20.0)
-    distance_tolerance: float = setting(0.1, "metres within which the distance is good enough",
-                                        low=0.0, high=5.0)
-    bearing_tolerance: float = setting(0.03, "radians within which the bearing is good enough",
-                                       low=0.0, high=1.0)
+    follow_distance: float = setting(1.0, "metres to keep from the target's centre", low=0.1, high=20.0)
+    distance_tolerance: float = setting(
+        0.1, "metres within which the distance is good enough", low=0.0, high=5.0
+    )
+    bearing_tolerance: float = setting(
+        0.03, "radians within which the bearing is good enough", low=0.0, high=1.0
+    )
     distance_gain: float = setting(0.8, "m/s of speed for each metre too far", low=0.0, high=10.0)
     bearing_gain: float = setting(1.5, "rad/s of turn for each radian off", low=0.0, high=10.0)
-    distance_trust: float = setting(0.3, "share of the newest distance; the rest is what the "
-                                         "last one and the robot's motion make of it", low=0.05,
-                                    high=1.0)
+    distance_trust: float = setting(
+        0.3,
+        "share of the newest distance; the rest is what the last one and the robot's motion make of it",
+        low=0.05,
+        high=1.0,
+    )
     reverse: bool = setting(False, "drive backwards when the target comes too near")
     max_speed: float = setting(0.3, "m/s", low=0.0, high=5.0)
     max_turn: float = setting(1.0, "rad/s", low=0.0, high=10.0)
@@ -38,11 +42,17 @@ class ServoSettings:
     max_deceleration: float = setting(1.0, "m/s² when getting slower", low=0.01, high=20.0)
     max_turn_acceleration: float = setting(2.0, "rad/s²", low=0.01, high=50.0)
     min_speed: float = setting(0.02, "m/s below which the robot stands still", low=0.0, high=1.0)
-    loss_timeout: float = setting(0.5, "seconds without the target after which the robot brakes "
-                                       "to a stop", low=0.0, high=10.0)
-    dead_man_timeout: float = setting(0.5, "seconds without detections, or without the dead-man's "
-                                           "switch where one is asked for, after which the speed "
-                                           "is zero at once", low=0.05, high=10.0)
+    loss_timeout: float = setting(
+        0.5, "seconds without the target after which the robot brakes to a stop", low=0.0, high=10.0
+    )
+    dead_man_timeout: float = setting(
+        0.5,
+        "seconds without detections, or without the dead-man's "
+        "switch where one is asked for, after which the speed "
+        "is zero at once",
+        low=0.05,
+        high=10.0,
+    )
     dead_man: bool = setting(False, "drive only while `dead_man` says true")
 
     def __post_init__(self) -> None:
@@ -119,12 +129,14 @@ class Servo:
         if at_once:
             self.command = Command()
         else:
-            forward = _ramp(self.command.forward, wanted.forward, s.max_acceleration * dt,
-                            s.max_deceleration * dt)
+            forward = _ramp(
+                self.command.forward, wanted.forward, s.max_acceleration * dt, s.max_deceleration * dt
+            )
             if abs(forward) < s.min_speed and abs(wanted.forward) < s.min_speed:
                 forward = 0.0
-            self.command = Command(forward, _ramp(self.command.turn, wanted.turn,
-                                                  *[s.max_turn_acceleration * dt] * 2))
+            self.command = Command(
+                forward, _ramp(self.command.turn, wanted.turn, *[s.max_turn_acceleration * dt] * 2)
+            )
         moving = self.command != Command()
         if moving:
             self._still = now
@@ -142,15 +154,17 @@ class Servo:
         turn = -s.bearing_gain * _beyond(self.bearing, s.bearing_tolerance)
         error = _beyond(self.distance - s.follow_distance, s.distance_tolerance)
         # never faster than what braking from it, over the way left, allows
-        forward = math.copysign(min(abs(s.distance_gain * error),
-                                    math.sqrt(2 * s.max_deceleration * abs(error))), error)
-        forward *= max(0.0, math.cos(self.bearing))**2  # first turn, then drive
+        forward = math.copysign(
+            min(abs(s.distance_gain * error), math.sqrt(2 * s.max_deceleration * abs(error))), error
+        )
+        forward *= max(0.0, math.cos(self.bearing)) ** 2  # first turn, then drive
         if forward < 0 and not s.reverse:
             forward = 0.0
         speed, spin = s.max_speed * self.share, s.max_turn * self.share
         forward, turn = _clip(forward, speed), _clip(turn, spin)
-        return Command(forward if abs(forward) >= s.min_speed else 0.0,
-                       turn if abs(turn) >= LEAST_TURN else 0.0)
+        return Command(
+            forward if abs(forward) >= s.min_speed else 0.0, turn if abs(turn) >= LEAST_TURN else 0.0
+        )
 
 
 def _clip(value: float, limit: float) -> float:

@@ -15,22 +15,36 @@ SILENT = 1.0  # s after which the last speed, or the last frame, says nothing ab
 class StopSettings:
     """Distances, frames and times of the stop."""
 
-    stop_distance: float = setting(2.0, "metres; a sign nearer than this makes the robot stop",
-                                   low=0.2, high=50.0)
-    release_distance: float = setting(3.0, "metres; after a stop, the next is for a sign that "
-                                           "comes from beyond this, or from out of sight", low=0.2,
-                                      high=60.0)
+    stop_distance: float = setting(
+        2.0, "metres; a sign nearer than this makes the robot stop", low=0.2, high=50.0
+    )
+    release_distance: float = setting(
+        3.0,
+        "metres; after a stop, the next is for a sign that comes from beyond this, or from out of sight",
+        low=0.2,
+        high=60.0,
+    )
     frames: int = setting(5, "consecutive frames that must show the sign near", low=1, high=100)
-    travel: float = setting(0.2, "metres that the robot must have driven with the sign in view, at whatever "
-                                 "distance; without `odom`, and with 0, the frames alone decide", low=0.0,
-                            high=10.0)
-    rearm_time: float = setting(3.0, "seconds without a sign within release_distance before the "
-                                     "next stop", low=0.0, high=60.0)
+    travel: float = setting(
+        0.2,
+        "metres that the robot must have driven with the sign in view, at whatever "
+        "distance; without `odom`, and with 0, the frames alone decide",
+        low=0.0,
+        high=10.0,
+    )
+    rearm_time: float = setting(
+        3.0, "seconds without a sign within release_distance before the next stop", low=0.0, high=60.0
+    )
     stop_time: float = setting(3.0, "seconds to stand still", low=0.0, high=60.0)
-    standstill: float = setting(0.05, "m/s of `odom` below which the robot stands; without `odom` "
-                                      "the stop is counted from the sign", low=0.0, high=1.0)
-    longest_stop: float = setting(20.0, "seconds after which the limit is withdrawn in any case",
-                                  low=1.0, high=600.0)
+    standstill: float = setting(
+        0.05,
+        "m/s of `odom` below which the robot stands; without `odom` the stop is counted from the sign",
+        low=0.0,
+        high=1.0,
+    )
+    longest_stop: float = setting(
+        20.0, "seconds after which the limit is withdrawn in any case", low=1.0, high=600.0
+    )
 
     def __post_init__(self) -> None:
         check(self)
@@ -101,7 +115,9 @@ class StopRule:
             self._standing = math.nan
         elif math.isnan(self._standing):
             self._standing = now
-        if (now - self._standing >= self.settings.stop_time  # false while it is NaN
-                or now - self._since >= self.settings.longest_stop):
+        if (
+            now - self._standing >= self.settings.stop_time  # false while it is NaN
+            or now - self._since >= self.settings.longest_stop
+        ):
             self.state, self._gone = RELEASED, math.nan
         return self.state == STOPPING

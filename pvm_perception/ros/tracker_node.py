@@ -82,8 +82,11 @@ class TrackerNode(Guarded, LifecycleNode):
         if name != "targets" or self._tracker is None:
             return ""
         unknown = [t for t in value if t not in self.tracker.config.targets]
-        return "" if not unknown else (f"unknown target {unknown[0]!r}; this model knows "
-                                       f"{', '.join(self.tracker.config.targets)}")
+        return (
+            ""
+            if not unknown
+            else (f"unknown target {unknown[0]!r}; this model knows {', '.join(self.tracker.config.targets)}")
+        )
 
     def _adopt(self, _changes: list[Any]) -> None:
         """Let accepted parameters act at once."""
@@ -134,13 +137,19 @@ class TrackerNode(Guarded, LifecycleNode):
         return OK
 
     def _load(self) -> None:
-        self._tracker = Tracker(self._value("targets"), self._value("model") or None,
-                                self._value("device"), self._value("learning"),
-                                values_of(self, TrackerSettings), self._value("fovea"))
+        self._tracker = Tracker(
+            self._value("targets"),
+            self._value("model") or None,
+            self._value("device"),
+            self._value("learning"),
+            values_of(self, TrackerSettings),
+            self._value("fovea"),
+        )
         self.tracker.warm_up()
         info = self.tracker.info()
-        self.get_logger().info(f"{info['network']} network, {info['weights']} weights from "
-                               f"{info['model']} on {info['device']}")
+        self.get_logger().info(
+            f"{info['network']} network, {info['weights']} weights from {info['model']} on {info['device']}"
+        )
         if self.tracker.notice:
             self.get_logger().warning(self.tracker.notice)
 
@@ -149,17 +158,26 @@ class TrackerNode(Guarded, LifecycleNode):
         self.detections = self._publisher(Detection2DArray, "detections", 5)
         self.views = Views(self._publisher)
         if not self.views.annotates:
-            self.get_logger().info("no foxglove_msgs, so no ~/annotations: apt install "
-                                   "ros-$ROS_DISTRO-foxglove-msgs", once=True)
+            self.get_logger().info(
+                "no foxglove_msgs, so no ~/annotations: apt install ros-$ROS_DISTRO-foxglove-msgs", once=True
+            )
         self.announcer = Announcer(self._publisher, self._header)
         self.status = self._publisher(DiagnosticArray, "/diagnostics", 10)
         for kind, name, answer, group in (
-                (Trigger, "reset", self._reset, None), (Trigger, "save_model", self._save_model, self.slow),
-                (SetBool, "set_learning", self._set_learning, None), (SetBool, "enable", self._enable, None)):
-            self.owned.append((self.destroy_service,
-                               self.create_service(kind, f"~/{name}", answer, callback_group=group)))
-        self.owned.append((self.destroy_timer, self.create_timer(
-            self._value("diagnostics_period"), self._report, clock=steady_clock())))
+            (Trigger, "reset", self._reset, None),
+            (Trigger, "save_model", self._save_model, self.slow),
+            (SetBool, "set_learning", self._set_learning, None),
+            (SetBool, "enable", self._enable, None),
+        ):
+            self.owned.append(
+                (self.destroy_service, self.create_service(kind, f"~/{name}", answer, callback_group=group))
+            )
+        self.owned.append(
+            (
+                self.destroy_timer,
+                self.create_timer(self._value("diagnostics_period"), self._report, clock=steady_clock()),
+            )
+        )
         self.own_motion = OwnMotion(self)
         self.owned += [(self.destroy_subscription, s) for s in self.own_motion.subscriptions]
         self.announcer.announce(self.tracker, self.own_motion.size)
@@ -174,10 +192,14 @@ class TrackerNode(Guarded, LifecycleNode):
         self.stop()
         self.health = diagnostics.Health()
         self.age_limit = AgeLimit()
-        self.camera = CameraInput(self, self._value("image_transport"), self._value("reliability"),
-                                  self._receive)
-        self.worker = Worker(self.faults.guard(
-            "frame", self._work, lambda error, _: self.health.fault("failed", reason_of(error))))
+        self.camera = CameraInput(
+            self, self._value("image_transport"), self._value("reliability"), self._receive
+        )
+        self.worker = Worker(
+            self.faults.guard(
+                "frame", self._work, lambda error, _: self.health.fault("failed", reason_of(error))
+            )
+        )
         self.worker.start()
         self.watch = self.create_timer(WATCH, self._look_after, clock=steady_clock())
         return super().on_activate(state)
@@ -231,8 +253,11 @@ class TrackerNode(Guarded, LifecycleNode):
         if self._too_old(times):
             return
         try:
-            image = (decode_compressed(message, values_of(self, CompressedSettings))
-                     if isinstance(message, CompressedImage) else decode_image(message))
+            image = (
+                decode_compressed(message, values_of(self, CompressedSettings))
+                if isinstance(message, CompressedImage)
+                else decode_image(message)
+            )
         except ValueError as error:
             self.health.fault("malformed", str(error))
             self.faults.note("image", f"left out: {error}", "warning")
@@ -250,8 +275,12 @@ class TrackerNode(Guarded, LifecycleNode):
         if left_out:
             self.health.fault("too_old", f"by their stamps frames come later than max_age, {limit} s")
         if ages.doubted and not doubted:
-            self.faults.note("max_age", f"{ages.state(limit)}. Set the clocks; or max_age, if images take "
-                             "so long. Until one lies within it, none is left out for its age", "warning")
+            self.faults.note(
+                "max_age",
+                f"{ages.state(limit)}. Set the clocks; or max_age, if images take "
+                "so long. Until one lies within it, none is left out for its age",
+                "warning",
+            )
         return left_out
 
     def _now(self) -> float:
@@ -329,23 +358,38 @@ class TrackerNode(Guarded, LifecycleNode):
         """Return the level and the words of the node's state."""
         if self.worker is None or self.camera is None or not self.enabled:
             return diagnostics.OK, "not active"
-        return diagnostics.judge(self.health, self.worker, self._value("frame_timeout"), self.camera.topic,
-                                 self.camera.offers, self.own_motion.faults())
+        return diagnostics.judge(
+            self.health,
+            self.worker,
+            self._value("frame_timeout"),
+            self.camera.topic,
+            self.camera.offers,
+            self.own_motion.faults(),
+        )
 
     def _report(self) -> None:
         tracker = self.tracker
         hears = tracker.config.uses_motion
-        facts = {"device": tracker.runs_on, "device note": tracker.notice, "learning": tracker.learning,
-                 "model version": tracker.model_version, "state lost (times)": tracker.times_diverged,
-                 "topic": self.camera.topic if self.camera else "", "targets": ", ".join(tracker.targets),
-                 "own motion": self.own_motion.words() if hears else "this model does not hear it",
-                 "age limit": self.age_limit.state(self._value("max_age")),
-                 "worker restarts": self.worker.restarts if self.worker else 0,
-                 "faults": self.faults.count()}
+        facts = {
+            "device": tracker.runs_on,
+            "device note": tracker.notice,
+            "learning": tracker.learning,
+            "model version": tracker.model_version,
+            "state lost (times)": tracker.times_diverged,
+            "topic": self.camera.topic if self.camera else "",
+            "targets": ", ".join(tracker.targets),
+            "own motion": self.own_motion.words() if hears else "this model does not hear it",
+            "age limit": self.age_limit.state(self._value("max_age")),
+            "worker restarts": self.worker.restarts if self.worker else 0,
+            "faults": self.faults.count(),
+        }
         level, message = self._state()
         array = DiagnosticArray(header=self._header())
-        array.status.append(diagnostics.entry(level, diagnostics.name_of(self, "tracker"), message,
-                                              self.health.values() | facts))
+        array.status.append(
+            diagnostics.entry(
+                level, diagnostics.name_of(self, "tracker"), message, self.health.values() | facts
+            )
+        )
         self.status.publish(array)
         self.announcer.announce(tracker, self.own_motion.size)
 

@@ -39,8 +39,9 @@ class Views:
         if self.annotates:
             self._publishers["annotations"] = publisher(ImageAnnotations, "~/annotations", 5)
 
-    def publish(self, tracker: Tracker, image: np.ndarray, tracks: list[Track], surprise: np.ndarray,
-                header: Header) -> None:
+    def publish(
+        self, tracker: Tracker, image: np.ndarray, tracks: list[Track], surprise: np.ndarray, header: Header
+    ) -> None:
         """Publish what somebody listens to.
 
         Parameters
@@ -66,8 +67,9 @@ class Views:
                 publisher.publish(fill_image(Image(), pixels, encoding, header))
 
 
-def _picture(name: str, tracker: Tracker, image: np.ndarray, tracks: list[Track], surprise: np.ndarray
-             ) -> tuple[np.ndarray, str]:
+def _picture(
+    name: str, tracker: Tracker, image: np.ndarray, tracks: list[Track], surprise: np.ndarray
+) -> tuple[np.ndarray, str]:
     """Return a picture's pixels and their encoding."""
     if name == "debug_image":
         return draw_tracks(image, tracks), "bgr8"

@@ -40,8 +40,7 @@ def _typestore() -> Any:
     try:
         from rosbags.typesys import Stores, get_types_from_msg, get_typestore
     except ImportError as error:
-        raise PvmError(f"bags need the package rosbags ({error}); python3 -m pip install rosbags"
-                       ) from error
+        raise PvmError(f"bags need the package rosbags ({error}); python3 -m pip install rosbags") from error
     store = get_typestore(Stores.ROS2_HUMBLE)
     for name, text in DEFINITIONS.items():
         store.register(get_types_from_msg(text, name))
@@ -55,8 +54,10 @@ def _storage(path: Path) -> Path:
     files = sorted(p for p in path.iterdir() if p.suffix in SUFFIXES)
     if len(files) == 1:
         return files[0]
-    raise PvmError(f"{path} holds {len(files)} storage files and no metadata.yaml; run "
-                   f"`ros2 bag reindex {path}`, or give one of the files")
+    raise PvmError(
+        f"{path} holds {len(files)} storage files and no metadata.yaml; run "
+        f"`ros2 bag reindex {path}`, or give one of the files"
+    )
 
 
 def _why(error: Exception) -> str:
@@ -98,8 +99,11 @@ class BagStream:
                 connections = list(self.reader.connections)
                 seconds = self.reader.duration * 1e-9
         except Exception as error:  # the library raises whatever a damaged byte makes of it
-            hint = ("; if the recording was cut short, `mcap recover` mends it"
-                    if source.suffix == ".mcap" else "")
+            hint = (
+                "; if the recording was cut short, `mcap recover` mends it"
+                if source.suffix == ".mcap"
+                else ""
+            )
             raise PvmError(f"{path} cannot be read as a bag: {_why(error)}{hint}") from error
         self.topic = _choose(path, connections, topic)
         self.odom_topic = _choose_odometry(path, connections, odom_topic)
@@ -185,8 +189,10 @@ def _choose_odometry(path: Path, connections: list, topic: str | None) -> str:
     if topic:
         return _named(path, "odometry", topic, filled)
     if topic is None and len(filled) > 1:
-        warn(f"{path} holds odometry on {', '.join(filled)}; going on without the robot's own motion, "
-             "choose with --odom-topic")
+        warn(
+            f"{path} holds odometry on {', '.join(filled)}; going on without the robot's own motion, "
+            "choose with --odom-topic"
+        )
     return filled[0] if topic is None and len(filled) == 1 else ""
 
 
@@ -200,8 +206,10 @@ def _named(path: Path, what: str, topic: str, filled: list[str]) -> str:
     for name in (topic, "/" + topic):
         if name in filled:
             return name
-    raise PvmError(f"{path} holds no {what} on {topic}; " + (
-        f"it does on {', '.join(filled)}" if filled else "there is none in it"))
+    raise PvmError(
+        f"{path} holds no {what} on {topic}; "
+        + (f"it does on {', '.join(filled)}" if filled else "there is none in it")
+    )
 
 
 class DetectionBag:
@@ -228,8 +236,11 @@ class DetectionBag:
             path.parent.mkdir(parents=True, exist_ok=True)
             self.scratch = Path(tempfile.mkdtemp(prefix=".bag-", dir=path.parent))
         with self._scratch():
-            self.writer = Writer(self.scratch / path.stem, version=8,  # 8: Jazzy reads it too
-                                 storage_plugin=StoragePlugin.MCAP)
+            self.writer = Writer(
+                self.scratch / path.stem,
+                version=8,  # 8: Jazzy reads it too
+                storage_plugin=StoragePlugin.MCAP,
+            )
             self.writer.open()
             self.connection = self.writer.add_connection(topic, DETECTIONS, typestore=self.types)
 
@@ -249,26 +260,45 @@ class DetectionBag:
 
     def _message(self, header: Header, tracks: Iterable[Track]) -> Any:
         """Return tracks as a message; field for field what the node publishes."""
+
         def make(kind: str, **fields: Any) -> Any:
             return self.types.types[kind](**fields)
 
-        stamped = make("std_msgs/msg/Header", frame_id=header.frame_id, stamp=make(
-            "builtin_interfaces/msg/Time", sec=header.sec, nanosec=header.nanosec))
-        pose = make("geometry_msgs/msg/PoseWithCovariance", covariance=np.zeros(36), pose=make(
-            "geometry_msgs/msg/Pose", position=make("geometry_msgs/msg/Point", x=0.0, y=0.0, z=0.0),
-            orientation=make("geometry_msgs/msg/Quaternion", x=0.0, y=0.0, z=0.0, w=1.0)))
+        stamped = make(
+            "std_msgs/msg/Header",
+            frame_id=header.frame_id,
+            stamp=make("builtin_interfaces/msg/Time", sec=header.sec, nanosec=header.nanosec),
+        )
+        pose = make(
+            "geometry_msgs/msg/PoseWithCovariance",
+            covariance=np.zeros(36),
+            pose=make(
+                "geometry_msgs/msg/Pose",
+                position=make("geometry_msgs/msg/Point", x=0.0, y=0.0, z=0.0),
+                orientation=make("geometry_msgs/msg/Quaternion", x=0.0, y=0.0, z=0.0, w=1.0),
+            ),
+        )
         detections = []
         for t in tracks:
-            centre = make("vision_msgs/msg/Pose2D", theta=0.0, position=make(
-                "vision_msgs/msg/Point2D", x=float(t.x + t.w / 2), y=float(t.y + t.h / 2)))
-            hypothesis = make("vision_msgs/msg/ObjectHypothesis", class_id=t.target,
-                              score=float(t.score))
-            detections.append(make(
-                "vision_msgs/msg/Detection2D", header=stamped, id=str(t.id),
-                results=[make("vision_msgs/msg/ObjectHypothesisWithPose", hypothesis=hypothesis,
-                              pose=pose)],
-                bbox=make("vision_msgs/msg/BoundingBox2D", center=centre, size_x=float(t.w),
-                          size_y=float(t.h))))
+            centre = make(
+                "vision_msgs/msg/Pose2D",
+                theta=0.0,
+                position=make("vision_msgs/msg/Point2D", x=float(t.x + t.w / 2), y=float(t.y + t.h / 2)),
+            )
+            hypothesis = make("vision_msgs/msg/ObjectHypothesis", class_id=t.target, score=float(t.score))
+            detections.append(
+                make(
+                    "vision_msgs/msg/Detection2D",
+                    header=stamped,
+                    id=str(t.id),
+                    results=[
+                        make("vision_msgs/msg/ObjectHypothesisWithPose", hypothesis=hypothesis, pose=pose)
+                    ],
+                    bbox=make(
+                        "vision_msgs/msg/BoundingBox2D", center=centre, size_x=float(t.w), size_y=float(t.h)
+                    ),
+                )
+            )
         return make(DETECTIONS, header=stamped, detections=detections)
 
     def close(self) -> None:

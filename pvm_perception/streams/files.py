@@ -42,8 +42,7 @@ class FolderStream:
         every image, labelled or not.
     """
 
-    def __init__(self, folder: Path, fps: float = 30.0,
-                 part: tuple[float, float] | None = None) -> None:
+    def __init__(self, folder: Path, fps: float = 30.0, part: tuple[float, float] | None = None) -> None:
         inner = folder / "frames"
         self.folder = inner if inner.is_dir() else folder
         self.paths = sorted((p for p in self.folder.iterdir() if p.suffix.lower() in IMAGES), key=natural)
@@ -66,8 +65,10 @@ class FolderStream:
         if not lost:
             return ""
         if len(lost) == len(named):
-            raise PvmError(f"{labels} names no image of {self.folder}, but {lost[0]!r}; its column frame "
-                           f"must give the file names, such as {self.paths[0].name!r}")
+            raise PvmError(
+                f"{labels} names no image of {self.folder}, but {lost[0]!r}; its column frame "
+                f"must give the file names, such as {self.paths[0].name!r}"
+            )
         return f"{len(lost)} of {len(named)} frames in {labels} are no images here, such as {lost[0]!r}"
 
     def __iter__(self) -> Iterator[Frame]:
@@ -100,8 +101,10 @@ class VideoStream:
         source = int(device[1]) if device else path if address else str(Path(path).absolute())
         self.capture = cv2.VideoCapture(source)
         if not self.capture.isOpened():
-            raise PvmError(f"{path} cannot be opened as a video; give a video file, a folder of "
-                           "images, a camera such as /dev/video0, or an address such as rtsp://...")
+            raise PvmError(
+                f"{path} cannot be opened as a video; give a video file, a folder of "
+                "images, a camera such as /dev/video0, or an address such as rtsp://..."
+            )
         self.path, self.live = path, bool(device or address)
         fps = self.capture.get(cv2.CAP_PROP_FPS)
         self.fps = fps if 1 <= fps <= 1000 else 30.0
@@ -134,8 +137,9 @@ class VideoStream:
         return last + 1 / self.fps if index else 0.0
 
 
-def open_stream(path: str | Path, topic: str | None = None, odom_topic: str | None = ""
-                ) -> FolderStream | VideoStream | BagStream:
+def open_stream(
+    path: str | Path, topic: str | None = None, odom_topic: str | None = ""
+) -> FolderStream | VideoStream | BagStream:
     """Open whatever `path` is: a folder of images, a video, a camera, a network stream, a bag.
 
     Parameters

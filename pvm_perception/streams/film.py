@@ -95,8 +95,10 @@ class Film:
                 count += 1
         capture.release()
         if count < len(self._stamps):
-            raise PvmError(f"{self.path} cannot be written: {max(count, 0)} of {len(self._stamps)} frames "
-                           "are in it; is the disk full?")
+            raise PvmError(
+                f"{self.path} cannot be written: {max(count, 0)} of {len(self._stamps)} frames "
+                "are in it; is the disk full?"
+            )
 
     def _give_stamps(self) -> None:
         """Give each frame its own stamp: OpenCV encodes at a fixed rate, but can copy frames at any."""
@@ -106,8 +108,9 @@ class Film:
         code = int(source.get(cv2.CAP_PROP_FOURCC))
         _, start = source.retrieve(None, int(source.get(cv2.CAP_PROP_CODEC_EXTRADATA_INDEX)))
         with atomic_file(self._part, "video") as part:
-            target = cv2.VideoWriter(str(part), cv2.CAP_FFMPEG, code, TICKS, self._size,
-                                     [cv2.VIDEOWRITER_PROP_RAW_VIDEO, 1])
+            target = cv2.VideoWriter(
+                str(part), cv2.CAP_FFMPEG, code, TICKS, self._size, [cv2.VIDEOWRITER_PROP_RAW_VIDEO, 1]
+            )
             for stamp in self._stamps:
                 good, data = source.read()  # (N,) uint8, as it was encoded
                 if not good:

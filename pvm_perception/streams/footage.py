@@ -80,8 +80,10 @@ class Footage:
         paths = [Path(p) for p in paths]
         self.pieces = [piece for path in paths for piece in _pieces(path)]
         if not self.pieces:
-            raise PvmError(f"no video in {', '.join(map(str, paths))}: folders of at least {LEAST} frames, "
-                           f"{', '.join(VIDEOS[:4])} files or bags")
+            raise PvmError(
+                f"no video in {', '.join(map(str, paths))}: folders of at least {LEAST} frames, "
+                f"{', '.join(VIDEOS[:4])} files or bags"
+            )
         self.window = max(1, memory // (PIECE * SIDE * SIDE * 3))
         self._decoded: OrderedDict[Piece, np.ndarray] = OrderedDict()
 
@@ -115,7 +117,7 @@ class Footage:
         else:
             raise PvmError("none of the video could be decoded")
         stride = 2 if rng.random() < EVERY_SECOND and len(images) >= 2 * min(frames, LEAST) else 1
-        images = images[int(rng.integers(stride))::stride]
+        images = images[int(rng.integers(stride)) :: stride]
         start = int(rng.integers(max(1, len(images) - frames + 1)))
         at = (start + np.arange(frames)) % (2 * len(images) - 2)  # there, and back
         at = np.where(at < len(images), at, 2 * len(images) - 2 - at)
@@ -196,7 +198,7 @@ def _read(piece: Piece) -> Iterable[np.ndarray]:
     stream = open_stream(piece.path)
     if isinstance(stream, FolderStream):
         stream = copy.copy(stream)
-        stream.paths = stream.paths[piece.begin:piece.end]
+        stream.paths = stream.paths[piece.begin : piece.end]
         return (frame.image for frame in stream)
     if isinstance(stream, VideoStream):
         stream.capture.set(cv2.CAP_PROP_POS_FRAMES, piece.begin)

@@ -34,9 +34,15 @@ class Clip:
     motion: np.ndarray
 
 
-def make_clip(seed: int, frames: int, size: tuple[int, int] = (144, 192),
-              photos: Sequence[np.ndarray] | None = None, turns: float = TURNS, solid: bool = False,
-              scene: Callable[..., Scene] | None = None) -> Clip:
+def make_clip(
+    seed: int,
+    frames: int,
+    size: tuple[int, int] = (144, 192),
+    photos: Sequence[np.ndarray] | None = None,
+    turns: float = TURNS,
+    solid: bool = False,
+    scene: Callable[..., Scene] | None = None,
+) -> Clip:
     """Render one training clip, wholly fixed by `seed` (and the photographs).
 
     Parameters
@@ -65,7 +71,7 @@ def make_clip(seed: int, frames: int, size: tuple[int, int] = (144, 192),
     shown = (scene or _kind(solid))(rng, frames, (height, width), photos, turns=turns)
     images, rendered = np.full((frames, rows, cols, 3), BAR, np.uint8), []
     for k in range(frames):
-        images[k, top:top + height, left:left + width], seen = shown.render(k)
+        images[k, top : top + height, left : left + width], seen = shown.render(k)
         rendered.append(seen)
     truth = np.stack(rendered)  # (T, M, Truth.COLUMNS)
     truth[:, :, Truth.X] += np.where(truth[:, :, Truth.TARGET] >= 0, left, 0)
@@ -109,9 +115,16 @@ class SimulatedStream:
 
     name = "simulated"
 
-    def __init__(self, seed: int = 0, size: tuple[int, int] = (480, 640), fps: float = 30.0,
-                 frames: int | None = None, seconds: float = 3.0,
-                 sizes: tuple[float, float] = (0.1, 0.6), hardest: float = 0.3) -> None:
+    def __init__(
+        self,
+        seed: int = 0,
+        size: tuple[int, int] = (480, 640),
+        fps: float = 30.0,
+        frames: int | None = None,
+        seconds: float = 3.0,
+        sizes: tuple[float, float] = (0.1, 0.6),
+        hardest: float = 0.3,
+    ) -> None:
         self.sizes, self.hardest = sizes, hardest
         self.seed, self.size, self.fps, self.length = seed, size, fps, frames
         self.scene_frames = max(2, round(seconds * fps))
@@ -120,9 +133,17 @@ class SimulatedStream:
         index = number = 0
         while True:
             rng = np.random.default_rng((self.seed, number))
-            scene = Scene(rng, self.scene_frames, self.size, None, supersample=1,
-                          cast=EVERY_CAST[number % 4 if number % 8 < 7 else 0], calm=0.15,
-                          sizes=self.sizes, hardest=self.hardest)
+            scene = Scene(
+                rng,
+                self.scene_frames,
+                self.size,
+                None,
+                supersample=1,
+                cast=EVERY_CAST[number % 4 if number % 8 < 7 else 0],
+                calm=0.15,
+                sizes=self.sizes,
+                hardest=self.hardest,
+            )
             for k in range(self.scene_frames):
                 if self.length is not None and index >= self.length:
                     return

@@ -53,8 +53,10 @@ def read_groundtruth(path: str | Path) -> GroundTruth:
             rows = csv.DictReader(file)
             missing = [c for c in COLUMNS if c not in (rows.fieldnames or ())]
             if missing:
-                raise PvmError(f"{path}: no column {missing[0]!r}; the first line must name "
-                               f"{','.join(COLUMNS)}[,visible_fraction]")
+                raise PvmError(
+                    f"{path}: no column {missing[0]!r}; the first line must name "
+                    f"{','.join(COLUMNS)}[,visible_fraction]"
+                )
             boxes: dict[str, tuple[Box, ...]] = {}
             targets: dict[str, None] = {}
             for row in rows:
@@ -82,15 +84,18 @@ def _box(path: Path, line: int, target: str, numbers: list[str], row: dict[str, 
     except ValueError:
         x = y = w = h = share = weight = math.nan
     if not all(map(math.isfinite, (x, y, w, h, share))) or w < 0 or h < 0:
-        raise PvmError(f"{path}, line {line}: x, y, w, h must be numbers, or all blank where the "
-                       "target is absent; an id, where there is one, a whole number")
+        raise PvmError(
+            f"{path}, line {line}: x, y, w, h must be numbers, or all blank where the "
+            "target is absent; an id, where there is one, a whole number"
+        )
     if not 0 <= weight <= 1:
         raise PvmError(f"{path}, line {line}: the weight must be from 0 (neither right nor wrong) to 1")
     return Box(target, x, y, w, h, share, which, weight)
 
 
-def write_groundtruth(path: str | Path, frames: Iterable[tuple[str, Iterable[Box]]],
-                      targets: Iterable[str]) -> None:
+def write_groundtruth(
+    path: str | Path, frames: Iterable[tuple[str, Iterable[Box]]], targets: Iterable[str]
+) -> None:
     """Write labels: a row for each box, and a blank row for each target that a frame lacks."""
     targets = tuple(targets)
     with writing(path), Path(path).open("w", newline="", encoding="utf-8") as file:
@@ -101,7 +106,8 @@ def write_groundtruth(path: str | Path, frames: Iterable[tuple[str, Iterable[Box
             for target in targets:
                 mine = [b for b in boxes if b.target == target]
                 for b in mine:
-                    writer.writerow([name, target, *(f"{v:.2f}" for v in (b.x, b.y, b.w, b.h)),
-                                     f"{b.visible:.3f}"])
+                    writer.writerow(
+                        [name, target, *(f"{v:.2f}" for v in (b.x, b.y, b.w, b.h)), f"{b.visible:.3f}"]
+                    )
                 if not mine:
                     writer.writerow([name, target, "", "", "", "", ""])

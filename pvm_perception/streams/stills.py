@@ -90,8 +90,9 @@ class VirtualCamera:
         Let it drift, zoom, shake and turn; else it keeps to one part of the picture.
     """
 
-    def __init__(self, rng: np.random.Generator, still: Still, frames: int,
-                 size: tuple[int, int], moves: bool = True) -> None:
+    def __init__(
+        self, rng: np.random.Generator, still: Still, frames: int, size: tuple[int, int], moves: bool = True
+    ) -> None:
         self.pictures, self.boxes, self.size, self.frames = still.pictures(), still.boxes, size, frames
         rows, cols = self.pictures[0].shape[:2]
         whole = min(cols / size[1], rows / size[0])  # source px per frame px, all in view
@@ -153,8 +154,9 @@ class VirtualCamera:
             extra *= 2
         warp = matrix.copy()
         warp[:, :2] *= extra
-        image = cv2.warpAffine(source, warp, (cols, rows), flags=cv2.INTER_LINEAR,
-                               borderMode=cv2.BORDER_REFLECT_101)
+        image = cv2.warpAffine(
+            source, warp, (cols, rows), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101
+        )
         image, smear = linear(image), self._smear(index)
         if np.abs(smear).max() > 1:
             image = cv2.filter2D(image, -1, line_kernel(*smear), borderType=cv2.BORDER_REPLICATE)
@@ -183,12 +185,19 @@ def _moved(b: Box, matrix: np.ndarray, size: tuple[int, int], smear: np.ndarray)
     share = area / max(float(np.prod(2 * half)), 1e-9)
     if share <= 0:
         return None
-    return Box(b.target, float(low[0]), float(low[1]), float(high[0] - low[0]),
-               float(high[1] - low[1]), b.visible * min(share, 1.0), b.id, b.weight)
+    return Box(
+        b.target,
+        float(low[0]),
+        float(low[1]),
+        float(high[0] - low[0]),
+        float(high[1] - low[1]),
+        b.visible * min(share, 1.0),
+        b.id,
+        b.weight,
+    )
 
 
-def still_clip(rng: np.random.Generator, frames: int, size: tuple[int, int],
-               stills: Sequence[Still]) -> Clip:
+def still_clip(rng: np.random.Generator, frames: int, size: tuple[int, int], stills: Sequence[Still]) -> Clip:
     """Return a training clip of one still, laid out as by `simulated.make_clip`."""
     camera = VirtualCamera(rng, stills[int(rng.integers(len(stills)))], frames, size)
     images = np.empty((frames, *size, 3), np.uint8)
@@ -212,8 +221,15 @@ class StillsStream:
 
     name = "stills"
 
-    def __init__(self, stills: Sequence[Still], seed: int = 0, size: tuple[int, int] = (480, 640),
-                 fps: float = 30.0, frames: int | None = None, seconds: float = 2.0) -> None:
+    def __init__(
+        self,
+        stills: Sequence[Still],
+        seed: int = 0,
+        size: tuple[int, int] = (480, 640),
+        fps: float = 30.0,
+        frames: int | None = None,
+        seconds: float = 2.0,
+    ) -> None:
         self.stills, self.seed, self.size, self.fps = stills, seed, size, fps
         self.length, self.scene_frames = frames, max(2, round(seconds * fps))
 

@@ -26,8 +26,17 @@ HIT = 0.5  # overlap from which a box counts as right, as `evaluate` counts
 def scenes(count: int, photos: Sequence[np.ndarray] | None) -> Iterator[Scene]:
     """Yield scenes of every cast in turn, up to as hard as training's."""
     for n in range(count):
-        yield Scene(np.random.default_rng((SEED, n)), FRAMES, SIZE, photos, supersample=1,
-                    cast=EVERY_CAST[n % len(EVERY_CAST)], calm=0.5, sizes=(0.04, 0.4), hardest=0.8)
+        yield Scene(
+            np.random.default_rng((SEED, n)),
+            FRAMES,
+            SIZE,
+            photos,
+            supersample=1,
+            cast=EVERY_CAST[n % len(EVERY_CAST)],
+            calm=0.5,
+            sizes=(0.04, 0.4),
+            hardest=0.8,
+        )
 
 
 def sights(model: Path, count: int, photos: Sequence[np.ndarray] | None = None) -> np.ndarray:
@@ -64,7 +73,6 @@ def fit(rows: np.ndarray, steps: int = 50) -> Calibration:
     return Calibration(float(max(w[0], 1e-3)), float(w[1]))
 
 
-def calibrate(model: Path, count: int = 48, photos: Sequence[np.ndarray] | None = None
-              ) -> Calibration:
+def calibrate(model: Path, count: int = 48, photos: Sequence[np.ndarray] | None = None) -> Calibration:
     """Return the calibration of a model file, from `count` scenes."""
     return fit(sights(model, count, photos))

@@ -29,8 +29,9 @@ def load_start(path: Path) -> tuple[HierarchyConfig, dict[str, np.ndarray], dict
     config, weights, history = load_model(path, optimizer=True)
     wider = _grown_preset(config)
     if wider != config:
-        tqdm.write(f"{path} is older than its preset {wider.name!r} is now: the network grows",
-                   file=sys.stderr)
+        tqdm.write(
+            f"{path} is older than its preset {wider.name!r} is now: the network grows", file=sys.stderr
+        )
     return wider, grown(config, weights, wider), history
 
 
@@ -56,9 +57,12 @@ def resume_optimizer(optimizer: Optimizer, weights: dict[str, np.ndarray], steps
         Learning steps behind the weights.
     """
     for name, value in weights.items():
-        key = name[len(OPTIMIZER):]
-        if (name.startswith(OPTIMIZER) and key in optimizer.state
-                and optimizer.state[key].shape == value.shape):
+        key = name[len(OPTIMIZER) :]
+        if (
+            name.startswith(OPTIMIZER)
+            and key in optimizer.state
+            and optimizer.state[key].shape == value.shape
+        ):
             optimizer.state[key][...] = optimizer.xp.asarray(value)
             optimizer.steps = steps
 

@@ -25,8 +25,7 @@ class Streams:
         Share of the clips that are hard ones seen before, 0 to 1.
     """
 
-    def __init__(self, pool: ClipPool, batch: int, rng: np.random.Generator,
-                 replay: float = 0.0) -> None:
+    def __init__(self, pool: ClipPool, batch: int, rng: np.random.Generator, replay: float = 0.0) -> None:
         self.pool, self.replay = pool, Replay(replay, rng.spawn(1)[0])
         self.clips = [pool.clip() for _ in range(batch)]
         self.positions = [int(rng.integers(len(clip.images))) for clip in self.clips]
@@ -45,8 +44,12 @@ class Streams:
         now = list(zip(self.clips, self.positions, strict=True))
         self.positions = [k + 1 for k in self.positions]
         motion = np.stack([clip.motion[k] for clip, k in now]) * self.with_motion[:, None]  # (B, 4)
-        return (np.stack([clip.images[k] for clip, k in now]),
-                np.stack([clip.truth[k] for clip, k in now]), motion, new)
+        return (
+            np.stack([clip.images[k] for clip, k in now]),
+            np.stack([clip.truth[k] for clip, k in now]),
+            motion,
+            new,
+        )
 
     def _change(self, b: int) -> None:
         """Give stream `b` its next clip, an old one or a new one."""

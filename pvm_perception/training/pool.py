@@ -75,8 +75,11 @@ class _Ring:
     """Memory for frames, one after the other, in which each clip lies in one piece."""
 
     def __init__(self, memory: Any, recipe: ClipRecipe, frames: int) -> None:
-        shapes = (((frames, *recipe.size, 3), np.uint8), ((frames, MAX_TRUTH, Truth.COLUMNS), np.float32),
-                  ((frames, MOTION_VALUES), np.float32))
+        shapes = (
+            ((frames, *recipe.size, 3), np.uint8),
+            ((frames, MAX_TRUTH, Truth.COLUMNS), np.float32),
+            ((frames, MOTION_VALUES), np.float32),
+        )
         self.frames, self.next, place, parts = frames, 0, 0, []
         for shape, kind in shapes:
             size = math.prod(shape)
@@ -108,8 +111,9 @@ class _Ring:
         return Clip(self.images[some].copy(), self.truth[some].copy(), self.motion[some].copy())
 
 
-def _work(memory: Any, recipe: ClipRecipe, frames: int, first: int, stride: int,
-          free: mp.Queue, ready: mp.Queue) -> None:
+def _work(
+    memory: Any, recipe: ClipRecipe, frames: int, first: int, stride: int, free: mp.Queue, ready: mp.Queue
+) -> None:
     """Worker: render clips `first`, `first + stride`, ... until it receives None."""
     signals.handle(signal.SIG_IGN)  # sent to all: the learner ends in good order first
     os.nice(5)
@@ -159,11 +163,13 @@ class ClipPool:
     clips : number of the next clip, less the rank
     """
 
-    def __init__(self, recipe: ClipRecipe, workers: int = 1, first: int = 0,
-                 part: tuple[int, int] = (0, 1)) -> None:
+    def __init__(
+        self, recipe: ClipRecipe, workers: int = 1, first: int = 0, part: tuple[int, int] = (0, 1)
+    ) -> None:
         if recipe.photos and not Path(recipe.photos).is_dir():
-            raise PvmError(f"no folder of photographs at {recipe.photos}; run `make train-data` "
-                           "or leave --photos out")
+            raise PvmError(
+                f"no folder of photographs at {recipe.photos}; run `make train-data` or leave --photos out"
+            )
         if recipe.solid:
             from pvm_perception.streams.scenes.solid.renderer import panda
 
@@ -178,9 +184,18 @@ class ClipPool:
             memory = context.RawArray("B", _Ring.bytes(recipe, frames))
             free, ready = context.Queue(), context.Queue()
             process = context.Process(
-                target=_work, daemon=True,
-                args=(memory, recipe, frames, first + rank + k * self.ranks, workers * self.ranks,
-                      free, ready))
+                target=_work,
+                daemon=True,
+                args=(
+                    memory,
+                    recipe,
+                    frames,
+                    first + rank + k * self.ranks,
+                    workers * self.ranks,
+                    free,
+                    ready,
+                ),
+            )
             process.start()
             self._workers.append((process, free, ready, _Ring(memory, recipe, frames)))
         self._turn = 0

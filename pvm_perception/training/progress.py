@@ -37,8 +37,12 @@ class Progress:
         self._frames, self._spent = history["frames"], history["seconds"]  # of earlier runs
         self._seconds = options.hours * 3600
         self._begin = self._last_check = self._now = time.monotonic()
-        self._bar = tqdm(total=round(self._seconds), unit="s", disable=not sys.stderr.isatty(),
-                         bar_format="{l_bar}{bar}| {elapsed}<{remaining} {postfix}")
+        self._bar = tqdm(
+            total=round(self._seconds),
+            unit="s",
+            disable=not sys.stderr.isatty(),
+            bar_format="{l_bar}{bar}| {elapsed}<{remaining} {postfix}",
+        )
 
     @property
     def _new_frames(self) -> int:
@@ -95,9 +99,11 @@ class Progress:
         self.advance()
         recent = losses[-SHOWN_EVERY:]
         speed = self.steps * self.options.streams * self.ranks / (self._now - self._begin)
-        self._bar.set_postfix_str(f"{speed:.0f} frames/s "
-                                  f"presence {np.mean([x.presence for x in recent]):.2f} "
-                                  f"box {np.mean([x.box for x in recent]):.3f}")
+        self._bar.set_postfix_str(
+            f"{speed:.0f} frames/s "
+            f"presence {np.mean([x.presence for x in recent]):.2f} "
+            f"box {np.mean([x.box for x in recent]):.3f}"
+        )
 
     def close(self) -> None:
         """End the bar."""

@@ -81,7 +81,7 @@ class MpiReducer:
         total /= np.float32(self.size)
         place = 0
         for a in arrays:
-            a[...] = total[place:place + a.size].reshape(a.shape)
+            a[...] = total[place : place + a.size].reshape(a.shape)
             place += a.size
 
     def _sum(self, total: Array, meanwhile: Callable[[], None]) -> None:
@@ -109,8 +109,10 @@ class NcclReducer(MpiReducer):
         here = self.comm.Split_type(mpi.COMM_TYPE_SHARED)  # the ranks of this machine
         gpus = xp.cuda.runtime.getDeviceCount()
         if here.Get_size() > gpus:
-            raise PvmError(f"{here.Get_size()} ranks on a machine with {gpus} GPUs: NCCL wants one "
-                           "for each; start fewer, or train with --device cpu")
+            raise PvmError(
+                f"{here.Get_size()} ranks on a machine with {gpus} GPUs: NCCL wants one "
+                "for each; start fewer, or train with --device cpu"
+            )
         xp.cuda.Device(here.Get_rank()).use()
         from cupyx.distributed import init_process_group
 
@@ -144,9 +146,11 @@ def join(device: str, processes: int) -> Reducer:
         mpi4py.rc.finalize = False  # at exit it would wait for ranks that wait for this one
         from mpi4py import MPI
     except (ImportError, RuntimeError) as error:  # the latter where no libmpi is found
-        raise PvmError("mpirun started this process, but mpi4py does not work "
-                       f"({str(error).splitlines()[0]}); pip install -r "
-                       "requirements/scale-out.txt") from error
+        raise PvmError(
+            "mpirun started this process, but mpi4py does not work "
+            f"({str(error).splitlines()[0]}); pip install -r "
+            "requirements/scale-out.txt"
+        ) from error
     if len(os.sched_getaffinity(0)) < processes:
         os.sched_setaffinity(0, os.sched_getaffinity(os.getppid()))
     xp = array_module(device)

@@ -45,8 +45,9 @@ class SourcePaths:
                 raise PvmError(f"there are no clips of kind {kind!r}; kinds are {', '.join(SHARES)}")
             if share and not getattr(self, NEEDS[kind]):
                 raise PvmError(f"a share of {kind} clips needs --{NEEDS[kind]}")
-        found = {kind: wanted.get(kind, usual) for kind, usual in SHARES.items()
-                 if getattr(self, NEEDS[kind])}
+        found = {
+            kind: wanted.get(kind, usual) for kind, usual in SHARES.items() if getattr(self, NEEDS[kind])
+        }
         total = sum(found.values())
         if min(found.values(), default=0) < 0 or not math.isfinite(total) or total > 1 + 1e-9:
             raise PvmError(f"shares of clips must be from 0 to 1 and together at most 1, not {total:g}")

@@ -44,7 +44,8 @@ class Sources:
         self.photos = load_photos(photos) if photos else None
         self.stills: list[Still] = [s for f in paths.stills for s in load_stills(f, paths.stills_part)]
         self.video, self.negatives = (
-            Footage(map(Path, p)) if p else None for p in (paths.video, paths.negatives))
+            Footage(map(Path, p)) if p else None for p in (paths.video, paths.negatives)
+        )
 
     @cached_property
     def cuttings(self) -> list[Cutting]:
@@ -54,8 +55,14 @@ class Sources:
             raise PvmError("no target in the stills can be cut out: they need whole ones of 24 px and more")
         return found
 
-    def clip(self, rng: np.random.Generator, number: tuple[int, int], frames: int, size: tuple[int, int],
-             solid: float) -> Clip:
+    def clip(
+        self,
+        rng: np.random.Generator,
+        number: tuple[int, int],
+        frames: int,
+        size: tuple[int, int],
+        solid: float,
+    ) -> Clip:
         """Make a clip.
 
         Parameters

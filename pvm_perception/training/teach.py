@@ -46,8 +46,15 @@ class Assessment:
     @property
     def held_out_mark(self) -> float:
         """Mean of success AUC, presence F1 and 1 - false alarms over targets, 0..1."""
-        return float(np.nanmean([v for m in self.held_out.values() for v in
-                                 (m["auc"], m["presence_f1"], 1 - m["false_alarms"])]))
+        return float(
+            np.nanmean(
+                [
+                    v
+                    for m in self.held_out.values()
+                    for v in (m["auc"], m["presence_f1"], 1 - m["false_alarms"])
+                ]
+            )
+        )
 
     @property
     def generated_mark(self) -> float:
@@ -56,10 +63,13 @@ class Assessment:
 
     def row(self) -> dict[str, Any]:
         """Return all of it as plain data, rounded; what is not defined is left out."""
-        held_out = {f"{name}_{target}": round(v, 4) for target, m in self.held_out.items()
-                    for name, v in m.items() if not math.isnan(v)}
-        return {"held_out": held_out,
-                "generated": {k: round(v, 4) for k, v in self.generated.row().items()}}
+        held_out = {
+            f"{name}_{target}": round(v, 4)
+            for target, m in self.held_out.items()
+            for name, v in m.items()
+            if not math.isnan(v)
+        }
+        return {"held_out": held_out, "generated": {k: round(v, 4) for k, v in self.generated.row().items()}}
 
 
 @dataclass(frozen=True)
@@ -99,38 +109,52 @@ def check_sequences(folders: Sequence[Path], config: HierarchyConfig) -> tuple[i
         stream = FolderStream(folder, part=(0.0, 1.0))
         if stream.truth is None:
             raise PvmError(f"no groundtruth.csv in {folder}")
-        unknown = [t for t in stream.truth.targets
-                   if t not in config.targets and not t.startswith(OTHER)]
+        unknown = [t for t in stream.truth.targets if t not in config.targets and not t.startswith(OTHER)]
         if unknown:
-            raise PvmError(f"{folder}/groundtruth.csv labels {unknown[0]!r}; this model knows "
-                           f"{', '.join(config.targets)}: label what it shall find as one of these")
+            raise PvmError(
+                f"{folder}/groundtruth.csv labels {unknown[0]!r}; this model knows "
+                f"{', '.join(config.targets)}: label what it shall find as one of these"
+            )
         if stream.length < LEAST_FRAMES:
-            raise PvmError(f"{folder} has {stream.length} labelled frames; at least {LEAST_FRAMES} "
-                           "are needed, of which the last fifth is held out")
+            raise PvmError(
+                f"{folder} has {stream.length} labelled frames; at least {LEAST_FRAMES} "
+                "are needed, of which the last fifth is held out"
+            )
         held_out += FolderStream(folder, part=HELD_OUT).length
         learnt += FolderStream(folder, part=TAUGHT).length
     return learnt, held_out
 
 
-def held_out_marks(model: Path, device: str, folders: Sequence[Path]
-                   ) -> dict[str, dict[str, float]]:
+def held_out_marks(model: Path, device: str, folders: Sequence[Path]) -> dict[str, dict[str, float]]:
     """Look at each held-out frame for itself, as at a still; return the marks by target."""
     tracker = Tracker(model=model, device=device)
     pooled: dict[str, Result] = {}
-    with tqdm(total=sum(FolderStream(f, part=HELD_OUT).length for f in folders), unit="frame",
-              desc="held out", leave=False, disable=None) as bar:
+    with tqdm(
+        total=sum(FolderStream(f, part=HELD_OUT).length for f in folders),
+        unit="frame",
+        desc="held out",
+        leave=False,
+        disable=None,
+    ) as bar:
         for folder in folders:
-            for r in measure_sequence(folder, tracker.targets,
-                                      lambda frame: timed(tracker.track_still, frame.image), bar.update,
-                                      part=HELD_OUT):
+            for r in measure_sequence(
+                folder,
+                tracker.targets,
+                lambda frame: timed(tracker.track_still, frame.image),
+                bar.update,
+                part=HELD_OUT,
+            ):
                 pooled.setdefault(r.target, Result("held out", r.target)).shots += r.shots
     rows = {target: result.row() for target, result in pooled.items()}
-    return {target: {k: float(row[k]) for k in ("auc", "presence_f1", "false_alarms")}
-            for target, row in rows.items()}
+    return {
+        target: {k: float(row[k]) for k in ("auc", "presence_f1", "false_alarms")}
+        for target, row in rows.items()
+    }
 
 
-def teach(folders: Sequence[Path], model: Path, minutes: float, photos: Path | None = None,
-          device: str = "cpu") -> Lesson:
+def teach(
+    folders: Sequence[Path], model: Path, minutes: float, photos: Path | None = None, device: str = "cpu"
+) -> Lesson:
     """Fine-tune a model on labelled frames and generated scenes.
 
     Parameters
@@ -155,9 +179,20 @@ def teach(folders: Sequence[Path], model: Path, minutes: float, photos: Path | N
     learnt, held_out = check_sequences(folders, config)
     with tempfile.TemporaryDirectory() as folder:
         options = TrainOptions(
-            Path(folder), hours=minutes / 60, start=model, photos=photos, stills=tuple(folders),
-            stills_part=TAUGHT, rate=RATE * config.learning.rate, shortest=3, longest=8,
-            device=device, validate_every=float("inf"), validation_clips=96, calibration_scenes=32)
+            Path(folder),
+            hours=minutes / 60,
+            start=model,
+            photos=photos,
+            stills=tuple(folders),
+            stills_part=TAUGHT,
+            rate=RATE * config.learning.rate,
+            shortest=3,
+            longest=8,
+            device=device,
+            validate_every=float("inf"),
+            validation_clips=96,
+            calibration_scenes=32,
+        )
         trainer = Trainer(options)
         begin = dict(trainer.history)
         before = Assessment(held_out_marks(model, device, folders), trainer.validate())
@@ -167,9 +202,15 @@ def teach(folders: Sequence[Path], model: Path, minutes: float, photos: Path | N
         path = Path(folder) / "model.safetensors"
         after = Assessment(held_out_marks(path, device, folders), validation)
         config, weights, history = load_model(path)
-    lesson = {"from": model.name, "data": [f.resolve().name for f in folders], "learnt": learnt,
-              "held_out": held_out, "frames": history["frames"] - begin["frames"],
-              "minutes": round((history["seconds"] - begin["seconds"]) / 60, 2),
-              "before": before.row(), "after": after.row()}
+    lesson = {
+        "from": model.name,
+        "data": [f.resolve().name for f in folders],
+        "learnt": learnt,
+        "held_out": held_out,
+        "frames": history["frames"] - begin["frames"],
+        "minutes": round((history["seconds"] - begin["seconds"]) / 60, 2),
+        "before": before.row(),
+        "after": after.row(),
+    }
     history["taught"] = [*load_model(model)[2].get("taught", ()), lesson]
     return Lesson(config, weights, history, before, after)

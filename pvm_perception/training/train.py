@@ -112,14 +112,27 @@ class Trainer:
             behind = self._before.get(FORECAST, {}) if options.learns == FORECAST else self._before
             self.history |= {k: behind[k] for k in COUNTS if k in behind}
         network = ForecastOnly if options.learns == FORECAST else Hierarchy
-        self.network = network(self.config, options.streams, array_module(options.device),
-                                 weights, options.seed, self.history["steps"])
-        self.network.optimizer = Optimizer(self.network.weights, self.config.learning,
-                                           self.network.xp, options.streams)
+        self.network = network(
+            self.config,
+            options.streams,
+            array_module(options.device),
+            weights,
+            options.seed,
+            self.history["steps"],
+        )
+        self.network.optimizer = Optimizer(
+            self.network.weights, self.config.learning, self.network.xp, options.streams
+        )
         resume_optimizer(self.network.optimizer, weights or {}, self.history["steps"])
-        self.recipe = ClipRecipe((self.config.height, self.config.width), options.shortest,
-                                 options.longest, str(options.photos) if options.photos else None,
-                                 options.seed, options.solid, self._paths())
+        self.recipe = ClipRecipe(
+            (self.config.height, self.config.width),
+            options.shortest,
+            options.longest,
+            str(options.photos) if options.photos else None,
+            options.seed,
+            options.solid,
+            self._paths(),
+        )
         self.validation_set = ValidationSet(self.recipe, options.validation_clips, options.workers)
         self.held_back = HeldBack(options.held_back, self.config) if options.held_back else None
         self.curve = options.output / "curve.csv"
@@ -137,8 +150,9 @@ class Trainer:
         o = self.options
         o.output.mkdir(parents=True, exist_ok=True)
         Sources(self.recipe.paths)  # what is wrong with a path fails here, not in a worker
-        pool = ClipPool(self.recipe, o.workers, self.history["clips"],
-                        part=(self.ranks.rank, self.ranks.size))
+        pool = ClipPool(
+            self.recipe, o.workers, self.history["clips"], part=(self.ranks.rank, self.ranks.size)
+        )
         before = signals.handle(self._stop)
         try:
             validation = self._loop(pool)
@@ -222,8 +236,10 @@ class Trainer:
         done, check = (bool(wishes[:, k].any()) for k in range(2))
         self.history["clips"] = int(wishes[:, 2].max())
         optimizer = optimizer_of(self.network)
-        self.ranks.mean([*self.network.weights.values(), *optimizer.moments(),
-                         *(optimizer.averages() if check else ())], self._rescue)
+        self.ranks.mean(
+            [*self.network.weights.values(), *optimizer.moments(), *(optimizer.averages() if check else ())],
+            self._rescue,
+        )
         return done, check
 
     def validate(self) -> Validation:
@@ -232,8 +248,14 @@ class Trainer:
 
     def _averaged(self, streams: int) -> Hierarchy:
         """Return a network with the averaged weights, as many steps old as the one that learns."""
-        return Hierarchy(self.config, streams, self.network.xp, averaged_weights(self.network),
-                         step=self.network.step_count, learns=False)
+        return Hierarchy(
+            self.config,
+            streams,
+            self.network.xp,
+            averaged_weights(self.network),
+            step=self.network.step_count,
+            learns=False,
+        )
 
     def check(self, losses: list[Losses], rate: float, speed: float, left: float) -> Validation | None:
         """Validate the averaged weights; write model, checkpoint and learning curve.
@@ -258,27 +280,38 @@ class Trainer:
         if self.held_back:
             scores["held_back_over_copy"] = self.held_back.ratio(averaged_weights(self.network))
         mean = {k: float(np.mean([x.means()[k] for x in losses])) for k in losses[0].means()}
-        add_to_curve(self.curve, {
-            "frames": self.history["frames"], "seconds": round(self.history["seconds"]),
-            "steps": self.history["steps"], "clips": self.history["clips"],
-            "rate": f"{rate:.3g}", "frames_per_second": f"{speed:.1f}",
-            **{f"loss_{k}": f"{v:.5f}" for k, v in mean.items()},
-            **{k: f"{v:.4f}" for k, v in scores.items()}})
+        add_to_curve(
+            self.curve,
+            {
+                "frames": self.history["frames"],
+                "seconds": round(self.history["seconds"]),
+                "steps": self.history["steps"],
+                "clips": self.history["clips"],
+                "rate": f"{rate:.3g}",
+                "frames_per_second": f"{speed:.1f}",
+                **{f"loss_{k}": f"{v:.5f}" for k, v in mean.items()},
+                **{k: f"{v:.4f}" for k, v in scores.items()},
+            },
+        )
         history = self.history | {"validation": scores}
         if self.options.learns == FORECAST:  # what is known of the rest stays true
             history = self._before | {FORECAST: history}
         elif FORECAST in self._before:
             history[FORECAST] = self._before[FORECAST]
         save_checkpoint(self.checkpoint, self.network, history)
-        save_model(self.options.output / "model.safetensors", self.config,
-                   averaged_weights(self.network), history)
+        save_model(
+            self.options.output / "model.safetensors", self.config, averaged_weights(self.network), history
+        )
         with contextlib.suppress(ImportError):  # without matplotlib the table remains
             draw_curve(self.curve, self.curve.with_suffix(".png"))
         summary = " ".join(f"{k} {v:.3f}" for k, v in scores.items())
-        tqdm.write(f"{self.history['frames']} frames, {speed:.0f} a second, rate {rate:.2g}, "
-                   f"{max(left, 0) / 60:.0f} min left: presence {mean['presence']:.3f} "
-                   f"box {mean['box']:.4f} prediction {mean['prediction']:.4f} "
-                   f"(copy {mean['copy']:.4f}) | {summary}", file=sys.stderr)
+        tqdm.write(
+            f"{self.history['frames']} frames, {speed:.0f} a second, rate {rate:.2g}, "
+            f"{max(left, 0) / 60:.0f} min left: presence {mean['presence']:.3f} "
+            f"box {mean['box']:.4f} prediction {mean['prediction']:.4f} "
+            f"(copy {mean['copy']:.4f}) | {summary}",
+            file=sys.stderr,
+        )
         return validation
 
     def _calibrate(self) -> None:
@@ -299,5 +332,7 @@ class Trainer:
         if self.stopped and not self.rescued and self.ranks.rank == 0:
             self.rescued = True
             save_checkpoint(self.checkpoint, self.network, self.history)
-            tqdm.write(f"told to stop, or a rank ended: {self.checkpoint} is written; --from goes on "
-                       "with it", file=sys.stderr)
+            tqdm.write(
+                f"told to stop, or a rank ended: {self.checkpoint} is written; --from goes on with it",
+                file=sys.stderr,
+            )

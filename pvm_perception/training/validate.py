@@ -25,13 +25,21 @@ class Validation:
 
     def row(self) -> dict[str, float]:
         """Return the scores under flat names."""
-        return ({f"auc_{t}": v for t, v in self.auc.items()}
-                | {f"presence_f1_{t}": v for t, v in self.presence_f1.items()}
-                | {"prediction_over_copy": self.prediction_ratio})
+        return (
+            {f"auc_{t}": v for t, v in self.auc.items()}
+            | {f"presence_f1_{t}": v for t, v in self.presence_f1.items()}
+            | {"prediction_over_copy": self.prediction_ratio}
+        )
 
 
-def validate(network: Hierarchy, clips: list[Clip], looks: int = 1, reset_each_frame: bool = False,
-             motion: bool = False, run_up: int = 2) -> Validation:
+def validate(
+    network: Hierarchy,
+    clips: list[Clip],
+    looks: int = 1,
+    reset_each_frame: bool = False,
+    motion: bool = False,
+    run_up: int = 2,
+) -> Validation:
     """Run clips of one length and score the readouts.
 
     Parameters
@@ -56,7 +64,7 @@ def validate(network: Hierarchy, clips: list[Clip], looks: int = 1, reset_each_f
     scores: dict[int, list[tuple[float, bool]]] = {t: [] for t in range(len(config.targets))}
     errors, copies = 0.0, 0.0
     for start in range(0, len(clips) - batch + 1, batch):
-        group = clips[start:start + batch]
+        group = clips[start : start + batch]
         network.reset()
         for k in range(len(group[0].images)):
             images = np.stack([clip.images[k] for clip in group])
@@ -81,12 +89,15 @@ def validate(network: Hierarchy, clips: list[Clip], looks: int = 1, reset_each_f
                     best = answers[b][t]
                     scores[t].append((float(best[0, 4]) if len(best) else 0.0, bool(len(rows))))
                     if len(rows):
-                        found.append(float(overlap(best[:1, :4], rows[:, Truth.BOX]).max())
-                                       if len(best) else 0.0)
+                        found.append(
+                            float(overlap(best[:1, :4], rows[:, Truth.BOX]).max()) if len(best) else 0.0
+                        )
     names = config.targets
-    return Validation({names[t]: float(np.mean(v)) if v else 0.0 for t, v in ious.items()},
-                      {names[t]: _best_f1(v) for t, v in scores.items()},
-                      errors / max(copies, 1e-12))
+    return Validation(
+        {names[t]: float(np.mean(v)) if v else 0.0 for t, v in ious.items()},
+        {names[t]: _best_f1(v) for t, v in scores.items()},
+        errors / max(copies, 1e-12),
+    )
 
 
 def _best_f1(pairs: list[tuple[float, bool]]) -> float:

@@ -71,7 +71,8 @@ class ValidationSet:
             moved = validate(trial, self.clips, motion=True).row()
             scores |= {f"{k}_with_motion": v for k, v in moved.items()}
         if self.long_clips:
-            late = validate(network(min(STREAMS, len(self.long_clips))), self.long_clips,
-                            run_up=self.recipe.longest // 2).row()
+            late = validate(
+                network(min(STREAMS, len(self.long_clips))), self.long_clips, run_up=self.recipe.longest // 2
+            ).row()
             scores |= {f"{k}_late": v for k, v in late.items()}
         return scores

@@ -83,8 +83,10 @@ class PinholeCamera:
         rays = np.concatenate([found, np.ones((len(found), 1, 1))], 2)
         back = lens.projectPoints(rays, np.zeros(3), np.zeros(3), matrix, d)[0]
         if not (np.abs(back - points) <= within).all():  # false for NaN, too
-            raise PvmError(f"the calibration has no line of sight through {short(points[:, 0].ravel())} px; "
-                           "calibrate the camera again")
+            raise PvmError(
+                f"the calibration has no line of sight through {short(points[:, 0].ravel())} px; "
+                "calibrate the camera again"
+            )
         return found[:, 0]
 
 
@@ -112,22 +114,33 @@ def camera_from_info(info: Any, settings: CalibrationSettings) -> PinholeCamera:
         return PinholeCamera(width, height, f, f, width / 2, height / 2)
     name, values, columns = ("P", info.p, 4) if settings.rectified else ("K", info.k, 3)
     if len(values) != 3 * columns or not np.isfinite(values).all():
-        raise PvmError(f"camera_info's {name} must be {3 * columns} finite numbers, not {short(values)}; "
-                       "check the camera driver")
+        raise PvmError(
+            f"camera_info's {name} must be {3 * columns} finite numbers, not {short(values)}; "
+            "check the camera driver"
+        )
     matrix = np.array(values, float).reshape(3, columns)[:, :3]
     if not (matrix[0, 0] > 0 and matrix[1, 1] > 0):
-        raise PvmError("camera_info holds no calibration; calibrate the camera, or set "
-                       "horizontal_fov")
+        raise PvmError("camera_info holds no calibration; calibrate the camera, or set horizontal_fov")
     (fx, _, cx), (_, fy, cy) = matrix[:2]
-    for side, f, c in ((max(info.width, roi.x_offset + roi.width), fx, cx),
-                       (max(info.height, roi.y_offset + roi.height), fy, cy)):
+    for side, f, c in (
+        (max(info.width, roi.x_offset + roi.width), fx, cx),
+        (max(info.height, roi.y_offset + roi.height), fy, cy),
+    ):
         if not (FOCAL[0] <= f / side <= FOCAL[1] and abs(c / side - 0.5) <= OFF_CENTRE):
-            raise PvmError(f"camera_info's {name} (focal lengths {fx:g}, {fy:g} px, centre {cx:g}, {cy:g}) "
-                           f"is no camera's of {info.width}x{info.height} px; calibrate for this resolution")
+            raise PvmError(
+                f"camera_info's {name} (focal lengths {fx:g}, {fy:g} px, centre {cx:g}, {cy:g}) "
+                f"is no camera's of {info.width}x{info.height} px; calibrate for this resolution"
+            )
     return PinholeCamera(
-        width, height, matrix[0, 0] / binning[0], matrix[1, 1] / binning[1],
-        (matrix[0, 2] - roi.x_offset) / binning[0], (matrix[1, 2] - roi.y_offset) / binning[1],
-        () if settings.rectified else _distortion(info), info.distortion_model)
+        width,
+        height,
+        matrix[0, 0] / binning[0],
+        matrix[1, 1] / binning[1],
+        (matrix[0, 2] - roi.x_offset) / binning[0],
+        (matrix[1, 2] - roi.y_offset) / binning[1],
+        () if settings.rectified else _distortion(info),
+        info.distortion_model,
+    )
 
 
 def _distortion(info: Any) -> tuple[float, ...]:
@@ -139,13 +152,17 @@ def _distortion(info: Any) -> tuple[float, ...]:
         return ()
     lengths = COEFFICIENTS.get(model)
     if lengths is None:
-        raise PvmError(f"camera_info's distortion model {model[:40]!r} is not known; known are "
-                       f"{', '.join(COEFFICIENTS)}; rectify the image, and set `rectified`")
+        raise PvmError(
+            f"camera_info's distortion model {model[:40]!r} is not known; known are "
+            f"{', '.join(COEFFICIENTS)}; rectify the image, and set `rectified`"
+        )
     if model == "equidistant" and len(d) == 5 and not d[4]:
         d = d[:4]  # some drivers send five for every model
     if len(d) not in lengths:
-        raise PvmError(f"camera_info's D has {len(d)} numbers, but {model} takes "
-                       f"{' or '.join(map(str, lengths))}; calibrate the camera again")
+        raise PvmError(
+            f"camera_info's D has {len(d)} numbers, but {model} takes "
+            f"{' or '.join(map(str, lengths))}; calibrate the camera again"
+        )
     return d
 
 

@@ -58,11 +58,17 @@ class CompressedSettings:
     """Which compressed pictures are taken."""
 
     image_formats: list[str] = setting(
-        ["jpeg", "png"], "formats of compressed images that are decoded, known by their first bytes",
-        choices=tuple(FORMATS))
-    max_pixels: int = setting(25_000_000, "pixels; a compressed image that claims more, or would take more "
-                              "time or memory than one of so many pixels should, is left out",
-                              low=10_000, high=MAX_SIDE * MAX_SIDE)
+        ["jpeg", "png"],
+        "formats of compressed images that are decoded, known by their first bytes",
+        choices=tuple(FORMATS),
+    )
+    max_pixels: int = setting(
+        25_000_000,
+        "pixels; a compressed image that claims more, or would take more "
+        "time or memory than one of so many pixels should, is left out",
+        low=10_000,
+        high=MAX_SIDE * MAX_SIDE,
+    )
 
     def __post_init__(self) -> None:
         check(self)
@@ -93,12 +99,14 @@ def unpack(data: np.ndarray, settings: CompressedSettings = USUAL) -> np.ndarray
         end early.
     """
     name = _format_of(data[:HEAD].tobytes(), settings)
-    found = FORMATS[name].read(data[:_longest(name, settings)])
+    found = FORMATS[name].read(data[: _longest(name, settings)])
     _check_cost(found, settings.max_pixels)
     image = _decode(found.data, name)
     if image.shape not in ((found.height, found.width, 3), (found.width, found.height, 3)):  # Exif turns
-        raise ValueError(f"a {name} that claims {found.width}x{found.height} pixels and holds "
-                         f"{image.shape[1]}x{image.shape[0]}")
+        raise ValueError(
+            f"a {name} that claims {found.width}x{found.height} pixels and holds "
+            f"{image.shape[1]}x{image.shape[0]}"
+        )
     return image
 
 
@@ -106,8 +114,9 @@ def _format_of(head: bytes, settings: CompressedSettings) -> str:
     """Return the name of the format that a picture's first bytes are of."""
     name = next((n for n, form in FORMATS.items() if form.starts(head)), None)
     if name is None or name not in settings.image_formats:
-        raise ValueError(f"a picture of {name or 'unknown'} format; taken are "
-                         f"{', '.join(settings.image_formats)}")
+        raise ValueError(
+            f"a picture of {name or 'unknown'} format; taken are {', '.join(settings.image_formats)}"
+        )
     return name
 
 
@@ -124,8 +133,10 @@ def _check_cost(found: Header, most: int) -> None:
     if pixels > most:
         raise ValueError(f"{size} pixels, more than `max_pixels` = {most}")
     if found.scans > 1 and (found.scans * pixels > PASSES * most or found.packed > PASSED * most):
-        raise ValueError(f"{size} pixels in {found.scans} passes and {found.packed} bytes, too many for "
-                         f"`max_pixels` = {most}")
+        raise ValueError(
+            f"{size} pixels in {found.scans} passes and {found.packed} bytes, too many for "
+            f"`max_pixels` = {most}"
+        )
     if found.scans == 1 and found.unpacked > ROWS * most:
         raise ValueError(f"{size} pixels in {found.unpacked} bytes, too many for `max_pixels` = {most}")
 

@@ -18,21 +18,26 @@ def colour_of(target: str) -> tuple[int, int, int]:
     return COLOURS.get(target, (0, 200, 255))
 
 
-def draw_tracks(image: np.ndarray, tracks: Iterable[Track],
-                truth: Sequence[Box] | None = None) -> np.ndarray:
+def draw_tracks(image: np.ndarray, tracks: Iterable[Track], truth: Sequence[Box] | None = None) -> np.ndarray:
     """Return a copy of a BGR image with boxes, ids and scores; the truth as a thin white box."""
     picture = image.copy()
     thick = max(1, round(max(image.shape[:2]) / 320))
     for b in truth or ():
         draw_box(picture, (b.x, b.y, b.w, b.h), WHITE)
     for t in tracks:
-        draw_box(picture, (t.x, t.y, t.w, t.h), colour_of(t.target),
-                 f"{t.target} {t.id} {t.score:.2f}", thick)
+        draw_box(
+            picture, (t.x, t.y, t.w, t.h), colour_of(t.target), f"{t.target} {t.id} {t.score:.2f}", thick
+        )
     return picture
 
 
-def draw_box(picture: np.ndarray, box: tuple[float, float, float, float],
-             colour: tuple[int, int, int], words: str = "", thick: int = 1) -> None:
+def draw_box(
+    picture: np.ndarray,
+    box: tuple[float, float, float, float],
+    colour: tuple[int, int, int],
+    words: str = "",
+    thick: int = 1,
+) -> None:
     """Draw a box x, y, w, h (px) into a BGR picture, with words above it."""
     x, y, w, h = box
     corner = round(x), round(y)
@@ -40,12 +45,21 @@ def draw_box(picture: np.ndarray, box: tuple[float, float, float, float],
     write(picture, words, (corner[0], max(12, corner[1] - 4)), colour, 0.4 * thick**0.5)
 
 
-def write(picture: np.ndarray, words: str, place: tuple[int, int], colour: tuple[int, int, int],
-          size: float = 0.4) -> None:
+def write(
+    picture: np.ndarray, words: str, place: tuple[int, int], colour: tuple[int, int, int], size: float = 0.4
+) -> None:
     """Write a line into a BGR picture, with a shadow; `place` is where it begins, at its foot, px."""
     for shift, shade in ((1, (0, 0, 0)), (0, colour)):
-        cv2.putText(picture, words, (place[0] + shift, place[1] + shift), cv2.FONT_HERSHEY_SIMPLEX,
-                    size, shade, 1, cv2.LINE_AA)
+        cv2.putText(
+            picture,
+            words,
+            (place[0] + shift, place[1] + shift),
+            cv2.FONT_HERSHEY_SIMPLEX,
+            size,
+            shade,
+            1,
+            cv2.LINE_AA,
+        )
 
 
 def colour_map(values: np.ndarray, top: float = 1.0) -> np.ndarray:

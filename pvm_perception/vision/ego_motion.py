@@ -64,8 +64,10 @@ class EgoMotion:
             self.odometry_fault = "it has no stamp"
             return
         if not all(abs(v) <= FASTEST for v in values[1:]):  # false for NaN, too
-            self.odometry_fault = (f"{twist.linear.x:g} m/s and ({a.x:g}, {a.y:g}, {a.z:g}) rad/s; at most "
-                                   f"{FASTEST:g} of each is believed")
+            self.odometry_fault = (
+                f"{twist.linear.x:g} m/s and ({a.x:g}, {a.y:g}, {a.z:g}) rad/s; at most "
+                f"{FASTEST:g} of each is believed"
+            )
             return
         self.odometry_fault = ""
         with self._lock:
@@ -78,8 +80,9 @@ class EgoMotion:
             while twists[0][0] < stamp - KEPT:
                 twists.popleft()
 
-    def between(self, since: float, until: float, size: tuple[int, int],
-                fov: float = USUAL_FOV) -> np.ndarray | None:
+    def between(
+        self, since: float, until: float, size: tuple[int, int], fov: float = USUAL_FOV
+    ) -> np.ndarray | None:
         """Return what the motion from one frame to the next did to the picture.
 
         Parameters
@@ -132,8 +135,9 @@ class EgoMotion:
         return across, across * size[1] / size[0]  # its pixels are taken to be square
 
 
-def picture_motion(roll: float, pitch: float, yaw: float, way: float, across: float,
-                   along: float) -> np.ndarray:
+def picture_motion(
+    roll: float, pitch: float, yaw: float, way: float, across: float, along: float
+) -> np.ndarray:
     """Return what a small motion of the robot does to a picture, (4,) float32.
 
     Parameters

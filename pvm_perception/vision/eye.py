@@ -52,8 +52,9 @@ class Eye:
         self._monitor.reset()
         self.had_forecast = False
 
-    def see(self, image: Images, view: View, motion: npt.NDArray[np.float32] | None,
-            targets: Collection[str]) -> list[Candidate]:
+    def see(
+        self, image: Images, view: View, motion: npt.NDArray[np.float32] | None, targets: Collection[str]
+    ) -> list[Candidate]:
         """Show the network a part of a frame and return its candidates.
 
         Without a past the network is shown the picture twice: at the first time it has no context, and

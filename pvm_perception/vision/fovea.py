@@ -119,9 +119,8 @@ class Fovea:
                 x, y, side = hint.x + hint.w / 2, hint.y + hint.h / 2, max(hint.w, hint.h)
                 fresh = all(abs(x - a) + abs(y - b) > side for a, b in self._visited)
                 if fresh and _worth(whole, side):
-                    self._visited = [*self._visited[1 - VISITED:], (x, y)]
-                    return View.window(_size(whole), whole.network, (x, y),
-                                       _scale(side))
+                    self._visited = [*self._visited[1 - VISITED :], (x, y)]
+                    return View.window(_size(whole), whole.network, (x, y), _scale(side))
         tiles = _tiles(whole, scale)
         self._place = (self._place + 1) % len(tiles)
         return tiles[self._place]
@@ -144,16 +143,20 @@ def _size(whole: View) -> tuple[int, int]:
 def _tiles(whole: View, scale: float) -> list[View]:
     """Return windows that cover the frame at a scale, with some overlap."""
     rows, cols = whole.network[0] / scale, whole.network[1] / scale  # source px of a window
-    down, right = (max(1, -(-int(TILE_OVERLAP * n) // max(int(k), 1)))
-                   for n, k in ((whole.height, rows), (whole.width, cols)))
-    centres = [((j + 0.5) / right * whole.width, (i + 0.5) / down * whole.height)
-               for i in range(down) for j in range(right)]
+    down, right = (
+        max(1, -(-int(TILE_OVERLAP * n) // max(int(k), 1)))
+        for n, k in ((whole.height, rows), (whole.width, cols))
+    )
+    centres = [
+        ((j + 0.5) / right * whole.width, (i + 0.5) / down * whole.height)
+        for i in range(down)
+        for j in range(right)
+    ]
     views = [View.window(_size(whole), whole.network, c, scale) for c in centres]
     return list(dict.fromkeys(views))
 
 
-def merge(far: Sequence[Candidate], near: Sequence[Candidate], view: View, whole: View
-          ) -> list[Candidate]:
+def merge(far: Sequence[Candidate], near: Sequence[Candidate], view: View, whole: View) -> list[Candidate]:
     """Join both eyes' candidates, all in source px.
 
     A thing that lies well inside the window and has a size that it shows well is seen by both eyes: the
@@ -171,15 +174,15 @@ def merge(far: Sequence[Candidate], near: Sequence[Candidate], view: View, whole
     left = [d for d in near if _inset(d, view, whole) > CUT / view.scale]
     for d in far:
         side = max(d.w, d.h)
-        twin = max((n for n in left if n.target == d.target and _touch(n, d)),
-                   key=lambda n: n.score, default=None)
+        twin = max(
+            (n for n in left if n.target == d.target and _touch(n, d)), key=lambda n: n.score, default=None
+        )
         if twin is not None:
             left.remove(twin)
             score = d.score ** (1 - NEAR_SHARE) * twin.score**NEAR_SHARE
             box = twin if twin.score > NEAR_BOX * d.score else d
             result.append(dataclasses.replace(box, score=score))
-        elif (_inset(d, view, whole) > INSIDE * side
-                and SHOWN_WELL[0] < side * view.scale < SHOWN_WELL[1]):
+        elif _inset(d, view, whole) > INSIDE * side and SHOWN_WELL[0] < side * view.scale < SHOWN_WELL[1]:
             result.append(dataclasses.replace(d, score=UNSEEN * d.score))
         else:
             result.append(d)

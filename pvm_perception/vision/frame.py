@@ -23,11 +23,18 @@ def as_bgr(image: np.ndarray) -> np.ndarray:
     PvmError
         It is none of these.
     """
-    if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim not in (2, 3) \
-            or 0 in image.shape or (image.ndim == 3 and image.shape[2] not in (1, 3, 4)):
+    if (
+        not isinstance(image, np.ndarray)
+        or image.dtype != np.uint8
+        or image.ndim not in (2, 3)
+        or 0 in image.shape
+        or (image.ndim == 3 and image.shape[2] not in (1, 3, 4))
+    ):
         found = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image)
-        raise PvmError("an image must be a uint8 array, (H, W, 3) in BGR order, (H, W) or (H, W, 1) in grey, "
-                       f"or (H, W, 4) in BGRA order, not {found}")
+        raise PvmError(
+            "an image must be a uint8 array, (H, W, 3) in BGR order, (H, W) or (H, W, 1) in grey, "
+            f"or (H, W, 4) in BGRA order, not {found}"
+        )
     channels = 1 if image.ndim == 2 else image.shape[2]
     if channels == 3:
         return image
@@ -64,16 +71,16 @@ class View:
         return View.window(source, network, (source[1] / 2, source[0] / 2), scale)
 
     @staticmethod
-    def window(source: tuple[int, int], network: tuple[int, int], centre: tuple[float, float],
-               scale: float) -> View:
+    def window(
+        source: tuple[int, int], network: tuple[int, int], centre: tuple[float, float], scale: float
+    ) -> View:
         """Return the view around `centre` (x, y) at a scale, moved so that it lies in the source."""
         height = min(source[0], max(1, round(network[0] / scale)))
         width = min(source[1], max(1, round(network[1] / scale)))
         x = min(max(round(centre[0] - width / 2), 0), source[1] - width)
         y = min(max(round(centre[1] - height / 2), 0), source[0] - height)
         rows, cols = _shown(width, height, scale, network)
-        return View(scale, x, y, width, height, (network[1] - cols) // 2, (network[0] - rows) // 2,
-                    network)
+        return View(scale, x, y, width, height, (network[1] - cols) // 2, (network[0] - rows) // 2, network)
 
     @property
     def shown(self) -> tuple[int, int]:
@@ -97,12 +104,15 @@ class View:
 
 
 def _shown(width: int, height: int, scale: float, network: tuple[int, int]) -> tuple[int, int]:
-    return (min(network[0], max(1, round(height * scale))),
-            min(network[1], max(1, round(width * scale))))
+    return (min(network[0], max(1, round(height * scale))), min(network[1], max(1, round(width * scale))))
 
 
-def network_input(image: np.ndarray, view: View, out: np.ndarray | None = None,
-                  scratch: dict[tuple[int, int], np.ndarray] | None = None) -> np.ndarray:
+def network_input(
+    image: np.ndarray,
+    view: View,
+    out: np.ndarray | None = None,
+    scratch: dict[tuple[int, int], np.ndarray] | None = None,
+) -> np.ndarray:
     """Return the network's input for a BGR image: cut, resized by area, grey bars beside it.
 
     Parameters
@@ -121,7 +131,7 @@ def network_input(image: np.ndarray, view: View, out: np.ndarray | None = None,
     (rows, cols, 3) uint8
     """
     rows, cols = view.shown
-    cut = image[view.y:view.y + view.height, view.x:view.x + view.width]
+    cut = image[view.y : view.y + view.height, view.x : view.x + view.width]
     scratch = {} if scratch is None else scratch
     while cut.shape[0] % (2 * rows) == 0 and cut.shape[1] % (2 * cols) == 0:
         # an even number of pixels to each: halving comes to the same, and OpenCV is fast at it
@@ -130,6 +140,10 @@ def network_input(image: np.ndarray, view: View, out: np.ndarray | None = None,
     canvas = np.empty((*view.network, 3), np.uint8) if out is None else out
     if (rows, cols) != view.network:
         canvas[...] = BAR
-    cv2.resize(cut, (cols, rows), canvas[view.top:view.top + rows, view.left:view.left + cols],
-               interpolation=cv2.INTER_AREA if view.scale < 1 else cv2.INTER_LINEAR)
+    cv2.resize(
+        cut,
+        (cols, rows),
+        canvas[view.top : view.top + rows, view.left : view.left + cols],
+        interpolation=cv2.INTER_AREA if view.scale < 1 else cv2.INTER_LINEAR,
+    )
     return canvas

@@ -35,32 +35,46 @@ class RangingSettings:
     """
 
     target: str = setting("green_ball", "class_id of the detections to use")
-    shape: str = setting("ball", "ball: seen alike from all sides; flat: a sign, measured by its "
-                                 "height, because turning away only narrows it", choices=SHAPES)
+    shape: str = setting(
+        "ball",
+        "ball: seen alike from all sides; flat: a sign, measured by its "
+        "height, because turning away only narrows it",
+        choices=SHAPES,
+    )
     size: float = setting(0.2, "the target's diameter or height, metres", low=0.005, high=10.0)
-    size_tolerance: float = setting(0.03, "standard deviation of that size, as a share of it",
-                                    low=0.0, high=1.0)
+    size_tolerance: float = setting(
+        0.03, "standard deviation of that size, as a share of it", low=0.0, high=1.0
+    )
     min_score: float = setting(0.0, "detections below this score are ignored", low=0.0, high=1.0)
-    size_noise: float = setting(0.2, "standard deviation of a box's size, as a share of it",
-                                low=0.01, high=1.0)
-    centre_noise: float = setting(0.08, "standard deviation of a box's centre, as a share of its "
-                                        "size", low=0.001, high=1.0)
-    rectified: bool = setting(False, "the image is rectified: take P of camera_info, without "
-                                     "distortion, instead of K and D")
-    horizontal_fov: float = setting(0.0, "degrees; for a camera without calibration, 0 = use "
-                                         "camera_info's", low=0.0, high=170.0)
-    use_depth: bool = setting(False, "measure the distance in `depth`, an image aligned with the "
-                                     "detections' one; known size where it has none")
-    depth_noise: float = setting(0.02, "standard deviation of depth, as a share of it", low=0.0,
-                                 high=1.0)
-    depth_tolerance: float = setting(0.03, "seconds between a detection's stamp and its depth "
-                                           "image's", low=0.0, high=1.0)
+    size_noise: float = setting(
+        0.2, "standard deviation of a box's size, as a share of it", low=0.01, high=1.0
+    )
+    centre_noise: float = setting(
+        0.08, "standard deviation of a box's centre, as a share of its size", low=0.001, high=1.0
+    )
+    rectified: bool = setting(
+        False, "the image is rectified: take P of camera_info, without distortion, instead of K and D"
+    )
+    horizontal_fov: float = setting(
+        0.0, "degrees; for a camera without calibration, 0 = use camera_info's", low=0.0, high=170.0
+    )
+    use_depth: bool = setting(
+        False,
+        "measure the distance in `depth`, an image aligned with the "
+        "detections' one; known size where it has none",
+    )
+    depth_noise: float = setting(0.02, "standard deviation of depth, as a share of it", low=0.0, high=1.0)
+    depth_tolerance: float = setting(
+        0.03, "seconds between a detection's stamp and its depth image's", low=0.0, high=1.0
+    )
 
     def __post_init__(self) -> None:
         check(self)
         if 0 < self.horizontal_fov < NARROWEST:
-            raise PvmError(f"horizontal_fov is {self.horizontal_fov}; it must be 0 (use camera_info's) or at "
-                           f"least {NARROWEST} degrees")
+            raise PvmError(
+                f"horizontal_fov is {self.horizontal_fov}; it must be 0 (use camera_info's) or at "
+                f"least {NARROWEST} degrees"
+            )
 
 
 @dataclass(frozen=True)
@@ -89,8 +103,12 @@ class Estimate:
         return math.hypot(self.position[0], self.position[2])
 
 
-def locate(camera: PinholeCamera, box: tuple[float, float, float, float],
-           settings: RangingSettings, depth: tuple[float, float] | None = None) -> Estimate:
+def locate(
+    camera: PinholeCamera,
+    box: tuple[float, float, float, float],
+    settings: RangingSettings,
+    depth: tuple[float, float] | None = None,
+) -> Estimate:
     """Return where the target in a box is.
 
     A ball's outline touches planes through the camera: its distance from the camera's vertical
@@ -116,11 +134,14 @@ def locate(camera: PinholeCamera, box: tuple[float, float, float, float],
         In one line: the camera has no lines of sight through the box, or it is farther away than anything.
     """
     x, y, w, h = box
-    left, right, top, bottom = edges = camera.tangents(np.array(
-        [[x, y + h / 2], [x + w, y + h / 2], [x + w / 2, y], [x + w / 2, y + h]]), max(1.0, MISS * min(w, h)))
+    left, right, top, bottom = edges = camera.tangents(
+        np.array([[x, y + h / 2], [x + w, y + h / 2], [x + w / 2, y], [x + w / 2, y + h]]),
+        max(1.0, MISS * min(w, h)),
+    )
     if not ((np.abs(edges) <= STEEPEST).all() and left[0] < right[0] and top[1] < bottom[1]):
-        raise PvmError(f"the calibration has no line of sight through a box at {short(box)}; calibrate the "
-                       "camera again")
+        raise PvmError(
+            f"the calibration has no line of sight through a box at {short(box)}; calibrate the camera again"
+        )
     across, down = np.array([left[0], right[0]]), np.array([top[1], bottom[1]])
     cut_x = x < BORDER * camera.width or x + w > (1 - BORDER) * camera.width
     cut_y = y < BORDER * camera.height or y + h > (1 - BORDER) * camera.height
@@ -128,8 +149,15 @@ def locate(camera: PinholeCamera, box: tuple[float, float, float, float],
     if settings.shape == "ball":
         by_width, u = _touch(across, settings.size / 2)
         by_height, v = _touch(down, settings.size / 2)
-        z = (by_height if cut_x and not cut_y else by_width if cut_y and not cut_x
-             else min(by_width, by_height) if cut_x else math.sqrt(by_width * by_height))
+        z = (
+            by_height
+            if cut_x and not cut_y
+            else by_width
+            if cut_y and not cut_x
+            else min(by_width, by_height)
+            if cut_x
+            else math.sqrt(by_width * by_height)
+        )
     else:
         u, v = across.mean(), down.mean()
         by_width, by_height = (settings.size / max(b - a, 1e-6) for a, b in (across, down))
@@ -144,8 +172,10 @@ def locate(camera: PinholeCamera, box: tuple[float, float, float, float],
         along = share * z * np.linalg.norm(ray)
     position = z * ray
     if not 0 < np.linalg.norm(position) <= FARTHEST:
-        raise PvmError(f"a box at {short(box)} would be {np.linalg.norm(position):g} m away; check `size` "
-                       "and camera_info")
+        raise PvmError(
+            f"a box at {short(box)} would be {np.linalg.norm(position):g} m away; check `size` "
+            "and camera_info"
+        )
     aside = settings.size * (0.5 if cut_x or cut_y else settings.centre_noise)
     sight = ray / np.linalg.norm(ray)
     radial = np.outer(sight, sight)
@@ -163,9 +193,13 @@ def reconcile(by_depth: Estimate, by_size: Estimate, settings: RangingSettings) 
     far = (by_depth.distance, by_size.distance)
     if abs(math.log(far[0] / far[1])) <= SIGMAS * share:
         return by_depth
-    return replace(min(by_depth, by_size, key=lambda e: e.distance), doubt=(
-        f"depth says {far[0]:.2f} m, the box's size {far[1]:.2f} m; check depth's unit (32FC1 is metres, "
-        "16UC1 millimetres), `size` and camera_info"))
+    return replace(
+        min(by_depth, by_size, key=lambda e: e.distance),
+        doubt=(
+            f"depth says {far[0]:.2f} m, the box's size {far[1]:.2f} m; check depth's unit (32FC1 is metres, "
+            "16UC1 millimetres), `size` and camera_info"
+        ),
+    )
 
 
 def _touch(edges: np.ndarray, radius: float) -> tuple[float, float]:
@@ -175,8 +209,12 @@ def _touch(edges: np.ndarray, radius: float) -> tuple[float, float]:
     return radius / math.sin(half) * math.cos(middle), math.tan(middle)
 
 
-def depth_in_box(depth: np.ndarray, camera: PinholeCamera, box: tuple[float, float, float, float],
-                 settings: RangingSettings) -> tuple[float, float] | None:
+def depth_in_box(
+    depth: np.ndarray,
+    camera: PinholeCamera,
+    box: tuple[float, float, float, float],
+    settings: RangingSettings,
+) -> tuple[float, float] | None:
     """Return z of a target's centre in a depth image and its standard deviation, metres.
 
     The median over the middle half of the box: its corners show what is behind. Half of these
@@ -233,5 +271,8 @@ def facing(position: np.ndarray) -> np.ndarray:
     rotation = np.column_stack([forward, np.cross(up, forward), up])
     axis = cv2.Rodrigues(rotation)[0][:, 0]
     angle = np.linalg.norm(axis)
-    return np.append(axis / angle * math.sin(angle / 2), math.cos(angle / 2)) if angle else (
-        np.array([0.0, 0.0, 0.0, 1.0]))
+    return (
+        np.append(axis / angle * math.sin(angle / 2), math.cos(angle / 2))
+        if angle
+        else (np.array([0.0, 0.0, 0.0, 1.0]))
+    )

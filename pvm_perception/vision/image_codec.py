@@ -49,19 +49,25 @@ _UYVY = Encoding(np.uint8, 2, _colour(cv2.COLOR_YUV2BGR_UYVY), even=(1, 2))
 
 # a new encoding is an entry here
 ENCODINGS: dict[str, Encoding] = {
-    "bgr8": _BGR, "8UC3": _BGR,
+    "bgr8": _BGR,
+    "8UC3": _BGR,
     "rgb8": Encoding(np.uint8, 3, _colour(cv2.COLOR_RGB2BGR)),
     "bgra8": Encoding(np.uint8, 4, _colour(cv2.COLOR_BGRA2BGR)),
     "8UC4": Encoding(np.uint8, 4, _colour(cv2.COLOR_BGRA2BGR)),
     "rgba8": Encoding(np.uint8, 4, _colour(cv2.COLOR_RGBA2BGR)),
-    "mono8": _GREY, "8UC1": _GREY, "mono16": _MONO16, "16UC1": _MONO16,
+    "mono8": _GREY,
+    "8UC1": _GREY,
+    "mono16": _MONO16,
+    "16UC1": _MONO16,
     # OpenCV's two-letter names start at the second row's second pixel: its BG is ROS's rggb
     "bayer_rggb8": Encoding(np.uint8, 1, _colour(cv2.COLOR_BayerBG2BGR), even=(2, 2)),
     "bayer_bggr8": Encoding(np.uint8, 1, _colour(cv2.COLOR_BayerRG2BGR), even=(2, 2)),
     "bayer_gbrg8": Encoding(np.uint8, 1, _colour(cv2.COLOR_BayerGR2BGR), even=(2, 2)),
     "bayer_grbg8": Encoding(np.uint8, 1, _colour(cv2.COLOR_BayerGB2BGR), even=(2, 2)),
-    "yuv422": _UYVY, "uyvy": _UYVY,
-    "yuyv": _YUYV, "yuv422_yuy2": _YUYV,
+    "yuv422": _UYVY,
+    "uyvy": _UYVY,
+    "yuyv": _YUYV,
+    "yuv422_yuy2": _YUYV,
     "nv12": Encoding(np.uint8, 1, _colour(cv2.COLOR_YUV2BGR_NV12), 1.5, (2, 2)),
     "nv21": Encoding(np.uint8, 1, _colour(cv2.COLOR_YUV2BGR_NV21), 1.5, (2, 2)),
 }
@@ -126,18 +132,21 @@ def _pixels(message: Any, encoding: Encoding) -> np.ndarray:
     if not (0 < height <= MAX_SIDE and 0 < width <= MAX_SIDE):
         raise ValueError(f"an image of {width}x{height} pixels")
     if height % encoding.even[0] or width % encoding.even[1]:
-        raise ValueError(f"{message.encoding} cannot have {width}x{height} pixels: "
-                         f"width and height must be multiples of {encoding.even[::-1]}")
+        raise ValueError(
+            f"{message.encoding} cannot have {width}x{height} pixels: "
+            f"width and height must be multiples of {encoding.even[::-1]}"
+        )
     item = np.dtype(encoding.dtype)
     row, rows = width * encoding.channels * item.itemsize, int(height * encoding.planes)
     step = int(message.step)
     if step < row:
-        raise ValueError(f"step is {step}, but a row of {width} {message.encoding} pixels takes "
-                         f"{row} bytes")
+        raise ValueError(f"step is {step}, but a row of {width} {message.encoding} pixels takes {row} bytes")
     data = np.frombuffer(message.data, np.uint8)
     if len(data) < step * (rows - 1) + row:
-        raise ValueError(f"{len(data)} bytes of data, but {width}x{height} {message.encoding} with "
-                         f"step {step} takes {step * rows}")
+        raise ValueError(
+            f"{len(data)} bytes of data, but {width}x{height} {message.encoding} with "
+            f"step {step} takes {step * rows}"
+        )
     if item.itemsize > 1:
         item = item.newbyteorder(">" if message.is_bigendian else "<")
     shape: tuple[int, ...] = (rows, width)
@@ -149,8 +158,9 @@ def _pixels(message: Any, encoding: Encoding) -> np.ndarray:
 
 def _with_cv_bridge(message: Any) -> np.ndarray:
     """Let a real ROS 2 cv_bridge serve what the table lacks, where there is one."""
-    unknown = ValueError(f"encoding {message.encoding!r} is not known; known are "
-                         f"{', '.join(sorted(ENCODINGS))}")
+    unknown = ValueError(
+        f"encoding {message.encoding!r} is not known; known are {', '.join(sorted(ENCODINGS))}"
+    )
     try:
         from cv_bridge import CvBridge, CvBridgeError
     except Exception:  # the ROS 1 package of that name on PyPI fails with whatever it likes

@@ -62,12 +62,12 @@ def read_jpeg(data: np.ndarray) -> Header:
             if packed * (8 if multiple else 4) < blocks:  # a bit or two is the least that a block takes
                 raise ValueError(f"a JPEG that claims {width}x{height} pixels in {packed} bytes")
             kept = 2 * width * height * components if multiple else 0  # all coefficients
-            return Header(width, height, data[:at + 1], packed, kept, scans)
-        length = int.from_bytes(raw[at + 1:at + 3], "big")
+            return Header(width, height, data[: at + 1], packed, kept, scans)
+        length = int.from_bytes(raw[at + 1 : at + 3], "big")
         place = at + 1 + length
         if length < 2 or place > len(raw):
             raise ValueError(f"a JPEG that is cut short: no end in {len(raw)} bytes")
-        segment = raw[at + 3:place]
+        segment = raw[at + 3 : place]
         if code in (0xC0, 0xC1, 0xC2):
             if size is not None:
                 raise ValueError("a JPEG that states its size twice")
@@ -87,7 +87,7 @@ def read_jpeg(data: np.ndarray) -> Header:
 def _next_marker(data: np.ndarray, start: int) -> int:
     """Return the index of the next marker's code, -1 where there is none."""
     for low in range(start, len(data), SEARCHED):
-        part = data[low:low + SEARCHED + 1]  # (n,) uint8; one more, for an FF at the end
+        part = data[low : low + SEARCHED + 1]  # (n,) uint8; one more, for an FF at the end
         at = np.flatnonzero(part[:-1] == 0xFF)
         hits = np.flatnonzero(_MARKS[part[at + 1]])
         if hits.size:
@@ -113,17 +113,17 @@ def read_png(data: np.ndarray) -> Header:
     for _ in range(CHUNKS):
         if place + 12 > len(raw):
             raise ValueError(f"a PNG that is cut short: no end in {len(raw)} bytes")
-        length, kind = int.from_bytes(raw[place:place + 4], "big"), bytes(raw[place + 4:place + 8])
+        length, kind = int.from_bytes(raw[place : place + 4], "big"), bytes(raw[place + 4 : place + 8])
         end = place + 12 + length
         if end > len(raw):
             raise ValueError(f"a PNG that is cut short: no end in {len(raw)} bytes")
         if kind in PNG_NEEDED and not (kind == b"eXIf" and length > EXIF):
-            if zlib.crc32(raw[place + 4:end - 4]) != int.from_bytes(raw[end - 4:end], "big"):
+            if zlib.crc32(raw[place + 4 : end - 4]) != int.from_bytes(raw[end - 4 : end], "big"):
                 raise ValueError("a PNG that is damaged: a checksum is wrong")
             if (kind == b"IHDR") != (size is None):
                 raise ValueError("a PNG that does not state its size once, first of all")
             if size is None:
-                size = _png_size(raw[place + 8:end - 4])
+                size = _png_size(raw[place + 8 : end - 4])
             packed += length * (kind == b"IDAT")
             # pieces that lie side by side are one: a PNG that holds no more than it needs is not copied
             if kept and kept[-1][1] == place:
@@ -140,8 +140,11 @@ def read_png(data: np.ndarray) -> Header:
     width, height, unpacked = size
     if packed * DEFLATE_RATIO + DEFLATE_RATIO < unpacked:
         raise ValueError(f"a PNG that claims {width}x{height} pixels in {packed} bytes")
-    picture = data[:kept[0][1]] if len(kept) == 1 else np.concatenate(
-        [data[:len(PNG_MAGIC)], *(data[a:b] for a, b in kept)])
+    picture = (
+        data[: kept[0][1]]
+        if len(kept) == 1
+        else np.concatenate([data[: len(PNG_MAGIC)], *(data[a:b] for a, b in kept)])
+    )
     return Header(width, height, picture, packed, unpacked)
 
 

@@ -34,8 +34,10 @@ def view_motion(before: np.ndarray, now: np.ndarray, size: tuple[int, int]) -> n
     middle = np.array([size[1], size[0]]) / 2
     change = now[:, :2] @ np.linalg.inv(before[:, :2])
     shift = change @ (middle - before[:, 2]) + now[:, 2] - middle
-    return np.array([*shift / size[::-1], np.arctan2(change[1, 0], change[0, 0]),
-                     0.5 * np.log(np.linalg.det(change))], np.float32)
+    return np.array(
+        [*shift / size[::-1], np.arctan2(change[1, 0], change[0, 0]), 0.5 * np.log(np.linalg.det(change))],
+        np.float32,
+    )
 
 
 def seen_through(view: View, motion: np.ndarray, source: tuple[int, int]) -> np.ndarray:
@@ -58,8 +60,9 @@ def seen_through(view: View, motion: np.ndarray, source: tuple[int, int]) -> np.
     y = view.y + view.height / 2 - source[0] / 2
     c, s = np.exp(growth) * np.cos(roll), np.exp(growth) * np.sin(roll)
     px = (right * source[1] + (c - 1) * x - s * y, down * source[0] + s * x + (c - 1) * y)
-    return np.array([px[0] * view.scale / view.network[1], px[1] * view.scale / view.network[0],
-                     roll, growth], np.float32)
+    return np.array(
+        [px[0] * view.scale / view.network[1], px[1] * view.scale / view.network[0], roll, growth], np.float32
+    )
 
 
 def unknown_depth(rng: np.random.Generator) -> float:
@@ -74,6 +77,8 @@ def checked_motion(motion: Sequence[float] | np.ndarray) -> np.ndarray:
     except (TypeError, ValueError):
         values = np.empty(0, np.float32)
     if values.shape != (MOTION_VALUES,) or not np.isfinite(values).all():
-        raise PvmError(f"motion must be {MOTION_VALUES} finite numbers (shift right, shift down, roll, "
-                       f"log growth) or None, not {motion!r}")
+        raise PvmError(
+            f"motion must be {MOTION_VALUES} finite numbers (shift right, shift down, roll, "
+            f"log growth) or None, not {motion!r}"
+        )
     return values

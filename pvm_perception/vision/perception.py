@@ -42,8 +42,13 @@ class Perception:
     learned : how often the network learned from a frame
     """
 
-    def __init__(self, network: Network, history: dict[str, Any], fovea: bool = True,
-                 calibration: Calibration | None = None) -> None:
+    def __init__(
+        self,
+        network: Network,
+        history: dict[str, Any],
+        fovea: bool = True,
+        calibration: Calibration | None = None,
+    ) -> None:
         self._one_thread = OneThread()
         # a bad forecast of a network that never forecast well says nothing about its state
         quality = history.get("validation", {}).get("prediction_over_copy", math.inf)
@@ -107,8 +112,13 @@ class Perception:
                 eye.warm_up()
         self.forget()
 
-    def see(self, image: Images, motion: npt.NDArray[np.float32] | None, targets: Collection[str],
-            tracks: Sequence[Track]) -> list[Detection]:
+    def see(
+        self,
+        image: Images,
+        motion: npt.NDArray[np.float32] | None,
+        targets: Collection[str],
+        tracks: Sequence[Track],
+    ) -> list[Detection]:
         """Return what both eyes see of a frame.
 
         Parameters

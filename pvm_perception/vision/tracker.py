@@ -37,16 +37,13 @@ class TrackerSettings:
     """How detections become tracks."""
 
     birth_score: float = setting(0.4, "evidence from which a track is born", low=0.0, high=1.0)
-    keep_score: float = setting(0.3, "evidence below which a track is no longer reported",
-                                low=0.0, high=1.0)
-    smoothing: float = setting(0.35, "share of the newest readout in a track's evidence",
-                               low=0.05, high=1.0)
-    box_smoothing: float = setting(0.9, "share of the newest readout in a track's box",
-                                   low=0.05, high=1.0)
-    max_gap: float = setting(8.0, "frames that a track is remembered while nothing supports it",
-                             low=0.0, high=300.0)
-    coast: float = setting(1.0, "frames that an unsupported track is still reported", low=0.0,
-                           high=60.0)
+    keep_score: float = setting(0.3, "evidence below which a track is no longer reported", low=0.0, high=1.0)
+    smoothing: float = setting(0.35, "share of the newest readout in a track's evidence", low=0.05, high=1.0)
+    box_smoothing: float = setting(0.9, "share of the newest readout in a track's box", low=0.05, high=1.0)
+    max_gap: float = setting(
+        8.0, "frames that a track is remembered while nothing supports it", low=0.0, high=300.0
+    )
+    coast: float = setting(1.0, "frames that an unsupported track is still reported", low=0.0, high=60.0)
     max_instances: int = setting(3, "tracks of one target at a time", low=1, high=8)
 
     def __post_init__(self) -> None:
@@ -145,10 +142,12 @@ class TrackManager:
         left = [d for d in left if d.score >= s.keep_score * FAINT]
         free = list(self._memory)
         for m in sorted(self._memory, key=lambda m: -m.score):
-            near = [(self._distance(m, d), i) for i, d in enumerate(left)
-                    if d.target == m.target]
-            near = [(far - SCORE_BONUS * left[i].score, i) for far, i in near
-                    if far < REACH + REACH_GROWTH * m.gap]
+            near = [(self._distance(m, d), i) for i, d in enumerate(left) if d.target == m.target]
+            near = [
+                (far - SCORE_BONUS * left[i].score, i)
+                for far, i in near
+                if far < REACH + REACH_GROWTH * m.gap
+            ]
             if near:
                 self._support(m, left.pop(min(near)[1]), dt)
                 free.remove(m)
@@ -181,8 +180,7 @@ class TrackManager:
             moved = min(math.hypot(miss[0], miss[1]) / (TURN * side), 1.0)
             move = SPEED_GAIN[0] + (SPEED_GAIN[1] - SPEED_GAIN[0]) * moved
             gain = (move, move, GROWTH_GAIN, GROWTH_GAIN)
-            m.speed = [SPEED_KEPT * v + g * e / dt
-                       for v, g, e in zip(m.speed, gain, miss, strict=True)]
+            m.speed = [SPEED_KEPT * v + g * e / dt for v, g, e in zip(m.speed, gain, miss, strict=True)]
         m.score += self.settings.smoothing * (d.score - m.score)
         m.gap = 0.0
 
@@ -215,9 +213,10 @@ class TrackManager:
         """
         s = self.settings
         coast = max(s.coast, PATIENCE) if tentative else s.coast
-        alive = sorted((m for m in self._memory
-                        if (m.born or tentative) and m.gap <= coast and m.score >= s.keep_score),
-                       key=lambda m: -m.score)
+        alive = sorted(
+            (m for m in self._memory if (m.born or tentative) and m.gap <= coast and m.score >= s.keep_score),
+            key=lambda m: -m.score,
+        )
         tracks: list[Track] = []
         count: dict[str, int] = {}
         for m in alive:
@@ -226,6 +225,7 @@ class TrackManager:
                 x, y, w, h = m.ahead(ahead)
                 w, h = math.exp(w), math.exp(h)
                 state = "confirmed" if m.gap == 0 else "coasting"
-                tracks.append(Track(m.target, x - w / 2, y - h / 2, w, h,
-                                    min(max(m.score, 0.0), 1.0), m.id, state))
+                tracks.append(
+                    Track(m.target, x - w / 2, y - h / 2, w, h, min(max(m.score, 0.0), 1.0), m.id, state)
+                )
         return tracks

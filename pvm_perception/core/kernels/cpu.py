@@ -21,16 +21,27 @@ KERNELS = ("input", "layer", "project", "answer", "decode")  # their numbers in 
 class _Call(ctypes.Structure):
     """One launch, as in cpu.cpp."""
 
-    _fields_ = (("kernel", ctypes.c_int), ("streams", ctypes.c_int), ("frame", ctypes.c_void_p),
-                ("table", ctypes.c_void_p))
+    _fields_ = (
+        ("kernel", ctypes.c_int),
+        ("streams", ctypes.c_int),
+        ("frame", ctypes.c_void_p),
+        ("table", ctypes.c_void_p),
+    )
 
 
 class _GatherInput(ctypes.Structure):
     """Which rows of a source units read, as in cpu.cpp."""
 
-    _fields_ = (("source", ctypes.c_void_p), ("index", ctypes.c_void_p), ("streams", ctypes.c_int),
-                ("units", ctypes.c_int), ("fan_in", ctypes.c_int), ("rows", ctypes.c_int),
-                ("width", ctypes.c_int), ("first", ctypes.c_int))
+    _fields_ = (
+        ("source", ctypes.c_void_p),
+        ("index", ctypes.c_void_p),
+        ("streams", ctypes.c_int),
+        ("units", ctypes.c_int),
+        ("fan_in", ctypes.c_int),
+        ("rows", ctypes.c_int),
+        ("width", ctypes.c_int),
+        ("first", ctypes.c_int),
+    )
 
     @staticmethod
     def of(source: np.ndarray, index: np.ndarray | None, units: int, first: int = 0) -> _GatherInput:
@@ -60,13 +71,24 @@ def compiled(folder: Path = Path(__file__).parent) -> tuple[str, ctypes.CDLL]:
                 library.squared_difference.argtypes = (where, where, count)
                 library.normalise_activate.argtypes = (where, where, where, count, number, value, value)
                 library.normalise_activate_backward.argtypes = (
-                    where, count, where, where, where, number, number, number, value)
+                    where,
+                    count,
+                    where,
+                    where,
+                    where,
+                    number,
+                    number,
+                    number,
+                    value,
+                )
                 library.gather_matmul.argtypes = (where, number, where, number, number, where, number)
                 library.gather_outer.argtypes = (where, where, number, where)
                 library.matmul_scatter.argtypes = (where, where, where, number, where)
                 return name, library
-    raise PvmError("the CPU kernels were not compiled, NumPy does their work, slower; to have them, install "
-                   "a C++ compiler (apt install g++) and the package again")
+    raise PvmError(
+        "the CPU kernels were not compiled, NumPy does their work, slower; to have them, install "
+        "a C++ compiler (apt install g++) and the package again"
+    )
 
 
 @cache
@@ -89,15 +111,22 @@ class Products:
         """Return whether all are arrays of a kind that is read and written here."""
         return all(type(a) is np.ndarray and a.dtype == np.float32 and a.flags.c_contiguous for a in arrays)
 
-    def gather_matmul(self, out: np.ndarray, parts: Sequence[tuple[np.ndarray, np.ndarray | None, slice]],
-                      w: np.ndarray, adds: bool) -> None:
+    def gather_matmul(
+        self,
+        out: np.ndarray,
+        parts: Sequence[tuple[np.ndarray, np.ndarray | None, slice]],
+        w: np.ndarray,
+        adds: bool,
+    ) -> None:
         """As `algebra.gather_matmul`."""
-        of = (_GatherInput * len(parts))(*(_GatherInput.of(source, index, out.shape[1], rows.start)
-                                     for source, index, rows in parts))
+        of = (_GatherInput * len(parts))(
+            *(_GatherInput.of(source, index, out.shape[1], rows.start) for source, index, rows in parts)
+        )
         self._library.gather_matmul(of, len(of), w.ctypes.data, *w.shape, out.ctypes.data, adds)
 
-    def gather_outer(self, out: np.ndarray, source: np.ndarray, index: np.ndarray | None, dz: np.ndarray
-                    ) -> None:
+    def gather_outer(
+        self, out: np.ndarray, source: np.ndarray, index: np.ndarray | None, dz: np.ndarray
+    ) -> None:
         """As `algebra.gather_outer`."""
         of = _GatherInput.of(source, index, dz.shape[1])
         self._library.gather_outer(ctypes.byref(of), dz.ctypes.data, dz.shape[2], out.ctypes.data)
@@ -105,23 +134,34 @@ class Products:
     def matmul_scatter(self, out: np.ndarray, dz: np.ndarray, w: np.ndarray, index: np.ndarray) -> None:
         """As `algebra.matmul_scatter`."""
         of = _GatherInput.of(out, index, dz.shape[1])
-        self._library.matmul_scatter(ctypes.byref(of), dz.ctypes.data, w.ctypes.data, dz.shape[2],
-                                      out.ctypes.data)
+        self._library.matmul_scatter(
+            ctypes.byref(of), dz.ctypes.data, w.ctypes.data, dz.shape[2], out.ctypes.data
+        )
 
-    def normalise_activate(self, z: np.ndarray, sizes: np.ndarray, h: np.ndarray, norm_floor: float,
-                           leak: float) -> None:
+    def normalise_activate(
+        self, z: np.ndarray, sizes: np.ndarray, h: np.ndarray, norm_floor: float, leak: float
+    ) -> None:
         """As `algebra.normalise_activate`, of a leaky rectifier."""
-        self._library.normalise_activate(z.ctypes.data, sizes.ctypes.data, h.ctypes.data, sizes.size,
-                                         z.shape[2], norm_floor, leak)
+        self._library.normalise_activate(
+            z.ctypes.data, sizes.ctypes.data, h.ctypes.data, sizes.size, z.shape[2], norm_floor, leak
+        )
 
-    def normalise_activate_backward(self, d: np.ndarray, z: np.ndarray, sizes: np.ndarray, out: np.ndarray,
-                                    leak: float) -> None:
+    def normalise_activate_backward(
+        self, d: np.ndarray, z: np.ndarray, sizes: np.ndarray, out: np.ndarray, leak: float
+    ) -> None:
         """As `algebra.normalise_activate_backward`, of a leaky rectifier.
 
         Between the streams of d there may be gaps.
         """
-        self._library.normalise_activate_backward(d.ctypes.data, d.strides[0] // d.itemsize, z.ctypes.data,
-                                                  sizes.ctypes.data, out.ctypes.data, *z.shape, leak)
+        self._library.normalise_activate_backward(
+            d.ctypes.data,
+            d.strides[0] // d.itemsize,
+            z.ctypes.data,
+            sizes.ctypes.data,
+            out.ctypes.data,
+            *z.shape,
+            leak,
+        )
 
 
 class CpuRunner:
@@ -170,8 +210,11 @@ class CpuRunner:
 
     def load(self, launches: list[tuple[Launch, tuple[int, int]]]) -> Callable[[], None]:
         """Return what runs the launches in order."""
-        calls = (_Call * len(launches))(*(
-            _Call(KERNELS.index(launch.kernel.split("_")[0]), launch.grid[1], *addresses)
-            for launch, addresses in launches))
+        calls = (_Call * len(launches))(
+            *(
+                _Call(KERNELS.index(launch.kernel.split("_")[0]), launch.grid[1], *addresses)
+                for launch, addresses in launches
+            )
+        )
         run, count = self._library.run, len(calls)
         return lambda: run(calls, count)

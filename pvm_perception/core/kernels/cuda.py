@@ -63,8 +63,10 @@ class CudaRunner:
 
     def load(self, launches: list[tuple[Launch, tuple[int, int]]]) -> Callable[[], None]:
         """Compile and load the kernels, run each twice, and return what runs them all as one graph."""
-        ready = [(self._module.get_function(launch.kernel), launch, tuple(map(np.uint64, addresses)))
-                 for launch, addresses in launches]
+        ready = [
+            (self._module.get_function(launch.kernel), launch, tuple(map(np.uint64, addresses)))
+            for launch, addresses in launches
+        ]
 
         def run() -> None:
             for kernel, launch, addresses in ready:

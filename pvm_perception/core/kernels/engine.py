@@ -53,8 +53,9 @@ class Engine:
     def __init__(self, network: hierarchy.Hierarchy, runner: Runner, of: Engine | None = None) -> None:
         plan.check_supported(network.config, network.batch)
         if not isinstance(network.readout, BoxReadout):
-            raise PvmError(f"the kernels compute a BoxReadout, not a {type(network.readout).__name__}; "
-                           "arrays do, slower")
+            raise PvmError(
+                f"the kernels compute a BoxReadout, not a {type(network.readout).__name__}; arrays do, slower"
+            )
         self.config, self.batch, self.runner = network.config, network.batch, runner
         self.readout: BoxReadout = network.readout
         self.xp, self._network = runner.xp, network
@@ -138,7 +139,7 @@ class Engine:
             network.forecaster.copy_state(self.forecaster)
         source, size = network.sources[INPUT], (self.batch, self.config.height, self.config.width, 3)
         for half, blocks in ((self._half, source.now), (self._half ^ 1, source.before)):
-            blocks[:, :-1] = network.blocks(self._sent[half][plan.FRAME.itemsize:].reshape(size))
+            blocks[:, :-1] = network.blocks(self._sent[half][plan.FRAME.itemsize :].reshape(size))
         readout.memory[...] = xp.asarray(self._of_past(self.runner.read(self._device.memory)))
         for i, encoder in enumerate(network.encoders):
             codes = xp.asarray(self.codes(encoder.layer.name))
@@ -147,8 +148,13 @@ class Engine:
             encoder.sums[...] = xp.where(codes > 0, codes, codes / algebra.LEAK)
             encoder.error[...] = xp.asarray(self.error(i))
 
-    def step(self, images: np.ndarray, motion: np.ndarray | None = None, shown: Rectangles | None = None,
-             foresee: bool = True) -> None:
+    def step(
+        self,
+        images: np.ndarray,
+        motion: np.ndarray | None = None,
+        shown: Rectangles | None = None,
+        foresee: bool = True,
+    ) -> None:
         """Run one frame of every stream; arguments as `Hierarchy.step`'s, answers stay on the device."""
         pictures.check_images(self.config, self.batch, images)
         if motion is not None:
@@ -156,10 +162,10 @@ class Engine:
         self.known = ~self.fresh
         self._half ^= 1
         sent = self._sent[self._half]
-        frame = sent[:plan.FRAME.itemsize].view(plan.FRAME)[0]
-        frame["half"], frame["fresh"][:self.batch] = self._half, self.fresh
-        frame["motion"][:self.batch] = 0 if motion is None else motion
-        sent[plan.FRAME.itemsize:] = images.reshape(-1)
+        frame = sent[: plan.FRAME.itemsize].view(plan.FRAME)[0]
+        frame["half"], frame["fresh"][: self.batch] = self._half, self.fresh
+        frame["motion"][: self.batch] = 0 if motion is None else motion
+        sent[plan.FRAME.itemsize :] = images.reshape(-1)
         self.runner.write(self._device.received, sent)
         self._launch()
         self._copy_errors = self._change() * self.known  # while the device works
@@ -174,7 +180,7 @@ class Engine:
 
     def candidates(self, least: float, most: int = plan.MAX_BOXES) -> list[list[np.ndarray]]:
         """Return the last frame's candidate boxes, as `Hierarchy.candidates`; at most `plan.MAX_BOXES`."""
-        found = self._answer[:-self.batch].reshape(self.batch, -1, plan.MAX_BOXES, plan.BOX_VALUES)
+        found = self._answer[: -self.batch].reshape(self.batch, -1, plan.MAX_BOXES, plan.BOX_VALUES)
         found = found[:, :, :most]
         return [[rows[rows[:, -1] >= max(least, TINY), :-1] for rows in targets] for targets in found]
 
@@ -207,16 +213,17 @@ class Engine:
 
     def layer_errors(self) -> tuple[float, float]:
         """Return the mean squared errors at the last frame, as `Hierarchy.layer_errors`."""
-        wrong = self._of_past(self._answer[-self.batch:].copy())
+        wrong = self._of_past(self._answer[-self.batch :].copy())
         return float(wrong.mean()), float(self._of_past(self._copy_errors.copy()).mean())
 
     def _change(self) -> np.ndarray:
         """Return the mean squared difference of the last two frames, (B,), in squared input units."""
         c = self.config
-        now, before = (self._sent[k][plan.FRAME.itemsize:].reshape(self.batch, -1)
-                       for k in (self._half, self._half ^ 1))
+        now, before = (
+            self._sent[k][plan.FRAME.itemsize :].reshape(self.batch, -1) for k in (self._half, self._half ^ 1)
+        )
         change = np.array([self.runner.squared_difference(a, b) for a, b in zip(now, before, strict=True)])
-        return change * (((c.high - c.low) / 255)**2 / now.shape[1])
+        return change * (((c.high - c.low) / 255) ** 2 / now.shape[1])
 
     def surprise(self) -> np.ndarray:
         """Return each unit's surprise at the last frame, as `Hierarchy.surprise`."""

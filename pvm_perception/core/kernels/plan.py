@@ -32,27 +32,95 @@ def _struct(**fields: object) -> np.dtype:
 
 
 _POINTER = np.uint64
-FRAME = _struct(half=np.int32, fresh=(np.int32, STREAMS),
-                motion=(np.float32, (STREAMS, MOTION_VALUES)))
-INPUT_PART = _struct(source=_POINTER, index=_POINTER, fan_in=np.int32, width=np.int32, rows=np.int32,
-                     half=np.int32, past=np.int32, first=np.int32, gain=np.float32)
-INPUT_TABLE = _struct(blocks=_POINTER, motion=_POINTER, rows=np.int32, cols=np.int32, block=np.int32,
-                      scale=np.float32, low=np.float32, motion_unit=np.float32,
-                      motion_limit=np.float32)
-LAYER = _struct(parts=(INPUT_PART, MAX_PARTS), signal=INPUT_PART, w1=_POINTER, b1=_POINTER, w2=_POINTER,
-                b2=_POINTER, codes=_POINTER, prediction=_POINTER, error=_POINTER, surprise=_POINTER,
-                part_count=np.int32, inputs=np.int32, code=np.int32, size=np.int32, units=np.int32,
-                half=np.int32, error_first=np.int32, error_gain=np.float32, slope=np.float32,
-                norm_floor=np.float32)
-PROJECTION = _struct(input=INPUT_PART, w=_POINTER, out=_POINTER, corner=_POINTER, share=_POINTER,
-                     units=np.int32, inputs=np.int32, corners=np.int32, first_block=np.int32)
-READOUT = _struct(projections=(PROJECTION, MAX_PARTS), b1=_POINTER, mix=_POINTER, b_mix=_POINTER, w2=_POINTER,
-                  b2=_POINTER, memory=_POINTER, out=_POINTER, projection_count=np.int32, hidden=np.int32,
-                  mixing=np.int32, answers=np.int32, cells=np.int32, values_per_target=np.int32,
-                  logit_limit=np.float32, size_limit=np.float32)
-DECODE = _struct(out=_POINTER, wrong=_POINTER, found=_POINTER, mean=_POINTER, rows=np.int32, cols=np.int32,
-                 targets=np.int32, values_per_target=np.int32, units=np.int32, down=np.float32,
-                 right=np.float32, unit=np.float32, size_limit=np.float32)
+FRAME = _struct(half=np.int32, fresh=(np.int32, STREAMS), motion=(np.float32, (STREAMS, MOTION_VALUES)))
+INPUT_PART = _struct(
+    source=_POINTER,
+    index=_POINTER,
+    fan_in=np.int32,
+    width=np.int32,
+    rows=np.int32,
+    half=np.int32,
+    past=np.int32,
+    first=np.int32,
+    gain=np.float32,
+)
+INPUT_TABLE = _struct(
+    blocks=_POINTER,
+    motion=_POINTER,
+    rows=np.int32,
+    cols=np.int32,
+    block=np.int32,
+    scale=np.float32,
+    low=np.float32,
+    motion_unit=np.float32,
+    motion_limit=np.float32,
+)
+LAYER = _struct(
+    parts=(INPUT_PART, MAX_PARTS),
+    signal=INPUT_PART,
+    w1=_POINTER,
+    b1=_POINTER,
+    w2=_POINTER,
+    b2=_POINTER,
+    codes=_POINTER,
+    prediction=_POINTER,
+    error=_POINTER,
+    surprise=_POINTER,
+    part_count=np.int32,
+    inputs=np.int32,
+    code=np.int32,
+    size=np.int32,
+    units=np.int32,
+    half=np.int32,
+    error_first=np.int32,
+    error_gain=np.float32,
+    slope=np.float32,
+    norm_floor=np.float32,
+)
+PROJECTION = _struct(
+    input=INPUT_PART,
+    w=_POINTER,
+    out=_POINTER,
+    corner=_POINTER,
+    share=_POINTER,
+    units=np.int32,
+    inputs=np.int32,
+    corners=np.int32,
+    first_block=np.int32,
+)
+READOUT = _struct(
+    projections=(PROJECTION, MAX_PARTS),
+    b1=_POINTER,
+    mix=_POINTER,
+    b_mix=_POINTER,
+    w2=_POINTER,
+    b2=_POINTER,
+    memory=_POINTER,
+    out=_POINTER,
+    projection_count=np.int32,
+    hidden=np.int32,
+    mixing=np.int32,
+    answers=np.int32,
+    cells=np.int32,
+    values_per_target=np.int32,
+    logit_limit=np.float32,
+    size_limit=np.float32,
+)
+DECODE = _struct(
+    out=_POINTER,
+    wrong=_POINTER,
+    found=_POINTER,
+    mean=_POINTER,
+    rows=np.int32,
+    cols=np.int32,
+    targets=np.int32,
+    values_per_target=np.int32,
+    units=np.int32,
+    down=np.float32,
+    right=np.float32,
+    unit=np.float32,
+    size_limit=np.float32,
+)
 
 
 def check_supported(config: HierarchyConfig, batch: int) -> None:
@@ -77,8 +145,9 @@ def check_supported(config: HierarchyConfig, batch: int) -> None:
     )
     for wrong, what in faults:
         if wrong:
-            raise PvmError(f"the kernels do not run network {config.name!r}: it has {what}; arrays do, "
-                           "slower")
+            raise PvmError(
+                f"the kernels do not run network {config.name!r}: it has {what}; arrays do, slower"
+            )
 
 
 @dataclass(frozen=True)
@@ -103,8 +172,9 @@ class Launch:
     shared: int
 
 
-def tiled(kernel: str, units: tuple[int, ...], batch: int, rows: int, columns: int,
-          multiprocessors: int) -> tuple[str, int, int, int, int]:
+def tiled(
+    kernel: str, units: tuple[int, ...], batch: int, rows: int, columns: int, multiprocessors: int
+) -> tuple[str, int, int, int, int]:
     """Return (name, tile, blocks of a stream, threads, shared bytes) of a tiled kernel.
 
     A block takes time for each weight it reads and for each unit it serves with it; blocks beyond the
@@ -139,6 +209,7 @@ def tiled(kernel: str, units: tuple[int, ...], batch: int, rows: int, columns: i
             turns = -(-blocks * batch // multiprocessors)
             found.append((turns * (BALANCE + tile), f"{kernel}_{tile}", tile, blocks, threads, shared))
     if not found:
-        raise PvmError(f"the kernels cannot hold {rows} inputs for {columns} codes in a block; arrays do, "
-                       "slower")
+        raise PvmError(
+            f"the kernels cannot hold {rows} inputs for {columns} codes in a block; arrays do, slower"
+        )
     return min(found, key=lambda choice: choice[0])[1:]

@@ -54,8 +54,14 @@ class Tables:
     found : all that a frame brings back, in one copy: candidate boxes, each stream's mean of `wrong`
     """
 
-    def __init__(self, network: hierarchy.Hierarchy, readout: BoxReadout, runner: Runner, frame: np.ndarray,
-                 shared: dict[Any, Array]) -> None:
+    def __init__(
+        self,
+        network: hierarchy.Hierarchy,
+        readout: BoxReadout,
+        runner: Runner,
+        frame: np.ndarray,
+        shared: dict[Any, Array],
+    ) -> None:
         c, batch = network.config, network.batch
         self.config, self.batch, self.readout, self.runner = c, batch, readout, runner
         self._weights, self.shared = network.weights, shared
@@ -65,8 +71,9 @@ class Tables:
         self.received = runner.put(frame)
         self.blocks = self._zeros(batch, _count(c.grid(INPUT)) + 1, c.code_width(INPUT))
         self.motion = self._zeros(batch, 2, MOTION_VALUES)
-        self.codes = {layer.name: self._zeros(2, batch, layer.rows * layer.cols + 1, layer.code)
-                       for layer in c.layers}
+        self.codes = {
+            layer.name: self._zeros(2, batch, layer.rows * layer.cols + 1, layer.code) for layer in c.layers
+        }
         self.predictions = [self._zeros(batch, e.units, e.signal_size) for e in network.encoders]
         self.errors = [self._zeros(batch, e.units, e.signal_size) for e in network.encoders]
         self.out = self._zeros(batch, readout.rows, readout.cols, readout.targets, readout.answers)
@@ -105,32 +112,53 @@ class Tables:
         values = index.astype(np.int32)
         return self._address((values.tobytes(), values.shape), values)
 
-    def _input_part(self, name: str, index: Array, first: int = 0, gain: float = 1.0,
-                    past: bool = False) -> Array:
+    def _input_part(
+        self, name: str, index: Array, first: int = 0, gain: float = 1.0, past: bool = False
+    ) -> Array:
         """Return the table of one part of what units read from the source called `name`."""
         width, rows = self.config.code_width(name), _count(self.config.grid(name)) + 1
         single = {INPUT: self.blocks, MOTION: self.motion}  # kept for this frame alone
         half = 0 if name in single else self.batch * rows * width
         part = np.zeros((), plan.INPUT_PART)
-        part[()] = (self.runner.address(single[name] if name in single else self.codes[name]),
-                    self._index(index, rows - 1), index.shape[1], width, rows, half,
-                    past and name not in single, first, gain)
+        part[()] = (
+            self.runner.address(single[name] if name in single else self.codes[name]),
+            self._index(index, rows - 1),
+            index.shape[1],
+            width,
+            rows,
+            half,
+            past and name not in single,
+            first,
+            gain,
+        )
         return part
 
     def _add(self, kernel: str, table: np.ndarray, blocks: int, threads: int, shared: int) -> None:
         """Append a launch: blocks of one stream, threads and bytes of shared memory of a block."""
         launch = Launch(kernel, (blocks, self.batch), threads, shared)
         # every table lies at its own place, so an address is all that a launch needs
-        self.calls.append((launch, (self.runner.address(self.received),
-                                     self.runner.address(self._put(table.view(np.uint8))))))
+        self.calls.append(
+            (
+                launch,
+                (self.runner.address(self.received), self.runner.address(self._put(table.view(np.uint8)))),
+            )
+        )
 
     def _add_input(self) -> None:
         c = self.config
         rows, cols = c.grid(INPUT)
         table = np.zeros(1, plan.INPUT_TABLE)
-        table[0] = (self.runner.address(self.blocks), self.runner.address(self.motion), rows, cols,
-                    c.block, (c.high - c.low) / 255, c.low, hierarchy.MOTION_UNIT,
-                    hierarchy.MOTION_LIMIT)
+        table[0] = (
+            self.runner.address(self.blocks),
+            self.runner.address(self.motion),
+            rows,
+            cols,
+            c.block,
+            (c.high - c.low) / 255,
+            c.low,
+            hierarchy.MOTION_UNIT,
+            hierarchy.MOTION_LIMIT,
+        )
         values = c.height * c.width * 3
         self._add("input_blocks", table, -(-values // INPUT_THREADS), INPUT_THREADS, 0)
 
@@ -139,16 +167,26 @@ class Tables:
         table = np.zeros(1, plan.LAYER)
         row = table[0]
         parts = [self._input_part(encoder.below, encoder.window, encoder.views[0].rows.start, encoder.gain)]
-        parts += [self._input_part(link.source, wiring.neighbour_index(
-                    self.config.grid(link.source), encoder.grid, link.radius, link.shape),
-                    part.rows.start, link.gain, past=True) for link, part in encoder.context]
+        parts += [
+            self._input_part(
+                link.source,
+                wiring.neighbour_index(self.config.grid(link.source), encoder.grid, link.radius, link.shape),
+                part.rows.start,
+                link.gain,
+                past=True,
+            )
+            for link, part in encoder.context
+        ]
         for k, part in enumerate(parts):
             row["parts"][k] = part
         row["signal"] = self._input_part(encoder.below, encoder.block)
         for key in ("w1", "b1", "w2", "b2"):
             row[key] = self.weight_address(f"{name}.{key}")
-        for key, array in (("codes", self.codes[name]), ("prediction", self.predictions[i]),
-                           ("error", self.errors[i])):
+        for key, array in (
+            ("codes", self.codes[name]),
+            ("prediction", self.predictions[i]),
+            ("error", self.errors[i]),
+        ):
             row[key] = self.runner.address(array)
         if i == 0:
             row["surprise"] = self.runner.address(self.wrong)
@@ -158,37 +196,76 @@ class Tables:
         row["error_first"] = encoder.views[-1].rows.start if encoder.uses_error else -1
         row["error_gain"], row["slope"], row["norm_floor"] = encoder.gain, algebra.LEAK, algebra.NORM_FLOOR
         kernel, _, blocks, threads, shared = plan.tiled(
-            "layer", (encoder.units,), self.batch, max(encoder.inputs, n + plan.SQUARES), n,
-            self.runner.multiprocessors)
+            "layer",
+            (encoder.units,),
+            self.batch,
+            max(encoder.inputs, n + plan.SQUARES),
+            n,
+            self.runner.multiprocessors,
+        )
         self._add(kernel, table, blocks, threads, shared)
 
     def _add_readout(self) -> None:
         readout, layers = self.readout, self.config.layers
-        h, m, a, cells = (readout.hidden, readout.mixing, readout.answers * readout.targets,
-                          readout.rows * readout.cols)
+        h, m, a, cells = (
+            readout.hidden,
+            readout.mixing,
+            readout.answers * readout.targets,
+            readout.rows * readout.cols,
+        )
         self.memory = memory = self._zeros(self.batch, cells + 1, a)
         table = np.zeros(1, plan.READOUT)
         row = table[0]
-        products = [(self._input_part(layer.name, index), index.shape, f"readout.project{i + 1}",
-                     self._corners(grid, (readout.rows, readout.cols)))
-                    for i, (layer, index, grid) in enumerate(zip(layers, readout.neighbours,
-                                                                 readout.grids, strict=True))]
+        products = [
+            (
+                self._input_part(layer.name, index),
+                index.shape,
+                f"readout.project{i + 1}",
+                self._corners(grid, (readout.rows, readout.cols)),
+            )
+            for i, (layer, index, grid) in enumerate(
+                zip(layers, readout.neighbours, readout.grids, strict=True)
+            )
+        ]
         # the readout's memory lies in one place: one launch reads it, the next writes it
         recall = np.zeros((), plan.INPUT_PART)
-        recall[()] = (self.runner.address(memory), self._index(readout.near, cells), readout.near.shape[1], a,
-                      cells + 1, 0, 1, 0, 1.0)
-        products.append((recall, readout.near.shape, "readout.recall",
-                         self._corners((readout.rows, readout.cols), (readout.rows, readout.cols))))
+        recall[()] = (
+            self.runner.address(memory),
+            self._index(readout.near, cells),
+            readout.near.shape[1],
+            a,
+            cells + 1,
+            0,
+            1,
+            0,
+            1.0,
+        )
+        products.append(
+            (
+                recall,
+                readout.near.shape,
+                "readout.recall",
+                self._corners((readout.rows, readout.cols), (readout.rows, readout.cols)),
+            )
+        )
         units = tuple(shape[0] for _, shape, _, _ in products)
         depths = [self._weights[name].shape[0] for _, _, name, _ in products]
         kernel, tile, blocks, threads, shared = plan.tiled(
-            "project", units, self.batch, max(depths), h, self.runner.multiprocessors)
+            "project", units, self.batch, max(depths), h, self.runner.multiprocessors
+        )
         first = 0
         for k, (part, shape, name, (corner, share)) in enumerate(products):
-            row["projections"][k] = (part, self.weight_address(name),
-                               self.runner.address(self._zeros(self.batch, shape[0], h)),
-                               self._index(corner, shape[0] - 1), self._address(share.tobytes(), share),
-                               shape[0], depths[k], corner.shape[1], first)
+            row["projections"][k] = (
+                part,
+                self.weight_address(name),
+                self.runner.address(self._zeros(self.batch, shape[0], h)),
+                self._index(corner, shape[0] - 1),
+                self._address(share.tobytes(), share),
+                shape[0],
+                depths[k],
+                corner.shape[1],
+                first,
+            )
             first += -(-shape[0] // tile)
         for key in ("b1", "mix", "b_mix", "w2", "b2"):
             row[key] = self.weight_address(f"readout.{key}")
@@ -198,7 +275,8 @@ class Tables:
         row["logit_limit"], row["size_limit"] = LOGIT_LIMIT, SIZE_LIMIT
         self._add(kernel, table, blocks, threads, shared)
         kernel, _, blocks, threads, shared = plan.tiled(
-            "answer", (cells,), self.batch, h + m + a, max(h, m, a), self.runner.multiprocessors)
+            "answer", (cells,), self.batch, h + m + a, max(h, m, a), self.runner.multiprocessors
+        )
         self._add(kernel, table, blocks, threads, shared)
 
     def _add_decode(self, units: int) -> None:
@@ -210,8 +288,20 @@ class Tables:
         found, out, wrong = map(self.runner.address, (self.found, self.out, self.wrong))
         boxes = self.batch * readout.targets * plan.MAX_BOXES * plan.BOX_VALUES
         table = np.zeros(1, plan.DECODE)
-        table[0] = (out, wrong, found, found + 4 * boxes, readout.rows, readout.cols, readout.targets,
-                    readout.answers, units, *readout.stride, UNIT_BOX, SIZE_LIMIT)
+        table[0] = (
+            out,
+            wrong,
+            found,
+            found + 4 * boxes,
+            readout.rows,
+            readout.cols,
+            readout.targets,
+            readout.answers,
+            units,
+            *readout.stride,
+            UNIT_BOX,
+            SIZE_LIMIT,
+        )
         self._add("decode", table, 1, DECODE_THREADS, shared)
 
     @staticmethod

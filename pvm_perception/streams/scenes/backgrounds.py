@@ -21,11 +21,12 @@ def _photo(rng: Rng, rows: int, cols: int, photos: Sequence[np.ndarray]) -> np.n
     return picture
 
 
-def part_of(rng: Rng, photo: np.ndarray, part: tuple[int, int], size: tuple[int, int],
-            interpolation: int) -> np.ndarray:
+def part_of(
+    rng: Rng, photo: np.ndarray, part: tuple[int, int], size: tuple[int, int], interpolation: int
+) -> np.ndarray:
     """Return some part of a photograph, of (h, w) pixels, as (rows, cols, 3) uint8, mirrored or not."""
     y, x = (int(rng.integers(n - m + 1)) for n, m in zip(photo.shape[:2], part, strict=True))
-    seen = cv2.resize(photo[y:y + part[0], x:x + part[1]], size[::-1], interpolation=interpolation)
+    seen = cv2.resize(photo[y : y + part[0], x : x + part[1]], size[::-1], interpolation=interpolation)
     return seen[:, ::-1] if rng.random() < 0.5 else seen
 
 
@@ -77,8 +78,9 @@ def _ground(rng: Rng, rows: int, cols: int, picture: np.ndarray, horizon: int) -
     source = np.array([[0, 0], [256, 0], [256, 256], [0, 256]], np.float32)
     target = np.array([[inset, 0], [cols - inset, 0], [cols * 1.8, below], [-cols * 0.8, below]], np.float32)
     matrix = cv2.getPerspectiveTransform(source, target)
-    ground = cv2.warpPerspective(flat, matrix, (cols, below), flags=cv2.INTER_LINEAR,
-                                 borderMode=cv2.BORDER_REFLECT)
+    ground = cv2.warpPerspective(
+        flat, matrix, (cols, below), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT
+    )
     picture[horizon:] = ground
     if rng.random() < 0.3:  # road markings
         for side in (-1, 1):
@@ -102,8 +104,9 @@ def _outdoors(rng: Rng, rows: int, cols: int) -> np.ndarray:
         colour = hsv(rng.uniform(0, 60), rng.uniform(0, 0.6), rng.uniform(0.2, 0.95))
         cv2.rectangle(picture, (x, horizon - h), (x + w, horizon), colour.tolist(), -1)
         if rng.random() < 0.4:
-            roof = np.array([[x - 4, horizon - h], [x + w // 2, horizon - int(h * 1.4)],
-                             [x + w + 4, horizon - h]])
+            roof = np.array(
+                [[x - 4, horizon - h], [x + w // 2, horizon - int(h * 1.4)], [x + w + 4, horizon - h]]
+            )
             cv2.fillPoly(picture, [roof], hsv(rng.uniform(0, 25), 0.6, 0.6).tolist(), cv2.LINE_AA)
         pane = (colour * rng.uniform(0.2, 1.3)).tolist()
         step = max(6, int(w * rng.uniform(0.15, 0.4)))
@@ -122,7 +125,7 @@ def _trees(rng: Rng, picture: np.ndarray, horizon: int) -> None:
     leaf = noise(rng, rows, cols, rng.uniform(0.03, 0.08), 3)
     clump = noise(rng, rows, cols, rng.uniform(0.2, 0.5), 2)
     height = np.abs(np.arange(rows) - horizon + rows * rng.uniform(0, 0.2))[:, None] / rows
-    mask = (leaf * 0.7 + clump * 1.2 - height * rng.uniform(2, 6) > rng.uniform(-0.4, 0.6))
+    mask = leaf * 0.7 + clump * 1.2 - height * rng.uniform(2, 6) > rng.uniform(-0.4, 0.6)
     hue = rng.uniform(60, 140) if rng.random() < 0.7 else rng.uniform(10, 60)
     colour = hsv(hue, rng.uniform(0.2, 0.9), rng.uniform(0.15, 0.7))
     paint = colour * np.clip(0.8 + 0.35 * noise(rng, rows, cols, 0.02, 2), 0.1, 2)[..., None]
@@ -133,8 +136,14 @@ def _trees(rng: Rng, picture: np.ndarray, horizon: int) -> None:
         width = rng.uniform(2, 9)
         for _ in range(6):
             end = at + direction * rows * rng.uniform(0.05, 0.13)
-            cv2.line(picture, tuple(at.astype(int).tolist()), tuple(end.astype(int).tolist()),
-                     [0.12, 0.15, 0.2], max(1, int(width)), cv2.LINE_AA)
+            cv2.line(
+                picture,
+                tuple(at.astype(int).tolist()),
+                tuple(end.astype(int).tolist()),
+                [0.12, 0.15, 0.2],
+                max(1, int(width)),
+                cv2.LINE_AA,
+            )
             at, direction, width = end, direction + rng.normal(0, 0.35, 2), width * 0.75
 
 
@@ -149,8 +158,7 @@ def _indoors(rng: Rng, rows: int, cols: int) -> np.ndarray:
         x, y = int(rng.integers(0, cols)), int(rng.integers(0, max(1, floor - h // 2)))
         cv2.rectangle(picture, (x, y), (x + w, y + h), any_colour(rng).tolist(), -1)
         if rng.random() < 0.5:
-            cv2.rectangle(picture, (x, y), (x + w, y + h), any_colour(rng).tolist(),
-                          int(rng.integers(1, 6)))
+            cv2.rectangle(picture, (x, y), (x + w, y + h), any_colour(rng).tolist(), int(rng.integers(1, 6)))
     return picture
 
 
@@ -179,8 +187,9 @@ def _stuff(rng: Rng, rows: int, cols: int) -> np.ndarray:
 
 def _busy(rng: Rng, rows: int, cols: int) -> np.ndarray:
     """Return a place full of small sharp things: a street, a site, a shelf."""
-    picture = np.ascontiguousarray((_outdoors, _indoors, texture)[int(rng.integers(3))](
-        rng, rows, cols), np.float32)
+    picture = np.ascontiguousarray(
+        (_outdoors, _indoors, texture)[int(rng.integers(3))](rng, rows, cols), np.float32
+    )
     palette = [any_colour(rng) * np.float32(rng.uniform(0.2, 1)) for _ in range(8)]
     for _ in range(int(rng.integers(30, 160))):
         size = cols * float(np.exp(rng.uniform(np.log(0.004), np.log(0.08))))
@@ -188,8 +197,7 @@ def _busy(rng: Rng, rows: int, cols: int) -> np.ndarray:
         colour = (palette[int(rng.integers(8))] * np.float32(rng.uniform(0.7, 1.3))).tolist()
         kind, long = rng.random(), int(size * rng.uniform(1, 12))
         if kind < 0.35:
-            cv2.rectangle(picture, (x, y), (x + int(size), y + int(size * rng.uniform(.3, 3))),
-                          colour, -1)
+            cv2.rectangle(picture, (x, y), (x + int(size), y + int(size * rng.uniform(0.3, 3))), colour, -1)
         elif kind < 0.6:  # poles and rails
             end = (x, y + long) if rng.random() < 0.7 else (x + long, y)
             cv2.line(picture, (x, y), end, colour, max(1, int(size * 0.15)), cv2.LINE_AA)
@@ -201,8 +209,7 @@ def _busy(rng: Rng, rows: int, cols: int) -> np.ndarray:
         else:
             step = max(2, int(size / 3))
             for k in range(int(rng.integers(3, 9))):
-                cv2.line(picture, (x + k * step, y), (x + k * step, y + int(size)), colour,
-                         max(1, step // 2))
+                cv2.line(picture, (x + k * step, y), (x + k * step, y + int(size)), colour, max(1, step // 2))
     return picture
 
 
@@ -212,18 +219,25 @@ def _collage(rng: Rng, rows: int, cols: int, photos: Sequence[np.ndarray]) -> np
     for _ in range(int(rng.integers(3, 25))):
         h, w = (np.exp(rng.uniform(np.log(0.08), np.log(0.5), 2)) * [rows, cols]).astype(int) + 4
         y, x = int(rng.integers(rows - h + 1)), int(rng.integers(cols - w + 1))
-        picture[y:y + h, x:x + w] = _photo(rng, int(h), int(w), photos)
+        picture[y : y + h, x : x + w] = _photo(rng, int(h), int(w), photos)
     return picture
 
 
 # (painter, how often)
-PLACES = ((_outdoors, 4.0), (_indoors, 3.0), (texture, 2.0), (_plain, 2.0), (_clutter, 1.5),
-          (_stuff, 1.0),
-          (_busy, 4.0))
+PLACES = (
+    (_outdoors, 4.0),
+    (_indoors, 3.0),
+    (texture, 2.0),
+    (_plain, 2.0),
+    (_clutter, 1.5),
+    (_stuff, 1.0),
+    (_busy, 4.0),
+)
 
 
-def background(rng: Rng, rows: int, cols: int, photos: Sequence[np.ndarray] | None,
-               real: bool = False) -> np.ndarray:
+def background(
+    rng: Rng, rows: int, cols: int, photos: Sequence[np.ndarray] | None, real: bool = False
+) -> np.ndarray:
     """Return a place, (rows, cols, 3) uint8 BGR; half of them photographs where there are any.
 
     All of them where `real` ones are wanted.

@@ -85,8 +85,9 @@ def ball(rng: Rng, is_green: bool, size: int) -> np.ndarray:
     return sprite
 
 
-def coat(rng: Rng, base: np.ndarray, x: np.ndarray, y: np.ndarray, z: np.ndarray,
-         is_green: bool) -> tuple[np.ndarray, float]:
+def coat(
+    rng: Rng, base: np.ndarray, x: np.ndarray, y: np.ndarray, z: np.ndarray, is_green: bool
+) -> tuple[np.ndarray, float]:
     """Return the albedo (S, S, 3) at places x, y, z on a unit sphere, and how glossy it is."""
     size = z.shape[0]
     q, _ = np.linalg.qr(rng.standard_normal((3, 3)))
@@ -94,8 +95,9 @@ def coat(rng: Rng, base: np.ndarray, x: np.ndarray, y: np.ndarray, z: np.ndarray
     albedo = np.broadcast_to(base, (size, size, 3)).astype(np.float32)
     kind = rng.random()
     shine = rng.choice([0.0, rng.uniform(0.05, 0.3), rng.uniform(0.3, 0.9)])
-    other: np.ndarray = any_colour(rng) if rng.random() < 0.5 else np.repeat(
-        np.float32(rng.choice([0.05, 0.95])), 3)
+    other: np.ndarray = (
+        any_colour(rng) if rng.random() < 0.5 else np.repeat(np.float32(rng.choice([0.05, 0.95])), 3)
+    )
     mask = None
     if kind < 0.4:
         pass  # plain
@@ -112,8 +114,7 @@ def coat(rng: Rng, base: np.ndarray, x: np.ndarray, y: np.ndarray, z: np.ndarray
     elif kind < 0.78:  # shades of the same colour
         mask, other = np.sin(rng.uniform(2, 9) * u) > 0, base * rng.uniform(0.55, 1.25)
     elif kind < 0.86:  # a print
-        mask = (np.abs(u) < rng.uniform(0.1, 0.5)) & (np.abs(v) < 0.14) & (w > 0) & (
-            np.sin(30 * u) > -0.4)
+        mask = (np.abs(u) < rng.uniform(0.1, 0.5)) & (np.abs(v) < 0.14) & (w > 0) & (np.sin(30 * u) > -0.4)
     elif kind < 0.93:  # dirt
         mask = noise(rng, size, size, 0.25, 3) > rng.uniform(0.8, 1.6)
         other = base * 0.3 + np.array([0.1, 0.15, 0.2], np.float32)

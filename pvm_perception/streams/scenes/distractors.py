@@ -29,8 +29,7 @@ def like_target(rng: Rng) -> np.ndarray:
 def _shaded(rng: Rng, colour: np.ndarray, mask: np.ndarray) -> np.ndarray:
     rows, cols = mask.shape
     angle = rng.uniform(0, 6.3)
-    ramp = (np.cos(angle) * np.linspace(-1, 1, cols)[None]
-            + np.sin(angle) * np.linspace(-1, 1, rows)[:, None])
+    ramp = np.cos(angle) * np.linspace(-1, 1, cols)[None] + np.sin(angle) * np.linspace(-1, 1, rows)[:, None]
     shade = 1 + rng.uniform(0, 0.4) * ramp + rng.uniform(0, 0.15) * noise(rng, rows, cols, 0.4, 3)
     return opaque(colour * shade.astype(np.float32)[..., None], mask)
 
@@ -47,9 +46,11 @@ def box(rng: Rng, size: int) -> np.ndarray:
     top, side = rng.uniform(0, 0.35), rng.uniform(0, 0.35)
     w, h = 1 - side, rng.uniform(0.4, 1) - top
     h = max(h, 0.2)
-    faces = [([(0, top), (w, top), (w, top + h), (0, top + h)], rng.uniform(0.6, 1)),
-             ([(0, top), (side, 0), (1, 0), (w, top)], rng.uniform(0.8, 1.3)),
-             ([(w, top), (1, 0), (1, h), (w, top + h)], rng.uniform(0.3, 0.8))]
+    faces = [
+        ([(0, top), (w, top), (w, top + h), (0, top + h)], rng.uniform(0.6, 1)),
+        ([(0, top), (side, 0), (1, 0), (w, top)], rng.uniform(0.8, 1.3)),
+        ([(w, top), (1, 0), (1, h), (w, top + h)], rng.uniform(0.3, 0.8)),
+    ]
     for points, shade in faces:
         mask = polygon_mask((size, size), np.array(points) * (size - 1))
         face = _shaded(rng, colour * np.float32(shade), mask)
@@ -63,7 +64,7 @@ def cylinder(rng: Rng, size: int) -> np.ndarray:
     x = np.linspace(-1, 1, size, dtype=np.float32)
     profile = np.full(size, width, np.float32)
     if rng.random() < 0.5:  # a neck
-        profile[:int(size * rng.uniform(0.15, 0.4))] *= rng.uniform(0.3, 0.7)
+        profile[: int(size * rng.uniform(0.15, 0.4))] *= rng.uniform(0.3, 0.7)
         profile = cv2.GaussianBlur(profile[:, None], (1, 9), 0)[:, 0]
     mask = np.clip((profile[:, None] - np.abs(x)[None]) * size / 2, 0, 1)
     across = np.clip(1 - (x[None] / profile[:, None] - rng.uniform(-0.5, 0.5)) ** 2, 0, 1)
@@ -90,8 +91,17 @@ def plant(rng: Rng, size: int) -> np.ndarray:
         at = size * (0.5 + spread * rng.standard_normal(2))
         colour = np.clip(base * rng.uniform(0.3, 1.3), 0, 1) * 255
         axes = (int(size * rng.uniform(0.03, 0.13)), int(size * rng.uniform(0.01, 0.05)) + 1)
-        cv2.ellipse(sprite, tuple(at.astype(int).tolist()), axes, float(rng.uniform(0, 360)), 0,
-                    360, [*map(float, colour), 255.0], -1, cv2.LINE_AA)
+        cv2.ellipse(
+            sprite,
+            tuple(at.astype(int).tolist()),
+            axes,
+            float(rng.uniform(0, 360)),
+            0,
+            360,
+            [*map(float, colour), 255.0],
+            -1,
+            cv2.LINE_AA,
+        )
     picture = sprite.astype(np.float32) / 255
     return trim(opaque(picture[..., :3], picture[..., 3]))
 
@@ -107,12 +117,13 @@ def crown(rng: Rng, size: int) -> np.ndarray:
     else:
         colour = hsv(rng.uniform(60, 140), rng.uniform(0.3, 0.9), rng.uniform(0.2, 0.75))
     light = 1 + rng.uniform(0.1, 0.4) * noise(rng, size, size, 0.05, 2)
-    sprite = opaque(colour * np.clip(light, 0.2, 2)[..., None],
-                    cv2.GaussianBlur(outline, (0, 0), size / 30) * dense)
+    sprite = opaque(
+        colour * np.clip(light, 0.2, 2)[..., None], cv2.GaussianBlur(outline, (0, 0), size / 30) * dense
+    )
     if rng.random() < 0.7:
         trunk = np.zeros((size + size // 2, size, 4), np.float32)
         half = max(1, int(size * rng.uniform(0.02, 0.06)))
-        trunk[size // 2:, size // 2 - half:size // 2 + half] = [*(colour * 0.4), 1]
+        trunk[size // 2 :, size // 2 - half : size // 2 + half] = [*(colour * 0.4), 1]
         trunk[:size] = trunk[:size] * (1 - sprite[..., 3:]) + sprite
         sprite = trunk
     return trim(sprite)
@@ -135,20 +146,24 @@ def barrier(rng: Rng, size: int) -> np.ndarray:
     rows, cols = size, size
     x, y = np.meshgrid(np.arange(cols), np.arange(rows))
     slant = rng.choice([-1.0, 0.0, 1.0])
-    stripes = np.sin((x * rng.choice([0.0, 1.0]) + slant * y + 1e-3 * y)
-                     * 2 * np.pi / (size * rng.uniform(0.2, 0.6))) > 0
+    stripes = (
+        np.sin(
+            (x * rng.choice([0.0, 1.0]) + slant * y + 1e-3 * y) * 2 * np.pi / (size * rng.uniform(0.2, 0.6))
+        )
+        > 0
+    )
     if rng.random() < 0.4:
         stripes = np.sin(y * 2 * np.pi / (size * rng.uniform(0.25, 0.6))) > 0
     picture = np.where(stripes[..., None], colour, np.array([0.9, 0.9, 0.9], np.float32))
     if rng.random() < 0.35:  # a cone
-        mask = polygon_mask((size, size), np.array([[.42, 0], [.58, 0], [.85, 1], [.15, 1]]) * size)
+        mask = polygon_mask((size, size), np.array([[0.42, 0], [0.58, 0], [0.85, 1], [0.15, 1]]) * size)
     else:
         mask = np.zeros((size, size), np.float32)
         half = rng.uniform(0.08, 0.3) / 2
         if rng.random() < 0.5:
-            mask[int(size * (0.5 - half)):int(size * (0.5 + half)) + 1] = 1
+            mask[int(size * (0.5 - half)) : int(size * (0.5 + half)) + 1] = 1
         else:
-            mask[:, int(size * (0.5 - half)):int(size * (0.5 + half)) + 1] = 1
+            mask[:, int(size * (0.5 - half)) : int(size * (0.5 + half)) + 1] = 1
     return trim(opaque(picture * rng.uniform(0.5, 1.0), mask))
 
 
@@ -165,12 +180,14 @@ def fence(rng: Rng, size: int) -> np.ndarray:
         wide = int(panel * rng.uniform(0.3, 0.7))
         top, bottom = int(rows * rng.uniform(0.05, 0.3)), int(rows * rng.uniform(0.4, 0.95))
         if rng.random() < 0.8:
-            picture[top:bottom, x + panel // 6:x + panel // 6 + wide] = white
-        mask[int(rows * 0.6):, x:x + max(1, panel // 8)] = 0
+            picture[top:bottom, x + panel // 6 : x + panel // 6 + wide] = white
+        mask[int(rows * 0.6) :, x : x + max(1, panel // 8)] = 0
     if rng.random() < 0.5:
-        mask[int(rows * rng.uniform(0.3, 0.5)):int(rows * 0.55)] = 0
-    return trim(_shaded(rng, np.array([1, 1, 1], np.float32), mask) * np.concatenate(
-        [picture, np.ones((rows, cols, 1), np.float32)], axis=2))
+        mask[int(rows * rng.uniform(0.3, 0.5)) : int(rows * 0.55)] = 0
+    return trim(
+        _shaded(rng, np.array([1, 1, 1], np.float32), mask)
+        * np.concatenate([picture, np.ones((rows, cols, 1), np.float32)], axis=2)
+    )
 
 
 def car(rng: Rng, size: int) -> np.ndarray:
@@ -184,19 +201,29 @@ def car(rng: Rng, size: int) -> np.ndarray:
 
     paint, dark = like_target(rng), np.array([0.12, 0.1, 0.08], np.float32)
     if rng.random() < 0.5:
-        lay([(.02, .55), (.2, .5), (.3, .35), (.7, .35), (.82, .5), (.98, .55), (.98, .72),
-             (.02, .72)], paint)
-        lay([(.27, .5), (.34, .38), (.66, .38), (.76, .5)], dark)
+        lay(
+            [
+                (0.02, 0.55),
+                (0.2, 0.5),
+                (0.3, 0.35),
+                (0.7, 0.35),
+                (0.82, 0.5),
+                (0.98, 0.55),
+                (0.98, 0.72),
+                (0.02, 0.72),
+            ],
+            paint,
+        )
+        lay([(0.27, 0.5), (0.34, 0.38), (0.66, 0.38), (0.76, 0.5)], dark)
         for x in (0.22, 0.78):
-            lay([(x + 0.08 * np.cos(a), 0.72 + 0.08 * np.sin(a))
-                 for a in np.linspace(0, 6.28, 12)], dark)
+            lay([(x + 0.08 * np.cos(a), 0.72 + 0.08 * np.sin(a)) for a in np.linspace(0, 6.28, 12)], dark)
     else:
-        lay([(.2, .2), (.8, .2), (.9, .5), (.9, .85), (.1, .85), (.1, .5)], paint)
-        lay([(.24, .24), (.76, .24), (.84, .46), (.16, .46)], dark)
+        lay([(0.2, 0.2), (0.8, 0.2), (0.9, 0.5), (0.9, 0.85), (0.1, 0.85), (0.1, 0.5)], paint)
+        lay([(0.24, 0.24), (0.76, 0.24), (0.84, 0.46), (0.16, 0.46)], dark)
         for x in (0.12, 0.76):
-            lay([(x, .52), (x + .12, .52), (x + .12, .62), (x, .62)], hsv(rng.uniform(-5, 10), 1, 1))
-        lay([(.12, .85), (.28, .85), (.28, .95), (.12, .95)], dark)
-        lay([(.72, .85), (.88, .85), (.88, .95), (.72, .95)], dark)
+            lay([(x, 0.52), (x + 0.12, 0.52), (x + 0.12, 0.62), (x, 0.62)], hsv(rng.uniform(-5, 10), 1, 1))
+        lay([(0.12, 0.85), (0.28, 0.85), (0.28, 0.95), (0.12, 0.95)], dark)
+        lay([(0.72, 0.85), (0.88, 0.85), (0.88, 0.95), (0.72, 0.95)], dark)
     return trim(sprite)
 
 
@@ -210,7 +237,7 @@ def lamp(rng: Rng, size: int) -> np.ndarray:
     wide, radius = int(pitch * rng.uniform(0.8, 1.0)), pitch * rng.uniform(0.28, 0.4)
     sprite = np.zeros((size, size, 4), np.float32)
     left = (size - wide) // 2
-    sprite[:pitch * lenses, left:left + wide] = [*case, 1]
+    sprite[: pitch * lenses, left : left + wide] = [*case, 1]
     lit = int(rng.choice(3, p=[0.35, 0.15, 0.5]))
     y, x = np.mgrid[:size, :size].astype(np.float32) + 0.5
     first = int(rng.integers(4 - lenses))  # of red, amber, green
@@ -237,7 +264,7 @@ def lamp(rng: Rng, size: int) -> np.ndarray:
     elif rng.random() < 0.5:
         half, high = max(1, size // 24), int(size * rng.uniform(0.3, 1.0))
         stem = np.zeros((high, size, 4), np.float32)
-        stem[:, size // 2 - half:size // 2 + half] = [*(case * 0.8), 1]
+        stem[:, size // 2 - half : size // 2 + half] = [*(case * 0.8), 1]
         sprite = np.concatenate([sprite, stem])
     return trim(sprite)
 
@@ -245,8 +272,9 @@ def lamp(rng: Rng, size: int) -> np.ndarray:
 def beacon(rng: Rng, size: int) -> np.ndarray:
     """Return a warning lamp: a round yellow, orange, red or blue glass on a board, post or plate."""
     sprite = np.zeros((size, size, 4), np.float32)
-    hue = rng.choice([rng.uniform(35, 50), rng.uniform(8, 35), rng.uniform(-10, 8), 220.0],
-                     p=[0.5, 0.3, 0.15, 0.05])
+    hue = rng.choice(
+        [rng.uniform(35, 50), rng.uniform(8, 35), rng.uniform(-10, 8), 220.0], p=[0.5, 0.3, 0.15, 0.05]
+    )
     lit = rng.uniform(0.65, 1.0)
     glass = other_ball(rng, size // 2)
     light = glass[..., :3].max(axis=2, keepdims=True) * np.float32(0.5) + np.float32(0.5)
@@ -254,16 +282,18 @@ def beacon(rng: Rng, size: int) -> np.ndarray:
     foot = barrier(rng, size) if rng.random() < 0.5 else post(rng, size)
     foot = cv2.resize(foot, (max(3, int(size * rng.uniform(0.1, 0.5))), size - size * 2 // 5))
     left = (size - foot.shape[1]) // 2
-    sprite[-foot.shape[0]:, left:left + foot.shape[1]] = foot
+    sprite[-foot.shape[0] :, left : left + foot.shape[1]] = foot
     high = int(size // 2 * rng.uniform(0.85, 1.1))  # rarely as round as a ball
     glass = cv2.resize(glass, (size // 2, min(high, size)))
     x = (size - glass.shape[1]) // 2 + int(rng.uniform(-0.1, 0.1) * size)
-    part = sprite[:glass.shape[0], x:x + glass.shape[1]]
+    part = sprite[: glass.shape[0], x : x + glass.shape[1]]
     part[...] = part * (1 - glass[..., 3:]) + glass
     if rng.random() < 0.6:  # what holds the glass
         base = int(glass.shape[0] * rng.uniform(0.75, 0.95))
-        sprite[base:glass.shape[0] + 1, size * 3 // 8:size * 5 // 8] = [
-            *(hsv(hue, 0.8, 0.6 * lit) * rng.uniform(0, 1)), 1]
+        sprite[base : glass.shape[0] + 1, size * 3 // 8 : size * 5 // 8] = [
+            *(hsv(hue, 0.8, 0.6 * lit) * rng.uniform(0, 1)),
+            1,
+        ]
     return trim(sprite)
 
 
@@ -273,12 +303,22 @@ def skin(rng: Rng, size: int) -> np.ndarray:
     wrist = np.array([0.5, 1.0])
     palm = np.array([0.5, 0.55])
     thick = rng.uniform(0.16, 0.26)
-    cv2.line(sprite, *(tuple((p * size).astype(int).tolist()) for p in (wrist, palm)), 255,
-             int(thick * size * 1.2), cv2.LINE_AA)
+    cv2.line(
+        sprite,
+        *(tuple((p * size).astype(int).tolist()) for p in (wrist, palm)),
+        255,
+        int(thick * size * 1.2),
+        cv2.LINE_AA,
+    )
     for angle in np.linspace(-0.9, 0.7, 5):
         tip = palm + 0.42 * np.array([np.sin(angle), -np.cos(angle)]) * rng.uniform(0.7, 1)
-        cv2.line(sprite, *(tuple((p * size).astype(int).tolist()) for p in (palm, tip)), 255,
-                 max(2, int(0.09 * size)), cv2.LINE_AA)
+        cv2.line(
+            sprite,
+            *(tuple((p * size).astype(int).tolist()) for p in (palm, tip)),
+            255,
+            max(2, int(0.09 * size)),
+            cv2.LINE_AA,
+        )
     tone = hsv(rng.uniform(12, 28), rng.uniform(0.25, 0.65), rng.uniform(0.25, 0.95))
     return trim(_shaded(rng, tone, sprite.astype(np.float32) / 255))
 
@@ -288,7 +328,7 @@ def post(rng: Rng, size: int) -> np.ndarray:
     colour = any_colour(rng) * np.float32(rng.uniform(0.3, 1))
     width = rng.uniform(0.08, 0.6)
     mask = np.zeros((size, size), np.float32)
-    mask[:, int(size * (0.5 - width / 2)):int(size * (0.5 + width / 2)) + 1] = 1
+    mask[:, int(size * (0.5 - width / 2)) : int(size * (0.5 + width / 2)) + 1] = 1
     sprite = _shaded(rng, colour, mask)
     sprite[..., :3] *= (1 + 0.25 * noise(rng, size, size, rng.uniform(0.05, 0.5), 3))[..., None]
     return trim(np.clip(sprite, 0, 1))
@@ -318,8 +358,18 @@ def cutout(rng: Rng, picture: np.ndarray, size: int) -> np.ndarray:
 
 # (painter, how often): a new look-alike is one function and one entry here
 LOOK_ALIKES = (
-    (box, 2.5), (cylinder, 3.0), (plant, 2.5), (crown, 3.0), (rag, 3.0),
-    (barrier, 2.0), (fence, 1.5), (car, 1.5), (lamp, 0.7), (beacon, 1.2), (skin, 0.5), (post, 1.0),
+    (box, 2.5),
+    (cylinder, 3.0),
+    (plant, 2.5),
+    (crown, 3.0),
+    (rag, 3.0),
+    (barrier, 2.0),
+    (fence, 1.5),
+    (car, 1.5),
+    (lamp, 0.7),
+    (beacon, 1.2),
+    (skin, 0.5),
+    (post, 1.0),
 )
 OCCLUDERS = ((post, 4.0), (plant, 2.0), (skin, 2.0), (box, 2.0), (rag, 1.0), (barrier, 1.0))
 

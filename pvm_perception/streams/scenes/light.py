@@ -32,7 +32,7 @@ class Light:
             self.zoom = rng.uniform(0.6, 2.0)
             self.depth = rng.uniform(0.25, 0.8)
         angle, slope = rng.uniform(0, 6.3), rng.uniform(0, 0.5) * (rng.random() < 0.5)
-        y, x = np.mgrid[-1:1:self.small[0] * 1j, -1:1:self.small[1] * 1j].astype(np.float32)
+        y, x = np.mgrid[-1 : 1 : self.small[0] * 1j, -1 : 1 : self.small[1] * 1j].astype(np.float32)
         self.base = 1 + slope * (np.cos(angle) * x + np.sin(angle) * y)
         if rng.random() < 0.12:  # a lamp's cone or a low sun
             at, wide = rng.uniform(-1, 1, 2), rng.uniform(0.2, 0.8)
@@ -47,8 +47,7 @@ class Light:
             self.gain *= rng.uniform(1.2, 1.8)
         self.drift = rng.normal(0, 0.03) * hard
         self.flicker = (rng.uniform(0, 0.2) * (rng.random() < 0.15 * hard), rng.uniform(0.5, 3))
-        self.step = (int(rng.integers(1, 12)), rng.uniform(0.35, 1.8)) if rng.random() < 0.1 * hard \
-            else None
+        self.step = (int(rng.integers(1, 12)), rng.uniform(0.35, 1.8)) if rng.random() < 0.1 * hard else None
         self.tint = hsv(rng.uniform(0, 360), rng.uniform(0, 0.2), 1.0)
         if rng.random() < 0.1:
             self.tint = hsv(rng.uniform(0, 360), rng.uniform(0.2, 0.45), 1.0)
@@ -67,8 +66,9 @@ class Light:
         else:
             mask = np.zeros((256, 256), np.uint8)
             for _ in range(int(rng.integers(1, 4))):
-                points = blob(rng, int(rng.uniform(60, 200)), rng.uniform(0, 0.4),
-                              int(rng.integers(3, 14))) + rng.uniform(-20, 130, 2)
+                points = blob(
+                    rng, int(rng.uniform(60, 200)), rng.uniform(0, 0.4), int(rng.integers(3, 14))
+                ) + rng.uniform(-20, 130, 2)
                 cv2.fillPoly(mask, [points.astype(np.int32)], 1)
             cast = mask > 0
         soft = rng.uniform(0.5, 9)
@@ -81,9 +81,13 @@ class Light:
             at = self.at + self.speed * k
             scale = self.zoom * 128 / self.small[1]
             matrix = np.array([[scale, 0, 64 + at[0]], [0, scale, 64 + at[1]]], np.float32)
-            cast = cv2.warpAffine(self.shadow, matrix, self.small[::-1],
-                                  flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-                                  borderMode=cv2.BORDER_WRAP)
+            cast = cv2.warpAffine(
+                self.shadow,
+                matrix,
+                self.small[::-1],
+                flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+                borderMode=cv2.BORDER_WRAP,
+            )
             light = light * (1 - self.depth * cast)
         gain = self.gain * np.exp(self.drift * TIDE * np.sin(k / TIDE))
         gain *= 1 + self.flicker[0] * np.sin(self.flicker[1] * k)
@@ -129,8 +133,7 @@ class Camera:
         if self.adapts:
             f *= self._expose(float(f.mean()))
         if self.enlarge > 1:
-            f = cv2.resize(f, None, fx=1 / self.enlarge, fy=1 / self.enlarge,
-                           interpolation=cv2.INTER_AREA)
+            f = cv2.resize(f, None, fx=1 / self.enlarge, fy=1 / self.enlarge, interpolation=cv2.INTER_AREA)
         rows, cols = f.shape[:2]
         if self.defocus:
             f = cv2.GaussianBlur(f, (0, 0), self.defocus * rows / 144)
@@ -145,7 +148,7 @@ class Camera:
             count = rows * cols * (3 if self.chroma else 1)
             share = self.rng.random() if self.pattern is None else self.pattern
             start = int(share * (len(_BANK) - count)) if count < len(_BANK) else 0
-            grain = np.resize(_BANK[start:start + count], (rows, cols, 3 if self.chroma else 1))
+            grain = np.resize(_BANK[start : start + count], (rows, cols, 3 if self.chroma else 1))
             f = f + np.float32(self.noise) * grain
         picture = (np.clip(f, 0, 1) * 255 + 0.5).astype(np.uint8)
         if self.mosaic:
@@ -157,12 +160,12 @@ class Camera:
             picture = cv2.resize(picture, size, interpolation=cv2.INTER_LINEAR)
         return picture
 
-
     def _expose(self, level: float) -> np.float32:
         """Return what to multiply this frame's light by, given its mean."""
         want = float(np.clip(GREY / max(level, 1e-6) ** 0.5, *EXPOSURES))
-        self.exposure = want if self.exposure is None else (
-            self.exposure * (want / self.exposure) ** self.adapts)
+        self.exposure = (
+            want if self.exposure is None else (self.exposure * (want / self.exposure) ** self.adapts)
+        )
         return np.float32(self.exposure**2)
 
 
@@ -188,7 +191,12 @@ def line_kernel(dx: float, dy: float) -> np.ndarray:
     kernel: np.ndarray = np.zeros((side * 4, side * 4), np.float32)
     middle = np.array([side * 2, side * 2])
     half = np.array([dx, dy]) * 2
-    cv2.line(kernel, tuple(np.round(middle - half).astype(int).tolist()),
-             tuple(np.round(middle + half).astype(int).tolist()), 1.0, 4)
+    cv2.line(
+        kernel,
+        tuple(np.round(middle - half).astype(int).tolist()),
+        tuple(np.round(middle + half).astype(int).tolist()),
+        1.0,
+        4,
+    )
     kernel = cv2.resize(kernel, (side, side), interpolation=cv2.INTER_AREA)
     return kernel / kernel.sum()

@@ -32,8 +32,7 @@ def any_colour(rng: Rng) -> np.ndarray:
     return hsv(rng.uniform(0, 360), rng.beta(1.2, 1.8), rng.uniform(0.1, 1.0))
 
 
-def noise(rng: Rng, rows: int, cols: int, coarse: float, octaves: int = 4,
-          channels: int = 1) -> np.ndarray:
+def noise(rng: Rng, rows: int, cols: int, coarse: float, octaves: int = 4, channels: int = 1) -> np.ndarray:
     """Return smooth noise (rows, cols[, channels]) of about unit spread.
 
     `coarse` is the size of the largest blobs as a share of the picture's longer side.
@@ -65,8 +64,15 @@ def polygon_mask(size: tuple[int, int], points: np.ndarray) -> np.ndarray:
     return mask.astype(np.float32) / 255
 
 
-def put_text(canvas: np.ndarray, text: str, at: tuple[int, int], font: int, scale: float,
-             colour: np.ndarray, thickness: int) -> None:
+def put_text(
+    canvas: np.ndarray,
+    text: str,
+    at: tuple[int, int],
+    font: int,
+    scale: float,
+    colour: np.ndarray,
+    thickness: int,
+) -> None:
     """Write on a BGR picture in 0..1; OpenCV itself writes on 8-bit pictures only."""
     mask = np.zeros(canvas.shape[:2], np.uint8)
     cv2.putText(mask, text, at, font, scale, 255, thickness, cv2.LINE_AA)
@@ -74,19 +80,21 @@ def put_text(canvas: np.ndarray, text: str, at: tuple[int, int], font: int, scal
     canvas += alpha * (np.asarray(colour, np.float32) - canvas)
 
 
-def put_heavy_text(canvas: np.ndarray, text: str, box: tuple[float, float, float, float],
-                   weight: int, colour: np.ndarray) -> None:
+def put_heavy_text(
+    canvas: np.ndarray, text: str, box: tuple[float, float, float, float], weight: int, colour: np.ndarray
+) -> None:
     """Fill a box x, y, w, h of pixels with words in a heavy type, `weight` 300 to 900."""
     big = np.zeros((130, 110 * len(text) + 20, 3), np.uint8)
     if hasattr(cv2, "FontFace"):  # OpenCV 5 has a typeface of its own
         cv2.putText(big, text, (8, 100), (255, 255, 255), cv2.FontFace("sans"), 100, weight)
     else:
-        cv2.putText(big, text, (20, 100), cv2.FONT_HERSHEY_SIMPLEX, 3.5, (255,) * 3, weight // 30,
-                    cv2.LINE_AA)
+        cv2.putText(
+            big, text, (20, 100), cv2.FONT_HERSHEY_SIMPLEX, 3.5, (255,) * 3, weight // 30, cv2.LINE_AA
+        )
     mask = trim(np.repeat(big[..., :1], 4, axis=2))[..., 0]
     x, y, w, h = (max(1, round(v)) for v in box)
     alpha = cv2.resize(mask, (w, h), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
-    part = canvas[y:y + h, x:x + w]
+    part = canvas[y : y + h, x : x + w]
     part += alpha[..., None] * (np.asarray(colour, np.float32) - part)
 
 
@@ -117,8 +125,9 @@ def tilt(sprite: np.ndarray, yaw: float, pitch: float, roll: float) -> np.ndarra
     target = ((corners + 1) * [cols / 2, rows / 2]).astype(np.float32)
     source = ((half + 1) * [cols / 2, rows / 2]).astype(np.float32)
     matrix = cv2.getPerspectiveTransform(source, target)
-    return cv2.warpPerspective(sprite, matrix, (cols, rows), flags=cv2.INTER_LINEAR,
-                               borderMode=cv2.BORDER_CONSTANT)
+    return cv2.warpPerspective(
+        sprite, matrix, (cols, rows), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT
+    )
 
 
 def trim(sprite: np.ndarray) -> np.ndarray:
@@ -127,4 +136,4 @@ def trim(sprite: np.ndarray) -> np.ndarray:
     rows, cols = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     if not len(rows):
         return sprite
-    return sprite[rows[0]:rows[-1] + 1, cols[0]:cols[-1] + 1]
+    return sprite[rows[0] : rows[-1] + 1, cols[0] : cols[-1] + 1]

@@ -23,7 +23,10 @@ from pvm_perception.streams.scenes.thing import Thing
 from pvm_perception.types import TARGETS, Truth
 
 SIZES = (  # as in `scene`; a window shows balls of 8 to 30 px of a frame of 640 x 480 as the first
-    ((0.06, 0.25), 0.5), ((0.045, 0.1), 0.25), ((0.1, 0.6), 0.25))
+    ((0.06, 0.25), 0.5),
+    ((0.045, 0.1), 0.25),
+    ((0.1, 0.6), 0.25),
+)
 RECOLOURED = 0.5  # share of the balls
 THROWN = 0.5  # share of the balls
 STREAK = (0.2, 4.0)  # how far a thrown ball moves while the shutter is open, over its diameter
@@ -49,13 +52,28 @@ class PastedScene(Scene):
         Whether it is known that the clip itself holds no target.
     """
 
-    def __init__(self, rng: Rng, frames: int, size: tuple[int, int], photos: Sequence[np.ndarray] | None,
-                 turns: float = 0.0, *, cuttings: Sequence[Cutting], images: np.ndarray | None = None,
-                 known: bool = True) -> None:
+    def __init__(
+        self,
+        rng: Rng,
+        frames: int,
+        size: tuple[int, int],
+        photos: Sequence[np.ndarray] | None,
+        turns: float = 0.0,
+        *,
+        cuttings: Sequence[Cutting],
+        images: np.ndarray | None = None,
+        known: bool = True,
+    ) -> None:
         self.cuttings, self.images, self.known = cuttings, images, known
         self.opened = rng.uniform(*OPEN)
-        super().__init__(rng, frames, size, photos, calm=1.0 if images is None else CALM,
-                         turns=turns if images is None else 0.0)
+        super().__init__(
+            rng,
+            frames,
+            size,
+            photos,
+            calm=1.0 if images is None else CALM,
+            turns=turns if images is None else 0.0,
+        )
         self.shutter = self.opened
 
     def _background(self, rows: int, cols: int, photos: Sequence[np.ndarray]) -> np.ndarray:
@@ -66,7 +84,7 @@ class PastedScene(Scene):
             share = self.rng.uniform(0.7, 1.0) * min(high / rows, wide / cols)  # of a clip's pixel for each
             h, w = int(rows * share), int(cols * share)
             y, x = int(self.rng.integers(high - h + 1)), int(self.rng.integers(wide - w + 1))
-            self.images = self.images[:, y:y + h, x:x + w]
+            self.images = self.images[:, y : y + h, x : x + w]
             self.whole = (cols, rows)
             place = self._frame(0)
         self.level = float(linear(cv2.resize(place, (64, 64), interpolation=cv2.INTER_AREA)).mean())
@@ -87,8 +105,9 @@ class PastedScene(Scene):
         gain = (max(self.level, 0.01) / max(cutting.level, 0.01)) ** rng.uniform(0.3, 1.0)
         gain = np.clip(gain * np.exp(rng.normal(0, 0.2)), *GAIN) ** 0.5
         sprite = tinted(rng, sprite)
-        return np.concatenate([np.minimum(sprite[..., :3] * np.float32(gain), sprite[..., 3:]),
-                               sprite[..., 3:]], axis=2)
+        return np.concatenate(
+            [np.minimum(sprite[..., :3] * np.float32(gain), sprite[..., 3:]), sprite[..., 3:]], axis=2
+        )
 
     def _size(self) -> float:
         low, high = drawn(self.rng, SIZES)
@@ -130,8 +149,12 @@ class PastedScene(Scene):
         if rng.random() < THROWN:
             speed = size * rng.uniform(*STREAK) / self.opened
             heading = rng.normal(0, 0.6) + rng.choice([0.0, np.pi])
-            moves = {"velocity": speed * np.array([np.cos(heading), np.sin(heading)]), "floor": None,
-                     "fall": float(rng.uniform(0, 0.012)), "span": rng.uniform(3.0, 15.0)}
+            moves = {
+                "velocity": speed * np.array([np.cos(heading), np.sin(heading)]),
+                "floor": None,
+                "fall": float(rng.uniform(0, 0.012)),
+                "span": rng.uniform(3.0, 15.0),
+            }
             parts = [dataclasses.replace(thing, **moves) for thing in parts]
         return parts
 

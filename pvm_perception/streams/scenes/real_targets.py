@@ -19,8 +19,11 @@ LEAST = 24  # px: a target whose shorter side is smaller is not worth cutting ou
 SIDE = 128  # px, the longer side of a sprite at the most
 # how long a box is over its width, and how much of it the target fills: what is far from a disc or an octagon
 # is partly hidden, blurred, seen from the side, or not cut out well
-SHAPES = {"green_ball": ((0.8, 1.25), (0.66, 0.86)), "stop_sign": ((0.75, 1.35), (0.66, 0.92)),
-          "other_ball": ((0.75, 1.35), (0.62, 0.86))}
+SHAPES = {
+    "green_ball": ((0.8, 1.25), (0.66, 0.86)),
+    "stop_sign": ((0.75, 1.35), (0.66, 0.92)),
+    "other_ball": ((0.75, 1.35), (0.62, 0.86)),
+}
 GREENS, MAYBE = (58.0, 168.0), (48.0, 186.0)  # degrees of hue: green to anybody; to somebody
 SMOOTH = 0.95  # of the area of a target's convex hull, least: what is ragged was not cut out well
 COLOURED = 0.18  # saturation, least: a sign's back and an overexposed ball are no use

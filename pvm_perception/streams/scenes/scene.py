@@ -23,11 +23,11 @@ MAX_TARGETS = Truth.IN_VIEW
 SIZES = (  # a target's height as a share of the frame's, least and largest, and how often
     ((0.1, 0.6), 0.4),  # as the fovea brings it
     ((0.047, 0.15), 0.35),  # as the whole frame shows what is far away: the fovea needs a hint of it
-    ((0.045, 0.85), 0.25))
+    ((0.045, 0.85), 0.25),
+)
 ENLARGED = ((0.13, 0.1), (0.28, 0.55), (np.inf, COARSE))  # how often seen enlarged, up to which size:
 # a small target that is sharp, and one that a fovea or a cheap camera enlarged, look different
-CAST = ((("green_ball",), 0.4), (("stop_sign",), 0.38), (("green_ball", "stop_sign"), 0.08),
-        ((), 0.14))
+CAST = ((("green_ball",), 0.4), (("stop_sign",), 0.38), (("green_ball", "stop_sign"), 0.08), ((), 0.14))
 ROLLING = 0.4  # share of the cameras that read a frame row by row, in most of the time that it has
 SOLID = 0.25  # of a target's highest opacity: from there on a pixel of its blur counts as the target's
 TURN_SPEED = (0.015, 0.09)  # of a camera on a turning robot, in view heights a frame
@@ -37,11 +37,19 @@ EVERY_CAST = (("green_ball",), ("stop_sign",), ("green_ball", "stop_sign"), ()) 
 class Scene:
     """Everything of one clip; `render` gives a frame."""
 
-    def __init__(self, rng: Rng, frames: int, size: tuple[int, int],
-                 photos: Sequence[np.ndarray] | None, supersample: int = 2,
-                 cast: tuple[str, ...] | None = None, calm: float = 1.0,
-                 sizes: tuple[float, float] | None = None, hardest: float = 1.0,
-                 turns: float = 0.0) -> None:
+    def __init__(
+        self,
+        rng: Rng,
+        frames: int,
+        size: tuple[int, int],
+        photos: Sequence[np.ndarray] | None,
+        supersample: int = 2,
+        cast: tuple[str, ...] | None = None,
+        calm: float = 1.0,
+        sizes: tuple[float, float] | None = None,
+        hardest: float = 1.0,
+        turns: float = 0.0,
+    ) -> None:
         self.sizes = sizes
         self.rng, self.frames, self.size, self.scale = rng, frames, size, supersample
         self.rows, self.cols = size[0] * supersample, size[1] * supersample
@@ -90,8 +98,10 @@ class Scene:
                 behind += self._target(name)
         for _ in range(int(rng.poisson(0.8))):  # most of what hides something hides no target
             off = rng.normal(0, 0.3, 2) * 0.2
-            thing = self._thing(self._stranger(distractors.OCCLUDERS, 64),
-                                float(np.exp(rng.uniform(np.log(0.06), np.log(0.6)))))
+            thing = self._thing(
+                self._stranger(distractors.OCCLUDERS, 64),
+                float(np.exp(rng.uniform(np.log(0.06), np.log(0.6)))),
+            )
             decoys = [t for t in behind if t.target < 0]
             if decoys and rng.random() < 0.6:
                 thing.place = decoys[int(rng.integers(len(decoys)))].place + off
@@ -102,13 +112,20 @@ class Scene:
             sprite = self._stranger(distractors.OCCLUDERS, 64)
             size = hidden.size * rng.uniform(0.5, 2.5)
             off = rng.normal(0, 0.5, 2) * hidden.size
-            front.append(dataclasses.replace(
-                hidden, sprite=sprite, size=size, place=hidden.place + off, target=-1,
-                velocity=hidden.velocity * rng.choice([0.0, 1.0]) + rng.normal(0, 0.01, 2),
-                roll=0.0, spin=0.0))
+            front.append(
+                dataclasses.replace(
+                    hidden,
+                    sprite=sprite,
+                    size=size,
+                    place=hidden.place + off,
+                    target=-1,
+                    velocity=hidden.velocity * rng.choice([0.0, 1.0]) + rng.normal(0, 0.01, 2),
+                    roll=0.0,
+                    spin=0.0,
+                )
+            )
         if rng.random() < 0.08:
-            front.append(self._thing(self._stranger(distractors.OCCLUDERS, 96),
-                                     rng.uniform(0.3, 1.2)))
+            front.append(self._thing(self._stranger(distractors.OCCLUDERS, 96), rng.uniform(0.3, 1.2)))
         order = rng.permutation(len(behind)) if rng.random() < 0.25 else np.arange(len(behind))
         self.things = [behind[k] for k in order] + front
         if rng.random() < 0.35 * self.hard**0.5:  # seen against the light: things are darker than their place
@@ -132,9 +149,15 @@ class Scene:
         aspect = self.cols / self.rows
         place = rng.uniform(-0.55, 0.55, 2) * [aspect, 1.0]
         velocity = rng.normal(0, 0.02, 2) if rng.random() < 0.3 else np.zeros(2)
-        return Thing(sprite, place, size, velocity * self.calm,
-                     growth=float(rng.normal(0, 0.01)) * self.calm,
-                     roll=float(rng.normal(0, 0.1)), span=rng.uniform(*TURNS_BACK))
+        return Thing(
+            sprite,
+            place,
+            size,
+            velocity * self.calm,
+            growth=float(rng.normal(0, 0.01)) * self.calm,
+            roll=float(rng.normal(0, 0.1)),
+            span=rng.uniform(*TURNS_BACK),
+        )
 
     def _decoy(self) -> list[Thing]:
         """Return something that is no target, with what belongs to it, back to front.
@@ -181,13 +204,30 @@ class Scene:
         """Return a thing over its shadow on the ground."""
         rng = self.rng
         shade = np.zeros((48, 48, 4), np.float32)
-        cv2.ellipse(shade, (24, 24), (20, int(rng.uniform(4, 12))), 0, 0, 360,
-                    [0, 0, 0, rng.uniform(0.5, 0.95)], -1, cv2.LINE_AA)
+        cv2.ellipse(
+            shade,
+            (24, 24),
+            (20, int(rng.uniform(4, 12))),
+            0,
+            0,
+            360,
+            [0, 0, 0, rng.uniform(0.5, 0.95)],
+            -1,
+            cv2.LINE_AA,
+        )
         shade = cv2.GaussianBlur(shade, (0, 0), rng.uniform(0.5, 3))
         off = np.array([rng.normal(0, 0.3), rng.uniform(0.35, 0.6)]) * size
-        return [dataclasses.replace(thing, sprite=shade, target=-1, roll=0.0,
-                                    size=size * rng.uniform(1.0, 1.6), place=thing.place + off),
-                thing]
+        return [
+            dataclasses.replace(
+                thing,
+                sprite=shade,
+                target=-1,
+                roll=0.0,
+                size=size * rng.uniform(1.0, 1.6),
+                place=thing.place + off,
+            ),
+            thing,
+        ]
 
     def _sign(self, sprite: np.ndarray, size: float, texture: int, target: int) -> list[Thing]:
         """Return a sign, mostly on a pole and now and then among other signs."""
@@ -203,8 +243,14 @@ class Scene:
             pole[:] = [*np.clip(colour, 0, 1), 1.0]
             pole[:, :3, :3] *= rng.uniform(0.5, 0.9)
             height = rng.uniform(2, 5) * size
-            stem = dataclasses.replace(thing, sprite=pole, target=-1, size=height, roll=0.0,
-                                       place=thing.place + [0, height / 2 - size * 0.3])
+            stem = dataclasses.replace(
+                thing,
+                sprite=pole,
+                target=-1,
+                size=height,
+                roll=0.0,
+                place=thing.place + [0, height / 2 - size * 0.3],
+            )
             thick = int(rng.integers(4, 12))
             stem.sprite = cv2.resize(pole, (max(2, int(128 / (height / size) * thick / 100)), 128))
             parts.insert(0, stem)
@@ -212,9 +258,15 @@ class Scene:
             if rng.random() < 0.2:
                 plate = size * rng.uniform(0.35, 1.0)
                 off = np.array([0, side * (size + plate) * 0.52])
-                parts.append(dataclasses.replace(
-                    thing, sprite=signs.other_sign(rng, max(48, texture)), target=-1, size=plate,
-                    place=thing.place + off))
+                parts.append(
+                    dataclasses.replace(
+                        thing,
+                        sprite=signs.other_sign(rng, max(48, texture)),
+                        target=-1,
+                        size=plate,
+                        place=thing.place + off,
+                    )
+                )
         return parts
 
     def _view(self, k: float) -> np.ndarray:
@@ -246,15 +298,15 @@ class Scene:
         k = index - self.frames / 2
         view, before = self._view(k), self._view(k - 1)
         moved = view[:, 2] - before[:, 2]
-        canvas = self._draw_place(self._read_out(moved) @ np.vstack([view, [0, 0, 1]]),
-                                  moved * self.shutter)
+        canvas = self._draw_place(self._read_out(moved) @ np.vstack([view, [0, 0, 1]]), moved * self.shutter)
         seen: list[tuple[Thing, np.ndarray, int, int, float, float]] = []
         for thing in self.things:
             part = self._draw_thing(canvas, thing, k, view, before, seen)
             if part is not None:
                 seen.append(part)
-        picture = canvas if self.scale == 1 else cv2.resize(
-            canvas, self.size[::-1], interpolation=cv2.INTER_AREA)
+        picture = (
+            canvas if self.scale == 1 else cv2.resize(canvas, self.size[::-1], interpolation=cv2.INTER_AREA)
+        )
         return self.camera.develop(picture, self.light.at_frame(index)), self._truth(seen)
 
     def _read_out(self, moved: np.ndarray) -> np.ndarray:
@@ -263,26 +315,32 @@ class Scene:
         A 2 x 3 matrix from where it is when the middle row is read to where it is seen.
         """
         late = self.rolling / self.rows * moved  # how much further it gets by each row
-        return np.array([[1, late[0], -late[0] * self.rows / 2],
-                         [0, 1 + late[1], -late[1] * self.rows / 2]])
+        return np.array([[1, late[0], -late[0] * self.rows / 2], [0, 1 + late[1], -late[1] * self.rows / 2]])
 
     def _draw_place(self, view: np.ndarray, smear: np.ndarray) -> np.ndarray:
         """Return the place in linear light (rows, cols, 3), smeared by (2,) pixels."""
         rows, cols = self.place.shape[:2]
         scale = self.scale if np.abs(smear).max() > self.scale else 1  # needs no finer drawing
-        lift = np.array([[1 / self.rows, 0, -cols / 2 / self.rows],
-                         [0, 1 / self.rows, -rows / 2 / self.rows], [0, 0, 1]])
+        lift = np.array(
+            [[1 / self.rows, 0, -cols / 2 / self.rows], [0, 1 / self.rows, -rows / 2 / self.rows], [0, 0, 1]]
+        )
         size = (self.cols // scale, self.rows // scale)
-        picture = linear(cv2.warpAffine(
-            self.place, (view @ lift / scale).astype(np.float32), size,
-            flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101))
+        picture = linear(
+            cv2.warpAffine(
+                self.place,
+                (view @ lift / scale).astype(np.float32),
+                size,
+                flags=cv2.INTER_LINEAR,
+                borderMode=cv2.BORDER_REFLECT_101,
+            )
+        )
         if np.abs(smear).max() > self.scale:
-            picture = cv2.filter2D(picture, -1, line_kernel(*smear / scale),
-                                   borderType=cv2.BORDER_REPLICATE)
+            picture = cv2.filter2D(picture, -1, line_kernel(*smear / scale), borderType=cv2.BORDER_REPLICATE)
         return picture if scale == 1 else cv2.resize(picture, (self.cols, self.rows))
 
-    def _draw_thing(self, canvas: np.ndarray, thing: Thing, k: float, view: np.ndarray,
-                    before: np.ndarray, seen: list) -> tuple | None:
+    def _draw_thing(
+        self, canvas: np.ndarray, thing: Thing, k: float, view: np.ndarray, before: np.ndarray, seen: list
+    ) -> tuple | None:
         """Composite one thing; shrink what is visible of the things before it."""
         place, size, roll = thing.pose(k)
         last, _, _ = thing.pose(k - 1)
@@ -290,8 +348,9 @@ class Scene:
         moved = at - (before[:, :2] @ last + before[:, 2])
         smear, read = moved * self.shutter, self._read_out(moved)
         at = read[:, :2] @ at + read[:, 2]
-        sprite, zoom = mipmap(thing.sprite, size * self.rows
-                               * float(np.hypot(view[0, 0], view[1, 0])) / self.rows)
+        sprite, zoom = mipmap(
+            thing.sprite, size * self.rows * float(np.hypot(view[0, 0], view[1, 0])) / self.rows
+        )
         h, w = sprite.shape[:2]
         base = np.arctan2(view[1, 0], view[0, 0]) + roll
         c, s = np.cos(base) * zoom, np.sin(base) * zoom
@@ -301,15 +360,21 @@ class Scene:
         high = np.ceil(at + reach).astype(int)
         x0, y0 = np.maximum(low, 0)
         x1, y1 = np.minimum(high, [self.cols, self.rows])
-        area = float(thing.sprite[..., 3].sum()) * (
-            size * self.rows * np.hypot(view[0, 0], view[1, 0]) / self.rows
-            / thing.sprite.shape[0]) ** 2
+        area = (
+            float(thing.sprite[..., 3].sum())
+            * (size * self.rows * np.hypot(view[0, 0], view[1, 0]) / self.rows / thing.sprite.shape[0]) ** 2
+        )
         if x1 - x0 < 1 or y1 - y0 < 1 or max(x1 - x0, y1 - y0) < 2:
             return (thing, np.zeros((0, 0)), 0, 0, area, 1.0) if thing.target >= 0 else None
         corner = at - [x0, y0] - turned @ np.array([w, h]) / 2
         matrix = np.column_stack([turned, corner]).astype(np.float32)
-        part = cv2.warpAffine(sprite, matrix, (int(x1 - x0), int(y1 - y0)),
-                              flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
+        part = cv2.warpAffine(
+            sprite,
+            matrix,
+            (int(x1 - x0), int(y1 - y0)),
+            flags=cv2.INTER_LINEAR,
+            borderMode=cv2.BORDER_CONSTANT,
+        )
         if max(abs(smear)) > 1.5:
             part = cv2.filter2D(part, -1, line_kernel(*smear), borderType=cv2.BORDER_CONSTANT)
         roi = canvas[y0:y1, x0:x1]
@@ -324,8 +389,9 @@ class Scene:
             a0, b0 = max(x0, left), max(y0, top)
             a1, b1 = min(x1, left + mask.shape[1]), min(y1, top + mask.shape[0])
             if a1 > a0 and b1 > b0:
-                mask[b0 - top:b1 - top, a0 - left:a1 - left] *= 1 - alpha[b0 - y0:b1 - y0,
-                                                                         a0 - x0:a1 - x0, 0]
+                mask[b0 - top : b1 - top, a0 - left : a1 - left] *= (
+                    1 - alpha[b0 - y0 : b1 - y0, a0 - x0 : a1 - x0, 0]
+                )
         if thing.target < 0:
             return None
         return thing, alpha[..., 0].copy(), int(x0), int(y0), area, float(alpha.max())

@@ -25,6 +25,7 @@ def letter_strokes(letter: str) -> list[np.ndarray]:
 
     Drawn after the proportions of road lettering: tall, one stroke width, round turns.
     """
+
     def arc(cx: float, cy: float, rx: float, ry: float, start: float, end: float) -> np.ndarray:
         a = np.radians(np.linspace(start, end, 14))
         return np.stack([cx + rx * np.cos(a), cy + ry * np.sin(a)], 1)
@@ -33,32 +34,41 @@ def letter_strokes(letter: str) -> list[np.ndarray]:
         return np.array(points, float)
 
     shapes = {
-        "S": [np.concatenate([arc(.5, .26, .5, .26, -20, -270), arc(.5, .75, .5, .25, -90, 160)])],
-        "T": [line((0, 0), (1, 0)), line((.5, 0), (.5, 1))],
-        "O": [np.concatenate([arc(.5, .3, .5, .3, 180, 360), arc(.5, .7, .5, .3, 0, 180),
-                              line((0, .3))])],
-        "P": [line((0, 1), (0, 0), (.55, 0)), np.concatenate(
-            [line((.55, 0)), arc(.6, .27, .4, .27, -90, 90), line((0, .54))])],
-        "A": [line((0, 1), (.5, 0), (1, 1)), line((.2, .65), (.8, .65))],
+        "S": [np.concatenate([arc(0.5, 0.26, 0.5, 0.26, -20, -270), arc(0.5, 0.75, 0.5, 0.25, -90, 160)])],
+        "T": [line((0, 0), (1, 0)), line((0.5, 0), (0.5, 1))],
+        "O": [
+            np.concatenate(
+                [arc(0.5, 0.3, 0.5, 0.3, 180, 360), arc(0.5, 0.7, 0.5, 0.3, 0, 180), line((0, 0.3))]
+            )
+        ],
+        "P": [
+            line((0, 1), (0, 0), (0.55, 0)),
+            np.concatenate([line((0.55, 0)), arc(0.6, 0.27, 0.4, 0.27, -90, 90), line((0, 0.54))]),
+        ],
+        "A": [line((0, 1), (0.5, 0), (1, 1)), line((0.2, 0.65), (0.8, 0.65))],
         "L": [line((0, 0), (0, 1), (1, 1))],
-        "R": [line((0, 1), (0, 0), (.55, 0)), np.concatenate(
-            [line((.55, 0)), arc(.6, .25, .4, .25, -90, 90), line((0, .5))]),
-            line((.5, .5), (1, 1))],
-        "E": [line((1, 0), (0, 0), (0, 1), (1, 1)), line((0, .5), (.8, .5))],
+        "R": [
+            line((0, 1), (0, 0), (0.55, 0)),
+            np.concatenate([line((0.55, 0)), arc(0.6, 0.25, 0.4, 0.25, -90, 90), line((0, 0.5))]),
+            line((0.5, 0.5), (1, 1)),
+        ],
+        "E": [line((1, 0), (0, 0), (0, 1), (1, 1)), line((0, 0.5), (0.8, 0.5))],
     }
     return shapes[letter]
 
 
-def write(canvas: np.ndarray, text: str, box: tuple[float, float, float, float], stroke: float,
-          colour: np.ndarray) -> None:
+def write(
+    canvas: np.ndarray, text: str, box: tuple[float, float, float, float], stroke: float, colour: np.ndarray
+) -> None:
     """Write `text` in strokes into a box x, y, w, h of pixels on a BGR picture in 0..1."""
     x, y, w, h = box
     pitch = w / (len(text) * 1.0 - 0.28)
     for k, letter in enumerate(text):
         for points in letter_strokes(letter):
             at = np.round((points * [pitch * 0.72, h] + [x + k * pitch, y]) * 16).astype(np.int32)
-            cv2.polylines(canvas, [at], False, [float(c) for c in colour],
-                          max(1, round(stroke)), cv2.LINE_AA, 4)
+            cv2.polylines(
+                canvas, [at], False, [float(c) for c in colour], max(1, round(stroke)), cv2.LINE_AA, 4
+            )
 
 
 def sign_red(rng: Rng) -> np.ndarray:
@@ -99,17 +109,23 @@ def stop_sign(rng: Rng, size: int, askew: bool = True) -> np.ndarray:
     x, y = (1 - width) / 2, 0.5 - height / 2 + rng.uniform(-0.02, 0.02)
     lettering = rng.random()
     if lettering < 0.4:
-        put_heavy_text(canvas, text, (x * big, y * big, width * big, height * big),
-                       int(rng.integers(400, 900)), white)
+        put_heavy_text(
+            canvas, text, (x * big, y * big, width * big, height * big), int(rng.integers(400, 900)), white
+        )
     elif lettering < 0.85:
-        write(canvas, text, (x * big, y * big, width * big, height * big),
-              rng.uniform(0.032, 0.062) * big, white)
+        write(
+            canvas,
+            text,
+            (x * big, y * big, width * big, height * big),
+            rng.uniform(0.032, 0.062) * big,
+            white,
+        )
     else:
-        font = int(rng.choice([cv2.FONT_HERSHEY_SIMPLEX, cv2.FONT_HERSHEY_DUPLEX,
-                               cv2.FONT_HERSHEY_TRIPLEX]))
+        font = int(rng.choice([cv2.FONT_HERSHEY_SIMPLEX, cv2.FONT_HERSHEY_DUPLEX, cv2.FONT_HERSHEY_TRIPLEX]))
         scale = width * big / cv2.getTextSize(text, font, 1, 2)[0][0]
-        put_text(canvas, text, (int(x * big), int((0.5 + 0.11) * big)), font, scale,
-                    white, max(1, int(0.03 * big)))
+        put_text(
+            canvas, text, (int(x * big), int((0.5 + 0.11) * big)), font, scale, white, max(1, int(0.03 * big))
+        )
     sprite = opaque(canvas, outer)
     sprite = cv2.resize(sprite, (size, size), interpolation=cv2.INTER_AREA)
     _wear(rng, sprite)
@@ -120,21 +136,26 @@ def _wear(rng: Rng, sprite: np.ndarray) -> None:
     """Put dirt, stickers and glare on a sprite."""
     rows, cols = sprite.shape[:2]
     if rng.random() < 0.5:
-        dirt = 1 - np.clip(noise(rng, rows, cols, 0.5, 4) - rng.uniform(-0.2, 1), 0, 1) * rng.uniform(
-            0, 0.5)
+        dirt = 1 - np.clip(noise(rng, rows, cols, 0.5, 4) - rng.uniform(-0.2, 1), 0, 1) * rng.uniform(0, 0.5)
         sprite[..., :3] *= dirt[..., None]
     if rng.random() < 0.5:  # sheen
         angle = rng.uniform(0, 6.3)
-        ramp = (np.cos(angle) * np.linspace(-1, 1, cols)[None]
-                + np.sin(angle) * np.linspace(-1, 1, rows)[:, None])
+        ramp = (
+            np.cos(angle) * np.linspace(-1, 1, cols)[None] + np.sin(angle) * np.linspace(-1, 1, rows)[:, None]
+        )
         sprite[..., :3] *= (1 + rng.uniform(0, 0.35) * ramp.astype(np.float32))[..., None]
     if rng.random() < 0.15:  # retro-reflection or low sun: washed out
         sprite[..., :3] += rng.uniform(0.05, 0.3) * sprite[..., 3:]
     if rng.random() < 0.12:
         at = (rng.uniform(0.25, 0.75, 2) * [cols, rows]).astype(int)
         side = max(2, int(rng.uniform(0.04, 0.12) * rows))
-        cv2.rectangle(sprite, tuple(map(int, at)), tuple(map(int, at + side)),
-                      [*map(float, rng.uniform(0, 1, 3)), 1.0], -1)
+        cv2.rectangle(
+            sprite,
+            tuple(map(int, at)),
+            tuple(map(int, at + side)),
+            [*map(float, rng.uniform(0, 1, 3)), 1.0],
+            -1,
+        )
         sprite[..., :3] = np.minimum(sprite[..., :3], sprite[..., 3:] * 1.5)
 
 
@@ -144,8 +165,7 @@ def _turned(rng: Rng, sprite: np.ndarray, straight: float) -> np.ndarray:
     roll = rng.normal(0, 0.06) if rng.random() < 0.85 else rng.normal(0, 0.3)
     if straight and rng.random() < straight:
         yaw = roll = 0.0
-    return trim(tilt(sprite, float(np.clip(yaw, -1.1, 1.1)), float(rng.normal(0, 0.12)),
-                     float(roll)))
+    return trim(tilt(sprite, float(np.clip(yaw, -1.1, 1.1)), float(rng.normal(0, 0.12)), float(roll)))
 
 
 def other_sign(rng: Rng, size: int, askew: bool = True) -> np.ndarray:
@@ -165,27 +185,45 @@ def other_sign(rng: Rng, size: int, askew: bool = True) -> np.ndarray:
     mask = round_mask.astype(np.float32) / 255
     square = np.zeros((big, big), np.float32)
     h = rng.uniform(0.4, 1.0)
-    square[int(big * (0.5 - h / 2)):int(big * (0.5 + h / 2)), :] = 1
+    square[int(big * (0.5 - h / 2)) : int(big * (0.5 + h / 2)), :] = 1
     kind = rng.integers(11) % 9  # the first two twice as often
     canvas[:] = white
     if kind in (0, 1):  # no entry: a stop sign's nearest kin
         disc(white if rng.random() < 0.5 else red, r)
         disc(red, r * rng.uniform(0.9, 0.99))
         w, t = rng.uniform(0.55, 0.75), rng.uniform(0.1, 0.2)
-        cv2.rectangle(canvas, (int(big * (0.5 - w / 2)), int(big * (0.5 - t / 2))),
-                      (int(big * (0.5 + w / 2)), int(big * (0.5 + t / 2))),
-                      [float(c) for c in white], -1, cv2.LINE_AA)
+        cv2.rectangle(
+            canvas,
+            (int(big * (0.5 - w / 2)), int(big * (0.5 - t / 2))),
+            (int(big * (0.5 + w / 2)), int(big * (0.5 + t / 2))),
+            [float(c) for c in white],
+            -1,
+            cv2.LINE_AA,
+        )
     elif kind in (2, 3):  # limits and prohibitions
         disc(red, r)
         disc(white, r * rng.uniform(0.68, 0.86))
         if rng.random() < 0.7:
             number = str(rng.integers(1, 13) * 10)
             scale = big * 0.5 / cv2.getTextSize(number, 0, 1, 2)[0][0]
-            put_text(canvas, number, (int(big * 0.25), int(big * 0.62)), 0, scale, np.zeros(3) + 0.05,
-                        max(1, int(0.06 * big)))
+            put_text(
+                canvas,
+                number,
+                (int(big * 0.25), int(big * 0.62)),
+                0,
+                scale,
+                np.zeros(3) + 0.05,
+                max(1, int(0.06 * big)),
+            )
         else:
-            cv2.line(canvas, (int(big * .25), int(big * .25)), (int(big * .75), int(big * .75)),
-                     [float(c) for c in red], max(1, int(0.08 * big)), cv2.LINE_AA)
+            cv2.line(
+                canvas,
+                (int(big * 0.25), int(big * 0.25)),
+                (int(big * 0.75), int(big * 0.75)),
+                [float(c) for c in red],
+                max(1, int(0.08 * big)),
+                cv2.LINE_AA,
+            )
     elif kind == 4:  # yield, warning
         up = rng.random() < 0.4
         points = np.array([[0.02, 0.05], [0.98, 0.05], [0.5, 0.93]]) * big
@@ -199,9 +237,16 @@ def other_sign(rng: Rng, size: int, askew: bool = True) -> np.ndarray:
     elif kind == 5:  # blue disc with an arrow
         disc(blue, r)
         tip = (np.array([0.5, 0.5]) + rng.uniform(-0.3, 0.3, 2)) * big
-        cv2.arrowedLine(canvas, tuple((big - tip).astype(int).tolist()),
-                        tuple(tip.astype(int).tolist()), [float(c) for c in white],
-                        max(1, int(0.09 * big)), cv2.LINE_AA, 0, 0.4)
+        cv2.arrowedLine(
+            canvas,
+            tuple((big - tip).astype(int).tolist()),
+            tuple(tip.astype(int).tolist()),
+            [float(c) for c in white],
+            max(1, int(0.09 * big)),
+            cv2.LINE_AA,
+            0,
+            0.4,
+        )
     elif kind == 6:  # board or badge with writing, or with none
         mask = square if rng.random() < 0.6 else mask
         green = hsv(rng.uniform(75, 170), rng.uniform(0.4, 1), rng.uniform(0.2, 0.9))
@@ -212,18 +257,29 @@ def other_sign(rng: Rng, size: int, askew: bool = True) -> np.ndarray:
         for k in range(lines):
             word = "".join(rng.choice(list("ABEHKLMNORSTUX"), int(rng.integers(2, 7))))
             y, high = 0.5 + (k - lines / 2) * 0.7 / lines, rng.uniform(0.3, 0.6) / lines
-            put_heavy_text(canvas, word, (big * 0.12, big * y, big * rng.uniform(0.5, 0.76), big * high),
-                           int(rng.integers(300, 900)), ink)
+            put_heavy_text(
+                canvas,
+                word,
+                (big * 0.12, big * y, big * rng.uniform(0.5, 0.76), big * high),
+                int(rng.integers(300, 900)),
+                ink,
+            )
     elif kind == 7:  # orange or yellow diamond
-        mask = polygon_mask((big, big), np.array([[.5, 0], [1, .5], [.5, 1], [0, .5]]) * big)
+        mask = polygon_mask((big, big), np.array([[0.5, 0], [1, 0.5], [0.5, 1], [0, 0.5]]) * big)
         canvas[:] = hsv(rng.uniform(18, 50), rng.uniform(0.7, 1), rng.uniform(0.6, 1))
         disc(np.array([0.05, 0.05, 0.05], np.float32), r * rng.uniform(0.1, 0.35))
     else:  # white or grey plate
         mask = square
         canvas[:] = white * rng.uniform(0.5, 1)
-        put_text(canvas, "".join(rng.choice(list("abcdeghkmnorstu"), 6)),
-                    (int(big * 0.08), int(big * 0.55)), 0, big * 0.006, np.zeros(3) + 0.1,
-                    max(1, int(0.03 * big)))
+        put_text(
+            canvas,
+            "".join(rng.choice(list("abcdeghkmnorstu"), 6)),
+            (int(big * 0.08), int(big * 0.55)),
+            0,
+            big * 0.006,
+            np.zeros(3) + 0.1,
+            max(1, int(0.03 * big)),
+        )
     sprite = cv2.resize(opaque(canvas, mask), (size, size), interpolation=cv2.INTER_AREA)
     _wear(rng, sprite)
     return _turned(rng, sprite, 0.0) if askew else trim(sprite)

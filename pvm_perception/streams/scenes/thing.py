@@ -50,6 +50,7 @@ class Thing:
 def mipmap(sprite: np.ndarray, height: float) -> tuple[np.ndarray, float]:
     """Return the sprite halved until warping it to `height` pixels does not skip any."""
     while sprite.shape[0] > 2 * height and min(sprite.shape[:2]) > 3:
-        sprite = cv2.resize(sprite, (max(2, sprite.shape[1] // 2), max(2, sprite.shape[0] // 2)),
-                            interpolation=cv2.INTER_AREA)
+        sprite = cv2.resize(
+            sprite, (max(2, sprite.shape[1] // 2), max(2, sprite.shape[0] // 2)), interpolation=cv2.INTER_AREA
+        )
     return sprite, height / sprite.shape[0]

@@ -56,8 +56,12 @@ def box() -> Any:
         normals.append(normals[-1] @ turn)
     parts.append(np.stack([x - 0.5, z - 0.5, 0 * x + 1], 1))
     normals.append(np.tile([0, 0, 1], (4, 1)))
-    return _geometry(np.concatenate(parts), np.concatenate(normals), np.tile(np.stack([x, z], 1), (5, 1)),
-                     np.concatenate([corners + 4 * k for k in range(5)]))
+    return _geometry(
+        np.concatenate(parts),
+        np.concatenate(normals),
+        np.tile(np.stack([x, z], 1), (5, 1)),
+        np.concatenate([corners + 4 * k for k in range(5)]),
+    )
 
 
 @lru_cache(maxsize=8)
@@ -89,7 +93,7 @@ def cylinder(sides: int = 16, lid: bool = True) -> Any:
     points, uv = around / 2 + np.stack([0 * z, 0 * z, z], 1), np.stack([u, z], 1)
     if lid:
         rim = np.arange(1, sides)
-        top = points[sides + 1:2 * sides + 1]
+        top = points[sides + 1 : 2 * sides + 1]
         fan = np.stack([0 * rim[:-1], rim[:-1], rim[1:]], 1) + len(points)
         points, corners = np.concatenate([points, top]), np.concatenate([corners, fan])
         around = np.concatenate([around, np.tile([0, 0, 1], (sides, 1))])

@@ -103,8 +103,11 @@ class Drive:
         right, forward = np.array([c, -s, 0.0]), np.array([s * level, c * level, slope])
         up = np.array([-s * slope, -c * slope, level])
         pose = np.eye(4)
-        pose[:3, :3] = [np.cos(roll) * right - np.sin(roll) * up, forward,
-                        np.sin(roll) * right + np.cos(roll) * up]
+        pose[:3, :3] = [
+            np.cos(roll) * right - np.sin(roll) * up,
+            forward,
+            np.sin(roll) * right + np.cos(roll) * up,
+        ]
         pose[3, :3] = [chord * np.sin(turned / 2), chord * np.cos(turned / 2), self.height]
         return pose
 

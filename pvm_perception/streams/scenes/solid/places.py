@@ -72,8 +72,9 @@ class Place:
     reach : m, within which things can stand
     """
 
-    def __init__(self, rng: Rng, world: renderer.World, photos: Sequence[np.ndarray], far: float,
-                 finest: float) -> None:
+    def __init__(
+        self, rng: Rng, world: renderer.World, photos: Sequence[np.ndarray], far: float, finest: float
+    ) -> None:
         self.rng, self.world, self.photos, self.finest = rng, world, photos, finest
         self.roofed = False
         kind = rng.random()
@@ -117,8 +118,9 @@ class Place:
         node = self.world.add(meshes.panorama(int(rng.choice([2, 4, 6]))), skin)
         node.set_light_off()
         high = self.reach * rng.uniform(1.2, 2.0)
-        node.set_pos_hpr_scale(0, 0, -high * rng.uniform(0.1, 0.4), rng.uniform(0, 360), 0, 0, self.reach,
-                               self.reach, high)
+        node.set_pos_hpr_scale(
+            0, 0, -high * rng.uniform(0.1, 0.4), rng.uniform(0, 360), 0, 0, self.reach, self.reach, high
+        )
 
     def _street(self, far: float) -> None:
         """Put houses, walls or hedges to the left and the right."""
@@ -141,8 +143,12 @@ class Place:
         behind = rng.uniform(1.5, 5)
         side = min(self.reach, max(far, rng.uniform(1.5, 6)))
         long, middle = self.reach + behind, (self.reach - behind) / 2
-        walls = ((0, self.reach, 2 * side, 0), (-side, middle, long, 90), (side, middle, long, -90),
-                 (0, -behind, 2 * side, 180))
+        walls = (
+            (0, self.reach, 2 * side, 0),
+            (-side, middle, long, 90),
+            (side, middle, long, -90),
+            (0, -behind, 2 * side, 180),
+        )
         for x, y, wide, heading in walls:
             self._wall((x, y, high / 2), (wide, high), heading, skin, tint)
             out = np.array([np.sin(np.radians(heading)), -np.cos(np.radians(heading))])
@@ -150,13 +156,19 @@ class Place:
                 size = rng.uniform(0.3, 1.0, 2) * [1.5, 0.6 * high]
                 along = rng.uniform(-0.5, 0.5) * (wide - size[0]) * np.array([-out[1], out[0]])
                 z = size[1] / 2 if rng.random() < 0.4 else rng.uniform(size[1] / 2, high - size[1] / 2)
-                self._wall((*(np.array([x, y]) + 0.02 * out + along), z), size, heading,
-                           matter(rng, self.photos), tone(rng))
+                self._wall(
+                    (*(np.array([x, y]) + 0.02 * out + along), z),
+                    size,
+                    heading,
+                    matter(rng, self.photos),
+                    tone(rng),
+                )
         node = self.world.add(meshes.card(), matter(rng, ()), np.repeat(rng.uniform(0.6, 1.4), 3))
         node.set_pos_hpr_scale(0, middle, high, 0, 90, 0, 2 * side, 1, long)
 
-    def _wall(self, at: tuple[float, ...], size: Sequence[float], heading: float, skin: Any,
-              tint: np.ndarray) -> None:
+    def _wall(
+        self, at: tuple[float, ...], size: Sequence[float], heading: float, skin: Any, tint: np.ndarray
+    ) -> None:
         node = self.world.add(meshes.card(), skin, tint)
         node.set_pos_hpr_scale(*map(float, at), heading, 0, 0, float(size[0]), 1, float(size[1]))
 

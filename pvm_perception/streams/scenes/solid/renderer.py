@@ -42,8 +42,9 @@ def panda() -> Any:
     try:
         import panda3d.core as module
     except ImportError as error:
-        raise PvmError(f"solid scenes need panda3d ({error}); run `python -m pip install '{NEEDS}'` "
-                       "or leave --solid out") from error
+        raise PvmError(
+            f"solid scenes need panda3d ({error}); run `python -m pip install '{NEEDS}'` or leave --solid out"
+        ) from error
     module.load_prc_file_data("", SETTINGS)
     # by default things are drawn in the order of addresses, which shows where two are equally far
     bins = module.CullBinManager.get_global_ptr()
@@ -66,8 +67,9 @@ def _output(rows: int, cols: int, bit: int) -> tuple[Any, Any, Any]:
         kind = p.FrameBufferProperties()
         kind.set_rgba_bits(8, 8, 8, 8)
         kind.set_depth_bits(16)
-        buffer = engine.make_output(pipe, "", 0, kind, p.WindowProperties.size(cols, rows),
-                                    p.GraphicsPipe.BF_refuse_window)
+        buffer = engine.make_output(
+            pipe, "", 0, kind, p.WindowProperties.size(cols, rows), p.GraphicsPipe.BF_refuse_window
+        )
         memory = p.Texture()
         buffer.add_render_texture(memory, p.GraphicsOutput.RTM_copy_ram)
         made[rows, cols, bit] = (buffer, buffer.make_display_region(), memory)
@@ -87,8 +89,9 @@ def texture(picture: np.ndarray, repeat: bool = True, smooth: bool = True) -> An
     p = panda()
     rows, cols, channels = picture.shape
     made = p.Texture()
-    made.setup_2d_texture(cols, rows, p.Texture.T_unsigned_byte,
-                          p.Texture.F_rgba if channels == 4 else p.Texture.F_rgb)
+    made.setup_2d_texture(
+        cols, rows, p.Texture.T_unsigned_byte, p.Texture.F_rgba if channels == 4 else p.Texture.F_rgb
+    )
     made.set_ram_image(np.ascontiguousarray(picture[::-1]).tobytes())
     filtering = p.SamplerState.FT_linear if smooth else p.SamplerState.FT_nearest
     made.set_minfilter(filtering)
@@ -155,8 +158,12 @@ class World:
         It has the outline of a mask, or, `cut`, that of its own skin, for which it must be black.
         """
         p = panda()
-        state = p.RenderState.make(p.ColorAttrib.make_flat((grey / 255, grey / 255, grey / 255, 1)),
-                                   p.LightAttrib.make_all_off(), p.ColorScaleAttrib.make_off(), priority)
+        state = p.RenderState.make(
+            p.ColorAttrib.make_flat((grey / 255, grey / 255, grey / 255, 1)),
+            p.LightAttrib.make_all_off(),
+            p.ColorScaleAttrib.make_off(),
+            priority,
+        )
         if cut:
             return state
         skin = p.TextureAttrib.make(mask) if mask is not None else p.TextureAttrib.make_all_off()
@@ -222,8 +229,9 @@ class World:
         node.set_tag("target", str(self.targets))
         self.cameras[LABELS].set_tag_state(str(self.targets), self._flat(self.targets * STEP, 2, mask))
 
-    def look(self, eye: np.ndarray, rows: int, cols: int, labels: bool
-             ) -> tuple[np.ndarray, np.ndarray | None]:
+    def look(
+        self, eye: np.ndarray, rows: int, cols: int, labels: bool
+    ) -> tuple[np.ndarray, np.ndarray | None]:
         """Return what is seen from a pose (4, 4): a picture, and for each pixel which target it shows.
 
         The pose's rows are the directions to the right, forward and up, and the place. The first target
@@ -241,8 +249,10 @@ class World:
             region.set_camera(self.views[bit])
             buffer.set_clear_color((*map(float, self.sky[::-1]), 1) if bit == PICTURE else (0, 0, 0, 1))
         engine.render_frame()
-        drawn = [np.frombuffer(memory.get_ram_image(), np.uint8).reshape(rows, cols, 4)  # last row first
-                 for _, _, memory in seen]
+        drawn = [
+            np.frombuffer(memory.get_ram_image(), np.uint8).reshape(rows, cols, 4)  # last row first
+            for _, _, memory in seen
+        ]
         picture = cv2.flip(cv2.cvtColor(drawn[0], cv2.COLOR_BGRA2BGR), 0)
         if not labels:
             return picture, None

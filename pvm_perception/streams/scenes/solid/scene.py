@@ -36,10 +36,17 @@ PACE = (10.0, 30.0)  # frames a second, for what falls
 class SolidScene:
     """Everything of one clip in three dimensions; `render` gives a frame, as `Scene` does."""
 
-    def __init__(self, rng: Rng, frames: int, size: tuple[int, int],
-                 photos: Sequence[np.ndarray] | None, supersample: int = 2,
-                 cast: tuple[str, ...] | None = None, sizes: tuple[float, float] | None = None,
-                 turns: float = 0.0) -> None:
+    def __init__(
+        self,
+        rng: Rng,
+        frames: int,
+        size: tuple[int, int],
+        photos: Sequence[np.ndarray] | None,
+        supersample: int = 2,
+        cast: tuple[str, ...] | None = None,
+        sizes: tuple[float, float] | None = None,
+        turns: float = 0.0,
+    ) -> None:
         self.rng, self.frames, self.size, self.scale = rng, frames, size, supersample
         self.rows, self.cols = size[0] * supersample, size[1] * supersample
         self.aspect = size[1] / size[0]
@@ -49,8 +56,9 @@ class SolidScene:
         self.photos = [p for p in photos or () if p.shape[2] == 3]
         self.drive, self.aimed = Drive(rng, frames, self.focal, turns), False
         self.gloom = rng.uniform(0.3, 0.75)  # opacity of shadows on the ground
-        self.world = renderer.World((2 * np.arctan(self.aspect / 2 / self.focal),
-                                   2 * np.arctan(0.5 / self.focal)))
+        self.world = renderer.World(
+            (2 * np.arctan(self.aspect / 2 / self.focal), 2 * np.arctan(0.5 / self.focal))
+        )
         self.things: list[Thing] = []
         self.targets: list[tuple[int, Thing]] = []
         smallest = self._populate(cast, sizes)
@@ -80,8 +88,9 @@ class SolidScene:
             put[TARGETS[int(rng.integers(2))]](float(np.exp(rng.uniform(np.log(0.05), np.log(0.5)))), -1)
         return smallest
 
-    def _spot(self, size: float, extents: tuple[float, float], fits: Callable[[float, float], bool],
-              grounded: bool) -> tuple[float, np.ndarray]:
+    def _spot(
+        self, size: float, extents: tuple[float, float], fits: Callable[[float, float], bool], grounded: bool
+    ) -> tuple[float, np.ndarray]:
         """Return how high a thing is and its place (3,), so that it is `size` view heights high in view.
 
         The first one may choose the camera's height and pitch, too. `fits` says whether a thing of a
@@ -116,8 +125,9 @@ class SolidScene:
         across, place = self._spot(size, BALLS, lambda extent, z: extent / 2 - 0.01 < z < 2.5, way < 0.65)
         node = self._globe(size * self.rows, target >= 0)
         turned, _ = np.linalg.qr(rng.standard_normal((3, 3)))
-        thing = Thing(node, place, np.repeat(across, 2), turned * np.linalg.det(turned),
-                      span=rng.uniform(*TURNS_BACK))
+        thing = Thing(
+            node, place, np.repeat(across, 2), turned * np.linalg.det(turned), span=rng.uniform(*TURNS_BACK)
+        )
         speed = rng.normal(0, 0.03, 2) * place[1] / self.focal * [1, 0.6]
         over = place[2] - across / 2
         if way < 0.3:
@@ -141,8 +151,10 @@ class SolidScene:
         side = min(renderer.power_of_two(2 * pixels), 128)
         colour = balls.green if green else balls.almost_green if rng.random() < 0.3 else balls.not_green
         albedo, shine = balls.coat(rng, colour(rng), *meshes.globe_map(side), green)
-        node = self.world.add(meshes.sphere(8 if pixels < 24 else 14 if pixels < 100 else 24),
-                              renderer.texture((albedo.clip(0, 1) * 255).astype(np.uint8)))
+        node = self.world.add(
+            meshes.sphere(8 if pixels < 24 else 14 if pixels < 100 else 24),
+            renderer.texture((albedo.clip(0, 1) * 255).astype(np.uint8)),
+        )
         if shine:
             self.world.gloss(node, shine, rng.uniform(8, 80))
         return node
@@ -171,15 +183,26 @@ class SolidScene:
             pole.set_pos_hpr_scale(*behind, 0, 0, 0, 0, thick, thick, top)
             self._shadow(place[:2], thick * 4, thick * 4)
 
-    def _plate(self, sprite: np.ndarray, pixels: float, place: np.ndarray, high: float, heading: float,
-               target: int = -1) -> Thing:
+    def _plate(
+        self,
+        sprite: np.ndarray,
+        pixels: float,
+        place: np.ndarray,
+        high: float,
+        heading: float,
+        target: int = -1,
+    ) -> Thing:
         """Put a flat thing that faces a camera of this heading (0 = straight ahead, to the right)."""
         picture = renderer.card_picture(sprite, pixels)
         c, s = np.cos(heading), np.sin(heading)
-        thing = Thing(self.world.add(meshes.card(), renderer.texture(picture, repeat=False)), place,
-                      np.array([high * sprite.shape[1] / sprite.shape[0], high]),
-                      np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]]), flat=True,
-                      share=float((picture[..., 3] > 127).mean()))
+        thing = Thing(
+            self.world.add(meshes.card(), renderer.texture(picture, repeat=False)),
+            place,
+            np.array([high * sprite.shape[1] / sprite.shape[0], high]),
+            np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]]),
+            flat=True,
+            share=float((picture[..., 3] > 127).mean()),
+        )
         picture[..., :3] = 255
         self._enter(thing, target, renderer.texture(picture, repeat=False) if target >= 0 else None)
         return thing
@@ -222,8 +245,11 @@ class SolidScene:
         """Return whether something would hide a target, or stand in the camera's way."""
         if abs(across) < wide + 0.3 and ahead < self.drive.near * 0.6 + wide:
             return True
-        return any(ahead < t.place[1] + wide and abs(across / ahead - t.place[0] / t.place[1])
-                   < wide / ahead + 0.6 * t.extent[0] / t.place[1] for _, t in self.targets)
+        return any(
+            ahead < t.place[1] + wide
+            and abs(across / ahead - t.place[0] / t.place[1]) < wide / ahead + 0.6 * t.extent[0] / t.place[1]
+            for _, t in self.targets
+        )
 
     def _put(self, place: np.ndarray, wide: float, high: float) -> None:
         """Put something that is no target on the ground."""
@@ -237,8 +263,11 @@ class SolidScene:
             node.set_pos_hpr_scale(*place, high / 2, rng.uniform(0, 360), 0, 0, high, high, high)
         else:
             side = int(np.clip(pixels, 24, 128))
-            sprite = distractors.cutout(rng, self.cutouts[int(rng.integers(len(self.cutouts)))], side) if (
-                self.cutouts and rng.random() < 0.5) else distractors.pick(rng, distractors.LOOK_ALIKES, side)
+            sprite = (
+                distractors.cutout(rng, self.cutouts[int(rng.integers(len(self.cutouts)))], side)
+                if (self.cutouts and rng.random() < 0.5)
+                else distractors.pick(rng, distractors.LOOK_ALIKES, side)
+            )
             heading = np.arctan2(*place) + rng.normal(0, 0.3)
             self._plate(sprite, pixels, np.array([*place, high / 2]), high, heading)
         if rng.random() < 0.8:
@@ -264,8 +293,10 @@ class SolidScene:
         """Return the moments, in frames from the middle, at which a frame sees what moves fast."""
         k, moved = index - self.frames / 2, 0.0
         if self.things:
-            before, now = (seen_at(self.drive.pose(at), np.array([t.pose(at)[3, :3] for t in self.things]),
-                                   self.focal) for at in (k - 1, k))
+            before, now = (
+                seen_at(self.drive.pose(at), np.array([t.pose(at)[3, :3] for t in self.things]), self.focal)
+                for at in (k - 1, k)
+            )
             moved = float(np.abs(now - before)[np.abs(now).max(axis=1) < 1.0].max(initial=0.0))
         right, down = self.motion(index)[:2] * [self.aspect, 1.0]
         moved = max(moved, abs(right), abs(down)) * self.shutter * self.rows
@@ -299,15 +330,17 @@ class SolidScene:
         """Return whether anything of a thing may be in the frame; generous."""
         across, ahead, up = np.abs(eye[:3, :3] @ (thing.pose(k)[3, :3] - eye[3, :3]))
         reach = thing.extent.max()
-        return bool(across - reach < 0.6 * self.aspect / self.focal * (ahead + reach)
-                    and up - reach < 0.6 / self.focal * (ahead + reach))
+        return bool(
+            across - reach < 0.6 * self.aspect / self.focal * (ahead + reach)
+            and up - reach < 0.6 / self.focal * (ahead + reach)
+        )
 
     def _truth(self, names: Sequence[np.ndarray | None], moments: np.ndarray) -> np.ndarray:
         rows = np.full((MAX_TARGETS, Truth.COLUMNS), Truth.NONE, np.float32)
         k = float(moments.mean())
         for n, (target, thing) in enumerate(self.targets[:MAX_TARGETS]):
             masks = [(name == n + 1).view(np.uint8) for name in names if name is not None]
-            rows[n, Truth.X:] = 0
+            rows[n, Truth.X :] = 0
             if not masks:
                 continue
             often = masks[0] if len(masks) == 1 else np.sum(masks, axis=0, dtype=np.uint8)
