@@ -12,6 +12,11 @@ from sensor_msgs.msg import CompressedImage, Image
 TRANSPORTS = {"raw": (Image, "image"), "compressed": (CompressedImage, "image/compressed")}
 
 
+def type_name(kind: type) -> str:
+    """Return the name by which the ROS graph knows a message type of sensor_msgs."""
+    return f"sensor_msgs/msg/{kind.__name__}"
+
+
 class CameraInput:
     """Subscribes to images; `follow` it now and then, as publishers come and go.
 
@@ -33,6 +38,7 @@ class CameraInput:
 
     def __init__(self, node: Any, transport: str, reliability: str, receive: Callable[[Any], None]) -> None:
         self._node, self._wish, self._receive = node, reliability, receive
+        self.transport = transport
         self._kind, self._name = TRANSPORTS[transport]
         self.topic: str = node.resolve_topic_name(self._name)
         self._subscription: Any = None
@@ -62,13 +68,19 @@ class CameraInput:
         )
 
     def offers(self) -> list[str]:
-        """Return each publisher's name and quality of service, in words."""
-        return [
-            f"{p.node_namespace.rstrip('/')}/{p.node_name} offers "
-            f"{p.qos_profile.reliability.name.lower()}, "
-            f"{p.qos_profile.durability.name.lower()}"
-            for p in self._node.get_publishers_info_by_topic(self.topic)
-        ]
+        """Return each publisher's name, its quality of service, and why it is not heard."""
+        return [self._offer(p) for p in self._node.get_publishers_info_by_topic(self.topic)]
+
+    def _offer(self, publisher: Any) -> str:
+        offered, wanted = publisher.qos_profile, type_name(self._kind)
+        words = (
+            f"{publisher.node_namespace.rstrip('/')}/{publisher.node_name} offers "
+            f"{offered.reliability.name.lower()}, {offered.durability.name.lower()}"
+        )
+        if publisher.topic_type != wanted:
+            return f"{words}, but {publisher.topic_type} instead of {wanted}"
+        deaf = self._policy == ReliabilityPolicy.RELIABLE != offered.reliability
+        return f"{words}, which reliability: reliable never hears" if deaf else words
 
     def close(self) -> None:
         """Stop listening."""

@@ -28,6 +28,7 @@ from pvm_perception.ros.age_limit import AgeLimit
 from pvm_perception.ros.announcer import Announcer
 from pvm_perception.ros.camera_input import CameraInput
 from pvm_perception.ros.faults import Guarded, reason_of
+from pvm_perception.ros.input_watch import InputWatch
 from pvm_perception.ros.node_settings import NODES
 from pvm_perception.ros.own_motion import OwnMotion
 from pvm_perception.ros.parameters import values_of
@@ -195,6 +196,7 @@ class TrackerNode(Guarded, LifecycleNode):
         self.camera = CameraInput(
             self, self._value("image_transport"), self._value("reliability"), self._receive
         )
+        self.input = InputWatch(self, self.camera)
         self.worker = Worker(
             self.faults.guard(
                 "frame", self._work, lambda error, _: self.health.fault("failed", reason_of(error))
@@ -244,6 +246,7 @@ class TrackerNode(Guarded, LifecycleNode):
 
     def _receive(self, message: Any) -> None:
         self.health.arrived(self.enabled)
+        self.input.saw(messages.seconds_of(message.header))
         if self.enabled and self.worker is not None and self.worker.put(message):
             self.health.dropped += 1
 
@@ -345,6 +348,8 @@ class TrackerNode(Guarded, LifecycleNode):
         if self.camera is None or self.worker is None:
             return
         self.camera.follow()
+        if self.enabled:
+            self.input.look(self.health.silence(), self._value("frame_timeout"))
         if self.worker.revive():
             self.health.restarted = time.monotonic()
         level, message = self._state()
@@ -363,8 +368,8 @@ class TrackerNode(Guarded, LifecycleNode):
             self.worker,
             self._value("frame_timeout"),
             self.camera.topic,
-            self.camera.offers,
-            self.own_motion.faults(),
+            self.input.publishers,
+            self.input.shortfall() or self.own_motion.faults(),
         )
 
     def _report(self) -> None:
