@@ -107,9 +107,9 @@ class Forecaster:
         ):
             raise PvmError(f"the part that is shown must lie in a picture of {size[1]}x{size[0]} px")
         fresh, below = ~self._seen, None
-        parts = [_part(shown, scale.number - 1, size) for scale in self.scales]  # (B, 4) each
-        for scale, part in zip(self.scales, parts, strict=True):
+        for scale in self.scales:
             scale.now, scale.last = scale.last, scale.now
+            part = _part(shown, scale.number - 1, size)
             for b in range(self.batch):
                 if below is None:
                     scale.steps.picture(images[b], scale.now.planes[b])
@@ -120,8 +120,8 @@ class Forecaster:
             scale.compare(part, fresh)
             below = scale
         self.known, known, parent = self._seen & self.scales[0].last.chosen, self._seen.copy(), None
-        for scale, part in zip(reversed(self.scales), reversed(parts), strict=True):
-            scale.foresee(_of(weights, scale.number), parent, known, part, motion)
+        for scale in reversed(self.scales):
+            scale.foresee(_of(weights, scale.number), parent, known, motion)
             parent = scale
         self._seen[...] = True
         self._judge()
@@ -191,7 +191,7 @@ class Forecaster:
         for name in ("known", "_seen", "_error", "_age", "_usual", "_surprise"):
             setattr(self, name, getattr(other, name).copy())
         for mine, theirs in zip(self.scales, other.scales, strict=True):
-            for name in ("picture", "error", "wrong", "changed", "explained", "tried"):
+            for name in ("picture", "error", "wrong", "changed"):
                 getattr(mine, name)[...] = getattr(theirs, name)
             for frame in ("now", "last"):
                 for name, value in vars(getattr(theirs, frame)).items():

@@ -23,8 +23,6 @@ from pvm_perception.core.forecast_reference import (
 from pvm_perception.core.kernels.forecast import steps
 from pvm_perception.core.size import FORECAST_EXTRAS
 
-UNTRIED = np.float32(2e-4)  # mean square, full range squared: changes foreseen before trust follows the facts
-LEAST_TRUST = np.float32(0.05)
 FASTEST = 96  # half pixels of a scale: moves beyond are not handed on
 
 
@@ -64,8 +62,6 @@ class _Frame:
         self.mean = zeros(units, 2)  # the move that is expected, px down and right
         self.likeliest = np.zeros((batch, units, 2), np.int16)  # half px
         self.chosen = np.zeros(batch, bool)  # streams that had a frame before, and so chose
-        self.trust = np.ones(batch, np.float32)  # share of the foreseen change that the forecast makes
-        self.foreseen = np.zeros(batch, np.float32)  # that change's mean square
 
     def forget(self, streams: Array) -> None:
         """Zero what the next frame takes from this one."""
@@ -100,9 +96,6 @@ class Scale:
         self.wrong, self.changed = (
             np.zeros((batch, self.units), np.float32) for _ in range(2)
         )  # mean squares
-        self.explained, self.tried = (
-            np.zeros(batch, np.float32) for _ in range(2)
-        )  # running means, for trust
         self._block, self._window = (np.zeros((self.units, g.stride), np.float32) for _ in range(2))
         # codes with the edge's rows repeated, and their sums over three rows with the edge's columns repeated
         self._phi = algebra.activation("leaky", np)
@@ -128,39 +121,9 @@ class Scale:
             )
         for array in (self.error, self.wrong, self.changed):
             array[fresh] = 0
-        if self.forecast.trust:
-            self._reconsider(fresh)
         self.last.forget(fresh)
 
-    def _reconsider(self, fresh: Array) -> None:
-        """Set how far a foreseen change is trusted: the share of the last ones that would have been best.
-
-        The error of s + g (p - s) against what came, s', is C - 2 g A + g^2 B with A = <(p - s)(s' - s)>,
-        B = <(p - s)^2>, C = <(s' - s)^2>, and least at g = A / B; A follows from the error that was made.
-        """
-        keep, g, tried = np.float32(self.forecast.trust), self.last.trust, self.last.foreseen
-        explained = (self.changed.mean(1) + g * g * tried - self.wrong.mean(1)) / (2 * g)  # (B,)
-        chosen = self.last.chosen & ~fresh
-        for mean, value in ((self.explained, explained), (self.tried, tried)):
-            mean[chosen] = keep * mean[chosen] + (1 - keep) * value[chosen]
-            mean[fresh] = 0
-        best = (self.explained + UNTRIED) / (self.tried + UNTRIED)
-        self.now.trust[...] = np.clip(best, LEAST_TRUST, 1)
-
-    def _temper(self, b: int, shown: Array) -> None:
-        """Take back what of a stream's forecast departs from its picture further than is trusted."""
-        top, left, rows, cols = shown.tolist()
-        m, g = self.g.margin, self.g
-        seen = self.now.planes[b, 0, :, m + top : m + top + rows, m + left : m + left + cols]
-        expected = self.picture[b, :, top : top + rows, left : left + cols]
-        expected -= seen
-        self.now.foreseen[b] = np.einsum("crx,crx->", expected, expected) / (COLOURS * g.height * g.width)
-        expected *= self.now.trust[b]
-        expected += seen
-
-    def foresee(
-        self, p: dict[str, Array], parent: Scale | None, known: Array, shown: Array, motion: Array | None
-    ) -> None:
+    def foresee(self, p: dict[str, Array], parent: Scale | None, known: Array, motion: Array | None) -> None:
         """Choose how each unit's part moves on, and make the forecast of the next picture.
 
         Parameters
@@ -171,8 +134,6 @@ class Scale:
             The scale above, which has chosen already; None at the top.
         known
             (B,) bool: streams that had a frame before. The others expect this picture once more.
-        shown
-            (B, 4) int32 top, left, rows, cols of the part of the picture that a camera filled.
         motion
             (B, 4) of the robot, as `Hierarchy.step` takes it; None where it is not known.
         """
@@ -220,8 +181,6 @@ class Scale:
             else:
                 now.choice[b], now.choice[b, :, 0], now.mean[b], now.likeliest[b] = 0, 1, 0, 0
             self.steps.mix(now.choice[b], now.moves[b], now.planes[b], self.picture[b])
-            if f.trust:
-                self._temper(b, shown[b])
         now.chosen[...] = known
 
     def gradients(
@@ -256,7 +215,7 @@ class Scale:
                 then.motion[b],
                 bool(then.moved[b]),
                 then.habit[b],
-                float(2 * weight[b] * then.trust[b] / pixels),
+                float(2 * weight[b] / pixels),
                 by_gates[b],
             )
         by_gates *= self.allowed
