@@ -143,6 +143,31 @@ def test_gradients_are_those_of_the_forecasts_error(texture):
             assert g[index] == pytest.approx(numeric, rel=0.35, abs=3e-4), name
 
 
+def test_where_moves_explain_nothing_the_last_picture_stays(texture):
+    # a slow camera: each picture comes three times, then the world has moved on
+    rng, ratio = np.random.default_rng(7), {}
+    weights = first_weights(small().forecast, rng)
+    for name, w in weights.items():
+        if name.endswith("b2"):
+            w[reference.TERMS.index("habit")] = 3  # units that go on as before, come what may
+    for trust in (0.0, 0.95):
+        forecaster, errors = Forecaster(small(trust=trust), 1), []
+        for t in range(60):
+            frame = cut(texture, 0, 4 * (t // 3))[None]
+            if t > 20:
+                came, expected = frame.astype(int), forecaster.images().astype(int)
+                errors.append([((came - expected) ** 2).mean(), ((came - last) ** 2).mean()])
+            forecaster.step(frame, weights)
+            last = frame.astype(int)
+            if t > 20:  # what is reported is the error of the pictures that are shown
+                span = 255 / 2
+                assert forecaster.mean_errors()[0] * span**2 == pytest.approx(errors[-1][0], rel=0.05, abs=1)
+        wrong, copied = np.sum(errors, 0)
+        ratio[trust] = wrong / copied
+    assert ratio[0.0] > 1.1
+    assert ratio[0.95] < 1.01
+
+
 @pytest.mark.parametrize(("down", "right"), [(0, 0), (1, 2), (3, -5), (-8, 9)])
 def test_untaught_units_foresee_a_picture_that_moves_on(texture, down, right):
     config = small(scales=4, code=16)

@@ -148,6 +148,13 @@ class Forecast:
     keep: int = setting(1, "half px around its own last move that a unit tries, each way", low=0, high=2)
     context: tuple[str, ...] = FORECAST_CONTEXT  # what a code reads besides the evidence
     terms: tuple[str, ...] = FORECAST_TERMS
+    trust: float = setting(
+        0.95,
+        "decay by frame of the running errors that set how far a forecast departs from the last picture: "
+        "nearly all the way where moves have explained what came; 0 = always all the way",
+        low=0.0,
+        high=0.999,
+    )
     weight: float = setting(0.05, "weight of the forecast's error in learning", low=0.0, high=100.0)
 
     def __post_init__(self) -> None:

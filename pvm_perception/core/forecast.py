@@ -20,6 +20,7 @@ from pvm_perception.core.backend import Array
 from pvm_perception.core.config import Forecast, HierarchyConfig
 from pvm_perception.core.forecast_reference import TERMS
 from pvm_perception.core.forecast_scale import Scale, scale_parts
+from pvm_perception.core.forecast_trust import Trust
 from pvm_perception.core.size import FORECAST
 from pvm_perception.errors import PvmError
 
@@ -70,6 +71,10 @@ class Forecaster:
         self._surprise = np.zeros((batch, finest.g.rows, finest.g.cols), np.float32)
         self._error = np.ones(batch, np.float32)  # each stream's mean error, for the gradient's weight
         self._age = np.zeros(batch, np.float32)
+        self.trust = Trust(batch, config.forecast.trust)
+        self._tempered = np.zeros(
+            batch, np.float32
+        )  # mean squared error of the forecast that was trusted so far
         self._whole = np.array([[0, 0, config.height, config.width]] * batch, np.int32)
 
     def reset(self, streams: Array) -> None:
@@ -119,12 +124,19 @@ class Forecaster:
                 scale.steps.fill(part[b], scale.now.planes[b])
             scale.compare(part, fresh)
             below = scale
-        self.known, known, parent = self._seen & self.scales[0].last.chosen, self._seen.copy(), None
+        finest = self.scales[0]
+        self.known = self._seen & finest.last.chosen
+        self._tempered = self.trust.judge(finest.wrong.mean(1), finest.changed.mean(1), self.known)
+        known, parent = self._seen.copy(), None
         for scale in reversed(self.scales):
             scale.foresee(_of(weights, scale.number), parent, known, motion)
             parent = scale
         self._seen[...] = True
         self._judge()
+        for b, (top, left, rows, cols) in enumerate(shown.tolist()):
+            seen = finest.seen(b)[:, top : top + rows, left : left + cols]  # (3, rows, cols)
+            change = finest.picture[b, :, top : top + rows, left : left + cols] - seen
+            self.trust.foresee(b, change, finest.picture[b].size)
 
     def gradients(self, weights: dict[str, Array], weight: float) -> dict[str, Array]:
         """Return the gradients of all scales' weights by the last frame's forecast error, by name.
@@ -149,10 +161,8 @@ class Forecaster:
     def mean_errors(self) -> tuple[float, float]:
         """Return the last frame's mean squared errors of the forecast and of copying, input units squared."""
         span = (self.config.high - self.config.low) ** 2
-        wrong, changed = (
-            float(v[self.known].sum()) / v.size * span for v in (self.scales[0].wrong, self.scales[0].changed)
-        )
-        return wrong, changed
+        changed = self.scales[0].changed[self.known].sum() / self.scales[0].changed.size
+        return float(self._tempered.mean()) * span, float(changed) * span
 
     def surprise(self) -> Array:
         """Return each finest unit's error over what is usual there and in this frame, (B, rows, cols).
@@ -181,15 +191,28 @@ class Forecaster:
         scale = self.scales[0]
         return scale.now.mean.reshape(self.batch, scale.g.rows, scale.g.cols, 2)
 
-    def images(self) -> Array:
-        """Return the frames expected next, (B, H, W, 3) uint8."""
-        picture = self.scales[0].picture.transpose(0, 2, 3, 1)
-        return np.clip(picture * 255 + np.float32(0.5), 0, 255).astype(np.uint8)
+    def images(self, whole: bool = False) -> Array:
+        """Return the frames expected next, (B, H, W, 3) uint8.
+
+        Parameters
+        ----------
+        whole
+            Whether to make the whole change that the moves foresee, not the share that is trusted: what
+            shows the next frame but one, when it is taken for the next.
+        """
+        finest = self.scales[0]
+        pictures = finest.picture
+        if not whole:
+            seen = np.stack([finest.seen(b) for b in range(self.batch)])  # (B, 3, H, W)
+            pictures = seen + self.trust.share[:, None, None, None] * (pictures - seen)
+        pictures = pictures.transpose(0, 2, 3, 1)
+        return np.clip(pictures * 255 + np.float32(0.5), 0, 255).astype(np.uint8)
 
     def copy_state(self, other: Forecaster) -> None:
         """Take over the state of another forecaster of the same configuration and batch."""
-        for name in ("known", "_seen", "_error", "_age", "_usual", "_surprise"):
+        for name in ("known", "_seen", "_error", "_age", "_usual", "_surprise", "_tempered"):
             setattr(self, name, getattr(other, name).copy())
+        self.trust.copy_state(other.trust)
         for mine, theirs in zip(self.scales, other.scales, strict=True):
             for name in ("picture", "error", "wrong", "changed"):
                 getattr(mine, name)[...] = getattr(theirs, name)

@@ -107,6 +107,11 @@ class Scale:
             [(row + 0.5) * BLOCK - g.height / 2, (col + 0.5) * BLOCK - g.width / 2], 1
         ).astype(np.float32)  # (U, 2) px from the middle
 
+    def seen(self, b: int) -> Array:
+        """Return a stream's last picture, (3, H, W) float32, 0..1: a view."""
+        m = self.g.margin
+        return self.now.planes[b, 0, :, m : m + self.g.height, m : m + self.g.width]
+
     def compare(self, shown: Array, fresh: Array) -> None:
         """Take the new picture, which is in `now.planes`: what of the forecast was wrong."""
         for b in range(self.batch):

@@ -362,10 +362,10 @@ class Hierarchy:
         """
         return self.forecaster.moves() if self.forecaster else None
 
-    def predicted_images(self) -> Images:
-        """Return the frames that are expected next, (B, H, W, 3) uint8, BGR."""
+    def predicted_images(self, whole: bool = False) -> Images:
+        """Return the frames expected next, (B, H, W, 3) uint8 BGR; `whole` as for `Forecaster.images`."""
         if self.forecaster:
-            return self.forecaster.images()
+            return self.forecaster.images(whole)
         encoder = self.encoders[0]
         images = as_images(self.config, encoder.block, encoder.prediction, self.xp)
         return to_numpy(images)  # converted on the device: a byte for each value is copied, not four

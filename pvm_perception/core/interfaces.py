@@ -226,8 +226,8 @@ class Network(Protocol):
         """Return the move that each unit expects; see `hierarchy.Hierarchy.moves`."""
         ...
 
-    def predicted_images(self) -> Images:
-        """Return the frames that are expected next, (B, H, W, 3) uint8, BGR."""
+    def predicted_images(self, whole: bool = False) -> Images:
+        """Return the frames expected next, (B, H, W, 3) uint8 BGR; `whole` as for `Forecaster.images`."""
         ...
 
 

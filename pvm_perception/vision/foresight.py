@@ -9,9 +9,19 @@ from pvm_perception.core.interfaces import Network
 from pvm_perception.vision.frame import BAR, View
 
 
-def expected(network: Network, view: View | None) -> Images:
-    """Return the frame that a network of one stream expects next, (h, w, 3) uint8 BGR, without the bars."""
-    image = network.predicted_images()[0]
+def expected(network: Network, view: View | None, whole: bool = False) -> Images:
+    """Return the frame that a network of one stream expects next, (h, w, 3) uint8 BGR, without the bars.
+
+    Parameters
+    ----------
+    network
+        Of one stream.
+    view
+        Which part of its picture a camera fills; None: all.
+    whole
+        Whether to make the whole change that it foresees, as `Forecaster.images`.
+    """
+    image = network.predicted_images(whole)[0]
     return image if view is None else image[_inner(view)]
 
 
@@ -32,11 +42,13 @@ class Foresight:
         images = [expected(network, view)]
         if steps == 1:
             return images
+        shown = expected(network, view, whole=True)
         self._copy = network.copy(self._copy if self._of is network else None)
         self._of = network
         picture = np.full((1, network.config.height, network.config.width, 3), BAR, np.uint8)
         for _ in range(steps - 1):
-            picture[0][... if view is None else _inner(view)] = images[-1]
+            picture[0][... if view is None else _inner(view)] = shown
             self._copy.step(picture, shown=None if view is None else np.array([view.filled], np.int32))
-            images.append(expected(self._copy, view))
+            shown = expected(self._copy, view, whole=True)
+            images.append(shown)
         return images

@@ -238,10 +238,10 @@ class Engine:
         """Return where each unit expects its part of the next frame from, as `Hierarchy.moves`."""
         return self.forecaster.moves() if self.forecaster else None
 
-    def predicted_images(self) -> np.ndarray:
-        """Return the frames that are expected next, (B, H, W, 3) uint8, BGR."""
+    def predicted_images(self, whole: bool = False) -> np.ndarray:
+        """Return the frames expected next, (B, H, W, 3) uint8 BGR; `whole` as for `Forecaster.images`."""
         if self.forecaster:
-            return self.forecaster.images()
+            return self.forecaster.images(whole)
         block = self._network.encoders[0].block
         return pictures.as_images(self.config, block, self.prediction(), np)
 
