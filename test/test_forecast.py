@@ -151,7 +151,7 @@ def test_where_moves_explain_nothing_the_last_picture_stays(texture):
         if name.endswith("b2"):
             w[reference.TERMS.index("habit")] = 3  # units that go on as before, come what may
     for trust in (0.0, 0.95):
-        forecaster, errors = Forecaster(small(trust=trust), 1), []
+        forecaster, errors, last = Forecaster(small(trust=trust), 1), [], None
         for t in range(60):
             frame = cut(texture, 0, 4 * (t // 3))[None]
             if t > 20:
