@@ -101,7 +101,7 @@ def test_the_end_of_the_node_waits_for_the_file(robot, live_tracker, home, monke
     client = robot.node.create_client(Trigger, SERVICE)
     robot.until(client.service_is_ready)
     client.call_async(Trigger.Request())
-    robot.until(lambda: live_tracker.saver._threads)
+    robot.until(lambda: live_tracker.requests.saver._threads)
     threading.Timer(0.3, release.set).start()
     live_tracker.stop()
     assert len(written) == 1

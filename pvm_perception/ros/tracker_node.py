@@ -12,13 +12,10 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
-from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from sensor_msgs.msg import CompressedImage
 from std_msgs.msg import Header
-from std_srvs.srv import SetBool, Trigger
 from vision_msgs.msg import Detection2DArray
 
 from pvm_perception.api import Tracker
@@ -33,7 +30,8 @@ from pvm_perception.ros.node_settings import NODES
 from pvm_perception.ros.own_motion import OwnMotion
 from pvm_perception.ros.parameters import values_of
 from pvm_perception.ros.process import run_node, steady_clock
-from pvm_perception.ros.saving import Saver, Writing, model_path
+from pvm_perception.ros.reporter import Reporter
+from pvm_perception.ros.services import Services
 from pvm_perception.ros.views import Views
 from pvm_perception.ros.worker import Worker
 from pvm_perception.vision.compressed_image import CompressedSettings
@@ -59,8 +57,8 @@ class TrackerNode(Guarded, LifecycleNode):
         self.health = diagnostics.Health()
         self.age_limit = AgeLimit()
         self.worker: Worker | None = None  # while it is active
-        self.saver = Saver()
-        self.slow = ReentrantCallbackGroup()  # of services that await: the others go on meanwhile
+        self.requests = Services(self)
+        self.reporter = Reporter(self)
         self.camera: CameraInput | None = None  # likewise
         self.watch: Any = None  # likewise
         self.changed = False  # parameters that the tracker does not follow yet
@@ -76,7 +74,8 @@ class TrackerNode(Guarded, LifecycleNode):
 
     # --- parameters
 
-    def _value(self, name: str) -> Any:
+    def value(self, name: str) -> Any:
+        """Return a parameter's value."""
         return self.get_parameter(name).value
 
     def _refuse(self, name: str, value: Any) -> str:
@@ -94,7 +93,7 @@ class TrackerNode(Guarded, LifecycleNode):
         if self._tracker is None:
             return
         self.changed = True
-        with self._frame_done():
+        with self.frame_done():
             self._follow_parameters()
         self.announcer.announce(self.tracker, self.own_motion.size)
 
@@ -103,11 +102,11 @@ class TrackerNode(Guarded, LifecycleNode):
         if self.changed:
             self.changed = False
             self.tracker.settings = values_of(self, TrackerSettings)
-            self.tracker.targets = tuple(self._value("targets"))
-            self.tracker.learning = self._value("learning")
+            self.tracker.targets = tuple(self.value("targets"))
+            self.tracker.learning = self.value("learning")
 
     @contextlib.contextmanager
-    def _frame_done(self) -> Iterator[None]:
+    def frame_done(self) -> Iterator[None]:
         """Wait for the frame in work, and hold the next; raise PvmError where it does not end."""
         if not self.lock.acquire(timeout=PATIENCE):
             raise PvmError(f"one frame has kept the network busy for more than {PATIENCE:g} s; try again")
@@ -120,7 +119,7 @@ class TrackerNode(Guarded, LifecycleNode):
 
     def start(self) -> None:
         """Configure and activate, unless that is a lifecycle manager's task."""
-        if self._value("autostart"):
+        if self.value("autostart"):
             if self.trigger_configure() != OK:
                 raise PvmError(self.fault or "the node could not be configured")
             self.trigger_activate()
@@ -139,12 +138,12 @@ class TrackerNode(Guarded, LifecycleNode):
 
     def _load(self) -> None:
         self._tracker = Tracker(
-            self._value("targets"),
-            self._value("model") or None,
-            self._value("device"),
-            self._value("learning"),
+            self.value("targets"),
+            self.value("model") or None,
+            self.value("device"),
+            self.value("learning"),
             values_of(self, TrackerSettings),
-            self._value("fovea"),
+            self.value("fovea"),
         )
         self.tracker.warm_up()
         info = self.tracker.info()
@@ -162,21 +161,15 @@ class TrackerNode(Guarded, LifecycleNode):
             self.get_logger().info(
                 "no foxglove_msgs, so no ~/annotations: apt install ros-$ROS_DISTRO-foxglove-msgs", once=True
             )
-        self.announcer = Announcer(self._publisher, self._header)
+        self.announcer = Announcer(self._publisher, self.header)
         self.status = self._publisher(DiagnosticArray, "/diagnostics", 10)
-        for kind, name, answer, group in (
-            (Trigger, "reset", self._reset, None),
-            (Trigger, "save_model", self._save_model, self.slow),
-            (SetBool, "set_learning", self._set_learning, None),
-            (SetBool, "enable", self._enable, None),
-        ):
-            self.owned.append(
-                (self.destroy_service, self.create_service(kind, f"~/{name}", answer, callback_group=group))
-            )
+        self.owned += [(self.destroy_service, service) for service in self.requests.offer()]
         self.owned.append(
             (
                 self.destroy_timer,
-                self.create_timer(self._value("diagnostics_period"), self._report, clock=steady_clock()),
+                self.create_timer(
+                    self.value("diagnostics_period"), self.reporter.report, clock=steady_clock()
+                ),
             )
         )
         self.own_motion = OwnMotion(self)
@@ -194,7 +187,7 @@ class TrackerNode(Guarded, LifecycleNode):
         self.health = diagnostics.Health()
         self.age_limit = AgeLimit()
         self.camera = CameraInput(
-            self, self._value("image_transport"), self._value("reliability"), self._receive
+            self, self.value("image_transport"), self.value("reliability"), self._receive
         )
         self.input = InputWatch(self, self.camera)
         self.worker = Worker(
@@ -239,7 +232,7 @@ class TrackerNode(Guarded, LifecycleNode):
             if not self.worker.stop():
                 self.faults.note("frame", "the frame in work does not end; it is left behind")
             self.worker = None
-        if not self.saver.finish():
+        if not self.requests.saver.finish():
             self.faults.note("save_model", "the disk does not answer; the model in work is not saved")
 
     # --- frames
@@ -270,7 +263,7 @@ class TrackerNode(Guarded, LifecycleNode):
 
     def _too_old(self, times: diagnostics.FrameTimes) -> bool:
         """Tell whether to leave a frame out for its age, and count it; one without a stamp has none."""
-        limit, ages = self._value("max_age"), self.age_limit
+        limit, ages = self.value("max_age"), self.age_limit
         if not (limit and times.stamp):
             return False
         doubted = ages.doubted
@@ -292,11 +285,11 @@ class TrackerNode(Guarded, LifecycleNode):
 
     def _frame(self, image: Any, header: Header, times: diagnostics.FrameTimes) -> None:
         stamp = times.stamp
-        motion = self.own_motion.up_to(stamp, image.shape[:2], self._value("horizontal_fov"))
+        motion = self.own_motion.up_to(stamp, image.shape[:2], self.value("horizontal_fov"))
         with self.lock:
             self._follow_parameters()
             tracks = self.tracker.update(image, stamp if stamp > 0 else None, motion)
-            if self._value("latency_compensation") and stamp > 0:
+            if self.value("latency_compensation") and stamp > 0:
                 late = self._now() - stamp  # s
                 frames = min(max(late / self.tracker.period, 0.0), LONGEST_FORECAST)
                 tracks = self.tracker.forecast(frames)
@@ -307,40 +300,6 @@ class TrackerNode(Guarded, LifecycleNode):
             self.health.processed(times, float(surprise.mean()))
             self.views.publish(self.tracker, image, tracks, surprise, header)
 
-    # --- services
-
-    def _reset(self, _request: Any, response: Any) -> Any:
-        with self._frame_done():
-            self.tracker.reset()
-        response.success, response.message = True, "state and tracks are forgotten, weights kept"
-        return response
-
-    async def _save_model(self, request: Any, response: Any) -> Any:
-        """Answer when the model is on the disk; frames go on meanwhile."""
-        await self._save(request, response)
-        response.success = True
-        return response
-
-    def _save(self, _request: Any, response: Any) -> Writing:
-        """Begin to write the model as it is now, beside nobody's; the answer names the file."""
-        path = model_path(self.get_namespace(), self.get_name())
-        with self._frame_done():
-            model = self.tracker.snapshot()
-        response.message = str(path)
-        return self.saver.save(path, model)
-
-    def _set_learning(self, request: Any, response: Any) -> Any:
-        result = self.set_parameters([rclpy.Parameter("learning", value=bool(request.data))])[0]
-        response.success = result.successful
-        response.message = result.reason or f"learning {'on' if request.data else 'off'}"
-        return response
-
-    def _enable(self, request: Any, response: Any) -> Any:
-        self.enabled, self.health.waiting = bool(request.data), None
-        response.success = True
-        response.message = "enabled" if request.data else "frames are ignored until enabled again"
-        return response
-
     # --- reports
 
     def _look_after(self) -> None:
@@ -349,54 +308,16 @@ class TrackerNode(Guarded, LifecycleNode):
             return
         self.camera.follow()
         if self.enabled:
-            self.input.look(self.health.silence(), self._value("frame_timeout"))
+            self.input.look(self.health.silence(), self.value("frame_timeout"))
         if self.worker.revive():
             self.health.restarted = time.monotonic()
-        level, message = self._state()
+        level, message = self.reporter.state()
         if level == diagnostics.ERROR:
             self.faults.note("tracking", message)
 
-    def _header(self) -> Header:
+    def header(self) -> Header:
+        """Return a header of now, of no frame of reference."""
         return Header(stamp=self.get_clock().now().to_msg())
-
-    def _state(self) -> tuple[bytes, str]:
-        """Return the level and the words of the node's state."""
-        if self.worker is None or self.camera is None or not self.enabled:
-            return diagnostics.OK, "not active"
-        return diagnostics.judge(
-            self.health,
-            self.worker,
-            self._value("frame_timeout"),
-            self.camera.topic,
-            self.input.publishers,
-            self.input.shortfall() or self.own_motion.faults(),
-        )
-
-    def _report(self) -> None:
-        tracker = self.tracker
-        hears = tracker.config.uses_motion
-        facts = {
-            "device": tracker.runs_on,
-            "device note": tracker.notice,
-            "learning": tracker.learning,
-            "model version": tracker.model_version,
-            "state lost (times)": tracker.times_diverged,
-            "topic": self.camera.topic if self.camera else "",
-            "targets": ", ".join(tracker.targets),
-            "own motion": self.own_motion.words() if hears else "this model does not hear it",
-            "age limit": self.age_limit.state(self._value("max_age")),
-            "worker restarts": self.worker.restarts if self.worker else 0,
-            "faults": self.faults.count(),
-        }
-        level, message = self._state()
-        array = DiagnosticArray(header=self._header())
-        array.status.append(
-            diagnostics.entry(
-                level, diagnostics.name_of(self, "tracker"), message, self.health.values() | facts
-            )
-        )
-        self.status.publish(array)
-        self.announcer.announce(tracker, self.own_motion.size)
 
 
 def main(argv: list[str] | None = None) -> int:
