@@ -171,7 +171,9 @@ def test_a_worker_that_dies_is_started_again(robot, live_tracker, images, monkey
     monkeypatch.setattr(tracker_node, "decode_image", decode)
     count = len(answers)
     robot.until(lambda: live_tracker.show(images[0]) or len(answers) > count + 5)
-    robot.until(lambda: live_tracker.show(images[0]) or live_tracker.reporter.state() == (b"\x00", "tracking"))
+    robot.until(
+        lambda: live_tracker.show(images[0]) or live_tracker.reporter.state() == (b"\x00", "tracking")
+    )
 
 
 def test_a_frame_that_never_ends_is_an_error_and_services_answer(robot, live_tracker, images, monkeypatch):

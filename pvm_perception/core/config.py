@@ -1,4 +1,4 @@
-"""The network as data: layers, links, readout and learning; presets `robot` and `paper`."""
+"""The network as data: how its parts (`config_parts`) fit together; presets `robot` and `paper`."""
 
 from __future__ import annotations
 
@@ -6,163 +6,37 @@ import dataclasses
 import itertools
 import re
 import reprlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from pvm_perception.core.config_parts import MOST_LAYERS, Forecast, Layer, Learning, Link, ReadoutConfig
 from pvm_perception.core.settings import check, setting
-from pvm_perception.core.size import FORECAST, FORECAST_BLOCK, FORECAST_TERMS, check_size
+from pvm_perception.core.size import FORECAST, FORECAST_BLOCK, check_size
 from pvm_perception.errors import PvmError
+
+__all__ = [  # a configuration's parts are imported from here, too
+    "INPUT",
+    "MOTION",
+    "MOTION_VALUES",
+    "PRESETS",
+    "Forecast",
+    "HierarchyConfig",
+    "Layer",
+    "Learning",
+    "Link",
+    "Readout",
+    "ReadoutConfig",
+    "preset",
+]
 
 INPUT = "input"
 MOTION = "motion"  # a source of context, not a layer: what the robot's motion does to the picture
 MOTION_VALUES = 4  # shift right, shift down, roll, growth; see `Hierarchy.step`
-TERMS = ("signal", "derivative", "integral", "error")
-FORECAST_CONTEXT = ("lateral", "feedback", "motion")
-LINK_KINDS = ("feedforward", "lateral", "feedback", "global", "context")
 READOUT = "readout"  # its weights' first word, as a layer's is the layer's name
 LAYER_NAME = re.compile(r"[A-Za-z0-9_-]{1,32}")
-MOST_LAYERS, MOST_LINKS, MOST_TARGETS, LONGEST_NAME = 16, 128, 64, 64
+MOST_LINKS, MOST_TARGETS, LONGEST_NAME = 128, 64, 64
 LEAST_CONTRAST = 1e-3  # between the input values of black and white
-
-
-@dataclass(frozen=True)
-class Layer:
-    """A grid of units of one size."""
-
-    name: str
-    rows: int = setting(1, "units from top to bottom", low=1, high=256)
-    cols: int = setting(1, "units from left to right", low=1, high=256)
-    code: int = setting(48, "width of each unit's hidden code", low=1, high=1024)
-    children: tuple[int, int] = (2, 2)  # the block of the layer below that one unit predicts
-    terms: tuple[str, ...] = TERMS  # which views of its signal a unit gets
-    start: int = setting(0, "learning step at which the layer begins to run", low=0)
-
-    def __post_init__(self) -> None:
-        check(self)
-        if not all(1 <= n <= 256 for n in self.children):
-            raise PvmError(f"layer {self.name}: children are {self.children}; each must be 1 to 256")
-        if (
-            "signal" not in self.terms
-            or set(self.terms) - set(TERMS)
-            or len(set(self.terms)) != len(self.terms)
-        ):
-            raise PvmError(f"layer {self.name}: terms must hold 'signal', be different and among {TERMS}")
-
-
-@dataclass(frozen=True)
-class Link:
-    """Which units read which. The target's units read the source's units around their own place.
-
-    A `feedforward` link carries the signal of this frame: its radius is how many children
-    beyond its own block a unit sees. Every other kind carries codes of the frame before;
-    `lateral`, `feedback` and `global` name the usual cases, `context` any other. A context link
-    from `motion` carries the robot's own motion up to this frame.
-    """
-
-    source: str
-    target: str
-    kind: str = setting("context", "what the link carries", choices=LINK_KINDS)
-    radius: int = setting(0, "neighbours on each side, in units of the source", low=0, high=16)
-    gain: float = setting(1.0, "strength: 0 cuts the link (graded recurrence)", low=0.0, high=8.0)
-    start: int = setting(0, "learning step at which the link opens", low=0)
-    shape: str = setting("disk", "neighbourhood", choices=("disk", "square"))
-
-    def __post_init__(self) -> None:
-        check(self)
-
-
-@dataclass(frozen=True)
-class ReadoutConfig:
-    """How codes become heat maps and boxes."""
-
-    kind: str = setting(
-        "box", "box: one head per layer-1 cell; heatmap: the paper's, per unit", choices=("box", "heatmap")
-    )
-    hidden: int = setting(96, "width of the readout's hidden layer", low=1, high=1024)
-    radius: tuple[int, ...] = (1,)  # neighbourhood in each layer, from the bottom; last repeats
-    shape: str = setting("disk", "neighbourhood", choices=("disk", "square"))
-    cells: str = setting("", "layer whose units are the cells that answer; empty = the first")
-    memory: int = setting(0, "cells on each side whose last answers a cell reads; 0 = none", low=0, high=8)
-    mixing: int = setting(0, "width of a second hidden layer, 0 = none", low=0, high=1024)
-
-    def __post_init__(self) -> None:
-        check(self)
-        if not 1 <= len(self.radius) <= MOST_LAYERS or not all(0 <= r <= 16 for r in self.radius):
-            raise PvmError(
-                f"readout radius is {reprlib.repr(self.radius)}; it must be a list of 1 to "
-                f"{MOST_LAYERS} numbers, each 0 to 16"
-            )
-
-
 Readout = ReadoutConfig  # the name under which scripts outside of this repository import it
-
-
-@dataclass(frozen=True)
-class Learning:
-    """Online learning; the same for training and for a node that goes on learning."""
-
-    optimizer: str = setting("adam", "update rule", choices=("adam", "muon", "momentum"))
-    rate: float = setting(1e-3, "learning rate at the start", low=0.0, high=1.0)
-    final_rate: float = setting(2e-5, "learning rate at the end of the schedule", low=0.0, high=1.0)
-    momentum: float = setting(0.5, "momentum (rule: momentum)", low=0.0, high=0.999)
-    clip: float = setting(5.0, "largest norm of one update's gradient, 0 = off", low=0.0)
-    prediction_weight: float = setting(1.0, "weight of the prediction error", low=0.0)
-    presence_weight: float = setting(1.0, "weight of the presence error of the readout", low=0.0)
-    box_weight: float = setting(1.0, "weight of the box error of the readout", low=0.0)
-    credit_depth: int = setting(
-        16,
-        "layers that the readout's error descends below the one it enters; 0 = it stays in that layer",
-        low=0,
-        high=16,
-    )
-    decay: float = setting(
-        0.0, "share of a weight lost per step and unit of rate (rule: muon)", low=0.0, high=10.0
-    )
-    average: float = setting(0.999, "decay of the averaged weights", low=0.0, high=0.99999)
-
-    def __post_init__(self) -> None:
-        check(self)
-
-
-@dataclass(frozen=True)
-class Forecast:
-    """How the next picture is foreseen: units of several scales that choose among moves.
-
-    Each of `terms` has a gate that the unit's code sets: evidence over the unit's block, its window and its
-    siblings' windows; and expectations: to stay, to move as the parent, as was chosen in the frame before,
-    as the robot's own motion says, to the right, down, by little.
-    """
-
-    code: int = setting(
-        0,
-        "width of a unit's code of how things move; 0 = the next picture is predicted by layer 1 alone",
-        low=0,
-        high=256,
-    )
-    scales: int = setting(4, "scales of the picture, each half as fine as the one below", low=1, high=5)
-    whole: int = setting(2, "moves that every unit tries, whole px of its scale each way", low=0, high=4)
-    half: int = setting(1, "of these, up to how many px also in half steps", low=0, high=2)
-    inherit: int = setting(
-        2, "half px around its parent's move that a unit tries, each way; 0 = none", low=0, high=4
-    )
-    keep: int = setting(1, "half px around its own last move that a unit tries, each way", low=0, high=2)
-    context: tuple[str, ...] = FORECAST_CONTEXT  # what a code reads besides the evidence
-    terms: tuple[str, ...] = FORECAST_TERMS
-    trust: float = setting(
-        0.95,
-        "decay by frame of the running errors that set how far a forecast departs from the last picture: "
-        "nearly all the way where moves have explained what came; 0 = always all the way",
-        low=0.0,
-        high=0.999,
-    )
-    weight: float = setting(0.05, "weight of the forecast's error in learning", low=0.0, high=100.0)
-
-    def __post_init__(self) -> None:
-        check(self)
-        for name, known in (("context", FORECAST_CONTEXT), ("terms", FORECAST_TERMS)):
-            value = getattr(self, name)
-            if set(value) - set(known) or len(set(value)) != len(value):
-                raise PvmError(f"forecast {name} must be different and among {', '.join(known)}")
 
 
 @dataclass(frozen=True)
@@ -199,9 +73,9 @@ class HierarchyConfig:
     integral_decay: float = setting(0.98, "decay of the running mean of a signal", low=0.0, high=1.0)
     low: float = setting(-1.0, "input value of a black pixel", low=-8.0, high=8.0)
     high: float = setting(1.0, "input value of a white pixel", low=-8.0, high=8.0)
-    readout: ReadoutConfig = ReadoutConfig()
-    learning: Learning = Learning()
-    forecast: Forecast = Forecast()
+    readout: ReadoutConfig = field(default_factory=ReadoutConfig)
+    learning: Learning = field(default_factory=Learning)
+    forecast: Forecast = field(default_factory=Forecast)
 
     def __post_init__(self) -> None:
         check(self)
