@@ -29,6 +29,8 @@ if [ -n "${ROS_DISTRO:-}" ] && "$PYTHON" -c 'import rclpy' 2>/dev/null; then
         fail "vision_msgs is missing (apt install ros-$ROS_DISTRO-vision-msgs)"
     "$PYTHON" -c 'import nav2_msgs.msg' 2>/dev/null ||
         echo "setup: no nav2_msgs; stop_sign_guard needs it (apt install ros-$ROS_DISTRO-nav2-msgs)"
+    "$PYTHON" -c 'import tf2_msgs.msg' 2>/dev/null ||
+        echo "setup: no tf2_msgs; broadcast_tf of target_follower needs it (apt install ros-$ROS_DISTRO-tf2-msgs)"
     "$PYTHON" -c 'import foxglove_msgs.msg' 2>/dev/null ||
         echo "setup: no foxglove_msgs; ~/annotations needs it (apt install ros-$ROS_DISTRO-foxglove-msgs)"
     "$PYTHON" -m venv --system-site-packages "$VENV"
@@ -60,7 +62,7 @@ rm -f build/constraints.txt  # of an earlier setup beside a sourced ROS 2
 sh scripts/install.sh setup
 sh scripts/install.sh tracks --no-deps
 link
-for package in vision_msgs nav2_msgs foxglove_msgs; do
+for package in vision_msgs nav2_msgs foxglove_msgs tf2_msgs; do
     echo "setup: building $package"
     "$VENV/bin/python" scripts/build_messages.py interfaces/$package build/$package
 done

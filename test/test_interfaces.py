@@ -23,7 +23,10 @@ STANDARD = ("/rosout", "/parameter_events")
 # node's name, and the parameters that bring out all of its topics
 NAMES = {
     "tracker": ("pvm_tracker", []),
-    "follower": ("target_follower", ["-p", "drive:=true", "-p", "use_depth:=true"]),
+    "follower": (
+        "target_follower",
+        ["-p", "drive:=true", "-p", "use_depth:=true", "-p", "broadcast_tf:=true"],
+    ),
     "guard": ("stop_sign_guard", ["-p", "use_depth:=true"]),
 }
 
@@ -126,4 +129,16 @@ def test_our_annotations_are_foxgloves_on_the_wire(robot):
     robot.node.destroy_publisher(publisher)
     assert str(info.topic_type_hash) == (
         "RIHS01_bc4e578b1ef80953415d6f966a4cab305c8a44c8b64fc405312b6f06a08fc45e"
+    )
+
+
+def test_our_transforms_are_tf2s_on_the_wire(robot):
+    """The hash is what tf2's own nodes report."""
+    kind = pytest.importorskip("tf2_msgs.msg", reason="run `make setup`").TFMessage
+    publisher = robot.node.create_publisher(kind, "/copy", 1)
+    robot.until(lambda: robot.node.get_publishers_info_by_topic("/copy"))
+    (info,) = robot.node.get_publishers_info_by_topic("/copy")
+    robot.node.destroy_publisher(publisher)
+    assert str(info.topic_type_hash) == (
+        "RIHS01_e369d0f05a23ae52508854b66f6aa0437f3449d652e8cbf22d5abe85d020f087"
     )

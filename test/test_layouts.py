@@ -21,9 +21,11 @@ CAMERA = "/camera/image_raw"  # somebody else's, in every launch file
 DISPLAYS = {
     "Image": "sensor_msgs/msg/Image",
     "Pose": "geometry_msgs/msg/PoseStamped",
+    "MarkerArray": "visualization_msgs/msg/MarkerArray",
     "PoseWithCovariance": "geometry_msgs/msg/PoseWithCovarianceStamped",
 }
 PICTURES = {f"/pvm_tracker/{name}" for name in ("debug_image", "heatmap", "prediction", "surprise")}
+IN_SPACE = ("/target_pose", "/target_pose_covariance", "/target_follower/markers")
 RVIZ = yaml.safe_load((ROOT / "rviz" / "tracker.rviz").read_text())["Visualization Manager"]
 FOXGLOVE = json.loads((ROOT / "config" / "foxglove_layout.json").read_text())
 
@@ -43,7 +45,7 @@ def test_rviz_displays_are_of_our_topics():
         assert PUBLISHED[topic]["type"] == DISPLAYS[kind]
         assert PUBLISHED[topic]["reliability"] == "reliable" or not reliable
         assert display["Topic"]["Durability Policy"] == "Volatile"
-    assert topics == {CAMERA, "/target_pose", "/target_pose_covariance"} | PICTURES
+    assert topics == {CAMERA, *IN_SPACE} | PICTURES
 
 
 def test_rviz_stands_in_the_frame_of_the_cameras_that_we_launch():

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
 from geometry_msgs.msg import PoseStamped, PoseWithCovarianceStamped, Twist, TwistStamped
 from rclpy.node import Node
 from std_msgs.msg import Bool, Header
@@ -14,31 +13,16 @@ from pvm_perception.ros.faults import Guarded
 from pvm_perception.ros.messages import seconds_of
 from pvm_perception.ros.node_settings import NODES, FollowerSettings, FollowerTarget
 from pvm_perception.ros.parameters import values_of
+from pvm_perception.ros.places import Places, pose_of
 from pvm_perception.ros.process import publish_last, run_node, steady_clock
 from pvm_perception.ros.ranging import Ranger
 from pvm_perception.ros.servo import Command, Servo, ServoSettings
-from pvm_perception.vision.geometry import Estimate, facing
+from pvm_perception.vision.geometry import Estimate
 
 try:  # a robot without Nav2 has no such message, and needs none
     from nav2_msgs.msg import SpeedLimit
 except ImportError:
     SpeedLimit = None
-
-UNKNOWN_TURN = np.pi**2 / 3  # rad²; variance of an angle that can be anything
-
-
-def pose_of(estimate: Estimate, header: Header) -> PoseWithCovarianceStamped:
-    """Return an estimate as a pose: x axis along the line of sight, orientation not measured."""
-    message = PoseWithCovarianceStamped(header=header)
-    pose = message.pose.pose
-    pose.position.x, pose.position.y, pose.position.z = map(float, estimate.position)
-    q = pose.orientation
-    q.x, q.y, q.z, q.w = map(float, facing(estimate.position))
-    covariance = np.zeros((6, 6))
-    covariance[:3, :3] = estimate.covariance
-    covariance[3:, 3:] = np.eye(3) * UNKNOWN_TURN
-    message.pose.covariance = covariance.ravel()
-    return message
 
 
 class FollowerNode(Guarded, Node):
@@ -52,6 +36,7 @@ class FollowerNode(Guarded, Node):
         self.ranger = Ranger(self, values_of(self, FollowerTarget), self._found)
         self.pose = self.create_publisher(PoseStamped, "target_pose", 5)
         self.pose_covariance = self.create_publisher(PoseWithCovarianceStamped, "target_pose_covariance", 5)
+        self.places = Places(self, self.settings.broadcast_tf, self.settings.target_frame)
         self.track = ""  # id of the detection that is followed
         self.drives = self.settings.drive
         self.twist: Any = None  # publisher of commands, where it drives
@@ -83,6 +68,11 @@ class FollowerNode(Guarded, Node):
         return float(self.clock.now().nanoseconds * 1e-9)
 
     def _found(self, header: Header, results: list[tuple[Any, Estimate]]) -> None:
+        """Follow one of the targets; then say where all of them are."""
+        self._follow(header, results)
+        self.places.publish(header, results, self.ranger.settings)
+
+    def _follow(self, header: Header, results: list[tuple[Any, Estimate]]) -> None:
         """Choose the target that is followed already, else the surest; say where it is."""
         age = self.get_clock().now().nanoseconds * 1e-9 - seconds_of(header)
         fresh = not self.settings.max_age or not seconds_of(header) or abs(age) <= self.settings.max_age
@@ -103,9 +93,10 @@ class FollowerNode(Guarded, Node):
             return
         if fresh:
             self.servo.saw(estimate.bearing, estimate.distance, self._now())
-        message = pose_of(estimate, header)
-        self.pose_covariance.publish(message)
-        self.pose.publish(PoseStamped(header=header, pose=message.pose.pose))
+        pose = pose_of(estimate)
+        self.pose_covariance.publish(PoseWithCovarianceStamped(header=header, pose=pose))
+        self.pose.publish(PoseStamped(header=header, pose=pose.pose))
+        self.places.broadcast(header, pose.pose, self.ranger.settings)
 
     def _dead_man(self, message: Bool) -> None:
         self.servo.held(message.data, self._now())

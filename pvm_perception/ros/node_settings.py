@@ -76,6 +76,10 @@ class FollowerSettings:
 
     drive: bool = setting(False, "drive to the target: publish `cmd_vel`")
     stamped: bool = setting(False, "`cmd_vel` as TwistStamped instead of Twist")
+    broadcast_tf: bool = setting(
+        False, "publish the followed target on /tf, as a frame whose parent is the camera's"
+    )
+    target_frame: str = setting("", "name of that frame; empty = the target's, as green_ball")
     base_frame: str = setting("base_link", "frame_id of a stamped `cmd_vel`")
     rate: float = setting(20.0, "commands a second", low=1.0, high=200.0)
     max_age: float = setting(
@@ -115,7 +119,7 @@ NODES: dict[str, Parameters] = {
     ),
     "follower": Parameters(
         (FollowerTarget, FollowerSettings, ServoSettings),
-        ("use_depth", "drive", "stamped", "base_frame", "rate", "max_age"),
+        ("use_depth", "drive", "stamped", "broadcast_tf", "target_frame", "base_frame", "rate", "max_age"),
     ),
     "guard": Parameters((GuardTarget, GuardSettings, StopSettings), ("use_depth",)),
 }
