@@ -132,13 +132,22 @@ def test_our_annotations_are_foxgloves_on_the_wire(robot):
     )
 
 
-def test_our_transforms_are_tf2s_on_the_wire(robot):
-    """The hash is what tf2's own nodes report."""
-    kind = pytest.importorskip("tf2_msgs.msg", reason="run `make setup`").TFMessage
+@pytest.mark.parametrize(
+    ("package", "name", "digest"),
+    [
+        ("tf2_msgs", "TFMessage", "e369d0f05a23ae52508854b66f6aa0437f3449d652e8cbf22d5abe85d020f087"),
+        (
+            "vision_msgs",
+            "Detection3DArray",
+            "793f5eab9595ac1c0da07873cc859db42eae51f0ee76056db8562515d830e018",
+        ),
+    ],
+)
+def test_our_copies_of_messages_are_the_originals_on_the_wire(robot, package, name, digest):
+    """The hashes are what programs that never saw our copies report of the originals."""
+    kind = getattr(pytest.importorskip(f"{package}.msg", reason="run `make setup`"), name)
     publisher = robot.node.create_publisher(kind, "/copy", 1)
     robot.until(lambda: robot.node.get_publishers_info_by_topic("/copy"))
     (info,) = robot.node.get_publishers_info_by_topic("/copy")
     robot.node.destroy_publisher(publisher)
-    assert str(info.topic_type_hash) == (
-        "RIHS01_e369d0f05a23ae52508854b66f6aa0437f3449d652e8cbf22d5abe85d020f087"
-    )
+    assert str(info.topic_type_hash) == f"RIHS01_{digest}"

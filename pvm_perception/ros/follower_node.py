@@ -70,7 +70,7 @@ class FollowerNode(Guarded, Node):
     def _found(self, header: Header, results: list[tuple[Any, Estimate]]) -> None:
         """Follow one of the targets; then say where all of them are."""
         self._follow(header, results)
-        self.places.publish(header, results, self.ranger.settings)
+        self.places.show(header, results, self.ranger.settings)
 
     def _follow(self, header: Header, results: list[tuple[Any, Estimate]]) -> None:
         """Choose the target that is followed already, else the surest; say where it is."""

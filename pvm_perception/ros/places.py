@@ -135,7 +135,7 @@ class Places:
             raise PvmError("broadcast_tf needs tf2_msgs: apt install ros-$ROS_DISTRO-tf2-msgs")
         self._tf = node.create_publisher(TFMessage, "/tf", 100) if broadcasts else None
 
-    def publish(self, header: Header, results: Sequence[Result], settings: RangingSettings) -> None:
+    def show(self, header: Header, results: Sequence[Result], settings: RangingSettings) -> None:
         """Publish all targets of one frame; one whose place is in doubt is left out.
 
         Parameters are those of `detections_3d`.
