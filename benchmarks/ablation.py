@@ -145,10 +145,10 @@ class PatientEncoder(Encoder):
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        self.keep_past()
+        self.inputs.keep_past()
         self.foretold = np.zeros_like(self.prediction)  # (B, U, S) for the frame after the next
         names = ["h_before", *(["sums_before", "sizes_before"] if self.normalise else [])]
-        self.places = [*((part, "before") for part in self.input_parts), *((self, name) for name in names)]
+        self.places = [*((part, "before") for part in self.inputs.parts), *((self, name) for name in names)]
         self.kept = [np.zeros_like(getattr(*place)) for place in self.places]  # of two frames ago
 
     def forward(self, *args: Any) -> np.ndarray:

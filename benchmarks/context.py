@@ -70,7 +70,7 @@ def cut(config: HierarchyConfig, weights: dict[str, np.ndarray], kinds: set[str]
     """Return the weights with those of some kinds of links set to zero."""
     weights = {k: w.copy() for k, w in weights.items()}
     for encoder in Hierarchy(config, 1, np, weights).encoders:
-        for link, part in encoder.context:
+        for link, part in encoder.inputs.context:
             if link.kind in kinds:
                 weights[f"{encoder.layer.name}.w1"][part.rows] = 0
     if "memory" in kinds and "readout.recall" in weights:

@@ -136,9 +136,9 @@ def _tile(launch: Launch) -> int:
 
 def _layer(network: Hierarchy, encoder: Encoder, tile: int) -> Cost:
     config, n, units = network.config, encoder.layer.code, encoder.units
-    weights = n * (encoder.inputs + encoder.signal_size + 1) + encoder.signal_size
-    read = encoder.inputs + 2 * encoder.signal_size  # the signal and the prediction of it
-    sources = {encoder.below, *(link.source for link, _ in encoder.context)}
+    weights = n * (encoder.inputs.depth + encoder.signal_size + 1) + encoder.signal_size
+    read = encoder.inputs.depth + 2 * encoder.signal_size  # the signal and the prediction of it
+    sources = {encoder.below, *(link.source for link, _ in encoder.inputs.context)}
     state = sum(math.prod(config.grid(name)) * config.code_width(name) for name in sources)
     bottom = encoder is network.encoders[0]  # it writes each unit's error, too
     return _cost(
@@ -146,7 +146,7 @@ def _layer(network: Hierarchy, encoder: Encoder, tile: int) -> Cost:
         weights + tile * read,
         weights + network.batch * (state + units * encoder.signal_size),
         units * (n + 2 * encoder.signal_size + bottom),
-        units * n * (encoder.inputs + encoder.signal_size),
+        units * n * (encoder.inputs.depth + encoder.signal_size),
     )
 
 

@@ -126,7 +126,7 @@ def test_readout_gradients_reach_every_weight_of_this_frame(config):
     dz = pass_down(network, errors)
     found = {f"readout.{k}": g for k, g in grads.items()}
     for i, encoder in enumerate(network.encoders):
-        found[f"{encoder.layer.name}.w1"] = encoder.input_gradient(dz[i], before=False)
+        found[f"{encoder.layer.name}.w1"] = encoder.inputs.gradient(dz[i], before=False)
     checked = 0
     for name, direction in directions(network, rng):
         if name not in found:
@@ -202,7 +202,7 @@ def test_gradients_of_the_rows_that_hear_the_robots_motion(shared):
     real.step(images[1], MOTION_OF[1])
     real.step(images[2], MOTION_OF[2])
     for k, encoder in enumerate(real.encoders):
-        name, (link, part) = f"{encoder.layer.name}.w1", encoder.context[-1]
+        name, (link, part) = f"{encoder.layer.name}.w1", encoder.inputs.context[-1]
         assert link.source == MOTION
         assert part.rows.stop == real.weights[name].shape[-2]  # they come last
         found, _ = encoder.gradients(real.part(encoder.layer.name), real.known, 1.0, None)

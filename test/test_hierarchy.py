@@ -49,7 +49,7 @@ def test_configuration_survives_plain_data():
 
 def part_of(network, kind):
     """Return what layer 1 hears through its link of that kind."""
-    return next(part for link, part in network.encoders[0].context if link.kind == kind)
+    return next(part for link, part in network.encoders[0].inputs.context if link.kind == kind)
 
 
 @pytest.mark.parametrize("kind", ["lateral", "feedback", "global"])
@@ -66,7 +66,7 @@ def test_removing_a_link_changes_only_what_it_should(kind):
     for x, y in zip(a.encoders, b.encoders, strict=True):
         np.testing.assert_array_equal(x.h, y.h)
     a.step(second), b.step(second)
-    for part, other in zip(a.encoders[0].input_parts, b.encoders[0].input_parts, strict=True):
+    for part, other in zip(a.encoders[0].inputs.parts, b.encoders[0].inputs.parts, strict=True):
         if part is part_of(a, kind):
             assert part.now.any()
             assert not other.now.any()
@@ -142,7 +142,7 @@ def test_every_layer_hears_the_robots_motion_except_at_a_streams_first_frame():
     still.reset(np.array([False, True]))
     network.step(second, motion), still.step(second, np.zeros((2, 4), np.float32))
     for a, b in zip(network.encoders, still.encoders, strict=True):
-        heard = a.context[-1][1].now[:, :-1]
+        heard = a.inputs.context[-1][1].now[:, :-1]
         np.testing.assert_allclose(heard[0], np.broadcast_to([2, -1, 0, 0], heard[0].shape), atol=1e-6)
         assert not heard[1].any()
         assert np.abs(a.h[0] - b.h[0]).max() > 1e-3
@@ -336,10 +336,10 @@ def test_what_learns_and_what_does_not_compute_the_same():
     for image in images[:3]:
         np.testing.assert_array_equal(shares.step(image), keeps.step(image))
     first = shares.encoders[0]
-    assert first.views[0].now is shares.sources["input"].now  # its very memory
+    assert first.inputs.views[0].now is shares.sources["input"].now  # its very memory
     assert shares.as_learning() is shares
     for image in images[3:]:
         np.testing.assert_array_equal(shares.step(image), keeps.step(image))
-    for part, other in zip(shares.encoders[0].input_parts, keeps.encoders[0].input_parts, strict=True):
+    for part, other in zip(shares.encoders[0].inputs.parts, keeps.encoders[0].inputs.parts, strict=True):
         np.testing.assert_array_equal(part.before, other.before)
     assert shares.learn().gradient == pytest.approx(keeps.learn().gradient)

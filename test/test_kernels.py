@@ -169,7 +169,7 @@ def test_work_is_what_the_network_counts():
     launches = costs.launches_with_costs(network, Engine(network, Unmoved(8)))
     for encoder, (_, cost) in zip(network.encoders, launches[1:], strict=False):
         spread = (
-            sum((encoder.units - e.units) * (e.rows.stop - e.rows.start) for e in encoder.input_parts)
+            sum((encoder.units - e.units) * (e.rows.stop - e.rows.start) for e in encoder.inputs.parts)
             * encoder.layer.code
         )
         assert cost.flops == 2 * (work.multiply_adds(encoder) + spread)

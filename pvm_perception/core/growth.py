@@ -140,7 +140,7 @@ def _parts(config: HierarchyConfig, name: str) -> tuple[list[Part], Part]:
     """Return what a layer's units read, in the order of the weights' rows, and what they predict."""
     encoder = Encoder(config, config.layer(name), 0, np)
     inputs: list[Part] = []
-    for part in encoder.input_parts:
+    for part in encoder.inputs.parts:
         kind, source = (
             (part.origin.kind, part.origin.source)
             if isinstance(part.origin, Link)

@@ -125,7 +125,7 @@ class Hierarchy:
     def prepare_learning(self) -> None:
         """Allocate what learning needs: from the next frame on, each frame's inputs are kept."""
         for encoder in self.encoders:
-            encoder.keep_past()
+            encoder.inputs.keep_past()
 
     def as_learning(self) -> Hierarchy:
         """Return the network that can `learn`, which is this one, ready for it."""

@@ -102,7 +102,7 @@ def pass_down(network: Hierarchy, errors: list[Array]) -> list[Array]:
             below = order.get(encoder.below)
             if age + 1 <= depth and below is not None:
                 d = network.xp.zeros_like(errors[below])  # (B, Us + 1, N)
-                encoder.descend(network.part(encoder.layer.name), part, d)
+                encoder.inputs.descend(network.part(encoder.layer.name), part, d)
                 key = age if unbounded else age + 1
                 descended[below][key] = descended[below][key] + d if key in descended[below] else d
     return [dz[i] for i in range(len(encoders))]

@@ -22,5 +22,5 @@ def learning_multiply_adds(encoder: Encoder) -> int:
 
 def values(encoder: Encoder) -> int:
     """Return how many values a layer has: inputs of all its units, codes, predictions."""
-    inputs = sum(part.units * part.depth for part in encoder.input_parts)
+    inputs = sum(part.units * part.depth for part in encoder.inputs.parts)
     return inputs + encoder.units * (encoder.layer.code + encoder.signal_size)

@@ -163,19 +163,19 @@ class Tables:
         self._add("input_blocks", table, -(-values // INPUT_THREADS), INPUT_THREADS, 0)
 
     def _add_layer(self, encoder: Encoder, i: int) -> None:
-        name, n = encoder.layer.name, encoder.layer.code
+        name, n, inputs = encoder.layer.name, encoder.layer.code, encoder.inputs
         table = np.zeros(1, plan.LAYER)
         row = table[0]
-        parts = [self._input_part(encoder.below, encoder.window, encoder.views[0].rows.start, encoder.gain)]
+        parts = [self._input_part(inputs.below, inputs.window, inputs.views[0].rows.start, inputs.gain)]
         parts += [
             self._input_part(
                 link.source,
-                wiring.neighbour_index(self.config.grid(link.source), encoder.grid, link.radius, link.shape),
+                wiring.neighbour_index(self.config.grid(link.source), inputs.grid, link.radius, link.shape),
                 part.rows.start,
                 link.gain,
                 past=True,
             )
-            for link, part in encoder.context
+            for link, part in inputs.context
         ]
         for k, part in enumerate(parts):
             row["parts"][k] = part
@@ -190,16 +190,16 @@ class Tables:
             row[key] = self.runner.address(array)
         if i == 0:
             row["surprise"] = self.runner.address(self.wrong)
-        row["part_count"], row["inputs"], row["code"] = len(parts), encoder.inputs, n
+        row["part_count"], row["inputs"], row["code"] = len(parts), inputs.depth, n
         row["size"], row["units"] = encoder.signal_size, encoder.units
         row["half"] = self.batch * (encoder.units + 1) * n
-        row["error_first"] = encoder.views[-1].rows.start if encoder.uses_error else -1
-        row["error_gain"], row["slope"], row["norm_floor"] = encoder.gain, algebra.LEAK, algebra.NORM_FLOOR
+        row["error_first"] = inputs.views[-1].rows.start if inputs.uses_error else -1
+        row["error_gain"], row["slope"], row["norm_floor"] = inputs.gain, algebra.LEAK, algebra.NORM_FLOOR
         kernel, _, blocks, threads, shared = plan.tiled(
             "layer",
             (encoder.units,),
             self.batch,
-            max(encoder.inputs, n + plan.SQUARES),
+            max(inputs.depth, n + plan.SQUARES),
             n,
             self.runner.multiprocessors,
         )
