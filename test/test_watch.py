@@ -15,18 +15,20 @@ import pytest
 from conftest import ROOT
 
 from pvm_perception import Tracker
-from pvm_perception.live_view import NEEDS
+from pvm_perception.live_page import NEEDS, Thinner
 from pvm_perception.types import TARGETS
 from pvm_perception.vision.draw import mosaic
 
 rerun = pytest.mark.skipif(
     find_spec("rerun") is None, reason="no rerun-sdk here; pip install -r requirements/watch.txt"
 )
+ros = pytest.mark.skipif(find_spec("rclpy") is None, reason="ROS 2 is not installed; run `make setup`")
 LAYERS = [layer.name for layer in Tracker().config.layers]
 EVERY_FRAME = {
     "/camera/image",
     "/camera/tracks",
     "/camera/truth",
+    "/camera/truth_names",
     "/camera/fovea",
     "/network/prediction",
     "/network/surprise",
@@ -224,6 +226,12 @@ def test_without_rerun_one_line_says_how_to_install_it(command_line, tmp_path):
         (("--no-viewer",), "--record"),
         (("--no-viewer", "--record", "r.rrd"), "--frames"),
         (("--frames", "0"), "--frames"),
+        (("--rate", "-1"), "--rate"),
+        pytest.param(
+            ("--ros", "no topic", "--no-viewer", "--record", "r.rrd"),
+            "'no topic' is no full name",
+            marks=[rerun, ros],
+        ),
         (("--input", "none"), "does not exist"),
         pytest.param(
             ("--frames", "2", "--no-viewer", "--record", "/proc/none/r.rrd"), "cannot be written", marks=rerun
@@ -271,3 +279,59 @@ def test_a_mosaic_holds_every_value_once(shape):
     assert picture.dtype == np.uint8
     assert sorted(picture[picture >= 127]) == sorted((codes * 127.5 + 127.5).astype(np.uint8).ravel())
     assert (picture[: shape[0], : shape[1]] == (codes[..., 0] * 127.5 + 127.5).astype(np.uint8)).all()
+
+
+@pytest.mark.parametrize(("rate", "shown"), [(10.0, 21), (0.0, 61), (100.0, 61)])
+def test_a_page_shows_so_many_frames_a_second(rate, shown):
+    thinner = Thinner(rate)
+    assert sum(thinner.passes(100 + k / 30) for k in range(61)) == pytest.approx(shown, abs=1)
+    assert thinner.passes(1000.0)  # and after a pause no more at once than before it
+    assert thinner.passes(1000.001) == (rate == 0)
+
+
+@rerun
+@ros
+def test_a_page_attaches_to_a_running_tracker(robot, start_tracker, images, tmp_path):
+    from ros_side import picture
+    from sensor_msgs.msg import Image
+    from vision_msgs.msg import Detection2DArray
+
+    file = tmp_path / "robot.rrd"
+    publisher = robot.node.create_publisher(Image, "/watched/camera", 5)
+    robot.listen(Detection2DArray, "/watched/detections")
+    start_tracker("-p", "birth_score:=0.02", "-p", "keep_score:=0.01", "-r", "__ns:=/watched", name="watched")
+    command = [sys.executable, "-m", "pvm_perception", "watch", "--ros", "/watched/camera", "--no-viewer"]
+    command += ["--node", "/watched/watched", "--frames", "40", "--record", str(file)]
+    process = subprocess.Popen(
+        command, cwd=ROOT, env=os.environ | robot.env, stdout=subprocess.PIPE, text=True
+    )
+    k = 0
+
+    def ended():
+        nonlocal k
+        publisher.publish(picture(images[k % len(images)], 100 + k / 30))
+        k += 1
+        robot.spin(0.03)
+        return process.poll() is not None
+
+    try:
+        robot.until(ended, 90)
+        assert process.stdout.read().splitlines()[-1] == f"40 frames, recorded in {file}"
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+    rows = counts(file)
+    assert rows["/camera/image"] == rows["/camera/tracks"] == 40
+    assert all(rows[f"/network/{name}"] for name in ("heatmap", "prediction", "surprise"))
+    heard = {
+        f"{d.results[0].hypothesis.class_id} {d.id}"
+        for m in robot.heard["/watched/detections"]
+        for d in m.detections
+    }
+    shown = {
+        " ".join(label.split()[:2])
+        for row in column(file, "/camera/tracks", "Boxes2D:labels")
+        for label in row or ()
+    }
+    assert shown and shown <= heard

@@ -29,6 +29,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="where frames come from: simulator, a video, a folder of images, a ROS 2 bag, "
         "or a camera device such as /dev/video0",
     )
+    parser.add_argument(
+        "--ros",
+        metavar="TOPIC",
+        help="image topic of a robot whose tracker runs: show what that publishes, and run no network here",
+    )
+    parser.add_argument(
+        "--node", default="/pvm_tracker", help="with --ros: full name of the tracker whose pictures to show"
+    )
     parser.add_argument("--topic", help="topic of the images in a bag; needed where it has several")
     parser.add_argument(
         "--odom-topic",
@@ -47,6 +55,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="address of this host on which page and data can be opened; 0.0.0.0 = from "
         "every "
         "machine that reaches it",
+    )
+    parser.add_argument(
+        "--rate",
+        type=float,
+        default=15.0,
+        help="frames a second that the page shows at most, so that it never lags; 0 = all; a recording "
+        "holds all",
     )
     parser.add_argument("--frames", type=int, help="number of frames after which it ends")
     parser.add_argument(
@@ -83,6 +98,12 @@ def run(args: argparse.Namespace) -> int:
         raise PvmError("--no-viewer shows nothing and no --record FILE.rrd was given")
     if args.frames is not None and args.frames < 1:
         raise PvmError("--frames must be 1 or more")
+    if not args.rate >= 0:
+        raise PvmError("--rate must be 0 or more frames a second")
+    if args.record is not None:
+        args.rate = 0.0
+    if args.ros:
+        return _attach(args)
     if args.no_viewer and args.input == SIMULATOR and args.frames is None:
         raise PvmError("the simulator never ends; with --no-viewer, say how many --frames to record")
     stream = (
@@ -109,17 +130,44 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def _attach(args: argparse.Namespace) -> int:
+    """Show what a running tracker publishes, until a signal or --frames ends it."""
+    from pvm_perception.errors import PvmError
+    from pvm_perception.live_page import LivePage
+
+    try:
+        from pvm_perception.ros.watch_node import check_names, watch
+    except ImportError as error:
+        raise PvmError(f"--ros needs ROS 2 ({error}); source it, or run `make setup`") from error
+    check_names(args.ros, args.node)
+    with ExitStack() as stack:
+        stop = stack.enter_context(Stop(impatient=True))
+        page = LivePage(args.record, None if args.no_viewer else args.port, args.address)
+        stack.callback(page.close)
+        if page.url:
+            print(f"open {page.url}\nCtrl-C ends it", flush=True)
+        count = watch(
+            page, args.ros, args.node, args.rate, lambda shown: stop.is_set() or shown == args.frames
+        )
+    print(f"{count} frames" + (f", recorded in {args.record}" if args.record else ""))
+    return 0
+
+
 def _play(stream: Any, tracker: Tracker, view: LiveView, args: argparse.Namespace, stop: Stop) -> int:
     """Look at one frame after the other; return how many there were."""
     from tqdm import tqdm
 
-    count = 0
+    from pvm_perception.live_page import Thinner
+
+    count, thinner = 0, Thinner(0.0 if args.no_viewer else args.rate)
     length = args.frames or stream.length
     # a camera sets the pace itself
     period = 0.0 if args.no_viewer or getattr(stream, "live", False) else 1 / stream.fps
     due = time.monotonic()
     for frame in tqdm(stream, total=length, unit="frame", disable=None if args.no_viewer else True):
-        view.show(count, frame, tracker.update(frame.image, frame.stamp, frame.motion))
+        tracks = tracker.update(frame.image, frame.stamp, frame.motion)
+        if thinner.passes():
+            view.show(count, frame, tracks)
         count += 1
         due = max(due + period, time.monotonic())
         if stop.wait(due - time.monotonic()) or count == args.frames:
