@@ -42,7 +42,8 @@ class Tracker:
     device
         "cpu", "cuda", or "auto" (a GPU where one answers).
     learn
-        Whether the hierarchy goes on learning to predict from the frames themselves.
+        Whether the forecast of the next picture learns from the frames. Boxes do not depend on it: they
+        stay exactly those of a tracker that does not learn.
     settings
         How readouts become tracks.
     fovea
@@ -52,7 +53,7 @@ class Tracker:
 
     Attributes
     ----------
-    notice : why the network runs slower than it might, in one line; empty where it does not
+    notice : what its user should know of how it runs, in one line; empty where all is as asked for
 
     Raises
     ------
@@ -79,11 +80,11 @@ class Tracker:
         self.model = Path(model) if model is not None else default_model()
         self.config, weights, self._history = load_model(self.model)
         self._targets = self._checked_targets(targets)
-        network, self.notice = build_network(
-            self.config, weights, device, learn, self._history.get("steps", 0)
-        )
+        network, self.notice = build_network(self.config, weights, device, self._history.get("steps", 0))
         self._perception = Perception(network, self._history, fovea, calibration)
         self._perception.learning = learn
+        if learn and self._perception.learner is None:
+            self.notice = "; ".join(filter(None, (self.notice, f"learning: {self.learns}")))
         self._tracks = TrackManager(settings)
         self.detections: list[Detection] = []
         self.reset()
@@ -141,7 +142,8 @@ class Tracker:
     @property
     def model_version(self) -> int:
         """How often the model changed by learning since it was loaded."""
-        return self._perception.learned
+        learner = self._perception.learner
+        return learner.steps + learner.returns if learner else 0
 
     @property
     def device(self) -> str:
@@ -155,15 +157,34 @@ class Tracker:
 
     @property
     def learning(self) -> bool:
-        """Whether the network goes on learning; may be changed between frames.
-
-        Kernels do not learn: where they ran, arrays go on for good, with the same weights and state.
-        """
+        """Whether the forecast of the next picture learns; may be changed between frames."""
         return self._perception.learning
 
     @learning.setter
     def learning(self, value: bool) -> None:
         self._perception.learning = value
+
+    @property
+    def learns(self) -> str:
+        """What learns where `learning` is on, in one line: of some models nothing does."""
+        return self._perception.learns
+
+    @property
+    def learning_budget(self) -> float:
+        """The share of a core that learning may take, 0..1; at 1 each frame that moves is learnt from."""
+        learner = self._perception.learner
+        return learner.budget if learner else 1.0
+
+    @learning_budget.setter
+    def learning_budget(self, value: float) -> None:
+        if self._perception.learner:
+            self._perception.learner.budget = value
+
+    @property
+    def times_given_up(self) -> int:
+        """How often what was learnt foresaw worse than before and was given up."""
+        learner = self._perception.learner
+        return learner.returns if learner else 0
 
     def warm_up(self) -> None:
         """Let the device compile, load and allocate now what else the first frame would wait for."""
@@ -341,7 +362,8 @@ class Tracker:
         """Return copies of the network as it is now: what `save_model` takes after the path."""
         network = self._network
         weights = {k: np.array(to_numpy(v)) for k, v in network.weights.items()}
-        return self.config, weights, self._history | {"steps": network.step_count}
+        awake = self._history.get("awake_steps", 0) + self.model_version
+        return self.config, weights, self._history | {"steps": network.step_count, "awake_steps": awake}
 
     def save(self, path: str | Path) -> None:
         """Write the network as it is now, with what it learnt, to a model file."""

@@ -99,7 +99,7 @@ def test_time_that_jumps_back_resets_state_and_tracks_and_keeps_weights(frames):
     for k, image in enumerate(frames):
         tracker.update(image, 100 + k / 30)
     version = tracker.model_version
-    assert version == len(frames)
+    assert 0 < version <= len(frames)
     tracker.learning = False
     tracker.update(frames[0], 5.0)
     assert np.isnan(tracker.prediction_error()).all()  # no frame before this one

@@ -178,32 +178,7 @@ def test_the_tracker_runs_on_them_and_tracks_as_numpy_does(monkeypatch):
                 atol=0.1,
             )
         found += len(a)
-        if k == 25:  # learning takes over, in the middle of what is seen
-            fast.learning = plain.learning = True
-            assert fast.runs_on == "cpu (NumPy)"
     assert found > 20
-
-
-@pytest.mark.parametrize("from_the_start", [True, False])
-def test_the_close_look_of_a_tracker_that_learns_reads_the_weights_as_they_become(from_the_start):
-    images = [f.image for f in SimulatedStream(3, (240, 320), 30.0, 6)]
-    tracker = Tracker(learn=from_the_start)
-    tracker.update(images[0])
-    tracker.learning = True
-    near = tracker._perception.near.network
-    assert (tracker.runs_on, near.runs_on) == ("cpu (NumPy)", f"cpu kernels ({cpu.compiled()[0]})")
-    for image in images[1:]:
-        tracker.update(image)
-    assert tracker.model_version == 5 + from_the_start
-    tracker._network.learn(rate=0.02)  # more than a frame ever teaches, so that it shows
-    now = Hierarchy(tracker.config, 1, weights=tracker._network.weights)
-    before = Hierarchy(tracker.config, 1, weights=load_model(default_model())[1])
-    image = np.random.default_rng(0).integers(0, 256, (1, now.config.height, now.config.width, 3), np.uint8)
-    near.reset()
-    for network in (near, now, before):
-        network.step(image)
-    np.testing.assert_allclose(near.answers(), now.out, rtol=2e-3, atol=2e-3)
-    assert np.abs(near.answers() - before.out).max() > 0.1
 
 
 def test_a_step_allocates_next_to_nothing():

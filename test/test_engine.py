@@ -185,34 +185,15 @@ def test_a_look_is_one_copy_each_way_and_only_boxes_come_back(gpu, images, monke
     assert gpu.counts.uploads == gpu.counts.downloads == 0  # no array code runs beside the kernels
 
 
-def test_learning_goes_to_the_arrays_and_stays_there(gpu, images, tmp_path):
-    asked, switched = Tracker(device="cuda", learn=True), Tracker(device="cuda")
-    host = Tracker()
-    assert (asked.runs_on, switched.runs_on) == ("cuda arrays", "cuda kernels")
-    for image in images[:3]:
-        switched.update(image)
-    before, expected = switched.update(images[3]), switched.prediction_error()
-    switched.learning = True
-    assert switched.runs_on == "cuda arrays"
-    assert switched.prediction_error() == pytest.approx(expected, rel=1e-3)
-    assert_same_tracks(before, switched.forecast(0))  # the tracks stay
-    for image in images[:4]:
+def test_learning_leaves_the_kernels_at_work(gpu, images):
+    asked, switched, host = Tracker(device="cuda", learn=True), Tracker(device="cuda"), Tracker(learn=True)
+    assert asked.runs_on == switched.runs_on == "cuda kernels"
+    for image in images[:8]:
+        assert_same_tracks(switched.update(image), asked.update(image))
         host.update(image)
-    assert_same(host, switched)  # and the state
-    host.learning = True
-    for image in images[4:8]:
-        for tracker in (host, asked, switched):
-            tracker.update(image)
-    assert host.model_version == asked.model_version == switched.model_version == 4
-    switched.save(tmp_path / "learnt.safetensors")
-    learnt = Tracker(model=tmp_path / "learnt.safetensors")._network.weights
-    for name, weight in learnt.items():
-        theirs, shipped = host._network.weights[name], Tracker()._network.weights[name]
-        # kernels keep no size of the sums: the first step's gradients are of another scale
-        assert np.linalg.norm(weight - theirs) <= 0.3 * np.linalg.norm(theirs - shipped), name
-    switched.learning = False
-    switched.update(images[8])
-    assert (switched.model_version, switched.runs_on) == (4, "cuda arrays")
+    assert host.model_version == asked.model_version > 0
+    for name, weight in asked._network.forecast_weights().items():
+        np.testing.assert_allclose(weight, host._network.weights[name], rtol=1e-3, atol=1e-6)
 
 
 def test_what_the_kernels_do_not_run_runs_as_arrays(gpu, monkeypatch):
@@ -246,4 +227,4 @@ def test_auto_without_a_gpu_takes_the_cpu_and_says_why(monkeypatch):
     assert "; the CPU kernels were not compiled" in tracker.notice
     config = tiny()
     weights = Hierarchy(config).weights
-    assert build_network(config, weights, "cpu", learn=True)[1] == ""  # nothing could be faster
+    assert build_network(config, weights, "cpu")[1] != ""

@@ -1,13 +1,11 @@
 """On a real GPU: kernels, tracker and learning there, against NumPy on the CPU."""
 
-import numpy as np
 import pytest
 from host_kernels import compare
 from test_cupy import CONFIGS, learn_beside
 from test_engine import assert_same_tracks, lost_beside, track_beside
 from test_kernels import small
 
-from pvm_perception import Tracker
 from pvm_perception.api import default_model
 from pvm_perception.core.backend import find_gpu
 from pvm_perception.core.hierarchy import Hierarchy
@@ -62,16 +60,3 @@ def test_a_state_that_lost_itself_is_begun_anew(cupy, images):
 @pytest.mark.parametrize("name", CONFIGS)
 def test_learning_on_arrays_is_that_of_numpy(cupy, name):
     learn_beside(CONFIGS[name], cupy)
-
-
-def test_learning_takes_over_from_the_kernels(cupy, images):
-    host, device = Tracker(), Tracker(device="cuda")
-    for image in images[:3]:
-        host.update(image), device.update(image)
-    host.learning = device.learning = True
-    assert (device.runs_on, device.notice) == ("cuda arrays", "")
-    host.reset(), device.reset()  # the arrays begin without a past
-    for image in images[3:8]:
-        assert_same_tracks(host.update(image), device.update(image))
-    for name, weight in host._network.weights.items():
-        np.testing.assert_allclose(device._network.weights[name].get(), weight, rtol=1e-3, atol=1e-5)

@@ -48,8 +48,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--learn",
         action="store_true",
-        help="go on learning to predict from these frames while tracking them; a frame takes "
-        "more than twice as long",
+        help="learn to foresee the next picture from these frames while tracking them; boxes stay "
+        "as they are, a frame takes longer",
     )
     parser.add_argument(
         "--save-model", type=Path, help="with --learn: file to write the model to, with what it learnt"

@@ -67,15 +67,12 @@ class Hierarchy:
     fresh : (B,) streams whose next frame is their first
     known : (B,) streams whose last frame had one before it
     out : the readout's raw answers to the last frame, None before the first
-    shares : True: networks that share these weights use what it learns
 
     Raises
     ------
     PvmError
         If the weights do not fit the configuration.
     """
-
-    shares = True
 
     def __init__(
         self,
@@ -126,11 +123,6 @@ class Hierarchy:
         """Allocate what learning needs: from the next frame on, each frame's inputs are kept."""
         for encoder in self.encoders:
             encoder.inputs.keep_past()
-
-    def as_learning(self) -> Hierarchy:
-        """Return the network that can `learn`, which is this one, ready for it."""
-        self.prepare_learning()
-        return self
 
     def twin(self) -> Hierarchy:
         """Return a hierarchy with a state of its own that shares these very weights."""
@@ -312,6 +304,12 @@ class Hierarchy:
             copies = {name: to_numpy(w) for name, w in self.weights.items() if name.startswith(FORECAST)}
             self._host_weights = self.step_count, copies
         return self._host_weights[1]
+
+    def forecast_learnt(self) -> None:
+        """Take over what changed in the arrays of `forecast_weights`."""
+        if self.xp is not np:
+            for name, w in self.forecast_weights().items():
+                self.weights[name][...] = self.xp.asarray(w)
 
     def forecast_errors(self) -> tuple[float, float]:
         """Return the last frame's mean squared errors of the forecast and of copying.

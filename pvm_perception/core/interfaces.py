@@ -14,6 +14,7 @@ import numpy as np
 from pvm_perception.core.algebra import Gradient
 from pvm_perception.core.backend import Array, Floats, Images, Mask, Rectangles
 from pvm_perception.core.config import HierarchyConfig
+from pvm_perception.core.forecast import Forecaster
 
 
 @dataclass(frozen=True)
@@ -180,8 +181,17 @@ class Network(Protocol):
         """
         ...
 
-    def as_learning(self) -> LearningNetwork:
-        """Return the network that can learn: this one, or one with these weights and this state."""
+    @property
+    def forecaster(self) -> Forecaster | None:
+        """What foresees the next picture by moves, on the host; None where layer 1 predicts it alone."""
+        ...
+
+    def forecast_weights(self) -> dict[str, Floats]:
+        """Return the forecast's weights on the host, by name: the arrays that the forecaster works with."""
+        ...
+
+    def forecast_learnt(self) -> None:
+        """Take over what changed in the arrays of `forecast_weights`."""
         ...
 
     def step(
@@ -228,12 +238,4 @@ class Network(Protocol):
 
     def predicted_images(self, whole: bool = False) -> Images:
         """Return the frames expected next, (B, H, W, 3) uint8 BGR; `whole` as for `Forecaster.images`."""
-        ...
-
-
-class LearningNetwork(Network, Protocol):
-    """A network that can also learn from the frame it was shown last."""
-
-    def learn(self, boxes: Floats | None = None, rate: float | None = None) -> Losses:
-        """Learn from the frame of the last `step`; see `hierarchy.Hierarchy.learn`."""
         ...

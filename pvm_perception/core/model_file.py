@@ -36,6 +36,7 @@ HISTORY = {
     "frames": int,
     "clips": int,
     "seconds": float,
+    "awake_steps": int,
     "validation": dict,
     "taught": list,
     "calibration": list,

@@ -1,12 +1,7 @@
-"""Choose what runs a network: the CPU or a GPU; kernels, or arrays for what kernels do not compute.
-
-Kernels do not learn. A network that is asked to learn later goes on as arrays, with the same weights
-and the same state: `switch_to_learning`.
-"""
+"""Choose what runs a network: the CPU or a GPU; kernels, or arrays for what kernels do not compute."""
 
 from __future__ import annotations
 
-import contextlib
 from types import ModuleType
 
 import numpy as np
@@ -14,14 +9,14 @@ import numpy as np
 from pvm_perception.core.backend import array_module, find_gpu
 from pvm_perception.core.config import HierarchyConfig
 from pvm_perception.core.hierarchy import Hierarchy
-from pvm_perception.core.interfaces import LearningNetwork, Network
+from pvm_perception.core.interfaces import Network
 from pvm_perception.core.kernels import cpu, cuda
 from pvm_perception.core.kernels.engine import Engine
 from pvm_perception.errors import PvmError
 
 
 def build_network(
-    config: HierarchyConfig, weights: dict[str, np.ndarray], device: str, learn: bool = False, step: int = 0
+    config: HierarchyConfig, weights: dict[str, np.ndarray], device: str, step: int = 0
 ) -> tuple[Network, str]:
     """Make a network on a device.
 
@@ -31,8 +26,6 @@ def build_network(
         As for `Hierarchy`.
     device
         "cpu", "cuda", or "auto": a GPU where one answers.
-    learn
-        Whether it has to learn, which the kernels do not.
 
     Returns
     -------
@@ -48,8 +41,6 @@ def build_network(
     xp, notices = array_module(device), []
     if xp is np and device == "auto":
         notices.append(f"device 'auto' takes the CPU: {find_gpu()[1]}")
-    if learn:
-        return Hierarchy(config, 1, xp, weights, step=step), "; ".join(notices)
     network = Hierarchy(config, 1, np, weights, step=step, learns=False)
     try:
         return on_kernels(network, xp), "; ".join(notices)
@@ -61,40 +52,6 @@ def build_network(
     if xp is not np:
         network = Hierarchy(config, 1, xp, weights, step=step, learns=False)
     return network, "; ".join(notices)
-
-
-def sharing_weights(network: Network) -> Network:
-    """Return a network with a state of its own that runs on the very weights of this one.
-
-    It runs on kernels where they can read the weights of a network that learns; else it is a twin.
-    """
-    if isinstance(network, Hierarchy) and network.xp is np:
-        with contextlib.suppress(PvmError):
-            return on_kernels(network)
-    return network.twin()
-
-
-def switch_to_learning(
-    network: Network, companion: Network | None = None
-) -> tuple[LearningNetwork, Network | None]:
-    """Return networks that go on from these two: the first can learn, the second uses what it learns.
-
-    Parameters
-    ----------
-    network
-        The network that has to learn; kernels give way to arrays.
-    companion
-        A network that shares its weights, as from `sharing_weights`; None where there is none.
-
-    Returns
-    -------
-    network, companion
-        Those given, where nothing has to change.
-    """
-    learning = network.as_learning()
-    if isinstance(companion, Engine) and not companion.shares and isinstance(learning, Hierarchy):
-        companion = companion.as_twin_of(learning)
-    return learning, companion
 
 
 def on_kernels(network: Hierarchy, xp: ModuleType = np) -> Engine:

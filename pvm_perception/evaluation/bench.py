@@ -269,7 +269,7 @@ class Bench:
         for k in range(len(self.images)):
             step(k)
         looks = tracker.network_steps / len(self.images)
-        load = Load.of(self._built(path, device, learn), learn, looks)
+        load = Load.of(self._built(path, device), False, looks)  # without the gradients of the forecast
         few = min(o.frames, 60)
         return (
             self._where(device, tracker)
@@ -279,14 +279,10 @@ class Bench:
             | cold_start(path, device, learn, fovea, o.starts, few)
         )
 
-    def _built(self, path: Path, device: str, learn: bool) -> Hierarchy:
-        """Return a network for its counts, with an optimizer where it learns."""
+    def _built(self, path: Path, device: str) -> Hierarchy:
+        """Return a network for its counts."""
         config, weights, _ = load_model(path)
-        network = Hierarchy(config, 1, self.machines[device].xp, weights)
-        if learn:
-            network.step(np.zeros((1, config.height, config.width, 3), np.uint8))
-            network.learn()
-        return network
+        return Hierarchy(config, 1, self.machines[device].xp, weights)
 
     def network(self, name: str, device: str, batch: int, learn: bool, size: int = 1, code: float = 1) -> Row:
         """Measure steps of the hierarchy alone, weights drawn anew."""

@@ -31,7 +31,15 @@ class TrackerNodeSettings:
     latency_compensation: bool = setting(
         False, "give boxes as expected when they are published, not as seen when the image was taken"
     )
-    learning: bool = setting(False, "go on learning to predict from the camera's own stream")
+    learning: bool = setting(
+        False, "learn to foresee the camera's next picture while tracking; boxes stay exactly as they are"
+    )
+    learning_budget: float = setting(
+        0.15,
+        "share of one core's time that learning may take; frames beyond it are not learnt from",
+        low=0.01,
+        high=1.0,
+    )
     autostart: bool = setting(True, "configure and activate at start, without a lifecycle manager")
     image_transport: str = setting(
         "raw",

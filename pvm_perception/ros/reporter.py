@@ -47,6 +47,8 @@ class Reporter:
             "device": tracker.runs_on,
             "device note": tracker.notice,
             "learning": tracker.learning,
+            "what learns": tracker.learns,
+            "learning given up (times)": tracker.times_given_up,
             "model version": tracker.model_version,
             "state lost (times)": tracker.times_diverged,
             "topic": node.camera.topic if node.camera else "",

@@ -67,7 +67,8 @@ class Services:
     def _set_learning(self, request: Any, response: Any) -> Any:
         result = self._node.set_parameters([Parameter("learning", value=bool(request.data))])[0]
         response.success = result.successful
-        response.message = result.reason or f"learning {'on' if request.data else 'off'}"
+        on = f"on: {self._node.tracker.learns}" if request.data else "off"
+        response.message = result.reason or f"learning {on}"
         return response
 
     def _enable(self, request: Any, response: Any) -> Any:

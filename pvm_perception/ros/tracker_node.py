@@ -104,6 +104,7 @@ class TrackerNode(Guarded, LifecycleNode):
             self.tracker.settings = values_of(self, TrackerSettings)
             self.tracker.targets = tuple(self.value("targets"))
             self.tracker.learning = self.value("learning")
+            self.tracker.learning_budget = self.value("learning_budget")
 
     @contextlib.contextmanager
     def frame_done(self) -> Iterator[None]:
@@ -145,6 +146,7 @@ class TrackerNode(Guarded, LifecycleNode):
             values_of(self, TrackerSettings),
             self.value("fovea"),
         )
+        self.tracker.learning_budget = self.value("learning_budget")
         self.tracker.warm_up()
         info = self.tracker.info()
         self.get_logger().info(

@@ -7,6 +7,7 @@ from collections.abc import Collection
 import numpy as np
 import numpy.typing as npt
 
+from pvm_perception.core.awake import ForecastLearner
 from pvm_perception.core.backend import Images
 from pvm_perception.core.interfaces import Network
 from pvm_perception.types import Candidate
@@ -31,6 +32,7 @@ class Eye:
 
     Attributes
     ----------
+    learner : what teaches the network's forecast by each picture; None where nothing learns
     had_forecast : whether the last picture was one of a stream: there was a forecast of it
     times_diverged : how often the state was begun anew because it had diverged
     steps : how often the network was shown a picture
@@ -44,6 +46,7 @@ class Eye:
         self._scratch: dict[tuple[int, int], Images] = {}
         self._monitor = DivergenceMonitor()
         self.times_diverged = self.steps = 0
+        self.learner: ForecastLearner | None = None
         self.reset()
 
     def reset(self) -> None:
@@ -81,7 +84,10 @@ class Eye:
         self._shown[0] = view.filled
         self.had_forecast = not self.network.fresh.any()
         if self.had_forecast:
-            self._step(None if motion is None else seen_through(view, motion, size)[None])
+            moved = None if motion is None else seen_through(view, motion, size)[None]
+            self._step(moved)
+            if self.learner is not None:
+                self.learner.learn(self._picture, moved, self._shown)
             if self._forecasts_well and self._monitor.diverged(*self._scaled(self.network.layer_errors())):
                 self.times_diverged += 1
                 self.had_forecast = False

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from pvm_perception.core.awake import ForecastLearner, forecast_learner
 from pvm_perception.core.backend import Images, OneThread
-from pvm_perception.core.interfaces import LearningNetwork, Network
-from pvm_perception.core.placement import sharing_weights, switch_to_learning
+from pvm_perception.core.interfaces import Network
 from pvm_perception.types import Detection, Track
 from pvm_perception.vision.calibration import Calibration
 from pvm_perception.vision.eye import Eye
@@ -38,8 +38,8 @@ class Perception:
 
     Attributes
     ----------
+    learner : what teaches the forecast of the next picture; None where the network has none by moves
     view : the part of the last frame that the first eye saw; None before there was a frame
-    learned : how often the network learned from a frame
     """
 
     def __init__(
@@ -58,14 +58,14 @@ class Perception:
         # the heat map readout draws one contour a frame: a second eye has nothing to add to it
         if fovea and network.config.readout.kind == "box":
             # nobody asks the closer eye what it foresees, and that takes as long as all the rest
-            self.near = Eye(sharing_weights(network), forecasts_well, foresees=False)
+            self.near = Eye(network.twin(), forecasts_well, foresees=False)
         self._fovea = Fovea()
         self._calibration = calibration or Calibration.of(history)
         self._foresight = Foresight()
-        self._learner: LearningNetwork | None = None
+        self.learner: ForecastLearner | None = forecast_learner(network)
+        self._learns = False
         self._size: tuple[int, int] | None = None
         self.view: View | None = None
-        self.learned = 0
 
     @property
     def _eyes(self) -> list[Eye]:
@@ -78,21 +78,21 @@ class Perception:
 
     @property
     def learning(self) -> bool:
-        """Whether the network learns from each frame; may be changed between frames.
-
-        Kernels do not learn: where they ran, arrays go on for good, with the same weights and state.
-        """
-        return self._learner is not None
+        """Whether the forecast of the next picture learns; may be changed between frames."""
+        return self._learns
 
     @learning.setter
     def learning(self, value: bool) -> None:
-        self._learner = None
-        if value:
-            near = None if self.near is None else self.near.network
-            self._learner, near = switch_to_learning(self.network, near)
-            self.whole.network = self._learner
-            if self.near is not None and near is not None:
-                self.near.network = near
+        self._learns = value
+        self.whole.learner = self.learner if value else None
+
+    @property
+    def learns(self) -> str:
+        """What learns where learning is on, in one line."""
+        if self.learner is None:
+            name = self.network.config.name
+            return f"nothing: the {name} model has no forecast by moves, which alone may learn"
+        return "the forecast of the next picture"
 
     def reset(self) -> None:
         """Forget the past of both eyes; weights, and what was learnt, stay."""
@@ -147,9 +147,6 @@ class Perception:
                     near = self.near.see(image, window, motion, targets)
                     self._fovea.note_candidates(near)
                     found = merge(found, near, window, self.view)
-            if self._learner is not None:
-                self._learner.learn()
-                self.learned += 1
         return [self._calibration.detection(c) for c in found]
 
     def change_targets(self) -> None:

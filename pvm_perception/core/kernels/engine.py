@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from pvm_perception.core import algebra, hierarchy, pictures
+from pvm_perception.core import hierarchy, pictures
 from pvm_perception.core.backend import Rectangles
-from pvm_perception.core.config import INPUT
 from pvm_perception.core.forecast import Forecaster
 from pvm_perception.core.interfaces import Network
 from pvm_perception.core.kernels import plan
@@ -25,7 +24,7 @@ TINY = np.float32(1e-30)  # below every presence of a candidate; the kernel writ
 
 
 class Engine:
-    """Runs frames of a hierarchy's streams: a `Hierarchy` to all who do not ask it to learn.
+    """Runs frames of a hierarchy's streams: a `Hierarchy` whose codes and readout do not learn.
 
     Parameters
     ----------
@@ -42,7 +41,6 @@ class Engine:
     known : streams whose last frame had one before, (B,) bool
     readout : as `Hierarchy.readout`, on the host
     runs_on : in words, what computes it
-    shares : whether its weights are the host's own, and learn when those do
 
     Raises
     ------
@@ -59,7 +57,7 @@ class Engine:
         self.config, self.batch, self.runner = network.config, network.batch, runner
         self.readout: BoxReadout = network.readout
         self.xp, self._network = runner.xp, network
-        self.runs_on, self.shares = runner.name, runner.shares
+        self.runs_on = runner.name
         c, batch = network.config, network.batch
         self.fresh = np.ones(batch, bool)  # streams whose next frame is their first
         self.known = np.zeros(batch, bool)  # streams whose last frame had one before
@@ -111,42 +109,12 @@ class Engine:
             other.forecaster.copy_state(self.forecaster)
         return other
 
-    def as_learning(self) -> hierarchy.Hierarchy:
-        """Return the network that can `learn`: these weights and this state as the device's arrays.
+    def forecast_weights(self) -> dict[str, np.ndarray]:
+        """Return the forecast's weights by name, which lie on the host alone."""
+        return self.weights
 
-        Where the device shares the host's weights, engines that have them see them learn.
-        """
-        network = hierarchy.Hierarchy(self.config, self.batch, self.xp, self.weights, step=self.step_count)
-        if self.runner.shares:
-            network.weights = self.weights
-        self._hand_over(network)
-        return network
-
-    def as_twin_of(self, network: hierarchy.Hierarchy) -> hierarchy.Hierarchy:
-        """Return a twin of a network of this configuration, which goes on from this engine's state."""
-        twin = network.twin()
-        self._hand_over(twin)
-        return twin
-
-    def _hand_over(self, network: hierarchy.Hierarchy) -> None:
-        """Write this state into a network of the same configuration, as the device's arrays."""
-        xp, readout = self.xp, network.readout
-        if not isinstance(readout, BoxReadout):
-            raise PvmError(f"the kernels have the state of a BoxReadout, not of a {type(readout).__name__}")
-        network.fresh, network.known = self.fresh.copy(), self.known.copy()
-        network.out = xp.asarray(self.answers())
-        if self.forecaster and network.forecaster:
-            network.forecaster.copy_state(self.forecaster)
-        source, size = network.sources[INPUT], (self.batch, self.config.height, self.config.width, 3)
-        for half, blocks in ((self._half, source.now), (self._half ^ 1, source.before)):
-            blocks[:, :-1] = network.blocks(self._sent[half][plan.FRAME.itemsize :].reshape(size))
-        readout.memory[...] = xp.asarray(self._of_past(self.runner.read(self._device.memory)))
-        for i, encoder in enumerate(network.encoders):
-            codes = xp.asarray(self.codes(encoder.layer.name))
-            network.sources[encoder.layer.name].now[:, :-1] = codes
-            encoder.h[...], encoder.prediction[...] = codes, xp.asarray(self.prediction(i))
-            encoder.sums[...] = xp.where(codes > 0, codes, codes / algebra.LEAK)
-            encoder.error[...] = xp.asarray(self.error(i))
+    def forecast_learnt(self) -> None:
+        """Do nothing: no copy of the forecast's weights is elsewhere."""
 
     def step(
         self,

@@ -369,7 +369,7 @@ void forecast_choose(const Grid *grid, const float *evidence, const float *gates
         }
         const float most = -least_of(-highest);
         int best = 0;
-        while (choice[best] != most)
+        while (best + 1 < g.moves && choice[best] != most)  // none is, where the weights are not finite
             ++best;
         for (int k = 0; k < g.stride; k += 16) {
             Sixteen share = exponential(load(choice + k) - most);
