@@ -26,13 +26,13 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from pvm_perception.api import default_model
 from pvm_perception.commands.evaluate import write_csv
 from pvm_perception.core.config import INPUT, Forecast, HierarchyConfig, Layer, ReadoutConfig, preset
 from pvm_perception.core.encoder import Encoder
 from pvm_perception.core.hierarchy import Hierarchy
 from pvm_perception.core.interfaces import Losses
 from pvm_perception.core.model_file import load_model
+from pvm_perception.shipped import default_model
 from pvm_perception.streams.generated import Clip, make_clip
 from pvm_perception.streams.scenes.photos import load_photos
 from pvm_perception.training.clip_streams import Streams

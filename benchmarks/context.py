@@ -16,11 +16,11 @@ from pathlib import Path
 os.environ["OPENBLAS_NUM_THREADS"] = "1"
 import numpy as np
 
-from pvm_perception.api import default_model
 from pvm_perception.commands.evaluate import write_csv
 from pvm_perception.core.config import HierarchyConfig
 from pvm_perception.core.hierarchy import Hierarchy
 from pvm_perception.core.model_file import load_model
+from pvm_perception.shipped import default_model
 from pvm_perception.streams.generated import Clip
 from pvm_perception.streams.scenes.light import Camera, Light
 from pvm_perception.streams.scenes.scene import EVERY_CAST, Scene

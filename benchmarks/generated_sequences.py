@@ -24,10 +24,10 @@ import numpy as np
 from tqdm import tqdm
 
 from pvm_perception import Tracker
-from pvm_perception.api import default_model
 from pvm_perception.commands.evaluate import write_csv
 from pvm_perception.evaluation.evaluate import Shot, shot
 from pvm_perception.evaluation.metrics import success_auc
+from pvm_perception.shipped import default_model
 from pvm_perception.streams.scenes.photos import load_photos
 from pvm_perception.streams.scenes.scene import Scene
 from pvm_perception.types import TARGETS, Frame, Truth

@@ -25,7 +25,6 @@ os.environ["OPENBLAS_NUM_THREADS"] = "1"
 import numpy as np
 from kernel_costs import CARDS, NODE, launches_with_costs, predicted_us
 
-from pvm_perception.api import default_model
 from pvm_perception.commands.evaluate import write_csv
 from pvm_perception.core.backend import device_name
 from pvm_perception.core.hierarchy import Hierarchy
@@ -33,6 +32,7 @@ from pvm_perception.core.kernels import engine, plan
 from pvm_perception.core.kernels.runner import Runner
 from pvm_perception.core.model_file import load_model
 from pvm_perception.errors import PvmError
+from pvm_perception.shipped import default_model
 
 ARCHITECTURES = (72, 75, 80, 86, 87, 89, 90)  # Xavier, Turing, A100, RTX 30, Orin, RTX 40, Hopper
 QUEUED = 100  # launches of one kernel in the graph that times it

@@ -17,10 +17,10 @@ os.environ["OPENBLAS_NUM_THREADS"] = "1"
 import numpy as np
 from tqdm import tqdm
 
-from pvm_perception.api import default_model
 from pvm_perception.commands.evaluate import write_csv
 from pvm_perception.core.hierarchy import Hierarchy
 from pvm_perception.core.model_file import load_model
+from pvm_perception.shipped import default_model
 from pvm_perception.streams.generated import make_clip
 from pvm_perception.training.validate import validate
 

@@ -15,7 +15,7 @@ from pvm_perception.core.interfaces import Network
 from pvm_perception.core.model_file import load_model, save_model
 from pvm_perception.core.placement import build_network
 from pvm_perception.errors import PvmError
-from pvm_perception.shipped import shipped
+from pvm_perception.shipped import default_model
 from pvm_perception.types import TARGETS, Detection, Track
 from pvm_perception.vision.calibration import Calibration
 from pvm_perception.vision.frame import as_bgr
@@ -23,11 +23,6 @@ from pvm_perception.vision.frame_clock import FrameClock
 from pvm_perception.vision.motion import checked_motion
 from pvm_perception.vision.perception import Perception
 from pvm_perception.vision.tracker import LONGEST_STEP, TrackerSettings, TrackManager
-
-
-def default_model() -> Path:
-    """Return the path of the model that ships with the package."""
-    return shipped("models/robot.safetensors")
 
 
 class Tracker:
@@ -296,13 +291,8 @@ class Tracker:
 
         The map covers the network's input, bars included; see `source_view`.
         """
-        if target not in self.config.targets:
-            raise PvmError(f"unknown target {target!r}; this model knows {', '.join(self.config.targets)}")
-        if self._perception.view is None:
-            cells = self.config.cells
-            return np.zeros((cells.rows, cells.cols), np.float32)
-        index = self.config.targets.index(target)
-        return np.ascontiguousarray(self._network.heat()[0, :, :, index], np.float32)
+        (target,) = self._checked_targets(target)
+        return self._perception.heatmap(self.config.targets.index(target))
 
     def prediction(self) -> Images:
         """Return the frame it expects next, (h, w, 3) uint8 BGR, at the network's resolution."""
@@ -345,10 +335,7 @@ class Tracker:
 
         Of the first look, which sees the whole frame; zeros before there was one.
         """
-        return {
-            layer.name: self._network.codes(layer.name)[0].reshape(layer.rows, layer.cols, -1)
-            for layer in self.config.layers
-        }
+        return self._perception.codes()
 
     def prediction_error(self) -> tuple[float, float]:
         """Return (forecast's, copying's) mean squared error at the last frame.

@@ -17,6 +17,11 @@ def shipped(name: str) -> Path:
     return _installed(name) or _in_ros_share(name) or here.parent / name
 
 
+def default_model() -> Path:
+    """Return the path of the model that ships with the package."""
+    return shipped("models/robot.safetensors")
+
+
 def _installed(name: str) -> Path | None:
     """Return where pip put a file, in whatever prefix; None where pip knows of none."""
     try:

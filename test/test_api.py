@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from pvm_perception import Tracker
-from pvm_perception.api import default_model
 from pvm_perception.core.model_file import load_model, save_model
 from pvm_perception.errors import PvmError
+from pvm_perception.shipped import default_model
 from pvm_perception.streams.generated import SimulatedStream
 
 

@@ -31,7 +31,7 @@ def test_a_wrong_calibration_is_refused_in_one_line(pair):
 
 
 def test_a_model_can_be_calibrated_on_generated_scenes():
-    from pvm_perception.api import default_model
+    from pvm_perception.shipped import default_model
 
     found = calibrate(default_model(), count=4)
     assert found.slope > 0

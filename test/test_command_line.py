@@ -271,7 +271,7 @@ def test_bad_input_is_one_line_and_exit_code_2(command_line, simulated, tmp_path
     one_line(track(source=tmp_path / "none"), "does not exist")
     one_line(track("--targets", "cat"), "unknown target 'cat'", "green_ball")
     one_line(track("--device", "cuda"), "device")
-    from pvm_perception.api import default_model
+    from pvm_perception.shipped import default_model
 
     half = tmp_path / "half.safetensors"
     data = default_model().read_bytes()

@@ -15,7 +15,6 @@ from host_kernels import SANITIZE, compare
 from test_kernels import small
 
 from pvm_perception import Tracker
-from pvm_perception.api import default_model
 from pvm_perception.core.config import preset
 from pvm_perception.core.hierarchy import Hierarchy
 from pvm_perception.core.kernels import cpu, plan
@@ -25,6 +24,7 @@ from pvm_perception.core.model_file import load_model
 from pvm_perception.core.placement import build_network
 from pvm_perception.errors import PvmError
 from pvm_perception.evaluation.machine import allocations
+from pvm_perception.shipped import default_model
 from pvm_perception.streams.generated import SimulatedStream
 from pvm_perception.types import Truth
 

@@ -6,12 +6,12 @@ from test_cupy import CONFIGS, learn_beside
 from test_engine import assert_same_tracks, lost_beside, track_beside
 from test_kernels import small
 
-from pvm_perception.api import default_model
 from pvm_perception.core.backend import find_gpu
 from pvm_perception.core.hierarchy import Hierarchy
 from pvm_perception.core.kernels.cuda import CudaRunner
 from pvm_perception.core.kernels.engine import Engine
 from pvm_perception.core.model_file import load_model
+from pvm_perception.shipped import default_model
 from pvm_perception.streams.generated import SimulatedStream
 
 pytestmark = pytest.mark.gpu

@@ -9,7 +9,8 @@ from conftest import noise_images, tiny
 
 from pvm_perception.core import wiring
 from pvm_perception.core.config import MOTION, PRESETS, HierarchyConfig, Layer, Learning, Link, preset
-from pvm_perception.core.hierarchy import MOTION_LIMIT, Hierarchy
+from pvm_perception.core.hierarchy import Hierarchy
+from pvm_perception.core.pictures import MOTION_LIMIT
 from pvm_perception.core.size import weight_shapes
 from pvm_perception.errors import PvmError
 

@@ -15,7 +15,6 @@ import pytest
 from conftest import ROOT, tiny
 from host_kernels import SANITIZE, HostRunner, build, compare, run_beside
 
-from pvm_perception.api import default_model
 from pvm_perception.core import work
 from pvm_perception.core.backend import find_gpu
 from pvm_perception.core.config import MOTION, Link, ReadoutConfig, preset
@@ -24,6 +23,7 @@ from pvm_perception.core.kernels import plan
 from pvm_perception.core.kernels.engine import Engine
 from pvm_perception.core.model_file import load_model
 from pvm_perception.errors import PvmError
+from pvm_perception.shipped import default_model
 
 needs_host_compiler = pytest.mark.skipif(
     shutil.which("g++") is None, reason="needs g++ to run the kernels on the host"

@@ -13,9 +13,9 @@ import pytest
 from conftest import ROOT
 
 from pvm_perception import __version__
-from pvm_perception.api import default_model
 from pvm_perception.core.model_file import read_header
 from pvm_perception.ros.node_settings import NODES
+from pvm_perception.shipped import default_model
 
 
 def test_one_version():

@@ -21,8 +21,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print layers, links, size and history of a model; nothing in it is executed."""
-    from pvm_perception.api import default_model
     from pvm_perception.core.model_file import read_header
+    from pvm_perception.shipped import default_model
 
     path = args.model or default_model()
     header = read_header(path)

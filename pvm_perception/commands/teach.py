@@ -59,9 +59,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Teach; the marks before and after go to the terminal, the model where it shall."""
-    from pvm_perception.api import default_model
     from pvm_perception.core.model_file import read_header
     from pvm_perception.evaluation.evaluate import sequences
+    from pvm_perception.shipped import default_model
     from pvm_perception.training.teach import check_sequences, teach
 
     if not args.minutes > 0:

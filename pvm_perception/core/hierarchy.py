@@ -25,17 +25,15 @@ from pvm_perception.core.heatmap import HeatmapReadout
 from pvm_perception.core.inputs import Source
 from pvm_perception.core.interfaces import Losses, Network, Readout
 from pvm_perception.core.optimizer import Optimizer
-from pvm_perception.core.pictures import as_images, check_images, check_motion
+from pvm_perception.core.pictures import as_blocks, as_images, scaled_motion
 from pvm_perception.core.readout import BoxReadout
-from pvm_perception.core.size import FORECAST, weight_shapes
+from pvm_perception.core.size import FORECAST, check_weights, weight_shapes
 from pvm_perception.errors import PvmError
 
 READOUTS: dict[str, Callable[[HierarchyConfig, int, ModuleType], Readout]] = {
     "box": BoxReadout,
     "heatmap": HeatmapReadout,
 }
-MOTION_UNIT = 0.025  # motion that becomes an input of 1, the usual size of a code
-MOTION_LIMIT = 4.0  # the largest input from motion: in a faster turn nothing stays in the picture
 
 
 class Hierarchy:
@@ -91,22 +89,21 @@ class Hierarchy:
         self.readout = READOUTS[config.readout.kind](config, batch, xp)
         self.forecaster = Forecaster(config, batch) if config.forecast.code else None  # on the host
         self._host_weights: tuple[int, dict[str, Floats]] = (-1, {})  # of the forecast, and of which step
-        shapes = weight_shapes(config)
         if weights is None:
             weights = self._new_weights(np.random.default_rng(seed))
-        for name, shape in shapes.items():
-            if name not in weights or weights[name].shape != shape:
-                raise PvmError(f"weights do not fit the configuration: {name} should be {shape}")
-        self.weights: dict[str, Array] = {name: own_copy(weights[name], xp) for name in shapes}
+        check_weights(config, weights)
+        self.weights: dict[str, Array] = {name: own_copy(weights[name], xp) for name in weight_shapes(config)}
         self._names: dict[str, dict[str, str]] = {}  # of each part: its name of a weight -> that in `weights`
-        for name in shapes:
+        for name in self.weights:
             part, key = name.split(".", 1)
             self._names.setdefault(part, {})[key] = name
         self.optimizer: Optimizer | None = None
-        self._integrates = any("integral" in layer.terms for layer in config.layers)
-        self.sources = {INPUT: self._source(INPUT, batch)}
-        for layer in config.layers:
-            self.sources[layer.name] = self._source(layer.name, batch)
+        integrates = any("integral" in layer.terms for layer in config.layers)
+        decay = config.integral_decay if integrates else None
+        self.sources: dict[str, Source] = {}
+        for name in (INPUT, *(layer.name for layer in config.layers)):
+            rows, cols = config.grid(name)
+            self.sources[name] = Source(batch, rows * cols, config.code_width(name), decay, xp)
         self.motion = xp.zeros((batch, 2, MOTION_VALUES), np.float32)  # one source unit, one row of zeros
         # both lie on the host: the host decides by them, and would wait for a GPU at every layer
         self.fresh: Mask = np.ones(batch, bool)
@@ -143,16 +140,6 @@ class Hierarchy:
             forecaster.copy_state(self.forecaster)
         return copy.deepcopy(self, kept)
 
-    def _source(self, name: str, batch: int) -> Source:
-        rows, cols = self.config.grid(name)
-        return Source(
-            batch,
-            rows * cols,
-            self.config.code_width(name),
-            self.config.integral_decay if self._integrates else None,
-            self.xp,
-        )
-
     def _new_weights(self, rng: np.random.Generator) -> dict[str, Floats]:
         parts = [(e.layer.name, e.parameters(rng)) for e in self.encoders]
         parts.append(("readout", self.readout.parameters(rng)))
@@ -164,29 +151,15 @@ class Hierarchy:
         return {key: self.weights[name] for key, name in self._names[part].items()}
 
     def blocks(self, images: Images) -> Array:
-        """Cut images (B, H, W, 3) into the input's blocks (B, rows * cols, 3 * block**2).
-
-        The next call uses the same memory.
-        """
-        c = self.config
-        rows, cols = c.grid(INPUT)
-        check_images(c, self.batch, images)
-        x = self.xp.asarray(images).reshape(self.batch, rows, c.block, cols, c.block, 3)
-        blocks = self.sources[INPUT].scratch(self.batch, rows, cols, c.block, c.block, 3)
-        blocks[...] = x.transpose(0, 1, 3, 2, 4, 5)
-        blocks *= np.float32((c.high - c.low) / 255)
-        blocks += np.float32(c.low)
-        return blocks.reshape(self.batch, rows * cols, -1)
+        """Return images (B, H, W, 3) as the input's blocks; the next call uses the same memory."""
+        return as_blocks(self.config, self.batch, images, self.sources[INPUT].scratch, self.xp)
 
     def _load_motion(self, motion: Floats | None) -> None:
         """Take the robot's motion as an input; it is zero at a stream's first frame."""
         if motion is None:
             self.motion[...] = 0
             return
-        check_motion(self.batch, motion)
-        scaled = np.asarray(motion, np.float32) / np.float32(MOTION_UNIT)
-        scaled = np.clip(scaled, -MOTION_LIMIT, MOTION_LIMIT) * self.known[:, None]
-        self.motion[:, 0] = self.xp.asarray(scaled)
+        self.motion[:, 0] = self.xp.asarray(scaled_motion(self.batch, motion) * self.known[:, None])
 
     def reset(self, streams: Mask | None = None) -> None:
         """Forget the past of the marked streams (B,), or of all; the weights stay."""

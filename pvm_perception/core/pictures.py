@@ -1,4 +1,4 @@
-"""The network's pictures and motion: from predictions to images, and checks of what it is shown."""
+"""The network's pictures and motion: from images to its input, and from its predictions to images."""
 
 from __future__ import annotations
 
@@ -6,9 +6,58 @@ from types import ModuleType
 
 import numpy as np
 
+from pvm_perception.core.algebra import Scratch
 from pvm_perception.core.backend import Array, Floats, Images
 from pvm_perception.core.config import INPUT, MOTION_VALUES, HierarchyConfig
 from pvm_perception.errors import PvmError
+
+MOTION_UNIT = 0.025  # motion that becomes an input of 1, the usual size of a code
+MOTION_LIMIT = 4.0  # the largest input from motion: in a faster turn nothing stays in the picture
+
+
+def as_blocks(config: HierarchyConfig, batch: int, images: Images, scratch: Scratch, xp: ModuleType) -> Array:
+    """Cut images into the input's blocks, (B, rows * cols, 3 * block**2), scaled to the input's values.
+
+    Parameters
+    ----------
+    config
+        The network's configuration.
+    batch
+        B.
+    images
+        (B, H, W, 3) uint8, BGR, at the network's size.
+    scratch
+        Memory for the blocks: the next call uses it again.
+    xp
+        Array module of the blocks.
+
+    Raises
+    ------
+    PvmError
+        If the images have another shape or type.
+    """
+    c = config
+    rows, cols = c.grid(INPUT)
+    check_images(c, batch, images)
+    x = xp.asarray(images).reshape(batch, rows, c.block, cols, c.block, 3)
+    blocks = scratch(batch, rows, cols, c.block, c.block, 3)
+    blocks[...] = x.transpose(0, 1, 3, 2, 4, 5)
+    blocks *= np.float32((c.high - c.low) / 255)
+    blocks += np.float32(c.low)
+    return blocks.reshape(batch, rows * cols, -1)
+
+
+def scaled_motion(batch: int, motion: Floats) -> Floats:
+    """Return the robot's motion (B, 4), as `Hierarchy.step` takes it, in the size of codes, (B, 4).
+
+    Raises
+    ------
+    PvmError
+        If the motion has another shape, or is not finite.
+    """
+    check_motion(batch, motion)
+    scaled = np.asarray(motion, np.float32) / np.float32(MOTION_UNIT)
+    return np.clip(scaled, -MOTION_LIMIT, MOTION_LIMIT)
 
 
 def as_images(config: HierarchyConfig, block: Array, prediction: Array, xp: ModuleType) -> Array:

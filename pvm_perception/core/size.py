@@ -7,8 +7,10 @@ bounded, so that no small file makes large tables.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from pvm_perception.core.backend import Array
 from pvm_perception.core.wiring import block_size, neighbourhood_size
 from pvm_perception.errors import PvmError
 
@@ -77,6 +79,13 @@ def check_size(config: HierarchyConfig) -> None:
     ):
         if count > most:
             raise PvmError(f"network {config.name!r} has {count:,} {what}; at most {most:,} are run")
+
+
+def check_weights(config: HierarchyConfig, weights: Mapping[str, Array]) -> None:
+    """Raise PvmError unless there is every weight of a configuration, of its shape."""
+    for name, shape in weight_shapes(config).items():
+        if name not in weights or weights[name].shape != shape:
+            raise PvmError(f"weights do not fit the configuration: {name} should be {shape}")
 
 
 def forward_link(config: HierarchyConfig, layer: Layer) -> Link:

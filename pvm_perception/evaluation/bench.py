@@ -21,7 +21,7 @@ from types import ModuleType
 
 import numpy as np
 
-from pvm_perception.api import Tracker, default_model
+from pvm_perception.api import Tracker
 from pvm_perception.core import work
 from pvm_perception.core.backend import OneThread, array_module, device_name, to_numpy
 from pvm_perception.core.config import HierarchyConfig, preset
@@ -31,6 +31,7 @@ from pvm_perception.core.model_file import load_model, read_header, save_model
 from pvm_perception.core.placement import on_kernels
 from pvm_perception.evaluation.machine import CAMERA, Machine, Row, allocations, cold_start
 from pvm_perception.evaluation.peers import PEERS
+from pvm_perception.shipped import default_model
 from pvm_perception.streams.generated import SimulatedStream
 from pvm_perception.types import Frame
 

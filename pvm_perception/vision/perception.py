@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pvm_perception.core.awake import ForecastLearner, forecast_learner
-from pvm_perception.core.backend import Images, OneThread
+from pvm_perception.core.backend import Floats, Images, OneThread
 from pvm_perception.core.interfaces import Network
 from pvm_perception.types import Detection, Track
 from pvm_perception.vision.calibration import Calibration
@@ -176,6 +176,20 @@ class Perception:
         """Return the frames that the first eye expects 1 to `steps` frames from now."""
         with self._one_thread:
             return self._foresight.images(self.network, self.view, steps)
+
+    def heatmap(self, index: int) -> Floats:
+        """Return the first eye's presence of the model's target number `index`, (rows, cols) in 0..1."""
+        if self.view is None:
+            cells = self.network.config.cells
+            return np.zeros((cells.rows, cells.cols), np.float32)
+        return np.ascontiguousarray(self.network.heat()[0, :, :, index], np.float32)
+
+    def codes(self) -> dict[str, Floats]:
+        """Return the first eye's codes by layer, (rows, cols, N) each."""
+        return {
+            layer.name: self.network.codes(layer.name)[0].reshape(layer.rows, layer.cols, -1)
+            for layer in self.network.config.layers
+        }
 
     def prediction_error(self) -> tuple[float, float]:
         """Return (forecast's, copying's) mean squared error at the last frame.

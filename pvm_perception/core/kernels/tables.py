@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from pvm_perception.core import algebra, hierarchy, wiring
+from pvm_perception.core import algebra, pictures, wiring
 from pvm_perception.core.backend import Array
 from pvm_perception.core.cells import LOGIT_LIMIT, SIZE_LIMIT, UNIT_BOX
 from pvm_perception.core.config import INPUT, MOTION, MOTION_VALUES
 from pvm_perception.core.encoder import Encoder
+from pvm_perception.core.hierarchy import Hierarchy
 from pvm_perception.core.kernels import plan
 from pvm_perception.core.kernels.plan import Launch
 from pvm_perception.core.kernels.runner import Runner
@@ -56,7 +57,7 @@ class Tables:
 
     def __init__(
         self,
-        network: hierarchy.Hierarchy,
+        network: Hierarchy,
         readout: BoxReadout,
         runner: Runner,
         frame: np.ndarray,
@@ -156,8 +157,8 @@ class Tables:
             c.block,
             (c.high - c.low) / 255,
             c.low,
-            hierarchy.MOTION_UNIT,
-            hierarchy.MOTION_LIMIT,
+            pictures.MOTION_UNIT,
+            pictures.MOTION_LIMIT,
         )
         values = c.height * c.width * 3
         self._add("input_blocks", table, -(-values // INPUT_THREADS), INPUT_THREADS, 0)
