@@ -11,7 +11,6 @@ import numpy as np
 
 from pvm_perception.core.backend import Floats, Images, to_numpy
 from pvm_perception.core.config import HierarchyConfig
-from pvm_perception.core.interfaces import Network
 from pvm_perception.core.model_file import load_model, save_model
 from pvm_perception.core.placement import build_network
 from pvm_perception.errors import PvmError
@@ -20,12 +19,13 @@ from pvm_perception.types import TARGETS, Detection, Track
 from pvm_perception.vision.calibration import Calibration
 from pvm_perception.vision.frame import as_bgr
 from pvm_perception.vision.frame_clock import FrameClock
+from pvm_perception.vision.inspection import Inspection
 from pvm_perception.vision.motion import checked_motion
 from pvm_perception.vision.perception import Perception
 from pvm_perception.vision.tracker import LONGEST_STEP, TrackerSettings, TrackManager
 
 
-class Tracker:
+class Tracker(Inspection):
     """Frames in, tracked boxes out.
 
     Parameters
@@ -121,36 +121,6 @@ class Tracker:
             self._perception.change_targets()
 
     @property
-    def network_steps(self) -> int:
-        """How often networks were shown a picture so far: once a frame or more."""
-        return self._perception.network_steps
-
-    @property
-    def _network(self) -> Network:
-        return self._perception.network
-
-    @property
-    def times_diverged(self) -> int:
-        """How often a state that had diverged was begun anew."""
-        return self._perception.times_diverged
-
-    @property
-    def model_version(self) -> int:
-        """How often the model changed by learning since it was loaded."""
-        learner = self._perception.learner
-        return learner.steps + learner.returns if learner else 0
-
-    @property
-    def device(self) -> str:
-        """The device that the network runs on: "cpu" or "cuda"."""
-        return "cpu" if self._network.xp is np else "cuda"
-
-    @property
-    def runs_on(self) -> str:
-        """What computes the network: "cpu kernels (avx2)", "cpu (NumPy)", "cuda kernels" or the like."""
-        return self._network.runs_on
-
-    @property
     def learning(self) -> bool:
         """Whether the forecast of the next picture learns; may be changed between frames."""
         return self._perception.learning
@@ -158,11 +128,6 @@ class Tracker:
     @learning.setter
     def learning(self, value: bool) -> None:
         self._perception.learning = value
-
-    @property
-    def learns(self) -> str:
-        """What learns where `learning` is on, in one line: of some models nothing does."""
-        return self._perception.learns
 
     @property
     def learning_budget(self) -> float:
@@ -174,12 +139,6 @@ class Tracker:
     def learning_budget(self, value: float) -> None:
         if self._perception.learner:
             self._perception.learner.budget = value
-
-    @property
-    def times_given_up(self) -> int:
-        """How often what was learnt foresaw worse than before and was given up."""
-        learner = self._perception.learner
-        return learner.returns if learner else 0
 
     def warm_up(self) -> None:
         """Let the device compile, load and allocate now what else the first frame would wait for."""
@@ -293,57 +252,6 @@ class Tracker:
         """
         (target,) = self._checked_targets(target)
         return self._perception.heatmap(self.config.targets.index(target))
-
-    def prediction(self) -> Images:
-        """Return the frame it expects next, (h, w, 3) uint8 BGR, at the network's resolution."""
-        return self._perception.prediction()
-
-    def foresee(self, steps: int) -> list[Images]:
-        """Return the frames it expects 1 to `steps` frames from now, as `prediction` does the next.
-
-        Each is the forecast of a copy of the network that was shown the one before it; the state of
-        this tracker stays as it is. The robot's own motion in that time is unknown.
-
-        Raises
-        ------
-        PvmError
-            If `steps` is less than 1.
-        """
-        if steps < 1:
-            raise PvmError(f"steps must be at least 1, not {steps}")
-        return self._perception.foresee(steps)
-
-    def surprise(self) -> Floats:
-        """Return how surprised each unit is by the last frame, (rows, cols) float32.
-
-        The squared error of its forecast over the one that it expected: about 1 where all is as usual. A
-        model without a forecast by moves gives the root mean square error, full range from black to white.
-        """
-        return self._network.surprise()[0]
-
-    def moves(self) -> Floats | None:
-        """Return how each unit expects its part of the picture to move on, (rows, cols, 2) float32.
-
-        From the last frame to the next: px to the right and px down at the network's resolution. The units
-        are those of `surprise`. None of a model without a forecast by moves.
-        """
-        moves = self._network.moves()  # where from
-        return None if moves is None else -moves[0, :, :, ::-1]
-
-    def codes(self) -> dict[str, Floats]:
-        """Return each layer's codes at the last frame, from the bottom: (rows, cols, N) float32.
-
-        Of the first look, which sees the whole frame; zeros before there was one.
-        """
-        return self._perception.codes()
-
-    def prediction_error(self) -> tuple[float, float]:
-        """Return (forecast's, copying's) mean squared error at the last frame.
-
-        Copying means to expect the frame before once more. Units: full range from black to white,
-        squared. NaN until two frames of a stream were seen.
-        """
-        return self._perception.prediction_error()
 
     def snapshot(self) -> tuple[HierarchyConfig, dict[str, Floats], dict[str, Any]]:
         """Return copies of the network as it is now: what `save_model` takes after the path."""

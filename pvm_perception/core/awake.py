@@ -119,7 +119,10 @@ class ForecastLearner:
         self._gradients.append(self._forecaster.gradients(self._weights, 1.0))
         if len(self._gradients) < FRAMES:
             return False
-        mean = {name: sum(g[name] for g in self._gradients) / np.float32(FRAMES) for name in self._weights}
+        mean = {
+            name: np.divide(sum(g[name] for g in self._gradients), np.float32(FRAMES))
+            for name in self._weights
+        }
         self._gradients = []
         norm = self._optimizer.update(self._weights, mean, RATE)
         if not math.isfinite(norm):
