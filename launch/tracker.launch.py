@@ -23,6 +23,7 @@ SHOWN = (
     "pvm_tracker/surprise",
     "target_pose",
     "target_pose_covariance",
+    "target_follower/markers",
 )
 
 
