@@ -1,4 +1,4 @@
-.PHONY: setup demo watch sim test test-arm test-gpu evaluate peers train train-data bench bench-gpu latency \
+.PHONY: setup demo watch sim test test-install test-arm test-gpu evaluate peers train train-data bench bench-gpu latency \
 	scale-out sbom torture soak lint clean
 PYTHON ?= python3
 RUN = .venv/bin/python -m pvm_perception
@@ -35,6 +35,9 @@ test-gpu: setup  ## on an NVIDIA GPU: the kernels, the tracker and learning ther
 
 test-arm: setup  ## the CPU kernels as an emulated ARM processor computes them (needs QEMU, a cross compiler)
 	bash scripts/arm.sh
+
+test-install: setup  ## a robot's installation as docs/install.md says, in a folder of its own: the same boxes?
+	sh scripts/try_install.sh
 
 evaluate: setup  ## score the shipped model on labelled sequences (DATA=folder)
 	$(RUN) evaluate --data "$(DATA)" --output build/evaluate

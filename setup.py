@@ -1,6 +1,7 @@
 """Install pvm_perception as an ament_python package."""
 
 import platform
+import sys
 from glob import glob
 
 from setuptools import Extension, find_packages, setup
@@ -28,6 +29,11 @@ if platform.machine() in {"x86_64", "AMD64"}:
         "-mavx512dq",
         "-mprefer-vector-width=512",
     ]
+
+NODES = ("tracker", "target_follower", "stop_sign_guard")
+# colcon installs into a folder of this package alone (setup.cfg), where `ros2 run` looks for these names; pip
+# into the bin/ that all packages share
+PREFIX = "" if {"install", "develop"} & set(sys.argv) else "pvm_"
 
 setup(
     name=PACKAGE,
@@ -71,9 +77,7 @@ setup(
     license="Apache-2.0",
     entry_points={
         "console_scripts": [
-            "tracker = pvm_perception.__main__:tracker",
-            "target_follower = pvm_perception.__main__:target_follower",
-            "stop_sign_guard = pvm_perception.__main__:stop_sign_guard",
+            *(f"{PREFIX}{node} = {PACKAGE}.__main__:{node}" for node in NODES),
             "pvm_perception = pvm_perception.__main__:run",
         ],
     },

@@ -6,6 +6,7 @@ import argparse
 import importlib
 import sys
 
+from pvm_perception import __version__
 from pvm_perception.signals import Interrupted, interrupt_on_signals, let_signals_end
 
 # command and its line in the overview; a new one is a module in `commands` and an entry here
@@ -62,20 +63,25 @@ def _run_node(name: str, argv: list[str]) -> int:
     try:
         main = importlib.import_module(module).main
     except ImportError as error:
-        package = (error.name or "").split(".")[0]
-        print(
-            f"pvm_perception: error: {name} needs ROS 2 with {package} ({error}); apt install "
-            f"ros-$ROS_DISTRO-{package.replace('_', '-')} and source it, or run `make setup`",
-            file=sys.stderr,
-        )
-        return 2
+        return _lacks(name, error)
     return main(argv)
+
+
+def _lacks(command: str, error: ImportError) -> int:
+    """Say which package a command lacks, and how to install it; return the exit code."""
+    from pvm_perception.needs import missing
+
+    if (error.name or "").split(".")[0] == "pvm_perception":
+        raise error  # a fault of this program
+    print(f"pvm_perception: error: {command} needs {missing(error)}", file=sys.stderr)
+    return 2
 
 
 def _arguments(argv: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="pvm_perception", description="Track a green ball or a stop sign by prediction."
     )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     # only the module that is asked for is imported: `tracker` needs ROS, `train` matplotlib
     wanted = next((a for a in argv if not a.startswith("-")), None)
@@ -103,9 +109,11 @@ def main(argv: list[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     if argv and argv[0] in NODES:
         return _run_node(argv[0], argv[1:])
-    args = _arguments(argv)
     try:
+        args = _arguments(argv)
         return args.run(args)
+    except ImportError as error:
+        return _lacks(argv[0], error)
     except PvmError as error:
         print(f"pvm_perception: error: {error}", file=sys.stderr)
         return 2
@@ -135,17 +143,17 @@ def run(*words: str) -> None:
 
 
 def tracker() -> None:
-    """Entry point of the installed executable `tracker`."""
+    """Entry point of the executable `tracker` (`pvm_tracker` where pip installs it)."""
     run("tracker")
 
 
 def target_follower() -> None:
-    """Entry point of the installed executable `target_follower`."""
+    """Entry point of the executable `target_follower` (`pvm_target_follower` where pip installs it)."""
     run("follower")
 
 
 def stop_sign_guard() -> None:
-    """Entry point of the installed executable `stop_sign_guard`."""
+    """Entry point of the executable `stop_sign_guard` (`pvm_stop_sign_guard` where pip installs it)."""
     run("guard")
 
 

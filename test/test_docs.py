@@ -56,6 +56,9 @@ ELSEWHERE = {  # names of other software
     "details",
     "odls_base_sigkill_timeout",
     "mca",
+    "ipc",
+    "bloom",
+    "catkin_generate_changelog",
 }
 SPAN = re.compile(r"(?<![`\w])(`{1,2})(?!`)(.+?)\1(?!`)", re.DOTALL)
 OURS = re.compile(r"-m pvm_perception +([a-z]\w*)(.*)")

@@ -80,7 +80,7 @@ def test_two_launches_in_namespaces_share_nothing():
 
 def check_our_node(executable, facts):
     parameters, node = OURS[executable]
-    assert f'"{executable} = pvm_perception' in (ROOT / "setup.py").read_text()
+    assert f'"{executable}"' in (ROOT / "setup.py").read_text()
     assert facts["name"] == node
     interface = INTERFACES[parameters]
     for file in facts["files"]:
@@ -194,6 +194,7 @@ def test_rviz_shows_what_the_launch_file_starts():
         "surprise": "/pvm_tracker/surprise",
         "target": "/target_pose",
         "target, how sure": "/target_pose_covariance",
+        "all targets": "/target_follower/markers",
     }
     shown = shown_by_rviz(image="front/image_raw", namespace="left")
     assert shown.pop("camera") == "front/image_raw"
