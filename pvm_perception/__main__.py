@@ -15,7 +15,7 @@ COMMANDS = {
     "evaluate": "score a model on labelled sequences; write a table, JSON and a report",
     "train": "train a model on simulated scenes",
     "bench": "measure time, work, traffic and memory on this machine, beside peers",
-    "teach": "improve a model with your own labelled frames",
+    "teach": "show a model a new target in a few boxes, or improve it with your own labelled frames",
     "simulate": "write simulated frames with their truth as a labelled sequence",
     "watch": "show in the browser, or record, what the tracker sees, expects and believes",
     "info": "say what is in a model file",

@@ -13,8 +13,10 @@ from pvm_perception.core.backend import Floats, Images, to_numpy
 from pvm_perception.core.config import HierarchyConfig
 from pvm_perception.core.model_file import load_model, save_model
 from pvm_perception.core.placement import build_network
-from pvm_perception.errors import PvmError
+from pvm_perception.core.shown import ShownTargets
+from pvm_perception.core.size import SHOWN
 from pvm_perception.shipped import default_model
+from pvm_perception.target_book import TargetBook
 from pvm_perception.types import TARGETS, Detection, Track
 from pvm_perception.vision.calibration import Calibration
 from pvm_perception.vision.frame import as_bgr
@@ -25,7 +27,7 @@ from pvm_perception.vision.perception import Perception
 from pvm_perception.vision.tracker import LONGEST_STEP, TrackerSettings, TrackManager
 
 
-class Tracker(Inspection):
+class Tracker(TargetBook, Inspection):
     """Frames in, tracked boxes out.
 
     Parameters
@@ -74,23 +76,19 @@ class Tracker(Inspection):
     ) -> None:
         self.model = Path(model) if model is not None else default_model()
         self.config, weights, self._history = load_model(self.model)
+        self._shown = ShownTargets.of(self.config, weights, self._history)
+        self._teacher = None
+        self._versions = 0  # how often what it was shown changed
         self._targets = self._checked_targets(targets)
         network, self.notice = build_network(self.config, weights, device, self._history.get("steps", 0))
         self._perception = Perception(network, self._history, fovea, calibration)
         self._perception.learning = learn
         if learn and self._perception.learner is None:
             self.notice = "; ".join(filter(None, (self.notice, f"learning: {self.learns}")))
+        self._perception.find_shown(self._shown)
         self._tracks = TrackManager(settings)
         self.detections: list[Detection] = []
         self.reset()
-
-    def _checked_targets(self, targets: Sequence[str]) -> tuple[str, ...]:
-        names = (targets,) if isinstance(targets, str) else tuple(targets)
-        unknown = [t for t in names if t not in self.config.targets]
-        if unknown or not names:
-            what = f"unknown target {unknown[0]!r}" if unknown else "no target was named"
-            raise PvmError(f"{what}; this model knows {', '.join(self.config.targets)}")
-        return names
 
     def reset(self) -> None:
         """Forget the past: recurrent state and tracks. Weights, and what was learnt, stay."""
@@ -100,26 +98,6 @@ class Tracker(Inspection):
         self.detections = []
 
     @property
-    def targets(self) -> tuple[str, ...]:
-        """The targets that are looked for; may be replaced between frames.
-
-        The tracks of a target that is not looked for any more end at once.
-
-        Raises
-        ------
-        PvmError
-            If the model does not know one of them, or none is named; nothing changes then.
-        """
-        return self._targets
-
-    @targets.setter
-    def targets(self, names: Sequence[str]) -> None:
-        checked = self._checked_targets(names)
-        if checked != self._targets:
-            self._targets = checked
-            self._tracks.keep_targets(checked)
-            self._perception.change_targets()
-
     @property
     def learning(self) -> bool:
         """Whether the forecast of the next picture learns; may be changed between frames."""
@@ -251,14 +229,21 @@ class Tracker(Inspection):
         The map covers the network's input, bars included; see `source_view`.
         """
         (target,) = self._checked_targets(target)
-        return self._perception.heatmap(self.config.targets.index(target))
+        return self._perception.heatmap(target)
 
     def snapshot(self) -> tuple[HierarchyConfig, dict[str, Floats], dict[str, Any]]:
         """Return copies of the network as it is now: what `save_model` takes after the path."""
         network = self._network
         weights = {k: np.array(to_numpy(v)) for k, v in network.weights.items()}
-        awake = self._history.get("awake_steps", 0) + self.model_version
-        return self.config, weights, self._history | {"steps": network.step_count, "awake_steps": awake}
+        learner = self._perception.learner
+        learnt = learner.steps + learner.returns if learner else 0
+        history = {k: v for k, v in self._history.items() if k != SHOWN} | {
+            "steps": network.step_count,
+            "awake_steps": self._history.get("awake_steps", 0) + learnt,
+        }
+        if self._shown.names:
+            history[SHOWN] = self._shown.entries()
+        return self.config, weights | self._shown.tensors(), history
 
     def save(self, path: str | Path) -> None:
         """Write the network as it is now, with what it learnt, to a model file."""

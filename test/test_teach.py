@@ -55,15 +55,17 @@ def test_bad_input_is_one_line(command_line, simulated, tmp_path):
     (empty / "groundtruth.csv").write_text("frame,target,x,y,w,h\n")
     one_line(teach(empty), "no images")
     one_line(teach(simulated, "--from", tmp_path / "none"), "cannot be opened")
-    one_line(teach(simulated, "--minutes", 0), "--minutes")
+    one_line(teach(simulated, "--minutes", -1), "--minutes")
+    one_line(command_line("teach", "--output", tmp_path / "m.safetensors"), "--data", "--forget")
     one_line(teach(simulated, "--photos", tmp_path / "none"), "photo")
     one_line(command_line("teach", "--data", simulated, "--output", "/proc/none/m"), "cannot be written")
     wrong = tmp_path / "wrong"
     shutil.copytree(simulated, wrong)
     labels = wrong / "groundtruth.csv"
     text = labels.read_text()
-    labels.write_text(text.replace("green_ball", "blue_cup"))
-    one_line(teach(wrong), "'blue_cup'", "green_ball, stop_sign")
+    labels.write_text(text.replace("green_ball", "_cup"))
+    one_line(teach(wrong, "--minutes", 0), "'_cup'", "letter or digit")
+    one_line(teach(wrong, "--forget", "cup"), "'cup' was never shown")
     labels.write_text("".join(text.splitlines(keepends=True)[:7]))
     one_line(teach(wrong), "3 labelled frames", "at least 5")
     assert not (tmp_path / "m.safetensors").exists()
@@ -75,7 +77,7 @@ def test_held_out_frames_are_the_last_fifth_and_never_taught(simulated):
     held_out = [p.name for p in FolderStream(simulated, part=HELD_OUT).paths]
     assert taught + held_out == everything
     assert len(held_out) == 12
-    assert check_sequences([simulated], preset("robot")) == (48, 12)
+    assert check_sequences([simulated]) == (48, 12)
 
 
 def test_frames_without_a_label_do_not_count(simulated, tmp_path):

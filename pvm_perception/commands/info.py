@@ -55,6 +55,8 @@ def run(args: argparse.Namespace) -> int:
             f"  {layer.name}: {layer.rows}x{layer.cols} units, code {layer.code}; "
             f"receives {', '.join(inputs)}"
         )
+    for entry in history.get("shown", ()):
+        print(f"shown {entry['target']} in {entry['boxes']} boxes")
     if history:
         print(
             f"trained on {history.get('frames', 0):,} frames of {history.get('clips', 0):,} "

@@ -1,4 +1,4 @@
-"""`teach`: improve the shipped model with labelled frames of the user's own robot."""
+"""`teach`: show a model new targets, or improve it with labelled frames of the user's own robot."""
 
 from __future__ import annotations
 
@@ -12,8 +12,11 @@ from pvm_perception.core.backend import DEVICES
 from pvm_perception.errors import PvmError
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from pvm_perception.training.teach import Lesson
 
+USE = "use it with --model, or as the node's parameter `model`"
 EXAMPLE = "python -m pvm_perception teach --data my_frames --output my_model.safetensors --minutes 30"
 
 
@@ -23,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--data",
         type=Path,
         nargs="+",
-        required=True,
+        default=(),
         metavar="DIR",
         help="labelled sequences (frames and groundtruth.csv), or folders of them",
     )
@@ -39,7 +42,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--minutes",
         type=float,
         default=30.0,
-        help="minutes of training; the assessments before and after take some more",
+        help="minutes of training of the targets that the model was trained for; the assessments before and "
+        "after take some more. 0 = none: all targets, known or new, are shown in up to 20 of their boxes, "
+        "which takes seconds and leaves what is known as it is. New targets are always shown",
     )
     parser.add_argument(
         "--photos",
@@ -53,34 +58,35 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="where the network runs; auto = an NVIDIA GPU where one answers, else the CPU",
     )
     parser.add_argument(
+        "--forget", nargs="+", default=(), metavar="TARGET", help="shown targets to take back from the model"
+    )
+    parser.add_argument(
         "--force", action="store_true", help="write the model even where it is no better than before"
     )
 
 
 def run(args: argparse.Namespace) -> int:
     """Teach; the marks before and after go to the terminal, the model where it shall."""
-    from pvm_perception.core.model_file import read_header
     from pvm_perception.evaluation.evaluate import sequences
     from pvm_perception.shipped import default_model
+    from pvm_perception.training.show import boxes_by_target
     from pvm_perception.training.teach import check_sequences, teach
 
-    if not args.minutes > 0:
-        raise PvmError("--minutes must be above 0")
+    if not 0 <= args.minutes < math.inf:
+        raise PvmError("--minutes must be 0 or more")
+    if not (args.data or args.forget):
+        raise PvmError("nothing to do: give --data with labelled frames, or --forget with a target's name")
     folders = [folder for data in args.data for folder in sequences(data)]
     start = args.start or default_model()
-    learnt, held_out = check_sequences(folders, read_header(start)["config"])
+    if args.forget or not args.minutes:
+        return _show(start, folders, args)
+    learnt, held_out = check_sequences(folders)
     print(
         f"{learnt + held_out} labelled frames in {len(folders)} sequences: {learnt} to learn from, "
         f"{held_out} held out",
         flush=True,
     )
-    try:
-        args.output.parent.mkdir(parents=True, exist_ok=True)
-        args.output.open("ab").close()  # a file that cannot be written fails now, not after the training
-        if not args.output.stat().st_size:
-            args.output.unlink()
-    except OSError as error:
-        raise PvmError(f"{args.output} cannot be written: {error.strerror}") from error
+    _check_writable(args.output)
     lesson = teach(folders, start, args.minutes, args.photos, args.device)
     _print(lesson)
     failures = lesson.failures()
@@ -92,7 +98,37 @@ def run(args: argparse.Namespace) -> int:
         )
         return 1
     lesson.save(args.output)
-    print(f"{args.output} written; use it with --model, or as the node's parameter `model`")
+    if any(t not in lesson.config.targets for t in boxes_by_target(folders, some=False)):
+        return _show(args.output, folders, args, lesson.config.targets)
+    print(f"{args.output} written; {USE}")
+    return 0
+
+
+def _check_writable(output: Path) -> None:
+    """Raise PvmError where a file cannot be written: now, not after the training."""
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        output.open("ab").close()
+        if not output.stat().st_size:
+            output.unlink()
+    except OSError as error:
+        raise PvmError(f"{output} cannot be written: {error.strerror}") from error
+
+
+def _show(start: Path, folders: list[Path], args: argparse.Namespace, leave_out: Collection[str] = ()) -> int:
+    """Forget and show targets, then write the model."""
+    from pvm_perception.api import Tracker
+    from pvm_perception.core.model_file import read_header
+    from pvm_perception.training.show import show
+
+    _check_writable(args.output)
+    tracker = Tracker(read_header(start)["config"].targets, start, args.device)
+    for target in args.forget:
+        tracker.forget(target)
+    for target, boxes in show(tracker, folders, leave_out).items() if folders else ():
+        print(f"{target}: shown in {boxes} {'box' if boxes == 1 else 'boxes'}")
+    tracker.save(args.output)
+    print(f"{args.output} written, knows {', '.join(tracker.known_targets)}; {USE}")
     return 0
 
 

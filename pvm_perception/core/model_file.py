@@ -22,7 +22,8 @@ from safetensors.numpy import save
 from pvm_perception.atomic_file import atomic_file
 from pvm_perception.core.config import HierarchyConfig
 from pvm_perception.core.settings import check_type
-from pvm_perception.core.size import weight_shapes
+from pvm_perception.core.shown import expected_tensors
+from pvm_perception.core.size import SHOWN, weight_shapes
 from pvm_perception.errors import PvmError
 
 FORMAT = "pvm_perception/1"
@@ -80,8 +81,9 @@ def save_model(
         "history": json.dumps(history or {}),
     }
     try:
-        _check_history(json.loads(metadata["history"]))
-        _check_tensors(config, {name: ("F32", w.shape) for name, w in tensors.items()})
+        told = json.loads(metadata["history"])
+        _check_history(told)
+        _check_tensors(config, told, {name: ("F32", w.shape) for name, w in tensors.items()})
         _check_values(tensors)
     except PvmError as error:
         raise PvmError(f"the model is not saved to {path}: {error}") from error
@@ -117,7 +119,8 @@ def load_model(
 ) -> tuple[HierarchyConfig, dict[str, np.ndarray], dict[str, Any]]:
     """Return (configuration, weights, history) of a model file, all checked.
 
-    With `optimizer`, the state to resume with is among the weights, under "optimizer.".
+    With `optimizer`, to train on, the state to resume with is among the weights, under "optimizer.", and
+    what the model knows of shown targets is left out: it reads codes that training changes.
 
     Raises
     ------
@@ -130,6 +133,9 @@ def load_model(
         names = [n for n in file.keys() if optimizer or not n.startswith(OPTIMIZER)]  # noqa: SIM118 (no dict)
         weights = {name: file.get_tensor(name) for name in names}
         _check_values(weights)
+    if optimizer:
+        history = {name: value for name, value in history.items() if name != SHOWN}
+        weights = {name: w for name, w in weights.items() if not name.startswith(SHOWN + ".")}
     return config, weights, history
 
 
@@ -177,18 +183,22 @@ def _check(file: Any) -> tuple[HierarchyConfig, dict[str, Any]]:
     config = HierarchyConfig.from_dict(parts["config"])
     _check_history(parts["history"])
     found = ((name, file.get_slice(name)) for name in file.keys())  # noqa: SIM118 (no dict)
-    _check_tensors(config, {name: (part.get_dtype(), tuple(part.get_shape())) for name, part in found})
+    _check_tensors(
+        config, parts["history"], {name: (part.get_dtype(), tuple(part.get_shape())) for name, part in found}
+    )
     return config, parts["history"]
 
 
-def _check_tensors(config: HierarchyConfig, found: dict[str, tuple[str, tuple[int, ...]]]) -> None:
-    """Raise PvmError unless tensors, by name (dtype, shape), are a configuration's weights.
+def _check_tensors(
+    config: HierarchyConfig, history: dict[str, Any], found: dict[str, tuple[str, tuple[int, ...]]]
+) -> None:
+    """Raise PvmError unless tensors, by name (dtype, shape), are the weights that belong to both.
 
     An optimizer's state may be among them; it is resumed from as far as its shapes fit.
     """
-    expected = weight_shapes(config)
+    expected = weight_shapes(config) | expected_tensors(config, history)
     odd = sorted({n for n in found if not n.startswith(OPTIMIZER)} ^ set(expected))
-    odd += sorted(n for n in found if n.startswith(OPTIMIZER) and not _is_state(n, expected))
+    odd += sorted(n for n in found if n.startswith(OPTIMIZER) and not _is_state(n, weight_shapes(config)))
     if odd:
         raise PvmError(f"weights and configuration disagree about {reprlib.repr(odd[0])}")
     for name, (dtype, shape) in found.items():

@@ -39,6 +39,7 @@ FORECAST_TERMS = (
 FORECAST_KINDS = 3  # of evidence: the first terms
 FORECAST_STATISTICS = 6  # of each kind, inputs of a forecasting unit's code
 FORECAST_EXTRAS = 17  # its inputs other than statistics and codes
+SHOWN = "shown"  # the first word of the weights of targets that were shown
 BOX_ANSWERS = 5  # of a cell, for each target: presence, then the box
 
 
@@ -164,6 +165,24 @@ def _box_shapes(config: HierarchyConfig) -> dict[str, Shape]:
     if r.mixing:
         shapes |= {"mix": (r.hidden, r.mixing), "b_mix": (r.mixing,)}
     return shapes | {"w2": (r.mixing or r.hidden, answers), "b2": (answers,)}
+
+
+def shown_layers(config: HierarchyConfig) -> list[int]:
+    """Return which layers the readout of shown targets reads: up to the one above the cells'.
+
+    Higher layers say where in the frame something is, and what else is there: too much to learn from few
+    boxes.
+    """
+    cells = config.layers.index(config.cells)
+    return list(range(min(cells + 2, len(config.layers))))
+
+
+def shown_shapes(config: HierarchyConfig, count: int) -> dict[str, Shape]:
+    """Return the shapes of what a network knows of `count` shown targets, by name."""
+    if not count:
+        return {}
+    width = sum(_box_near(config, i) * config.layers[i].code for i in shown_layers(config))
+    return {f"{SHOWN}.w": (count, width, BOX_ANSWERS), f"{SHOWN}.b": (count, BOX_ANSWERS)}
 
 
 def map_block(config: HierarchyConfig, layer: Layer) -> tuple[int, int]:

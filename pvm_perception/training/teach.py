@@ -22,7 +22,6 @@ from pvm_perception.core.model_file import load_model, read_header, save_model
 from pvm_perception.errors import PvmError
 from pvm_perception.evaluation.evaluate import Result, measure_sequence, timed
 from pvm_perception.streams.files import FolderStream
-from pvm_perception.streams.groundtruth import OTHER
 from pvm_perception.training.train import Trainer, TrainOptions
 from pvm_perception.training.validate import Validation
 
@@ -96,25 +95,19 @@ class Lesson:
         save_model(path, self.config, self.weights, self.history)
 
 
-def check_sequences(folders: Sequence[Path], config: HierarchyConfig) -> tuple[int, int]:
+def check_sequences(folders: Sequence[Path]) -> tuple[int, int]:
     """Return how many labelled frames the folders give to learn from, and how many are held out.
 
     Raises
     ------
     PvmError
-        No images or labels, too few, or labels of a target that the model does not know.
+        No images or labels, or too few.
     """
     learnt = held_out = 0
     for folder in folders:
         stream = FolderStream(folder, part=(0.0, 1.0))
         if stream.truth is None:
             raise PvmError(f"no groundtruth.csv in {folder}")
-        unknown = [t for t in stream.truth.targets if t not in config.targets and not t.startswith(OTHER)]
-        if unknown:
-            raise PvmError(
-                f"{folder}/groundtruth.csv labels {unknown[0]!r}; this model knows "
-                f"{', '.join(config.targets)}: label what it shall find as one of these"
-            )
         if stream.length < LEAST_FRAMES:
             raise PvmError(
                 f"{folder} has {stream.length} labelled frames; at least {LEAST_FRAMES} "
@@ -176,7 +169,7 @@ def teach(
         As `check_sequences`; a model that cannot be read.
     """
     config = read_header(model)["config"]
-    learnt, held_out = check_sequences(folders, config)
+    learnt, held_out = check_sequences(folders)
     with tempfile.TemporaryDirectory() as folder:
         options = TrainOptions(
             Path(folder),

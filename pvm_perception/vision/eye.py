@@ -10,6 +10,7 @@ import numpy.typing as npt
 from pvm_perception.core.awake import ForecastLearner
 from pvm_perception.core.backend import Images
 from pvm_perception.core.interfaces import Network
+from pvm_perception.core.shown import ShownReadout
 from pvm_perception.types import Candidate
 from pvm_perception.vision.divergence import DivergenceMonitor
 from pvm_perception.vision.frame import View, network_input
@@ -33,6 +34,7 @@ class Eye:
     Attributes
     ----------
     learner : what teaches the network's forecast by each picture; None where nothing learns
+    shown : finds the targets that were shown in a few boxes; None where there are none
     had_forecast : whether the last picture was one of a stream: there was a forecast of it
     times_diverged : how often the state was begun anew because it had diverged
     steps : how often the network was shown a picture
@@ -40,6 +42,7 @@ class Eye:
 
     def __init__(self, network: Network, forecasts_well: bool, foresees: bool = True) -> None:
         self.network, self._forecasts_well, self._foresees = network, forecasts_well, foresees
+        self.shown: ShownReadout | None = None
         config = network.config
         self._picture = np.empty((1, config.height, config.width, 3), np.uint8)
         self._shown = np.array([[0, 0, config.height, config.width]], np.int32)
@@ -104,8 +107,11 @@ class Eye:
     def _candidates(self, view: View, size: tuple[int, int], targets: Collection[str]) -> list[Candidate]:
         found = []
         height, width = size
-        by_target = self.network.candidates(LEAST_SCORE)[0]
-        for target, rows in zip(self.network.config.targets, by_target, strict=True):
+        trained = self.network.candidates(LEAST_SCORE)[0]
+        by_target = list(zip(self.network.config.targets, trained, strict=True))
+        if self.shown and not set(self.shown.shown.names).isdisjoint(targets):
+            by_target += self.shown.candidates(self.network, LEAST_SCORE)
+        for target, rows in by_target:
             if target not in targets:
                 continue
             boxes = view.to_source(rows[:, :4]).tolist()

@@ -21,6 +21,7 @@ class Inspection:
 
     config: HierarchyConfig
     _perception: Perception
+    _versions: int  # how often what it was shown changed
 
     @property
     def network_steps(self) -> int:
@@ -38,9 +39,9 @@ class Inspection:
 
     @property
     def model_version(self) -> int:
-        """How often the model changed by learning since it was loaded."""
+        """How often the model changed by learning, or by what it was shown, since it was loaded."""
         learner = self._perception.learner
-        return learner.steps + learner.returns if learner else 0
+        return (learner.steps + learner.returns if learner else 0) + self._versions
 
     @property
     def device(self) -> str:

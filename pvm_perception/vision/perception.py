@@ -12,6 +12,7 @@ import numpy.typing as npt
 from pvm_perception.core.awake import ForecastLearner, forecast_learner
 from pvm_perception.core.backend import Floats, Images, OneThread
 from pvm_perception.core.interfaces import Network
+from pvm_perception.core.shown import ShownReadout, ShownTargets
 from pvm_perception.types import Detection, Track
 from pvm_perception.vision.calibration import Calibration
 from pvm_perception.vision.eye import Eye
@@ -93,6 +94,12 @@ class Perception:
             name = self.network.config.name
             return f"nothing: the {name} model has no forecast by moves, which alone may learn"
         return "the forecast of the next picture"
+
+    def find_shown(self, shown: ShownTargets) -> None:
+        """Look for these shown targets, too."""
+        readout = ShownReadout(self.network.config, shown) if shown.names else None
+        for eye in self._eyes:
+            eye.shown = readout
 
     def reset(self) -> None:
         """Forget the past of both eyes; weights, and what was learnt, stay."""
@@ -177,12 +184,15 @@ class Perception:
         with self._one_thread:
             return self._foresight.images(self.network, self.view, steps)
 
-    def heatmap(self, index: int) -> Floats:
-        """Return the first eye's presence of the model's target number `index`, (rows, cols) in 0..1."""
+    def heatmap(self, target: str) -> Floats:
+        """Return the first eye's presence of a target that the model knows, (rows, cols) in 0..1."""
         if self.view is None:
             cells = self.network.config.cells
             return np.zeros((cells.rows, cells.cols), np.float32)
-        return np.ascontiguousarray(self.network.heat()[0, :, :, index], np.float32)
+        names, shown = self.network.config.targets, self.whole.shown
+        if target not in names and shown is not None:
+            return np.ascontiguousarray(shown.heat(self.network, target), np.float32)
+        return np.ascontiguousarray(self.network.heat()[0, :, :, names.index(target)], np.float32)
 
     def codes(self) -> dict[str, Floats]:
         """Return the first eye's codes by layer, (rows, cols, N) each."""

@@ -1,0 +1,151 @@
+"""From what cells read of a few boxes to a shown target's readout, in closed form.
+
+Presence and box are ridge regressions on what a cell reads, presence of the boxes' cells against the other
+cells of the same pictures and painted backgrounds. Its scale is set by cells that it was not fitted on.
+
+Shapes: n cells, D values read at a cell.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from pvm_perception.core.backend import Floats
+from pvm_perception.core.size import BOX_ANSWERS
+
+Halves = npt.NDArray[np.float16]
+Doubles = npt.NDArray[np.float64]
+RIDGE = 0.3  # of presence, in variances of what a cell reads
+BOX_RIDGE = 0.3
+POSITIVE = 0.1  # weight of all the target's cells together, all cells being 1
+NEAR = 0.5  # share of the taught pictures' other cells in the weight of what is not the target
+FOLDS = 3
+ALARM = 0.95  # share of the backgrounds whose best cell stays below `DOUBT`
+DOUBT = -1.0  # presence logit of a background's best cells, from which no track is born
+SURE = 2.2  # and of the target's usual cell
+LEAST_STEP = 0.05  # between the two, before scaling: no target is told from noise
+
+
+@dataclass(frozen=True)
+class Example:
+    """What cells read of one box, in several views of it.
+
+    Attributes
+    ----------
+    view : (n,) which of its views a cell belongs to
+    inside : (n, D) cells on the target
+    presence : (n,) 0..1, 1 at its centre
+    box : (n, 4) offset right and down in cells, log width and height over `cells.UNIT_BOX`
+    outside : (m, D) cells of the same views away from it
+    """
+
+    view: npt.NDArray[np.int64]
+    inside: Halves
+    presence: Floats
+    box: Floats
+    outside: Halves
+
+
+class Moments:
+    """Sums that a weighted ridge regression needs: of cells' values and their products."""
+
+    def __init__(self, values: Floats) -> None:
+        count = max(len(values), 1)
+        self.mean: Floats = values.sum(axis=0) / np.float32(count)  # (D,)
+        self.square: Floats = values.T @ values / np.float32(count)  # (D, D)
+
+
+class Backgrounds:
+    """What cells read of pictures without a target: their moments, and all of it to set a score's scale.
+
+    Parameters
+    ----------
+    values
+        (pictures, R * C, D) of each picture.
+    """
+
+    def __init__(self, values: Halves) -> None:
+        self.values = values
+        flat = values[:, ::2].reshape(-1, values.shape[-1]).astype(np.float32)
+        self.unit: Floats = flat.std(axis=0) + np.float32(1e-3)  # (D,) of each value
+        self.moments = Moments(flat / self.unit)
+
+
+def fit(examples: list[Example], backgrounds: Backgrounds) -> tuple[Floats, Floats]:
+    """Return weights (D, 5) and bias (5,) of the readout of a target that was shown in some boxes."""
+    unit = backgrounds.unit
+    outside = np.concatenate([e.outside for e in examples]).astype(np.float32) / unit
+    near = Moments(outside)
+    weights = np.zeros((len(unit), BOX_ANSWERS))
+    bias = np.zeros(BOX_ANSWERS)
+    inside = [e.inside.astype(np.float32) / unit for e in examples]
+    presence = [e.presence for e in examples]
+    weights[:, 0], bias[0] = _presence(inside, presence, near, backgrounds.moments)
+    sure = _held_out(examples, inside, near, backgrounds.moments)
+    pictures = [v.astype(np.float32) / unit @ weights[:, 0] + bias[0] for v in backgrounds.values[::2]]
+    doubt = float(np.quantile([p.max() for p in pictures], ALARM))
+    scale = (SURE - DOUBT) / max(sure - doubt, LEAST_STEP)
+    weights[:, 0] *= scale
+    bias[0] = DOUBT + (bias[0] - doubt) * scale
+    weights[:, 1:], bias[1:] = _boxes(
+        np.concatenate(inside), np.concatenate(presence), np.concatenate([e.box for e in examples])
+    )
+    return (weights / unit[:, None]).astype(np.float32), bias.astype(np.float32)
+
+
+def _presence(
+    inside: list[Floats], presence: list[Floats], near: Moments, far: Moments
+) -> tuple[Doubles, float]:
+    """Return weights (D,) and bias of presence."""
+    values, wanted = np.concatenate(inside), np.concatenate(presence)
+    own = Moments(values)
+    shares = POSITIVE, (1 - POSITIVE) * NEAR, (1 - POSITIVE) * (1 - NEAR)
+    parts = own, near, far
+    mean: Doubles = np.average([m.mean for m in parts], axis=0, weights=shares).astype(float)
+    square: Doubles = np.average([m.square for m in parts], axis=0, weights=shares).astype(float)
+    height = POSITIVE * float(wanted.mean())  # mean presence over all cells
+    cross: Doubles = POSITIVE * (wanted @ values) / len(values) - height * mean  # (D,)
+    weights = _solve(square - np.outer(mean, mean), cross, RIDGE)
+    return weights, float(height - mean @ weights)
+
+
+def _solve(covariance: Doubles, cross: Doubles, ridge: float) -> Doubles:
+    """Return the weights of a ridge regression."""
+    weights: Doubles = np.linalg.solve(covariance + ridge * np.eye(len(covariance)), cross).astype(float)
+    return weights
+
+
+def _held_out(examples: list[Example], inside: list[Floats], near: Moments, far: Moments) -> float:
+    """Return the usual best score of the target in views that presence was not fitted on.
+
+    Where there is one box, its views are halved.
+    """
+    if len(examples) > 1:
+        groups = [k % FOLDS for k in range(len(examples))]
+        masks = [
+            [np.full(len(v), g == fold) for v, g in zip(inside, groups, strict=True)] for fold in range(FOLDS)
+        ]
+    else:
+        masks = [[examples[0].view % 2 == half] for half in range(2)]
+    best = []
+    for left_out in masks:
+        if not any(m.any() for m in left_out) or all(m.all() for m in left_out):
+            continue
+        learnt = [(v[~m], e.presence[~m]) for v, e, m in zip(inside, examples, left_out, strict=True)]
+        weights, bias = _presence([v for v, _ in learnt], [p for _, p in learnt], near, far)
+        for v, e, m in zip(inside, examples, left_out, strict=True):
+            scores = v[m] @ weights + bias
+            best += [scores[e.view[m] == k].max() for k in np.unique(e.view[m])]
+    return float(np.median(best))
+
+
+def _boxes(values: Floats, presence: Floats, box: Floats) -> tuple[Doubles, Doubles]:
+    """Return weights (D, 4) and bias (4,) of the box, by cells on the target."""
+    share = (presence / presence.sum())[:, None].astype(np.float64)  # (n, 1)
+    mean, height = (share * values).sum(axis=0), (share * box).sum(axis=0)  # (D,), (4,)
+    away = values - mean
+    weights = _solve((away * share).T @ away, (away * share).T @ (box - height), BOX_RIDGE)
+    return weights, height - mean @ weights
