@@ -17,6 +17,7 @@ lock() {  # NAME, then what uv is told
 
 lock setup requirements/run.txt requirements/ros.txt requirements/dev.txt
 lock tracks --no-deps requirements/tracks.txt  # TrackEval asks for another OpenCV
+lock association --no-deps requirements/association.txt  # likewise
 lock photos --no-deps requirements/photos.txt
 for name in gpu scale-out sim solid watch; do  # into the same environment: the same versions
     lock $name -c requirements/locked/setup.txt requirements/$name.txt

@@ -51,6 +51,16 @@ FIGURES = {  # the table of each file below benchmarks/: its columns and their t
         "pop_out_1": "first place",
         "pop_out_3": "top three",
     },
+    "association": {
+        "target": "target",
+        "tracker": "tracker",
+        "hota": "HOTA",
+        "idf1": "IDF1",
+        "mota": "MOTA",
+        "switches": "id switches a scene",
+        "recall": "recall",
+        "false_boxes": "false boxes a frame",
+    },
     "torture": {
         "part": "part",
         "count": "count",
