@@ -9,11 +9,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-import cv2
 import numpy as np
 
 from pvm_perception.closed_loop.robot import TRACK, WHEEL_RADIUS
-from pvm_perception.streams.scenes.paint import Rng, noise, polygon_mask
+from pvm_perception.closed_loop.textures import grey, masonry, png, road, slabs, surface
+from pvm_perception.streams.scenes.paint import Rng, polygon_mask
 from pvm_perception.streams.scenes.signs import WHITE, octagon, write
 
 BALL_RADIUS, SIGN_SIZE = 0.1, 0.6  # as in worlds/ball_and_sign.sdf
@@ -83,9 +83,9 @@ def ball_world(seed: int, camera: Camera | None = None) -> World:
     path = _eight(rng)
     half = 4.5  # of the yard's side
     assets = {
-        "floor.png": _png(_slabs(rng, _grey(rng, 0.45, 0.65), 8)),
-        "wall.png": _png(_masonry(rng)),
-        "wood.png": _png(_surface(rng, np.array([0.2, 0.35, 0.5], np.float32), (512, 64))),
+        "floor.png": png(slabs(rng, grey(rng, 0.45, 0.65), 8)),
+        "wall.png": png(masonry(rng)),
+        "wood.png": png(surface(rng, np.array([0.2, 0.35, 0.5], np.float32), (512, 64))),
     }
     walls = "".join(
         _wall(f"wall{k}", (x, y), half, 2.5, along)
@@ -107,7 +107,7 @@ def ball_world(seed: int, camera: Camera | None = None) -> World:
         f'<geom name="ball" type="sphere" size="{BALL_RADIUS}" mass="0.2" condim="4" '
         f'material="ball"/></body>'
     )
-    assets["ball.png"] = _png(_surface(rng, np.array([0.16, 0.62, 0.15], np.float32), (256, 256), 0.06))
+    assets["ball.png"] = png(surface(rng, np.array([0.16, 0.62, 0.15], np.float32), (256, 256), 0.06))
     heading = path[10] - path[0]
     ahead = math.atan2(heading[1], heading[0])
     back = 1.2 + camera.ahead  # the ball begins a little too far away, and aside
@@ -132,10 +132,10 @@ def sign_world(seed: int, camera: Camera | None = None) -> World:
     """Return a road along x between house walls, with a stop sign of `SIGN_SIZE` to its right."""
     rng, camera = np.random.default_rng(seed), camera or Camera()
     assets = {
-        "floor.png": _png(_surface(rng, _grey(rng, 0.4, 0.55), (1024, 1024), 0.05)),
-        "road.png": _png(_road(rng)),
-        "wall.png": _png(_masonry(rng)),
-        "sign.png": _png(sign_face(512)),
+        "floor.png": png(surface(rng, grey(rng, 0.4, 0.55), (1024, 1024), 0.05)),
+        "road.png": png(road(rng)),
+        "wall.png": png(masonry(rng)),
+        "sign.png": png(sign_face(512)),
     }
     at = (rng.uniform(5.5, 6.5), rng.uniform(-0.95, -0.7), rng.uniform(0.55, 0.7))
     turn = rng.uniform(-15, 15)  # degrees away from the road's direction
@@ -291,64 +291,6 @@ def _eight(rng: Rng) -> np.ndarray:
 
 def _light(rng: Rng) -> tuple[float, float, float, float]:
     return rng.uniform(0.65, 0.8), rng.uniform(0.15, 0.25), rng.uniform(12, 25), rng.uniform(0, 6.3)
-
-
-def _grey(rng: Rng, low: float, high: float) -> np.ndarray:
-    return (rng.uniform(low, high) * np.array([rng.uniform(0.85, 1), 0.97, 1.0])).astype(np.float32)
-
-
-def _surface(rng: Rng, colour: np.ndarray, size: tuple[int, int], contrast: float = 0.12) -> np.ndarray:
-    """Return a picture (*size, 3) BGR in 0..1 of a stained surface."""
-    stains = 1 + contrast * (noise(rng, *size, 0.3, 6) + 0.5 * rng.standard_normal(size, np.float32))
-    return np.clip(colour * stains[..., None], 0, 1)
-
-
-def _slabs(rng: Rng, colour: np.ndarray, count: int) -> np.ndarray:
-    """Return paving of count × count slabs, each of its own shade, with joints."""
-    size = 1024
-    picture = _surface(rng, colour, (size, size), 0.08)
-    shades = rng.uniform(0.88, 1.08, (count, count)).astype(np.float32)
-    picture *= cv2.resize(shades, (size, size), interpolation=cv2.INTER_NEAREST)[..., None]
-    for k in range(count):
-        at = k * size // count
-        picture[at : at + 6] *= 0.6
-        picture[:, at : at + 6] *= 0.6
-    return picture
-
-
-def _masonry(rng: Rng) -> np.ndarray:
-    """Return a wall: bricks in rows, or plaster of some pale colour with a darker foot."""
-    size = 1024
-    if rng.random() < 0.5:
-        colour = np.array([rng.uniform(0.6, 0.8), rng.uniform(0.7, 0.85), rng.uniform(0.75, 0.9)], np.float32)
-        return _surface(rng, colour, (size, size), 0.06)
-    rows, per_row = 20, 8
-    picture = _surface(
-        rng, np.array([0.3, 0.38, 0.6], np.float32) * np.float32(rng.uniform(0.7, 1.1)), (size, size), 0.12
-    )
-    high, wide = size / rows, size / per_row
-    for r in range(rows):
-        top, bottom = round(r * high), round((r + 1) * high)
-        for c in range(per_row + 1):
-            left = round((c - 0.5 * (r % 2)) * wide)
-            picture[top:bottom, max(left, 0) : max(left + round(wide), 0)] *= rng.uniform(0.8, 1.1)
-            picture[top:bottom, max(left, 0) : max(left + 6, 0)] = 0.6
-        picture[top : top + 6] = 0.6
-    return np.clip(picture, 0, 1)
-
-
-def _road(rng: Rng) -> np.ndarray:
-    """Return 18 m of asphalt along the picture's width, with white lines at its sides."""
-    picture = _surface(rng, _grey(rng, 0.22, 0.32), (128, 2048), 0.15)
-    picture[4:10] = picture[-10:-4] = WHITE * 0.85
-    return picture
-
-
-def _png(picture: np.ndarray) -> bytes:
-    """Return a BGR picture, uint8 or in 0..1, as PNG."""
-    if picture.dtype != np.uint8:
-        picture = (picture * 255).round().astype(np.uint8)
-    return cv2.imencode(".png", picture)[1].tobytes()
 
 
 def _numbers(*values: float) -> str:

@@ -130,3 +130,8 @@ def coat(
             soft = soft * 0.4  # a green ball is mostly green
         albedo = albedo * (1 - soft) + other * soft
     return albedo, float(shine)
+
+
+def other_ball(rng: Rng, size: int) -> np.ndarray:
+    """Return a ball of another colour."""
+    return ball(rng, False, size)

@@ -116,3 +116,25 @@ def seen_at(eye: np.ndarray, places: np.ndarray, focal: float) -> np.ndarray:
     """Return where places (n, 3) are seen, to the right and down of the middle, in view heights."""
     across, ahead, up = eye[:3, :3] @ (places - eye[3, :3]).T
     return focal * np.stack([across, -up], axis=1) / ahead.clip(0.05)[:, None]
+
+
+def moved_between(before: np.ndarray, now: np.ndarray, focal: float) -> tuple[float, float, float, float]:
+    """Return what a camera's motion does to the far background, and how far it went ahead.
+
+    Parameters
+    ----------
+    before, now
+        (4, 4) the camera's poses, a row for each of its axes (right, ahead, up) and one for its place, m.
+    focal
+        Focal length over the picture's height.
+
+    Returns
+    -------
+    tuple of float
+        Shift to the right and down, shares of the picture's height; roll, radians; way ahead, m.
+    """
+    turn = before[:3, :3] @ now[:3, :3].T  # rows: where its axes are now
+    across, ahead, up = turn[1]
+    right, down = focal * np.array([across, -up]) / ahead
+    roll = np.arctan2(turn[2, 0] - turn[0, 2], turn[0, 0] + turn[2, 2])
+    return right, down, roll, (now[3, :3] - before[3, :3]) @ before[1, :3]

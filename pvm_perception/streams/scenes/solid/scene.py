@@ -12,12 +12,13 @@ from typing import Any
 import cv2
 import numpy as np
 
-from pvm_perception.streams.scenes import balls, distractors, signs
+from pvm_perception.streams.scenes import balls, distractors, objects, signs
+from pvm_perception.streams.scenes.cast import CAST, SIZES
 from pvm_perception.streams.scenes.light import Camera, Light, linear
 from pvm_perception.streams.scenes.paint import Rng, drawn
-from pvm_perception.streams.scenes.scene import CAST, ENLARGED, MAX_TARGETS, SIZES, SOLID
+from pvm_perception.streams.scenes.scene import ENLARGED, MAX_TARGETS, SOLID
 from pvm_perception.streams.scenes.solid import meshes, renderer
-from pvm_perception.streams.scenes.solid.paths import Drive, Thing, seen_at
+from pvm_perception.streams.scenes.solid.paths import Drive, Thing, moved_between, seen_at
 from pvm_perception.streams.scenes.solid.places import Place, matter, tone
 from pvm_perception.streams.scenes.thing import TURNS_BACK
 from pvm_perception.types import TARGETS, Truth
@@ -210,7 +211,7 @@ class SolidScene:
     def _block(self, place: np.ndarray, wide: np.ndarray, high: float) -> None:
         """Put a box, a cylinder or a post, as colourful as targets are."""
         rng, kind = self.rng, self.rng.random()
-        tint = tone(rng) if kind < 0.6 else distractors.like_target(rng) * np.float32(1.4)
+        tint = tone(rng) if kind < 0.6 else objects.like_target(rng) * np.float32(1.4)
         shape = meshes.box() if rng.random() < 0.6 else meshes.cylinder()
         node = self.world.add(shape, matter(rng, self.photos), tint)
         node.set_pos_hpr_scale(*place, 0, rng.uniform(0, 90), 0, 0, *wide, high)
@@ -281,13 +282,8 @@ class SolidScene:
         if index == 0:
             return np.zeros(4, np.float32)
         k = index - self.frames / 2
-        before, now = self.drive.pose(k - 1), self.drive.pose(k)
-        turn = before[:3, :3] @ now[:3, :3].T  # rows: where its axes are now
-        across, ahead, up = turn[1]
-        right, down = self.focal * np.array([across, -up]) / ahead
-        roll = np.arctan2(turn[2, 0] - turn[0, 2], turn[0, 0] + turn[2, 2])
-        way = (now[3, :3] - before[3, :3]) @ before[1, :3]
-        return np.array([right / self.aspect, down, roll, way / DEPTH * self.depth], np.float32)
+        right, down, roll, ahead = moved_between(self.drive.pose(k - 1), self.drive.pose(k), self.focal)
+        return np.array([right / self.aspect, down, roll, ahead / DEPTH * self.depth], np.float32)
 
     def _moments(self, index: int) -> np.ndarray:
         """Return the moments, in frames from the middle, at which a frame sees what moves fast."""
