@@ -43,8 +43,8 @@ setup(
     ext_modules=[  # without a compiler they are left out: NumPy does their work, slower
         Extension(
             f"{PACKAGE}.core.kernels._cpu_{name}",
-            [f"{KERNELS}/cpu.cpp", f"{KERNELS}/forecast.cpp"],
-            depends=[f"{KERNELS}/kernels.cu"],
+            sorted(glob(f"{KERNELS}/*.cpp")),
+            depends=[f"{KERNELS}/kernels.cu", *glob(f"{KERNELS}/*.h")],
             extra_compile_args=[*FLAGS, *flags],
             optional=True,
         )

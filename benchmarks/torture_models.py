@@ -35,7 +35,7 @@ from pvm_perception.core.model_file import load_model, save_model
 from pvm_perception.core.work import multiply_adds
 from pvm_perception.errors import PvmError
 
-CPP = [Path(cpu.__file__).with_name(name) for name in ("cpu.cpp", "forecast.cpp")]
+CPP = sorted(Path(cpu.__file__).parent.glob("*.cpp"))
 SANITIZE = ("-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-g", "-O2")
 
 

@@ -104,8 +104,7 @@ def test_sanitizers_find_nothing(tmp_path):
             "-Wno-unused-function",
             "-Werror",
             *SANITIZE,
-            FOLDER / "cpu.cpp",
-            FOLDER / "forecast.cpp",
+            *sorted(FOLDER.glob("*.cpp")),
             "-o",
             library,
         ],
@@ -135,7 +134,7 @@ def test_sanitizers_find_nothing(tmp_path):
         "    foresees.step(images, weights, motion, np.array([shown] * 2))\n"
         "    for scale in foresees.scales: scale.now.likeliest[...] = rng.choice((-999, 0, 999))\n"
         "    foresees.gradients(weights, 1.0)\n"
-        "assert isinstance(foresees.scales[0].steps, forecast.Steps); print('compared')"
+        "assert isinstance(foresees.scales[0].steps, forecast.CompiledSteps); print('compared')"
     )
     environment = os.environ | {
         "LD_PRELOAD": where,

@@ -1,21 +1,26 @@
 """The forecast by moves: its steps against NumPy, its gradients, and that it foresees what moves."""
 
+import ctypes
 import dataclasses
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
-from pvm_perception.core import forecast_reference as reference
 from pvm_perception.core.config import Forecast, preset
 from pvm_perception.core.forecast import CLEAN, Forecaster, first_weights
+from pvm_perception.core.forecast_frame import TERMS as NAMES
+from pvm_perception.core.forecast_frame import Frame, Geometry
+from pvm_perception.core.forecast_reference import NumpySteps
 from pvm_perception.core.hierarchy import Hierarchy
 from pvm_perception.core.kernels import forecast as kernels
-from pvm_perception.core.kernels.cpu import BUILDS, compiled
+from pvm_perception.core.kernels.cpu import BUILDS
+from pvm_perception.core.kernels.forecast import CompiledSteps
 from pvm_perception.core.size import weight_shapes
 from pvm_perception.errors import PvmError
 
-TERMS = len(reference.TERMS)
+TERMS = len(NAMES)
 
 
 @pytest.fixture(scope="module")
@@ -35,78 +40,84 @@ def small(scales=3, code=12, **changes):
     )
 
 
-def run_steps(steps, g, images, moves, gates, seed=0):
-    rng, units = np.random.default_rng(seed), g.rows * g.cols
+def geometry(height, width, top):
+    """Odd numbers of units and of moves, among them moves that others equal."""
+    whole = [(y, x) for y in (0, -4, 3) for x in (0, 5, -2)]
+    around = tuple((y, x) for y in (-2, 0, 1) for x in (-1, 0, 4))
+    inherited, context = (() if top else around), ("lateral", "feedback", "motion")
+    return Geometry(height, width, tuple(whole), inherited, around[:5], 7, top, context)
 
-    def zeros(*shape):
-        return np.zeros(shape, np.float32)
 
+def run_steps(steps, g, images, fine, seed=0):
+    """Return all that is made of three frames of a scale and its parent, and of learning, by name."""
+    rng, given = np.random.default_rng(seed), np.random.default_rng(seed + 1)
+    motion = np.array([0.02, -0.01, 0.03, 0.04], np.float32)
     shown = np.array([3, 2, g.height - 5, g.width - 4], np.int32)
-    planes = [zeros(reference.PHASES, 3, g.lines, g.pitch) for _ in images]
-    for image, p in zip(images, planes, strict=True):
-        steps.picture(image, p)
-        steps.fill(shown, p)
-    parent, motion = (rng.standard_normal((units, 2)).astype(np.float32) for _ in range(2))
-    before = rng.random((units, g.stride), np.float32)
-    block, window, evidence = zeros(units, g.stride), zeros(units, g.stride), zeros(units, 3, g.stride)
-    inputs, habit, choice = zeros(units, 40), zeros(units, g.stride), zeros(units, g.stride)
-    mean, likeliest, forecast = zeros(units, 2), np.zeros(units, np.int32), zeros(3, g.height, g.width)
-    error, wrong, changed, by_gates = (
-        zeros(*forecast.shape),
-        zeros(units),
-        zeros(units),
-        zeros(units, TERMS),
-    )
-    tried = moves.copy()
-    above = rng.integers(-120, 120, (units // 4, 2)).astype(np.int16) if g.alike > g.shared else None
-    around = rng.integers(-3, 4, (30, 2)).astype(np.int16)
-    last, inherited, kept = tried[:, 1].copy(), around[: g.alike - g.shared], around[: g.moves - g.alike]
-    steps.moves(above, last, inherited, kept, 96, tried)
-    steps.evidence(planes[1], planes[0], moves, block, window)
-    steps.weigh(block, window, moves, evidence, inputs)
-    steps.neighbours(rng.standard_normal((units, 5)).astype(np.float32), inputs, 30)
-    steps.choose(evidence, gates, moves, parent, motion, True, before, habit, choice, mean, likeliest)
-    steps.mix(choice, moves, planes[1], forecast)
-    steps.errors(shown, planes[1], planes[0], forecast, error, wrong, changed)
-    steps.gradient(error, planes[1], choice, evidence, moves, parent, motion, True, habit, 2.0, by_gates)
-    return {
-        "tried": tried,
-        "planes": planes[1],
-        "block": block,
-        "window": window,
-        "evidence": evidence,
-        "inputs": inputs,
-        "habit": habit,
-        "choice": choice,
-        "mean": mean,
-        "likeliest": likeliest,
-        "forecast": forecast,
-        "wrong": wrong,
-        "changed": changed,
-        "gradient": by_gates,
-    }
+    weights = {"w1": (g.inputs, g.code), "b1": (g.code,), "w2": (g.code, TERMS), "b2": (TERMS,)}
+    weights = {name: 0.4 * rng.standard_normal(shape, np.float32) for name, shape in weights.items()}
+    if fine:
+        above = dataclasses.replace(g, height=g.height // 2, width=g.width // 2, top=True, inherited=())
+        parent = Frame.zeros(above, 1)
+        parent.likeliest[...] = given.integers(-60, 60, parent.likeliest.shape)
+        parent.mean[...] = given.standard_normal(parent.mean.shape, np.float32)
+        parent.code[...] = given.standard_normal(parent.code.shape, np.float32)
+        parent = steps.bind(above, parent.stream(0))
+    frames = [Frame.zeros(g, 1)]
+    frames.append(Frame.zeros(g, 1, frames[0]))
+    bound = [steps.bind(g, frame.stream(0)) for frame in frames]
+    usual, surprise = np.zeros(g.units, np.float32), np.zeros(g.units, np.float32)
+    found, gates = {}, np.zeros((TERMS, g.lanes), np.float32)
+    for t, image in enumerate(images):
+        frame, now, last = frames[t % 2], bound[t % 2], bound[t % 2 - 1]
+        steps.see(now, image, shown)
+        steps.compare(now, last, shown)
+        steps.foresee(now, last, parent if fine else None, weights, motion if t else None, t > 0)
+        steps.judge(now, usual, surprise)
+        found[f"departure {t}"] = np.float32(steps.departure(now, shown))
+        if t == 2:
+            steps.gradient(last, 2.0, gates)
+        for name, value in vars(frame).items():
+            rows = value[0][..., : g.units] if value.shape[-1] == g.lanes else value[0]
+            found[f"{name} of frame {t}"] = rows.copy()
+    return found | {"usual": usual, "surprise": surprise, "gradient": gates[:, : g.units]}
 
 
 @pytest.mark.parametrize("build", BUILDS)
-@pytest.mark.parametrize("shape", [(128, 160, 75, 41, 66), (16, 20, 50, 41, 41)])
-def test_compiled_steps_agree_with_numpy(texture, build, shape, monkeypatch):
-    name, library = compiled()
-    if build != name:
-        pytest.skip(f"this machine runs the build {name}")
-    g = reference.Geometry(*shape)
-    rng, units = np.random.default_rng(1), g.rows * g.cols
-    images = [cut(texture, 0, 0, g.height, g.width), cut(texture, 2, -1, g.height, g.width)]
-    moves = rng.integers(-9, 10, (units, g.stride, 2)).astype(np.int16)
-    moves[:, 0], moves[0, 1] = 0, (-90, 70)  # one far outside of the picture
-    gates = (0.5 * rng.standard_normal((units, TERMS))).astype(np.float32)
-    expected = run_steps(reference.Steps(g), g, images, moves, gates)
-    for what, value in run_steps(kernels.Steps(g, library), g, images, moves, gates).items():
-        np.testing.assert_allclose(value, expected[what], atol=2e-4, rtol=2e-4, err_msg=what)
+@pytest.mark.parametrize(("height", "width", "fine"), [(128, 160, True), (16, 20, False), (24, 40, True)])
+def test_compiled_steps_agree_with_numpy(texture, build, height, width, fine):
+    libraries = [ctypes.CDLL(str(p)) for p in Path(kernels.__file__).parent.glob(f"_cpu_{build}.*so")]
+    if not libraries or not libraries[0].runs_here():
+        pytest.skip(f"no build {build} runs on this machine")
+    g = geometry(height, width, not fine)
+    images = [cut(texture, 2 * t, -t, height, width) for t in range(3)]
+    expected = run_steps(NumpySteps(), g, images, fine)
+    for what, value in run_steps(CompiledSteps(libraries[0]), g, images, fine).items():
+        atol = 3e-4 * max(1, np.abs(expected[what]).max())
+        np.testing.assert_allclose(value, expected[what], atol=atol, rtol=3e-4, err_msg=what)
+
+
+def test_a_picture_of_half_the_size_is_the_mean_of_its_pixels(texture):
+    fine, coarse = geometry(32, 48, False), geometry(16, 24, True)
+    shown, halved = np.array([0, 0, 32, 48], np.int32), np.array([0, 0, 16, 24], np.int32)
+    planes = []
+    for steps in (NumpySteps(), kernels.steps()):
+        of, half = Frame.zeros(fine, 1), Frame.zeros(coarse, 1)
+        finer, now = steps.bind(fine, of.stream(0)), steps.bind(coarse, half.stream(0))
+        steps.see(finer, cut(texture, 0, 0, 32, 48), shown)
+        steps.halve(now, finer, halved)
+        planes.append(half.planes)
+    np.testing.assert_allclose(planes[1], planes[0], atol=1e-6)
+    inner = planes[0][0, 0, 0, 12:-12, 12:-12]
+    np.testing.assert_allclose(
+        inner,
+        cv2.resize(cut(texture, 0, 0, 32, 48), (24, 16), interpolation=cv2.INTER_AREA)[..., 0] / 255,
+        atol=0.003,
+    )
 
 
 def test_gradients_are_those_of_the_forecasts_error(texture):
     # learning takes a parent's move for given: neither tried moves nor the nearness to it send errors up
-    terms = tuple(term for term in reference.TERMS if term != "parent")
+    terms = tuple(term for term in NAMES if term != "parent")
     config = small(inherit=0, terms=terms)
     rng = np.random.default_rng(5)
     frames = [cut(texture, 3 * t, 2 * t) for t in range(4)]
@@ -149,7 +160,7 @@ def test_where_moves_explain_nothing_the_last_picture_stays(texture):
     weights = first_weights(small().forecast, rng)
     for name, w in weights.items():
         if name.endswith("b2"):
-            w[reference.TERMS.index("habit")] = 3  # units that go on as before, come what may
+            w[NAMES.index("habit")] = 3  # units that go on as before, come what may
     for trust in (0.0, 0.95):
         forecaster, errors, last = Forecaster(small(trust=trust), 1), [], None
         for t in range(60):
@@ -221,7 +232,7 @@ def test_bars_are_neither_moved_nor_counted(texture):
 def test_the_robots_motion_tells_where_things_come_from(texture):
     config = small(scales=1)
     weights = first_weights(config.forecast, np.random.default_rng(0))
-    weights["forecast1.b2"][reference.TERMS.index("motion")] = 3.0
+    weights["forecast1.b2"][NAMES.index("motion")] = 3.0
     frames = [np.full((1, 128, 160, 3), 90, np.uint8)] * 3  # nothing to see: all moves explain it
     forecaster = Forecaster(config, 1)
     for frame in frames:

@@ -18,16 +18,14 @@ import numpy as np
 
 from pvm_perception.core.backend import Array
 from pvm_perception.core.config import Forecast, HierarchyConfig
-from pvm_perception.core.forecast_reference import TERMS
-from pvm_perception.core.forecast_scale import Scale, scale_parts
+from pvm_perception.core.forecast_frame import TERMS, input_parts
+from pvm_perception.core.forecast_reference import CLEAN
+from pvm_perception.core.forecast_scale import Scale
 from pvm_perception.core.forecast_trust import Trust
 from pvm_perception.core.size import FORECAST
 from pvm_perception.errors import PvmError
 
-CLEAN = np.float32(3e-5)  # squared error that a stream's weight does not fall below, full range squared
 MEMORY = 0.04  # share of a frame in a stream's mean error, after its first frames
-FORGOTTEN = np.float32(0.03)  # share of a frame in the running mean error of a unit
-SUDDEN = np.float32(9.0)  # times the usual error beyond which an error does not raise what is usual
 FIRST_GATES = {"block": 0.2, "window": 1.0, "siblings": 0.4, "habit": 0.3}  # of untaught units
 
 
@@ -38,7 +36,7 @@ def first_weights(forecast: Forecast, rng: np.random.Generator) -> dict[str, Arr
     """
     weights: dict[str, Array] = {}
     for number in range(1, forecast.scales + 1 if forecast.code else 1):
-        inputs = scale_parts(forecast, number == forecast.scales)["lateral"].stop
+        inputs = input_parts(forecast.code, number == forecast.scales)["lateral"].stop
         gates = [FIRST_GATES.get(term, 0.0) for term in TERMS]
         weights |= {
             f"{FORECAST}{number}.w1": rng.standard_normal((inputs, forecast.code), np.float32)
@@ -67,7 +65,7 @@ class Forecaster:
         self.known = np.zeros(batch, bool)  # streams whose last frame had been foreseen
         self._seen = np.zeros(batch, bool)  # streams that have a picture
         finest = self.scales[0]
-        self._usual = np.zeros((batch, finest.units), np.float32)  # each finest unit's running mean error
+        self._usual = np.zeros((batch, finest.g.units), np.float32)  # each finest unit's running mean error
         self._surprise = np.zeros((batch, finest.g.rows, finest.g.cols), np.float32)
         self._error = np.ones(batch, np.float32)  # each stream's mean error, for the gradient's weight
         self._age = np.zeros(batch, np.float32)
@@ -111,21 +109,13 @@ class Forecaster:
             or (shown[:, :2] + shown[:, 2:] > size).any()
         ):
             raise PvmError(f"the part that is shown must lie in a picture of {size[1]}x{size[0]} px")
+        motion = None if motion is None else np.ascontiguousarray(motion, np.float32)
         fresh, below = ~self._seen, None
         for scale in self.scales:
-            scale.now, scale.last = scale.last, scale.now
-            part = _part(shown, scale.number - 1, size)
-            for b in range(self.batch):
-                if below is None:
-                    scale.steps.picture(images[b], scale.now.planes[b])
-                else:
-                    scale.steps.halve(below.g, below.now.planes[b], scale.now.planes[b])
-            for b in range(self.batch):
-                scale.steps.fill(part[b], scale.now.planes[b])
-            scale.compare(part, fresh)
+            scale.see(images, below, _part(shown, scale.number - 1, size), fresh)
             below = scale
         finest = self.scales[0]
-        self.known = self._seen & finest.last.chosen
+        self.known = self._seen & finest.last.chosen[:, 0].astype(bool)
         self._tempered = self.trust.judge(finest.wrong.mean(1), finest.changed.mean(1), self.known)
         known, parent = self._seen.copy(), None
         for scale in reversed(self.scales):
@@ -133,10 +123,7 @@ class Forecaster:
             parent = scale
         self._seen[...] = True
         self._judge()
-        for b, (top, left, rows, cols) in enumerate(shown.tolist()):
-            seen = finest.seen(b)[:, top : top + rows, left : left + cols]  # (3, rows, cols)
-            change = finest.picture[b, :, top : top + rows, left : left + cols] - seen
-            self.trust.foresee(b, change, finest.picture[b].size)
+        self.trust.foresee(np.array([finest.departure(b, shown[b]) for b in range(self.batch)]))
 
     def gradients(self, weights: dict[str, Array], weight: float) -> dict[str, Array]:
         """Return the gradients of all scales' weights by the last frame's forecast error, by name.
@@ -175,21 +162,17 @@ class Forecaster:
 
     def _judge(self) -> None:
         """Tell how surprising the last frame was, then take its errors for what is usual."""
-        finest, shape = self.scales[0], self._surprise.shape
-        wrong, middle = finest.wrong, np.median(finest.wrong, 1, keepdims=True) + CLEAN
-        begins = self.known & ~self._usual.any(1)
-        self._usual[begins] = middle[begins]
-        ratio = _around_mean(wrong.reshape(shape)) / (
-            _around_mean(self._usual.reshape(shape)) + middle.reshape(-1, 1, 1)
-        )
-        self._surprise[...] = np.where(self.known[:, None, None], ratio, 0)
-        change = FORGOTTEN * (np.minimum(wrong, SUDDEN * self._usual) - self._usual)
-        self._usual += np.where(self.known[:, None], change, 0)
+        for b in range(self.batch):
+            if self.known[b]:
+                self.scales[0].judge(b, self._usual[b], self._surprise[b])
+            else:
+                self._surprise[b] = 0
 
     def moves(self) -> Array:
         """Return where each finest unit's content comes from, (B, rows, cols, 2) px down and right."""
         scale = self.scales[0]
-        return scale.now.mean.reshape(self.batch, scale.g.rows, scale.g.cols, 2)
+        moves = scale.now.mean[..., : scale.g.units].reshape(self.batch, 2, scale.g.rows, scale.g.cols)
+        return moves.transpose(0, 2, 3, 1)
 
     def images(self, whole: bool = False) -> Array:
         """Return the frames expected next, (B, H, W, 3) uint8.
@@ -203,7 +186,7 @@ class Forecaster:
         finest = self.scales[0]
         pictures = finest.picture
         if not whole:
-            seen = np.stack([finest.seen(b) for b in range(self.batch)])  # (B, 3, H, W)
+            seen = finest.seen()  # (B, 3, H, W)
             pictures = seen + self.trust.share[:, None, None, None] * (pictures - seen)
         pictures = pictures.transpose(0, 2, 3, 1)
         return np.clip(pictures * 255 + np.float32(0.5), 0, 255).astype(np.uint8)
@@ -214,18 +197,9 @@ class Forecaster:
             setattr(self, name, getattr(other, name).copy())
         self.trust.copy_state(other.trust)
         for mine, theirs in zip(self.scales, other.scales, strict=True):
-            for name in ("picture", "error", "wrong", "changed"):
-                getattr(mine, name)[...] = getattr(theirs, name)
             for frame in ("now", "last"):
                 for name, value in vars(getattr(theirs, frame)).items():
                     getattr(getattr(mine, frame), name)[...] = value
-
-
-def _around_mean(values: Array) -> Array:
-    """Return the mean of each unit and its neighbours, (B, rows, cols)."""
-    padded = np.pad(values, ((0, 0), (1, 1), (1, 1)), mode="edge")
-    rows = padded[:, :-2] + padded[:, 1:-1] + padded[:, 2:]
-    return (rows[:, :, :-2] + rows[:, :, 1:-1] + rows[:, :, 2:]) / np.float32(9)
 
 
 def _part(shown: Array, halvings: int, size: tuple[int, int]) -> Array:

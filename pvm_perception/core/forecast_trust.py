@@ -37,9 +37,9 @@ class Trust:
         self.share = np.ones(batch, np.float32)
         self._foreseen, self._explained, self._tried = (np.zeros(batch, np.float32) for _ in range(3))
 
-    def foresee(self, b: int, change: Array, pixels: int) -> None:
-        """Take the change p - s that moves foresee for a stream; `pixels`: values in the whole picture."""
-        self._foreseen[b] = np.vdot(change, change) / pixels
+    def foresee(self, change: Array) -> None:
+        """Take the mean square of the change p - s that moves foresee, (B,)."""
+        self._foreseen[...] = change
 
     def judge(self, wrong: Array, changed: Array, known: Array) -> Array:
         """Take how the forecast turned out, and set the share of the next one.

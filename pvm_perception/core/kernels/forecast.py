@@ -1,184 +1,127 @@
-"""The compiled steps of a forecast, `forecast.cpp`: arrays of one stream in, arrays of one stream filled.
+"""The compiled steps of a forecast, `forecast.h` and what follows it, on frames whose addresses are kept.
 
-`core.forecast_reference.Steps` computes the same in NumPy: it is the oracle of this module, and does the work
-where nothing was compiled.
+`core.forecast_reference` computes the same in NumPy: it is the oracle of this module, and does the work where
+nothing was compiled.
 """
 
 from __future__ import annotations
 
 import ctypes
+from dataclasses import fields
 from functools import cache
 
 import numpy as np
 
-from pvm_perception.core import forecast_reference
-from pvm_perception.core.forecast_reference import Geometry
+from pvm_perception.core import forecast_frame as frames
+from pvm_perception.core.forecast_frame import Geometry
+from pvm_perception.core.forecast_reference import NumpySteps
 from pvm_perception.core.kernels.cpu import compiled
 from pvm_perception.errors import PvmError
 
-GRID = ("rows", "cols", "height", "width", "margin", "pitch", "lines", "moves", "stride", "shared", "alike")
+NUMBERS = (
+    *("rows", "cols", "lanes", "height", "width", "margin", "pitch", "lines"),
+    *("moves", "shared", "alike", "code", "inputs", "feedback", "lateral", "limit"),
+)
 
 
 class _Grid(ctypes.Structure):
-    """A scale's geometry, as in forecast.cpp."""
+    """A scale's geometry, as in forecast.h."""
 
-    _fields_ = tuple((name, ctypes.c_int) for name in GRID)
-
-
-@cache
-def _grid(geometry: Geometry) -> _Grid:
-    return _Grid(*(getattr(geometry, name) for name in GRID))
+    _fields_ = (
+        *((name, ctypes.c_int) for name in NUMBERS),
+        ("tried", ctypes.c_void_p),
+    )
 
 
-class Steps:
-    """The compiled steps for one scale; methods as those of `forecast_reference.Steps`."""
+class _Frame(ctypes.Structure):
+    """A stream's frame, as in forecast.h."""
 
-    def __init__(self, geometry: Geometry, library: ctypes.CDLL) -> None:
+    _fields_ = (
+        ("grid", ctypes.c_void_p),
+        *((field.name, ctypes.c_void_p) for field in fields(frames.Frame)),
+    )
+
+
+class _Weights(ctypes.Structure):
+    """A scale's weights, as in forecast.h."""
+
+    _fields_ = tuple((name, ctypes.c_void_p) for name in ("w1", "b1", "w2", "b2"))
+
+
+class Bound:
+    """A stream's frame with its addresses.
+
+    Attributes
+    ----------
+    at : of the frame's struct
+    """
+
+    def __init__(self, g: Geometry, frame: frames.Frame) -> None:
+        parts = {name: g.parts[name].start if name in g.context else -1 for name in ("feedback", "lateral")}
+        if g.top:
+            parts["feedback"] = -1
+        numbers = {name: getattr(g, name) for name in NUMBERS if name not in {*parts, "shared"}}
+        self._grid = _Grid(**numbers, **parts, shared=len(g.shared), tried=g.tried.ctypes.data)
+        arrays = {field.name: _at(getattr(frame, field.name)) for field in fields(frame)}
+        self._frame = _Frame(grid=ctypes.addressof(self._grid), **arrays)
+        self._kept = g, frame  # whose arrays the addresses are of
+        self.at = ctypes.byref(self._frame)
+
+
+class CompiledSteps:
+    """As `forecast_frame.Steps`."""
+
+    def __init__(self, library: ctypes.CDLL) -> None:
         self._library = library
-        self._own = ctypes.byref(_grid(geometry))
+        self._departure = library.forecast_departure
+        self._departure.restype = ctypes.c_float
 
-    def picture(self, image: np.ndarray, planes: np.ndarray) -> None:
-        """As the reference's."""
-        self._library.forecast_picture(self._own, _at(image), _at(planes))
+    def bind(self, g: Geometry, frame: frames.Frame) -> Bound:
+        """As the protocol's."""
+        return Bound(g, frame)
 
-    def halve(self, fine: Geometry, source: np.ndarray, planes: np.ndarray) -> None:
-        """As the reference's."""
-        self._library.forecast_halve(ctypes.byref(_grid(fine)), _at(source), self._own, _at(planes))
+    def see(self, now: Bound, image: np.ndarray, shown: np.ndarray) -> None:
+        """As the protocol's."""
+        self._library.forecast_see(now.at, _pointer(image), _pointer(shown))
 
-    def fill(self, shown: np.ndarray, planes: np.ndarray) -> None:
-        """As the reference's."""
-        self._library.forecast_fill(self._own, _at(shown), _at(planes))
+    def halve(self, now: Bound, finer: Bound, shown: np.ndarray) -> None:
+        """As the protocol's."""
+        self._library.forecast_halve(now.at, finer.at, _pointer(shown))
 
-    def moves(
+    def compare(self, now: Bound, last: Bound, shown: np.ndarray) -> None:
+        """As the protocol's."""
+        self._library.forecast_compare(now.at, last.at, _pointer(shown))
+
+    def foresee(
         self,
-        parent: np.ndarray | None,
-        last: np.ndarray,
-        inherited: np.ndarray,
-        kept: np.ndarray,
-        limit: int,
-        moves: np.ndarray,
+        now: Bound,
+        last: Bound,
+        parent: Bound | None,
+        weights: dict[str, np.ndarray],
+        motion: np.ndarray | None,
+        known: bool,
     ) -> None:
-        """As the reference's."""
-        above = None if parent is None else _at(parent)
-        self._library.forecast_moves(
-            self._own, above, _at(last), _at(inherited), _at(kept), ctypes.c_int(limit), _at(moves)
+        """As the protocol's."""
+        self._library.forecast_foresee(
+            now.at,
+            last.at,
+            parent.at if parent else None,
+            ctypes.byref(_Weights(**{name: _at(w) for name, w in weights.items()})),
+            None if motion is None else _pointer(motion),
+            ctypes.c_int(known),
         )
 
-    def evidence(
-        self, now: np.ndarray, before: np.ndarray, moves: np.ndarray, block: np.ndarray, window: np.ndarray
-    ) -> None:
-        """As the reference's."""
-        self._library.forecast_evidence(self._own, _at(now), _at(before), _at(moves), _at(block), _at(window))
+    def departure(self, now: Bound, shown: np.ndarray) -> float:
+        """As the protocol's."""
+        return self._departure(now.at, _pointer(shown))
 
-    def weigh(
-        self,
-        block: np.ndarray,
-        window: np.ndarray,
-        moves: np.ndarray,
-        evidence: np.ndarray,
-        inputs: np.ndarray,
-    ) -> None:
-        """As the reference's."""
-        self._library.forecast_weigh(
-            self._own,
-            _at(block),
-            _at(window),
-            _at(moves),
-            _at(evidence),
-            _at(inputs),
-            ctypes.c_int(inputs.shape[1]),
-        )
+    def judge(self, now: Bound, usual: np.ndarray, surprise: np.ndarray) -> None:
+        """As the protocol's."""
+        self._library.forecast_judge(now.at, _pointer(usual), _pointer(surprise))
 
-    def neighbours(self, codes: np.ndarray, inputs: np.ndarray, first: int) -> None:
-        """As the reference's."""
-        self._library.forecast_neighbours(
-            self._own,
-            _at(codes),
-            ctypes.c_int(codes.shape[1]),
-            ctypes.c_void_p(inputs.ctypes.data + inputs.itemsize * first),
-            ctypes.c_int(inputs.shape[1]),
-        )
-
-    def choose(
-        self,
-        evidence: np.ndarray,
-        gates: np.ndarray,
-        moves: np.ndarray,
-        parent: np.ndarray,
-        motion: np.ndarray,
-        moved: bool,
-        last: np.ndarray | None,
-        habit: np.ndarray,
-        choice: np.ndarray,
-        mean: np.ndarray,
-        likeliest: np.ndarray,
-    ) -> None:
-        """As the reference's."""
-        self._library.forecast_choose(
-            self._own,
-            _at(evidence),
-            _at(gates),
-            ctypes.c_int(gates.shape[1]),
-            _at(moves),
-            _at(parent),
-            _at(motion),
-            ctypes.c_int(moved),
-            None if last is None else _at(last),
-            _at(habit),
-            _at(choice),
-            _at(mean),
-            _at(likeliest),
-        )
-
-    def mix(self, choice: np.ndarray, moves: np.ndarray, now: np.ndarray, out: np.ndarray) -> None:
-        """As the reference's."""
-        self._library.forecast_mix(self._own, _at(choice), _at(moves), _at(now), _at(out))
-
-    def errors(
-        self,
-        shown: np.ndarray,
-        now: np.ndarray,
-        before: np.ndarray,
-        forecast: np.ndarray,
-        error: np.ndarray,
-        wrong: np.ndarray,
-        changed: np.ndarray,
-    ) -> None:
-        """As the reference's."""
-        self._library.forecast_errors(
-            self._own, _at(shown), _at(now), _at(before), _at(forecast), _at(error), _at(wrong), _at(changed)
-        )
-
-    def gradient(
-        self,
-        error: np.ndarray,
-        planes: np.ndarray,
-        choice: np.ndarray,
-        evidence: np.ndarray,
-        moves: np.ndarray,
-        parent: np.ndarray,
-        motion: np.ndarray,
-        moved: bool,
-        habit: np.ndarray,
-        weight: float,
-        gates: np.ndarray,
-    ) -> None:
-        """As the reference's."""
-        self._library.forecast_gradient(
-            self._own,
-            _at(error),
-            _at(planes),
-            _at(choice),
-            _at(evidence),
-            _at(moves),
-            _at(parent),
-            _at(motion),
-            ctypes.c_int(moved),
-            _at(habit),
-            ctypes.c_float(weight),
-            _at(gates),
-            ctypes.c_int(gates.shape[1]),
-        )
+    def gradient(self, then: Bound, weight: float, gates: np.ndarray) -> None:
+        """As the protocol's."""
+        self._library.forecast_gradient(then.at, ctypes.c_float(weight), _pointer(gates))
 
 
 @cache
@@ -189,14 +132,18 @@ def _library() -> ctypes.CDLL | None:
         return None
 
 
-def steps(geometry: Geometry) -> Steps | forecast_reference.Steps:
-    """Return what computes the steps of a forecast for one scale: compiled, else in NumPy."""
+def steps() -> frames.Steps:
+    """Return what computes the steps of a forecast: compiled, else in NumPy."""
     library = _library()
-    return forecast_reference.Steps(geometry) if library is None else Steps(geometry, library)
+    return NumpySteps() if library is None else CompiledSteps(library)
 
 
-def _at(array: np.ndarray) -> ctypes.c_void_p:
+def _at(array: np.ndarray) -> int:
     """Return the address of an array without gaps."""
     if not array.flags.c_contiguous:
         raise PvmError("an array with gaps reached the compiled forecast; it takes whole arrays")
-    return ctypes.c_void_p(array.ctypes.data)
+    return array.ctypes.data
+
+
+def _pointer(array: np.ndarray) -> ctypes.c_void_p:
+    return ctypes.c_void_p(_at(array))

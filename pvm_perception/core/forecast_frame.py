@@ -1,0 +1,301 @@
+"""What one scale of a forecast makes of one frame: its arrays, and the steps that fill them.
+
+Shapes: U units of a scale (rows x cols), K moves, N code width, D inputs, H x W px of its picture.
+What the units have is a row of L `lanes` values for each kind of value, of which the first U count: units
+lie side by side, as vectors and GPUs read them. Planes are (PHASES, COLOURS, lines, pitch), the picture with
+a margin, blue, green and red, at whole pixels and half a pixel to the right, down, and both. A move is (down,
+right) in half pixels: the place, seen from here, that this place's content comes from.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from functools import cached_property
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+
+from pvm_perception.core.backend import cache_aligned
+from pvm_perception.core.size import (
+    FORECAST_BLOCK,
+    FORECAST_EXTRAS,
+    FORECAST_KINDS,
+    FORECAST_STATISTICS,
+    FORECAST_TERMS,
+)
+
+BLOCK, WINDOW = FORECAST_BLOCK, 8  # px: side of what a unit owns, and of what it judges moves by
+OUTSIDE = (WINDOW - BLOCK) // 2
+COLOURS, PHASES = 3, 4
+KINDS = FORECAST_TERMS[:FORECAST_KINDS]  # of evidence: over the block, the window, the siblings' windows
+STATISTICS = FORECAST_STATISTICS  # of each kind, which a unit's code takes
+TERMS = FORECAST_TERMS  # of a choice; each has a gate
+MARGIN = 12  # px around the picture: a window that lies outside sees the edge repeated
+LANES, LINE = 16, 16  # values in a vector, and in a line of the cache
+
+Moves = tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """The geometry of one scale and what its units try and take in.
+
+    Attributes
+    ----------
+    height, width : px of the scale's picture
+    shared : moves that all units try, none further than 8 half px
+    inherited, kept : what is tried around twice the parent's move, and around the unit's last
+    code : N
+    top : whether no scale lies above
+    context : which codes and motion a unit takes in, as in the configuration
+    margin : px around the picture
+    limit : half px; larger moves of the parent and of the last frame are cut to it
+    """
+
+    height: int
+    width: int
+    shared: Moves
+    inherited: Moves
+    kept: Moves
+    code: int
+    top: bool = False
+    context: tuple[str, ...] = ()
+    margin: int = MARGIN
+    limit: int = 96
+
+    @property
+    def rows(self) -> int:
+        """Units from top to bottom."""
+        return self.height // BLOCK
+
+    @property
+    def cols(self) -> int:
+        """Units from left to right."""
+        return self.width // BLOCK
+
+    @property
+    def units(self) -> int:
+        """U."""
+        return self.rows * self.cols
+
+    @property
+    def lanes(self) -> int:
+        """L: whole vectors, an odd number of the cache's lines, or rows would collide there."""
+        return (-(-self.units // LINE) | 1) * LINE
+
+    @property
+    def pitch(self) -> int:
+        """Values in a line of a plane."""
+        return self.width + 2 * self.margin
+
+    @property
+    def lines(self) -> int:
+        """Lines of a plane."""
+        return self.height + 2 * self.margin
+
+    @property
+    def alike(self) -> int:
+        """How many moves, from the first, a unit's siblings try, too."""
+        return len(self.shared) + len(self.inherited)
+
+    @property
+    def moves(self) -> int:
+        """K."""
+        return self.alike + len(self.kept)
+
+    @cached_property
+    def tried(self) -> np.ndarray:
+        """All moves, (K, 2) int16: the shared, and what is added to the parent's and to the last."""
+        return np.array(self.shared + self.inherited + self.kept, np.int16).reshape(-1, 2)
+
+    @property
+    def parts(self) -> dict[str, slice]:
+        """Which rows of the inputs are statistics, extras, the parent's and the neighbours' codes."""
+        return input_parts(self.code, self.top)
+
+    @property
+    def inputs(self) -> int:
+        """D."""
+        return self.parts["lateral"].stop
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Return the shapes of a frame's arrays, by name."""
+        lanes, picture = (self.lanes,), (COLOURS, self.height, self.width)
+        return {
+            "planes": (PHASES, COLOURS, self.lines, self.pitch),
+            "moves": (self.moves, 2, *lanes),
+            "same": (self.moves - len(self.shared), *lanes),
+            "evidence": (len(KINDS), self.moves, *lanes),
+            "choice": (self.moves, *lanes),
+            "habit": (len(self.shared), *lanes),
+            "inputs": (self.inputs, *lanes),
+            "sums": (self.code, *lanes),
+            "sizes": lanes,
+            "code": (self.code, *lanes),
+            "gates": (len(TERMS), *lanes),
+            "parent": (2, *lanes),
+            "motion": (2, *lanes),
+            "mean": (2, *lanes),
+            "likeliest": (2, *lanes),
+            "chosen": (1,),
+            "moved": (1,),
+            "picture": picture,
+            "error": picture,
+            "wrong": lanes,
+            "changed": lanes,
+        }
+
+
+def input_parts(code: int, top: bool) -> dict[str, slice]:
+    """Return which of a unit's inputs are statistics, extras, the parent's and the neighbours' codes."""
+    parts, end = {}, 0
+    for name, width in (
+        ("statistics", len(KINDS) * STATISTICS),
+        ("extras", FORECAST_EXTRAS),
+        ("feedback", 0 if top else code),
+        ("lateral", code),
+    ):
+        parts[name] = slice(end, end + width)
+        end += width
+    return parts
+
+
+@dataclass
+class Frame:
+    """What one scale makes of one frame, kept until the next tells how good it was.
+
+    `zeros` makes that of B streams, each array with the streams first; `stream` returns the part of one,
+    which the steps take. Shapes as in `Geometry.shapes`; float32 where nothing else is said.
+
+    Attributes
+    ----------
+    planes : the picture
+    moves, same : int16, the moves that units try; of each of a unit's own the equal shared one, or -1
+    evidence : logarithm of the mean difference over that of each move; of block, window, siblings' windows
+    choice : each move's share
+    habit : logarithm of the shares in the frame before
+    inputs, sums, sizes, code, gates : from what a unit takes in to the gates of the terms of its choice
+    parent, motion : px, the parent's move and what the robot's own motion does to the unit's place
+    mean, likeliest : the move that is expected, px; the likeliest, half px, int16
+    chosen, moved : int32, 1 where there was a frame before; where the robot's motion is known
+    picture, error : the forecast of the next frame; what came less it
+    wrong, changed : mean squares of each unit's error and change
+    """
+
+    planes: Any
+    moves: Any
+    same: Any
+    evidence: Any
+    choice: Any
+    habit: Any
+    inputs: Any
+    sums: Any
+    sizes: Any
+    code: Any
+    gates: Any
+    parent: Any
+    motion: Any
+    mean: Any
+    likeliest: Any
+    chosen: Any
+    moved: Any
+    picture: Any
+    error: Any
+    wrong: Any
+    changed: Any
+
+    KEPT: ClassVar = (
+        "picture",
+        "error",
+        "wrong",
+        "changed",
+        "explained",
+        "tried",
+    )  # from frame to frame, in one place
+    WHOLE: ClassVar = {
+        "moves": np.int16,
+        "same": np.int16,
+        "likeliest": np.int16,
+        "chosen": np.int32,
+        "moved": np.int32,
+    }
+
+    @classmethod
+    def zeros(cls, g: Geometry, batch: int, before: Frame | None = None) -> Frame:
+        """Return what a scale makes of a frame of `batch` streams; `before` shares what is `KEPT`."""
+        arrays = {
+            name: cache_aligned(np.zeros((batch, *shape), cls.WHOLE.get(name, np.float32)))
+            if before is None or name not in cls.KEPT
+            else getattr(before, name)
+            for name, shape in g.shapes().items()
+        }
+        shared = np.array(g.shared, np.int16)  # (shared, 2)
+        arrays["moves"][:, : len(shared)] = shared[..., None]
+        arrays["sizes"][...] = 1
+        return cls(**arrays)
+
+    def stream(self, b: int) -> Frame:
+        """Return the part of one stream: views."""
+        return Frame(**{f.name: getattr(self, f.name)[b] for f in fields(self)})
+
+    def forget(self, streams: np.ndarray) -> None:
+        """Zero what the next frame takes from this one, of streams marked (B,) bool."""
+        for array in (self.code, self.mean, self.likeliest, self.chosen):
+            array[streams] = 0
+
+
+class Steps(Protocol):
+    """What computes the steps of a forecast, on frames of one stream as `bind` returned them."""
+
+    def bind(self, g: Geometry, frame: Frame) -> Any:
+        """Return a stream's frame as the steps take it."""
+
+    def see(self, now: Any, image: np.ndarray, shown: np.ndarray) -> None:
+        """Take an image (H, W, 3) uint8 of which the part `shown` (4,) int32 counts: top, left, rows, cols.
+
+        Outside of it the planes repeat its edge.
+        """
+
+    def halve(self, now: Any, finer: Any, shown: np.ndarray) -> None:
+        """Take the picture of the frame of a scale twice as fine: means of 2 x 2 pixels."""
+
+    def compare(self, now: Any, last: Any, shown: np.ndarray) -> None:
+        """Write `error`, `wrong` and `changed` of the last forecast, 0 outside of the shown part."""
+
+    def foresee(
+        self,
+        now: Any,
+        last: Any,
+        parent: Any,
+        weights: dict[str, np.ndarray],
+        motion: np.ndarray | None,
+        known: bool,
+    ) -> None:
+        """Choose how each unit's part moves on, and make the forecast of the next picture.
+
+        Parameters
+        ----------
+        now, last, parent
+            Frames: of this picture and the last; the scale's above, which has chosen; None at the top.
+        weights
+            w1 (D, N), b1 (N,), w2 (N, TERMS), b2 (TERMS,).
+        motion
+            (4,) float32 of the robot, as `Hierarchy.step` takes it; None where it is not known.
+        known
+            Whether there was a frame before; else this picture is expected once more.
+        """
+
+    def departure(self, now: Any, shown: np.ndarray) -> float:
+        """Return how far the forecast departs from this picture where it is shown.
+
+        Sum of squares over the number of values in the whole picture.
+        """
+
+    def judge(self, now: Any, usual: np.ndarray, surprise: np.ndarray) -> None:
+        """Write the finest scale's `surprise` (U,), and take its errors into what is `usual` (U,)."""
+
+    def gradient(self, then: Any, weight: float, gates: np.ndarray) -> None:
+        """Write the gradient of half the squared error, times `weight`, by the gates (TERMS, L).
+
+        `then` is the frame that the forecast was made with; its `error` is that of one frame later.
+        """

@@ -1,0 +1,81 @@
+"""Where the windows of a forecast's units lie: moved, overlapping, spread from parents; in NumPy.
+
+Shapes as in `forecast_frame`; here rows of the units' values are cut to their U units.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pvm_perception.core.forecast_frame import BLOCK, OUTSIDE, WINDOW, Geometry
+
+SHARE = (
+    np.array([1, 3, 5, 7, 7, 5, 3, 1], np.float32) / 8
+)  # of a window's pixels in a forecast, along an axis
+
+
+def between(planes: np.ndarray, axis: int) -> np.ndarray:
+    """Return the values half a pixel further along an axis, by cubic interpolation; edges are repeated."""
+    n = planes.shape[axis]
+    a, b, c, d = (planes.take(np.clip(np.arange(n) + k, 0, n - 1), axis) for k in (-1, 0, 1, 2))
+    return np.float32(0.5625) * (b + c) - np.float32(0.0625) * (a + d)
+
+
+def moved(g: Geometry, planes: np.ndarray, channel: int, moves: np.ndarray) -> np.ndarray:
+    """Return each unit's window moved by each of moves (n, 2, L), (n, U, WINDOW**2).
+
+    Far outside of the picture a window stops, where all pixels repeat the edge.
+    """
+    down, right = (moves[:, i, : g.units].astype(int) for i in range(2))
+    row, col = np.divmod(np.arange(g.units), g.cols)
+    top = np.clip(row * BLOCK - OUTSIDE + (down >> 1), -g.margin, g.height + g.margin - WINDOW)
+    left = np.clip(col * BLOCK - OUTSIDE + (right >> 1), -g.margin, g.width + g.margin - WINDOW)
+    phase = (right & 1) + 2 * (down & 1)
+    place = ((phase * g.lines + top + g.margin) * g.pitch + left + g.margin)[..., None]
+    window = (np.arange(WINDOW)[:, None] * g.pitch + np.arange(WINDOW)).ravel()
+    return np.ascontiguousarray(planes[:, channel]).ravel()[place + window]
+
+
+def spread(g: Geometry, values: np.ndarray) -> np.ndarray:
+    """Return values of the parents (n, L of theirs) at their children, (n, U)."""
+    grid = values[:, : g.units // 4].reshape(-1, g.rows // 2, g.cols // 2)
+    return grid.repeat(2, 1).repeat(2, 2).reshape(len(values), g.units)
+
+
+def around_mean(g: Geometry, values: np.ndarray) -> np.ndarray:
+    """Return the mean of each unit and its neighbours, (..., U); at edges the nearest units count again."""
+    grid = values.reshape(-1, g.rows, g.cols)
+    padded = np.pad(grid, ((0, 0), (1, 1), (1, 1)), mode="edge")
+    rows = padded[:, :-2] + padded[:, 1:-1] + padded[:, 2:]
+    return ((rows[:, :, :-2] + rows[:, :, 1:-1] + rows[:, :, 2:]) / np.float32(9)).reshape(values.shape)
+
+
+def by_motion(g: Geometry, motion: np.ndarray) -> np.ndarray:
+    """Return the move of each unit's place by the robot's motion (4,), (2, U) px down, right."""
+    right, down, roll, growth = motion
+    row, col = np.divmod(np.arange(g.units, dtype=np.float32), np.float32(g.cols))
+    y, x = (row + 0.5) * BLOCK - g.height / 2, (col + 0.5) * BLOCK - g.width / 2
+    # the content went there, so what is here comes from the other side
+    return -np.stack([down * g.height + growth * y + roll * x, right * g.width + growth * x - roll * y])
+
+
+def overlap(g: Geometry, windows: np.ndarray) -> np.ndarray:
+    """Return overlapping windows (U, WINDOW**2) added up to a picture, (H, W)."""
+    total = np.zeros((g.height + 2 * OUTSIDE, g.width + 2 * OUTSIDE), np.float32)
+    by_unit = windows.reshape(g.rows, g.cols, WINDOW, WINDOW)
+    for y in range(WINDOW):
+        for x in range(WINDOW):
+            total[y : y + g.height : BLOCK, x : x + g.width : BLOCK] += by_unit[:, :, y, x]
+    return total[OUTSIDE:-OUTSIDE, OUTSIDE:-OUTSIDE]
+
+
+def windows(g: Geometry, picture: np.ndarray) -> np.ndarray:
+    """Return the window of each unit, (U, WINDOW**2), with zeros outside: `overlap`, transposed."""
+    padded = np.pad(picture, OUTSIDE)
+    view = np.lib.stride_tricks.sliding_window_view(padded, (WINDOW, WINDOW))[::BLOCK, ::BLOCK]
+    return view.reshape(g.units, WINDOW * WINDOW)
+
+
+def cover(g: Geometry) -> np.ndarray:
+    """Return the sum of the shares of all windows over each pixel, (H, W): below 1 at the edges."""
+    return overlap(g, np.broadcast_to(np.outer(SHARE, SHARE).ravel(), (g.units, WINDOW * WINDOW)))

@@ -1,0 +1,283 @@
+// From evidence to a choice: what the units take in, their code, and the shares of the moves.
+
+#include "forecast.h"
+
+namespace forecast {
+namespace {
+
+// Evidence of one kind for 16 units: the logarithm of the mean difference over each; and its statistics.
+void weigh(const Frame &f, int kind, int u) {
+    const Grid &g = *f.grid;
+    float *differ = f.evidence + (long)kind * g.moves * g.lanes + u, *to = f.inputs + (long)kind * STATISTICS * g.lanes + u;
+    Sixteen total = {}, least = load(differ);
+    const Sixteen stay = least;
+    for (int k = 0; k < g.moves; ++k) {
+        const Sixteen d = load(differ + (long)k * g.lanes);
+        total += d;
+        least = d < least ? d : least;
+    }
+    const Sixteen mean = total * (1.0f / g.moves) + QUIET, level_of_mean = logarithm(mean);
+    const Sixteen lowest = logarithm(least + QUIET);
+    Sixteen shares = {}, x = {}, y = {}, squares = {};
+    for (int k = 0; k < g.moves; ++k) {
+        const Sixteen log = logarithm(load(differ + (long)k * g.lanes) + QUIET), share = exponential((lowest - log) * SURE);
+        store(differ + (long)k * g.lanes, level_of_mean - log);
+        const int16_t *move = f.moves + (long)k * 2 * g.lanes + u;
+        const Sixteen down = in_pixels(move), right = in_pixels(move + g.lanes);
+        shares += share;
+        x += share * right;
+        y += share * down;
+        squares += share * (right * right + down * down);
+    }
+    const Sixteen each = 1.0f / shares;
+    x *= each;
+    y *= each;
+    Sixteen spread = squares * each - x * x - y * y;
+    spread = spread > 0.0f ? spread : all(0.0f);
+    store(to, .3f * logarithm(stay + QUIET) + 1.5f);
+    store(to + g.lanes, .3f * lowest + 1.5f);
+    store(to + 2L * g.lanes, .3f * level_of_mean + 1.5f);
+    store(to + 3L * g.lanes, .25f * x);
+    store(to + 4L * g.lanes, .25f * y);
+    store(to + 5L * g.lanes, .5f * logarithm(spread + .05f) + .5f);
+}
+
+float mean_of(const float *values, int count) {
+    float total = 0.0f;
+    for (int i = 0; i < count; ++i)
+        total += values[i];
+    return total / count;
+}
+
+// What the whole frame says of the moves that all units try: the extra inputs 8 to 11, before the evidence is weighed.
+void whole_frame(const Frame &f, float out[4]) {
+    static thread_local Memory memory;
+    const Grid &g = *f.grid;
+    const int units = g.rows * g.cols;
+    float *whole = memory.of(g.shared), shares = 0.0f, down = 0.0f, right = 0.0f;
+    for (int k = 0; k < g.shared; ++k)
+        whole[k] = mean_of(f.evidence + (long)k * g.lanes, units);
+    const float least = *std::min_element(whole, whole + g.shared);
+    for (int k = 0; k < g.shared; ++k) {
+        const float ratio = (least + QUIET) / (whole[k] + QUIET);
+        shares += ratio * ratio;
+        down += ratio * ratio * g.tried[2 * k];
+        right += ratio * ratio * g.tried[2 * k + 1];
+    }
+    out[0] = level(whole[0]);
+    out[1] = level(least);
+    out[2] = down / shares / 8;
+    out[3] = right / shares / 8;
+}
+
+// What the units know besides the evidence: EXTRAS rows of the inputs.
+void add_extras(const Frame &f, const Frame &last) {
+    const Grid &g = *f.grid;
+    const int units = g.rows * g.cols;
+    float *row[EXTRAS], whole[4];
+    for (int i = 0; i < EXTRAS; ++i)
+        row[i] = f.inputs + (long)(KINDS * STATISTICS + i) * g.lanes;
+    whole_frame(f, whole);
+    const float wrong = level(mean_of(f.wrong, units)), changed = level(mean_of(f.changed, units));
+    const float moved = *f.moved, chosen = *last.chosen;
+    for (int u = 0; u < units; u += LANES) {
+        const Sixteen own[2] = {level(load(f.wrong + u)), level(load(f.changed + u))};
+        for (int i = 0; i < 2; ++i) {
+            const Sixteen motion = .25f * load(f.motion + i * g.lanes + u);
+            const Sixteen above = motion < 4.0f ? motion : all(4.0f);
+            store(row[i] + u, .25f * load(f.parent + i * g.lanes + u));
+            store(row[2 + i] + u, .25f * load(last.mean + i * g.lanes + u));
+            store(row[4 + i] + u, own[i]);
+            store(row[14 + i] + u, moved * (above > -4.0f ? above : all(-4.0f)));
+        }
+        store(row[6] + u, all(wrong));
+        store(row[7] + u, all(changed));
+        for (int i = 0; i < 4; ++i)
+            store(row[8 + i] + u, all(whole[i]));
+        store(row[12] + u, all(chosen));
+        store(row[13] + u, own[0] - own[1]);
+        store(row[16] + u, all(moved));
+    }
+}
+
+// The parents' codes of this frame.
+void hear_parent(const Frame &f, const Frame &parent) {
+    const Grid &g = *f.grid;
+    for (int n = 0; n < g.code; ++n)
+        for (int row = 0; row < g.rows; ++row) {
+            const float *from = parent.code + (long)n * parent.grid->lanes + row / 2 * (g.cols / 2);
+            float *to = f.inputs + (long)(g.feedback + n) * g.lanes + row * g.cols;
+            for (int x = 0; x < g.cols / 2; ++x)
+                to[2 * x] = to[2 * x + 1] = from[x];
+        }
+}
+
+// The mean code of each unit and its neighbours in the frame before; at the edges the nearest units count again.
+void hear_neighbours(const Frame &f, const Frame &last) {
+    static thread_local Memory memory;
+    const Grid &g = *f.grid;
+    float *__restrict sums = memory.of(g.cols + 2) + 1;
+    for (int n = 0; n < g.code; ++n)
+        for (int row = 0; row < g.rows; ++row) {
+            const float *codes = last.code + (long)n * g.lanes, *middle = codes + row * g.cols;
+            const float *above = codes + std::max(row - 1, 0) * g.cols;
+            const float *below = codes + std::min(row + 1, g.rows - 1) * g.cols;
+            float *__restrict to = f.inputs + (long)(g.lateral + n) * g.lanes + row * g.cols;
+            for (int x = 0; x < g.cols; ++x)
+                sums[x] = above[x] + middle[x] + below[x];
+            sums[-1] = sums[0];
+            sums[g.cols] = sums[g.cols - 1];
+            for (int x = 0; x < g.cols; ++x)
+                to[x] = (sums[x - 1] + sums[x] + sums[x + 1]) * (1.0f / 9);
+        }
+}
+
+// M outputs of V x 16 units: biases + w^T x, x (depth, lanes), w (depth, pitch).
+template <int M, int V>
+void product_tile(const float *x, int lanes, int depth, const float *w, int pitch, const float *bias, float *out) {
+    Sixteen total[M][V];
+    for (int m = 0; m < M; ++m)
+        for (int v = 0; v < V; ++v)
+            total[m][v] = all(bias[m]);
+    for (int d = 0; d < depth; ++d, x += lanes, w += pitch) {
+        Sixteen value[V];
+        for (int v = 0; v < V; ++v)
+            value[v] = load(x + LANES * v);
+#pragma GCC unroll 12
+        for (int m = 0; m < M; ++m)
+            for (int v = 0; v < V; ++v)
+                total[m][v] += w[m] * value[v];
+    }
+    for (int m = 0; m < M; ++m)
+        for (int v = 0; v < V; ++v)
+            store(out + (long)m * lanes + LANES * v, total[m][v]);
+}
+
+#if defined(__AVX512F__)
+constexpr int TALL = 12, WIDE = 2;
+#elif defined(__AVX2__)
+constexpr int TALL = 6, WIDE = 1;
+#else
+constexpr int TALL = 2, WIDE = 1;
+#endif
+
+template <int M = TALL>
+void product(const float *x, int lanes, int units, int depth, const float *w, int pitch, const float *bias, int outputs,
+             float *out) {
+    for (; outputs >= M; outputs -= M, w += M, bias += M, out += (long)M * lanes) {
+        int u = 0;
+        for (; u + WIDE * LANES < units + LANES; u += WIDE * LANES)
+            product_tile<M, WIDE>(x + u, lanes, depth, w, pitch, bias, out + u);
+        for (; u < units; u += LANES)
+            product_tile<M, 1>(x + u, lanes, depth, w, pitch, bias, out + u);
+    }
+    if constexpr (M > 1)
+        product<(M > 4 ? M / 2 - M / 2 % 2 : M / 2)>(x, lanes, units, depth, w, pitch, bias, outputs, out);
+}
+
+// Bring sums to a root mean square of 1; a leaky rectifier makes the codes.
+void normalise(const Frame &f, int u) {
+    const Grid &g = *f.grid;
+    Sixteen square = {};
+    for (int n = 0; n < g.code; ++n) {
+        const Sixteen z = load(f.sums + (long)n * g.lanes + u);
+        square += z * z;
+    }
+    Sixteen size = square * (1.0f / g.code) + NORM_FLOOR;
+    float root[LANES];
+    store(root, size);
+    for (float &r : root)
+        r = std::sqrt(r);
+    size = load(root);
+    const Sixteen share = 1.0f / size;
+    store(f.sizes + u, size);
+    for (int n = 0; n < g.code; ++n) {
+        const Sixteen z = share * load(f.sums + (long)n * g.lanes + u);
+        store(f.sums + (long)n * g.lanes + u, z);
+        store(f.code + (long)n * g.lanes + u, z > LEAK * z ? z : LEAK * z);
+    }
+}
+
+// The sum of the terms of move k times their gates, of 16 units.
+INLINE Sixteen logit_of(const Frame &f, const Sixteen gate[TERMS], int k, int u) {
+    const Grid &g = *f.grid;
+    Sixteen prior[PRIORS], logit = {};
+    for (int i = 0; i < KINDS; ++i)
+        logit += gate[i] * load(f.evidence + ((long)i * g.moves + k) * g.lanes + u);
+    prior_terms(f, k, u, prior);
+    for (int i = 0; i < PRIORS; ++i)
+        logit += gate[KINDS + i] * prior[i];
+    return logit;
+}
+
+// The choice of 16 units, the mean move, and the likeliest.
+void choose_of(const Frame &f, int u) {
+    const Grid &g = *f.grid;
+    Sixteen gate[TERMS];
+    for (int i = 0; i < TERMS; ++i)
+        gate[i] = load(f.gates + (long)i * g.lanes + u);
+    Sixteen most = logit_of(f, gate, 0, u), total = {}, x = {}, y = {};
+    Sixteen_i best = {};
+    store(f.choice + u, most);
+    for (int k = 1; k < g.moves; ++k) {
+        const Sixteen logit = logit_of(f, gate, k, u);
+        best = logit > most ? k - (Sixteen_i){} : best;
+        most = logit > most ? logit : most;
+        store(f.choice + (long)k * g.lanes + u, logit);
+    }
+    for (int k = 0; k < g.moves; ++k) {
+        float *at = f.choice + (long)k * g.lanes + u;
+        const int16_t *move = f.moves + (long)k * 2 * g.lanes + u;
+        Sixteen share = exponential(load(at) - most);
+        share = share < LEAST ? all(0.0f) : share;
+        store(at, share);
+        total += share;
+        x += share * in_pixels(move + g.lanes);
+        y += share * in_pixels(move);
+    }
+    const Sixteen each = 1.0f / total;
+    for (int k = 0; k < g.moves; ++k)
+        store(f.choice + (long)k * g.lanes + u, each * load(f.choice + (long)k * g.lanes + u));
+    store(f.mean + u, y * each);
+    store(f.mean + g.lanes + u, x * each);
+    for (int i = 0; i < LANES; ++i)
+        for (int axis = 0; axis < 2; ++axis)
+            f.likeliest[axis * g.lanes + u + i] = f.moves[((long)best[i] * 2 + axis) * g.lanes + u + i];
+}
+
+}  // namespace
+
+// Inputs, codes and gates. Without a frame before, a unit takes in only codes.
+void code_units(const Frame &now, const Frame &last, const Frame *parent, const Weights &weights, bool known) {
+    const Grid &g = *now.grid;
+    const int units = g.rows * g.cols;
+    if (known) {
+        add_extras(now, last);
+        for (int u = 0; u < units; u += LANES)
+            for (int kind = 0; kind < KINDS; ++kind)
+                weigh(now, kind, u);
+    } else {
+        std::fill(now.inputs, now.inputs + (long)g.inputs * g.lanes, 0.0f);
+    }
+    if (parent && g.feedback >= 0)
+        hear_parent(now, *parent);
+    if (g.lateral >= 0)
+        hear_neighbours(now, last);
+    product(now.inputs, g.lanes, units, g.inputs, weights.w1, g.code, weights.b1, g.code, now.sums);
+    for (int u = 0; u < units; u += LANES)
+        normalise(now, u);
+    product(now.code, g.lanes, units, g.code, weights.w2, TERMS, weights.b2, TERMS, now.gates);
+}
+
+void choose(const Frame &now, const Frame &last) {
+    const Grid &g = *now.grid;
+    for (int k = 0; k < g.shared; ++k)
+        for (int u = 0; u < g.rows * g.cols; u += LANES) {
+            const long at = (long)k * g.lanes + u;
+            store(now.habit + at, *last.chosen ? logarithm(load(last.choice + at) + RARE) : all(0.0f));
+        }
+    for (int u = 0; u < g.rows * g.cols; u += LANES)
+        choose_of(now, u);
+}
+
+}  // namespace forecast

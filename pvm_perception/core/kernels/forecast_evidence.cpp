@@ -1,0 +1,186 @@
+// Which moves a unit tries, and how well each explains this frame: mean squares over block, window and siblings.
+
+#include "forecast.h"
+
+namespace forecast {
+namespace {
+
+constexpr int CELL = OUTSIDE;  // px: side of the cells that blocks and windows are made of, 2 x 2 and 4 x 4 of them
+constexpr int REACH = 16;      // half px each way within which an equal move is looked up
+constexpr float IN_BLOCK = 1.0f / (COLOURS * BLOCK * BLOCK), IN_WINDOW = 1.0f / (COLOURS * WINDOW * WINDOW);
+
+// The index of the shared move that is equal, or -1.
+struct Lookup {
+    int16_t index[2 * REACH + 1][2 * REACH + 1];
+
+    explicit Lookup(const Grid &g) {
+        std::memset(index, -1, sizeof index);
+        for (int k = g.shared - 1; k >= 0; --k)
+            index[g.tried[2 * k] + REACH][g.tried[2 * k + 1] + REACH] = k;
+    }
+    int operator()(int down, int right) const {
+        const unsigned y = down + REACH, x = right + REACH;
+        return y <= 2 * REACH && x <= 2 * REACH ? index[y][x] : -1;
+    }
+};
+
+// Write move k of `count` neighbouring units, and what is known of it already: the evidence of an equal one.
+void set_move(const Frame &f, const Lookup &lookup, int k, int unit, int count, int down, int right) {
+    const Grid &g = *f.grid;
+    const int same = lookup(down, right);
+    int16_t *to = f.moves + (long)k * 2 * g.lanes + unit, *equal = f.same + (long)(k - g.shared) * g.lanes + unit;
+    for (int i = 0; i < count; ++i) {
+        to[i] = down;
+        to[g.lanes + i] = right;
+        equal[i] = same;
+    }
+}
+
+// Squared differences of two lines of now and of `before` at an address further, added up in all colours.
+void squares(const Frame &now, const Frame &last, int phase, long further, int y, int count, float *__restrict out) {
+    const Grid &g = *now.grid;
+    const float *a[COLOURS], *b[COLOURS];
+    for (int c = 0; c < COLOURS; ++c) {
+        a[c] = line_of(now, c, 0, y) - OUTSIDE;
+        b[c] = line_of(last, c, phase, y) - OUTSIDE + further;
+    }
+    for (int x = 0; x < count; x += LANES) {
+        Sixteen total = {};
+        for (int c = 0; c < COLOURS; ++c) {
+            const Sixteen upper = load(a[c] + x) - load(b[c] + x);
+            const Sixteen lower = load(a[c] + g.pitch + x) - load(b[c] + g.pitch + x);
+            total += upper * upper + lower * lower;
+        }
+        store(out + x, total);
+    }
+}
+
+void add_pairs(const float *in, int count, float *__restrict out) {
+    for (int i = 0; i < count; ++i)
+        out[i] = in[2 * i] + in[2 * i + 1];
+}
+
+// From four lines of cells, blocks (the two in the middle) and windows of a line of units.
+void add_cells(const float *const line[4], int cols, float *__restrict scratch, float *block, float *window) {
+    const int cells = 2 * cols + 2;
+    float *__restrict blocks = scratch, *__restrict windows = scratch + cells, *__restrict pairs = windows + cells;
+    for (int i = 0; i < cells; ++i) {
+        blocks[i] = line[1][i] + line[2][i];
+        windows[i] = line[0][i] + line[3][i] + blocks[i];
+    }
+    add_pairs(windows, cols + 1, pairs);
+    for (int c = 0; c < cols; ++c) {
+        block[c] = (blocks[2 * c + 1] + blocks[2 * c + 2]) * IN_BLOCK;
+        window[c] = (pairs[c] + pairs[c + 1]) * IN_WINDOW;
+    }
+}
+
+// The moves that all units try: each line of cells once.
+void compare_shared(const Frame &now, const Frame &last) {
+    static thread_local Memory memory;
+    const Grid &g = *now.grid;
+    const int cells = 2 * g.cols + 2, wide = (CELL * cells + LANES - 1) / LANES * LANES;
+    float *squared = memory.of(wide + 3 * (size_t)cells + 4 * (size_t)g.shared * cells), *scratch = squared + wide;
+    float *lines = scratch + 3 * cells;  // (shared, 4, cells): a ring
+    float *block = now.evidence, *window = now.evidence + (long)g.moves * g.lanes;
+    for (int j = 0; j < 2 * g.rows + 2; ++j)
+        for (int k = 0; k < g.shared; ++k) {
+            const int down = g.tried[2 * k], right = g.tried[2 * k + 1];
+            float *ring = lines + (long)k * 4 * cells;
+            squares(now, last, (right & 1) + 2 * (down & 1), (long)(down >> 1) * g.pitch + (right >> 1), CELL * (j - 1),
+                    wide, squared);
+            add_pairs(squared, cells, ring + j % 4 * cells);
+            if (j >= 3 && j % 2) {
+                const float *const line[4] = {ring + (j + 1) % 4 * cells, ring + (j + 2) % 4 * cells,
+                                              ring + (j + 3) % 4 * cells, ring + j % 4 * cells};
+                const long at = (long)k * g.lanes + (j - 3) / 2 * g.cols;
+                add_cells(line, g.cols, scratch, block + at, window + at);
+            }
+        }
+}
+
+// A unit's own moves, unless there is an equal one among the shared.
+void compare_own(const Frame &now, const Frame &last, int unit) {
+    const Grid &g = *now.grid;
+    float *block = now.evidence + unit, *window = block + (long)g.moves * g.lanes;
+    const long here = displaced(g, unit, 0, 0).at, colour = (long)g.pitch * g.lines;
+    const float *seen = now.planes + here;
+    for (int k = g.shared; k < g.moves; ++k) {
+        const int same = now.same[(long)(k - g.shared) * g.lanes + unit];
+        if (same >= 0) {
+            block[(long)k * g.lanes] = block[(long)same * g.lanes];
+            window[(long)k * g.lanes] = window[(long)same * g.lanes];
+            continue;
+        }
+        const int16_t *move = now.moves + (long)k * 2 * g.lanes + unit;
+        const Place place = displaced(g, unit, move[0], move[g.lanes]);
+        const float *before = last.planes + place.phase * COLOURS * colour + place.at;
+        Eight inner = {}, outer = {};
+        for (int c = 0; c < COLOURS; ++c)
+            for (int y = 0; y < WINDOW; ++y) {
+                const long at = c * colour + y * g.pitch;
+                const Eight d = *(const Eight *)(seen + at) - *(const Eight *)(before + at);
+                (y < OUTSIDE || y >= OUTSIDE + BLOCK ? outer : inner) += d * d;
+            }
+        block[(long)k * g.lanes] = ((inner[2] + inner[3]) + (inner[4] + inner[5])) * IN_BLOCK;
+        window[(long)k * g.lanes] = sum(inner + outer) * IN_WINDOW;
+    }
+}
+
+// The mean of the windows of a unit and its three siblings, for the moves that they try alike.
+void average_siblings(const Frame &now) {
+    static thread_local Memory memory;
+    const Grid &g = *now.grid;
+    const float *windows = now.evidence + (long)g.moves * g.lanes;
+    float *means = now.evidence + 2 * (long)g.moves * g.lanes, *column = memory.of(g.cols);
+    for (int k = 0; k < g.alike; ++k, windows += g.lanes, means += g.lanes)
+        for (int row = 0; row < g.rows; row += 2) {
+            const int first = std::min(row, std::max(g.rows - 2, 0)), second = std::min(first + 1, g.rows - 1);
+            const float *upper = windows + first * g.cols, *lower = windows + second * g.cols;
+            float *__restrict sums = column, *__restrict out = means + row * g.cols;
+            for (int x = 0; x < g.cols; ++x)
+                sums[x] = .25f * (upper[x] + lower[x]);
+            for (int x = 0; x + 1 < g.cols; x += 2)
+                out[x] = out[x + 1] = sums[x] + sums[x + 1];
+            if (g.cols % 2)
+                out[g.cols - 1] = sums[g.cols - 1] + sums[std::max(g.cols - 2, 0)];
+            if (row + 1 < g.rows)
+                std::memcpy(out + g.cols, out, 4 * g.cols);
+        }
+    std::memcpy(means, windows, 4 * (long)(g.moves - g.alike) * g.lanes);
+}
+
+}  // namespace
+
+// The moves that are not all units' own: around twice the parent's, then around the unit's last.
+void try_moves(const Frame &now, const Frame &last, const Frame *parent) {
+    const Grid &g = *now.grid;
+    const Lookup lookup(g);
+    for (int unit = 0; unit < g.rows * g.cols; ++unit) {
+        const int row = unit / g.cols, col = unit % g.cols;
+        if (parent && row % 2 == 0 && col % 2 == 0) {
+            const int16_t *move = parent->likeliest + row / 2 * (g.cols / 2) + col / 2;
+            const int down = 2 * held(move[0], -g.limit, g.limit);
+            const int right = 2 * held(move[parent->grid->lanes], -g.limit, g.limit);
+            for (int k = g.shared; k < g.alike; ++k)
+                for (int sibling = 0; sibling < 2; ++sibling)
+                    set_move(now, lookup, k, unit + sibling * g.cols, 2, down + g.tried[2 * k],
+                             right + g.tried[2 * k + 1]);
+        }
+        const int down = held(last.likeliest[unit], -g.limit, g.limit);
+        const int right = held(last.likeliest[g.lanes + unit], -g.limit, g.limit);
+        for (int k = g.alike; k < g.moves; ++k)
+            set_move(now, lookup, k, unit, 1, down + g.tried[2 * k], right + g.tried[2 * k + 1]);
+    }
+}
+
+// Differences of each kind, (KINDS, moves, lanes), in the place of the evidence.
+void compare_moves(const Frame &now, const Frame &last) {
+    const Grid &g = *now.grid;
+    compare_shared(now, last);
+    for (int unit = 0; unit < g.rows * g.cols; ++unit)
+        compare_own(now, last, unit);
+    average_siblings(now);
+}
+
+}  // namespace forecast

@@ -1,0 +1,268 @@
+// The forecast from the choices, and the gradient of its error by the gates.
+//
+// A unit's window is moved as it chose, and windows overlap with the shares of their pixels. That is to weigh each
+// moved picture with the units' choices interpolated between them: so it is done for the moves that all units try,
+// line by line; windows of moves that are a unit's own are added one by one.
+
+#include "forecast.h"
+
+namespace forecast {
+namespace {
+
+// How the pixels from a line of 16 on lie between units: the left one's place, and the right one's share.
+constexpr int BETWEEN[LANES] = {0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3, 4, 4};
+constexpr float RIGHT[BLOCK] = {.625f, .875f, .125f, .375f};
+
+// The shares of a window's pixels along an axis, at block `place` of `count`: where a window is missing at an edge,
+// the others fill in; outside it is none.
+void window_shares(int place, int count, float out[WINDOW]) {
+    for (int i = 0; i < WINDOW; ++i) {
+        const int at = place * BLOCK - OUTSIDE + i, edge = std::min(at, count * BLOCK - 1 - at);
+        out[i] = edge < 0 ? 0.0f : SHARE[i] / (edge < OUTSIDE ? SHARE[OUTSIDE + edge] : 1.0f);
+    }
+}
+
+// What a line of units chose among the shared moves, own ones that equal one added: (shared, stride), with the edges'
+// units repeated before and behind; and which moves any unit chose.
+struct Chosen {
+    float *shares;
+    int stride;
+    std::vector<char> any;
+};
+
+// Where a unit's window lies in the picture, and the shares of its pixels.
+struct Window {
+    int top, left;
+    float down[WINDOW], right[WINDOW];
+
+    Window(const Grid &g, int unit) : top(unit / g.cols * BLOCK - OUTSIDE), left(unit % g.cols * BLOCK - OUTSIDE) {
+        window_shares(unit / g.cols, g.rows, down);
+        window_shares(unit % g.cols, g.cols, right);
+    }
+};
+
+// Add a unit's window of its own move to the forecast.
+void add_window(const Frame &f, const Window &window, const Place &place, float share) {
+    const Grid &g = *f.grid;
+    const bool inside = window.left >= 0 && window.left + WINDOW <= g.width;
+    const Eight right = *(const Eight *)window.right * share;
+    for (int c = 0; c < COLOURS; ++c)
+        for (int y = std::max(-window.top, 0); y < std::min(WINDOW, g.height - window.top); ++y) {
+            const Eight part = right * window.down[y] * *(const Eight *)(plane(f, c, place.phase) + place.at + (long)y * g.pitch);
+            float *to = f.picture + ((long)c * g.height + window.top + y) * g.width + window.left;
+            if (inside)
+                *(Eight *)to += part;
+            else
+                for (int x = std::max(-window.left, 0); x < std::min(WINDOW, g.width - window.left); ++x)
+                    to[x] += part[x];
+        }
+}
+
+// Gather what a line of units chose; windows of moves that none shares go into the forecast at once.
+void gather_line(const Frame &f, int row, Chosen &line) {
+    const Grid &g = *f.grid;
+    for (int k = 0; k < g.shared; ++k)
+        std::memcpy(line.shares + k * line.stride + 1, f.choice + (long)k * g.lanes + row * g.cols, 4 * g.cols);
+    for (int k = g.shared; k < g.moves; ++k)
+        for (int x = 0; x < g.cols; ++x) {
+            const int unit = row * g.cols + x;
+            const float share = f.choice[(long)k * g.lanes + unit];
+            if (share == 0.0f)
+                continue;
+            const int same = f.same[(long)(k - g.shared) * g.lanes + unit];
+            if (same >= 0) {
+                line.shares[same * line.stride + 1 + x] += share;
+            } else {
+                const int16_t *move = f.moves + (long)k * 2 * g.lanes + unit;
+                add_window(f, Window(g, unit), displaced(g, unit, move[0], move[g.lanes]), share);
+            }
+        }
+    for (int k = 0; k < g.shared; ++k) {
+        float *shares = line.shares + k * line.stride, total = 0.0f;
+        for (int x = 1; x <= g.cols; ++x)
+            total += shares[x];
+        line.any[k] = total > 0.0f;
+        shares[0] = shares[1];
+        shares[g.cols + 1] = shares[g.cols];
+    }
+}
+
+// Add the pixels between two lines of units, from line `top` of the picture on: `first` to `last` of its four.
+void add_between(const Frame &f, const Chosen &upper, const Chosen &lower, int top, int first, int last) {
+    const Grid &g = *f.grid;
+    Sixteen_i left_of, right_of;
+    Sixteen right_share;
+    for (int i = 0; i < LANES; ++i) {
+        left_of[i] = BETWEEN[i];
+        right_of[i] = BETWEEN[i] + 1;
+        right_share[i] = RIGHT[i % BLOCK];
+    }
+    for (int x = 0; x < g.width; x += LANES) {
+        Sixteen total[COLOURS][BLOCK] = {};
+        for (int k = 0; k < g.shared; ++k) {
+            if (!upper.any[k] && !lower.any[k])
+                continue;
+            const int down = g.tried[2 * k], right = g.tried[2 * k + 1], phase = (right & 1) + 2 * (down & 1);
+            const Sixteen above = load(upper.shares + k * upper.stride + x / BLOCK);
+            const Sixteen below = load(lower.shares + k * lower.stride + x / BLOCK);
+            const Sixteen begin = __builtin_shuffle(above, left_of), end = __builtin_shuffle(below, left_of);
+            const Sixteen from = begin + right_share * (__builtin_shuffle(above, right_of) - begin);
+            const Sixteen step = end + right_share * (__builtin_shuffle(below, right_of) - end) - from;
+            const float *at = line_of(f, 0, phase, top + (down >> 1)) + x + (right >> 1);
+            const long colour = (long)g.pitch * g.lines;
+#pragma GCC unroll 4
+            for (int y = 0; y < BLOCK; ++y) {
+                const Sixteen share = from + (.125f + .25f * y) * step;
+                for (int c = 0; c < COLOURS; ++c)
+                    total[c][y] += share * load(at + c * colour + (long)y * g.pitch);
+            }
+        }
+        const int count = std::min(LANES, g.width - x);
+        for (int c = 0; c < COLOURS; ++c)
+            for (int y = first; y <= last; ++y) {
+                float *to = f.picture + ((long)c * g.height + top + y) * g.width + x;
+                if (count == LANES)
+                    store(to, load(to) + total[c][y]);
+                else
+                    for (int i = 0; i < count; ++i)
+                        to[i] += total[c][y][i];
+            }
+    }
+}
+
+// The error of a unit's window, with the shares of its pixels.
+void window_error(const Frame &f, const Window &window, Eight out[COLOURS][WINDOW]) {
+    const Grid &g = *f.grid;
+    const bool inside = window.left >= 0 && window.left + WINDOW <= g.width;
+    for (int c = 0; c < COLOURS; ++c)
+        for (int y = 0; y < WINDOW; ++y) {
+            Eight e = {};
+            if (window.top + y >= 0 && window.top + y < g.height) {
+                const float *from = f.error + ((long)c * g.height + window.top + y) * g.width + window.left;
+                if (inside)
+                    e = *(const Eight *)from;
+                else
+                    for (int x = std::max(-window.left, 0); x < std::min(WINDOW, g.width - window.left); ++x)
+                        e[x] = from[x];
+            }
+            out[c][y] = e * *(const Eight *)window.right * window.down[y];
+        }
+}
+
+// A unit's error times the moved window, for each move that it chose; equal moves once. out: (moves,).
+void error_by_move(const Frame &f, int unit, float *out) {
+    const Grid &g = *f.grid;
+    Eight wrong[COLOURS][WINDOW];
+    window_error(f, Window(g, unit), wrong);
+    std::vector<char> done(g.moves, 0);
+    for (int k = 0; k < g.moves; ++k) {
+        out[k] = 0.0f;
+        if (f.choice[(long)k * g.lanes + unit] == 0.0f)
+            continue;
+        const int same = k < g.shared ? -1 : f.same[(long)(k - g.shared) * g.lanes + unit];
+        if (same >= 0 && done[same]) {
+            out[k] = out[same];
+            continue;
+        }
+        const int16_t *move = f.moves + (long)k * 2 * g.lanes + unit;
+        const Place place = displaced(g, unit, move[0], move[g.lanes]);
+        Eight total = {};
+        for (int c = 0; c < COLOURS; ++c)
+            for (int y = 0; y < WINDOW; ++y)
+                total += wrong[c][y] * *(const Eight *)(plane(f, c, place.phase) + place.at + (long)y * g.pitch);
+        out[k] = sum(total);
+        done[k] = 1;
+    }
+}
+
+}  // namespace
+
+// The forecast (COLOURS, height, width).
+void mix(const Frame &now) {
+    static thread_local Memory memory;
+    const Grid &g = *now.grid;
+    const int stride = (g.cols + 2 + 2 * LANES) / LANES * LANES;
+    float *lines = memory.of(2 * (size_t)g.shared * stride);
+    Chosen line[2] = {{lines, stride, std::vector<char>(g.shared)},
+                      {lines + g.shared * stride, stride, std::vector<char>(g.shared)}};
+    std::fill(now.picture, now.picture + (long)COLOURS * g.height * g.width, 0.0f);
+    for (int row = 0; row < g.rows; ++row) {
+        const Chosen &upper = line[(row + 1) % 2], &lower = line[row % 2];
+        gather_line(now, row, line[row % 2]);
+        if (row == 0)
+            add_between(now, lower, lower, -OUTSIDE, OUTSIDE, BLOCK - 1);
+        else
+            add_between(now, upper, lower, row * BLOCK - OUTSIDE, 0, BLOCK - 1);
+    }
+    const Chosen &end = line[(g.rows + 1) % 2];
+    add_between(now, end, end, g.height - OUTSIDE, 0, OUTSIDE - 1);
+}
+
+}  // namespace forecast
+
+using namespace forecast;
+
+// Choose how each unit's part moves on, and make the forecast of the next picture. Without a frame before (`known`
+// is 0) this picture is expected once more. `motion`: shift right and down as shares of the picture, roll, growth;
+// or null.
+extern "C" void forecast_foresee(const Frame *now, const Frame *last, const Frame *parent, const Weights *weights,
+                                 const float *motion, int known) {
+    const Grid &g = *now->grid;
+    const int units = g.rows * g.cols;
+    *now->moved = motion && (motion[0] != 0 || motion[1] != 0 || motion[2] != 0 || motion[3] != 0);
+    for (int unit = 0; unit < units; ++unit) {
+        const int row = unit / g.cols, col = unit % g.cols;
+        for (int axis = 0; axis < 2 && parent; ++axis)
+            now->parent[axis * g.lanes + unit] =
+                2 * parent->mean[axis * parent->grid->lanes + row / 2 * (g.cols / 2) + col / 2];
+        if (motion) {  // the content went there, so what is here comes from the other side
+            const float y = (row + .5f) * BLOCK - .5f * g.height, x = (col + .5f) * BLOCK - .5f * g.width;
+            now->motion[unit] = -(motion[1] * g.height + motion[3] * y + motion[2] * x);
+            now->motion[g.lanes + unit] = -(motion[0] * g.width + motion[3] * x - motion[2] * y);
+        }
+    }
+    if (known) {
+        try_moves(*now, *last, parent);
+        compare_moves(*now, *last);
+    }
+    code_units(*now, *last, parent, *weights, known);
+    if (known) {
+        choose(*now, *last);
+    } else {
+        std::fill(now->choice, now->choice + g.lanes, 1.0f);
+        std::fill(now->choice + g.lanes, now->choice + (long)g.moves * g.lanes, 0.0f);
+        std::fill(now->mean, now->mean + 2L * g.lanes, 0.0f);
+        std::fill(now->likeliest, now->likeliest + 2L * g.lanes, (int16_t)0);
+    }
+    mix(*now);
+    *now->chosen = known;
+}
+
+// The gradient of half the squared error by the gates, times `weight`; `gates` is (TERMS, lanes).
+extern "C" void forecast_gradient(const Frame *then, float weight, float *gates) {
+    static thread_local Memory memory;
+    const Grid &g = *then->grid;
+    float *by_move = memory.of((size_t)g.moves * (LANES + 1)), *column = by_move + (size_t)g.moves * LANES;
+    for (int u = 0; u < g.rows * g.cols; u += LANES) {
+        std::fill(by_move, column, 0.0f);
+        for (int i = 0; i < std::min(LANES, g.rows * g.cols - u); ++i) {
+            error_by_move(*then, u + i, column);
+            for (int k = 0; k < g.moves; ++k)
+                by_move[k * LANES + i] = column[k];
+        }
+        Sixteen mean = {}, term[TERMS] = {};
+        for (int k = 0; k < g.moves; ++k)
+            mean += load(then->choice + (long)k * g.lanes + u) * load(by_move + k * LANES);
+        for (int k = 0; k < g.moves; ++k) {  // a larger forecast lowers what came less it
+            Sixteen prior[PRIORS];
+            const Sixteen by = weight * load(then->choice + (long)k * g.lanes + u) * (mean - load(by_move + k * LANES));
+            prior_terms(*then, k, u, prior);
+            for (int i = 0; i < KINDS; ++i)
+                term[i] += by * load(then->evidence + ((long)i * g.moves + k) * g.lanes + u);
+            for (int i = 0; i < PRIORS; ++i)
+                term[KINDS + i] += by * prior[i];
+        }
+        for (int i = 0; i < TERMS; ++i)
+            store(gates + (long)i * g.lanes + u, term[i]);
+    }
+}
