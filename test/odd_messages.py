@@ -24,17 +24,21 @@ from nav_msgs.msg import Odometry
 from rclpy.parameter import Parameter
 from ros_side import domain
 from sensor_msgs.msg import CameraInfo, Image
-from std_msgs.msg import Header
+from std_msgs.msg import Header, String
 from vision_msgs.msg import Detection2D, Detection2DArray, ObjectHypothesisWithPose, VisionInfo
 
+from pvm_perception.errors import PvmError
 from pvm_perception.ros.finite import odd_number
 from pvm_perception.ros.follower_node import FollowerNode
 from pvm_perception.ros.guard_node import GuardNode
+from pvm_perception.ros.lessons import Lessons, taught_box
 from pvm_perception.ros.node_settings import NODES
 from pvm_perception.ros.own_motion import OwnMotion
 from pvm_perception.ros.parameters import default_of
 from pvm_perception.ros.tracker_node import TrackerNode
 from pvm_perception.vision.ego_motion import LARGEST
+from pvm_perception.vision.recent import Recent
+from pvm_perception.vision.teacher import checked_box
 
 NUMBERS = (
     math.nan,
@@ -145,6 +149,21 @@ class Odd:
 
     def speed_limit(self):
         return SpeedLimit(percentage=self.rng.random() < 0.5, speed_limit=self.number(50.0))
+
+    def box_to_teach(self, now=100.0):
+        """Return a Detection2D as somebody draws it, with or without a class."""
+        message = Detection2D(header=self.header(now), id=self.name(""))
+        message.bbox.center.position.x, message.bbox.center.position.y = (
+            self.number(300.0),
+            self.number(200.0),
+        )
+        message.bbox.center.theta = self.number(0.0)
+        message.bbox.size_x, message.bbox.size_y = self.number(60.0), self.number(50.0)
+        for _ in range(self.count(1, 3)):
+            result = ObjectHypothesisWithPose()
+            result.hypothesis.class_id, result.hypothesis.score = self.name("cup"), self.number(1.0)
+            message.results.append(result)
+        return message
 
     def detections(self, target, now=100.0):
         message = Detection2DArray(header=self.header(now))
@@ -378,6 +397,52 @@ def throw_at_optional_inputs(count, seed=0, every=200):
     return dict(inputs.failures)
 
 
+class Lesson:
+    """The tracker's `teach_box` and `forget_target`, on a node that only counts what would be learnt."""
+
+    def __init__(self):
+        self.failures, self.queued = Counter(), []
+        recent = Recent()
+        recent.keep(100.0, 100.0, np.zeros((HEIGHT, WIDTH, 3), np.uint8), ())
+        self.lessons = Lessons(SimpleNamespace(recent=recent))
+        self.lessons._queue = self.queued.append
+
+    def throw(self, rng):
+        """Send one odd message; what is said in one line is an answer, anything else a failure."""
+        odd = Odd(rng)
+        try:
+            if rng.random() < 0.7:
+                message = odd.box_to_teach()
+                self.lessons._teach_box(message)
+                checked_box(taught_box(message)[1], (HEIGHT, WIDTH))
+            else:
+                self.lessons._forget_target(String(data=odd.name("cup")))
+        except PvmError as error:
+            if len(str(error)) > 300 or not str(error).isprintable():
+                self.failures[f"an answer of {len(str(error))} letters"] += 1
+        except Exception as error:
+            self.failures[f"{type(error).__name__}: {error}"] += 1
+
+    def check(self):
+        """Send a good box; it must be queued."""
+        before = len(self.queued)
+        quiet = random.Random(0)
+        odd = Odd(quiet)
+        odd.share = 0.0
+        self.lessons._teach_box(odd.box_to_teach())
+        if len(self.queued) != before + 1:
+            self.failures["a good box is not learnt"] += 1
+
+
+def throw_at_lessons(count, seed=0):
+    """Throw `count` odd boxes and names at the tracker's lessons."""
+    lesson, rng = Lesson(), random.Random(seed)
+    for _ in range(count):
+        lesson.throw(rng)
+    lesson.check()
+    return dict(lesson.failures)
+
+
 def throw_at_parameters(node, parameters, count, seed=0):
     """Set `count` odd values of a node's parameters, then the defaults; all must be accepted or refused.
 
@@ -444,6 +509,7 @@ def throw_at_everything(count, seed=0):
     with nodes_that_nothing_spins() as nodes:
         failed = {kind: throw_at(nodes[kind], kind, count, seed) for kind in ("follower", "guard")}
         failed["optional inputs"] = throw_at_optional_inputs(count, seed)
+        failed["lessons"] = throw_at_lessons(count, seed)
         for kind, parameters in NODES.items():
             failed[f"parameters of {kind}"] = throw_at_parameters(nodes[kind], parameters, count // 10, seed)
     return failed

@@ -11,6 +11,7 @@ from odd_messages import (  # noqa: E402
     Bench,
     OptionalInputs,
     throw_at,
+    throw_at_lessons,
     throw_at_optional_inputs,
     throw_at_parameters,
 )
@@ -42,6 +43,10 @@ def test_any_odometry_and_calibration_then_good_ones(rng, count):
 @pytest.mark.parametrize("kind", ["follower", "guard"])
 def test_many_messages(nodes, kind):
     assert throw_at(nodes[kind], kind, 2000) == {}
+
+
+def test_many_boxes_and_names_to_teach_and_forget():
+    assert throw_at_lessons(2000) == {}
 
 
 def test_many_odometries_and_calibrations():

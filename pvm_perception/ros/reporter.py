@@ -53,6 +53,7 @@ class Reporter:
             "state lost (times)": tracker.times_diverged,
             "topic": node.camera.topic if node.camera else "",
             "targets": ", ".join(tracker.targets),
+            "shown targets": ", ".join(tracker.shown.names),
             "own motion": node.own_motion.words() if reads else "this model does not read it",
             "age limit": node.age_limit.state(node.value("max_age")),
             "worker restarts": node.worker.restarts if node.worker else 0,

@@ -26,6 +26,7 @@ from pvm_perception.ros.announcer import Announcer
 from pvm_perception.ros.camera_input import CameraInput
 from pvm_perception.ros.faults import Guarded, reason_of
 from pvm_perception.ros.input_watch import InputWatch
+from pvm_perception.ros.lessons import Lessons
 from pvm_perception.ros.node_settings import NODES
 from pvm_perception.ros.own_motion import OwnMotion
 from pvm_perception.ros.parameters import values_of
@@ -36,6 +37,7 @@ from pvm_perception.ros.views import Views
 from pvm_perception.ros.worker import Worker
 from pvm_perception.vision.compressed_image import CompressedSettings
 from pvm_perception.vision.image_codec import decode_compressed, decode_image
+from pvm_perception.vision.recent import Recent
 from pvm_perception.vision.tracker import TrackerSettings
 
 LONGEST_FORECAST = 10.0  # frames; beyond that a moving box is a guess
@@ -58,6 +60,8 @@ class TrackerNode(Guarded, LifecycleNode):
         self.age_limit = AgeLimit()
         self.worker: Worker | None = None  # while it is active
         self.requests = Services(self)
+        self.recent = Recent()
+        self.lessons = Lessons(self)
         self.reporter = Reporter(self)
         self.camera: CameraInput | None = None  # likewise
         self.watch: Any = None  # likewise
@@ -81,11 +85,11 @@ class TrackerNode(Guarded, LifecycleNode):
     def _refuse(self, name: str, value: Any) -> str:
         if name != "targets" or self._tracker is None:
             return ""
-        unknown = [t for t in value if t not in self.tracker.config.targets]
+        unknown = [t for t in value if t not in self.tracker.known_targets]
         return (
             ""
             if not unknown
-            else (f"unknown target {unknown[0]!r}; this model knows {', '.join(self.tracker.config.targets)}")
+            else (f"unknown target {unknown[0]!r}; this model knows {', '.join(self.tracker.known_targets)}")
         )
 
     def _adopt(self, _changes: list[Any]) -> None:
@@ -175,7 +179,8 @@ class TrackerNode(Guarded, LifecycleNode):
             )
         )
         self.own_motion = OwnMotion(self)
-        self.owned += [(self.destroy_subscription, s) for s in self.own_motion.subscriptions]
+        listening = (*self.own_motion.subscriptions, *self.lessons.listen())
+        self.owned += [(self.destroy_subscription, s) for s in listening]
         self.announcer.announce(self.tracker, self.own_motion.size)
 
     def _publisher(self, kind: type, name: str, qos: Any) -> Any:
@@ -234,6 +239,8 @@ class TrackerNode(Guarded, LifecycleNode):
             if not self.worker.stop():
                 self.faults.note("frame", "the frame in work does not end; it is left behind")
             self.worker = None
+        self.lessons.stop()
+        self.recent.clear()
         if not self.requests.saver.finish():
             self.faults.note("save_model", "the disk does not answer; the model in work is not saved")
 
@@ -300,6 +307,7 @@ class TrackerNode(Guarded, LifecycleNode):
             times.published = time.monotonic()
             surprise = self.tracker.surprise()
             self.health.processed(times, float(surprise.mean()))
+            self.recent.keep(times.published, stamp, image, tracks)
             self.views.publish(self.tracker, image, tracks, surprise, header)
 
     # --- reports
@@ -309,6 +317,7 @@ class TrackerNode(Guarded, LifecycleNode):
         if self.camera is None or self.worker is None:
             return
         self.camera.follow()
+        self.lessons.settle()
         if self.enabled:
             self.input.look(self.health.silence(), self.value("frame_timeout"))
         if self.worker.revive():
