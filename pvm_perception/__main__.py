@@ -16,6 +16,7 @@ COMMANDS = {
     "train": "train a model on simulated scenes",
     "bench": "measure time, work, traffic and memory on this machine, beside peers",
     "teach": "show a model a new target in a few boxes, or improve it with your own labelled frames",
+    "sleep": "learn from remembered moments, under an exam",
     "simulate": "write simulated frames with their truth as a labelled sequence",
     "watch": "show in the browser, or record, what the tracker sees, expects and believes",
     "info": "say what is in a model file",

@@ -76,9 +76,10 @@ class Tracker(TargetBook, Inspection):
     ) -> None:
         self.model = Path(model) if model is not None else default_model()
         self.config, weights, self._history = load_model(self.model)
+        self._built = (device, fovea, calibration)  # how to build another network in place of this one
         self._shown = ShownTargets.of(self.config, weights, self._history)
         self._teacher = None
-        self._versions = 0  # how often what it was shown changed
+        self._versions = 0  # changes by what it was shown, and of models that went before
         self._targets = self._checked_targets(targets)
         network, self.notice = build_network(self.config, weights, device, self._history.get("steps", 0))
         self._perception = Perception(network, self._history, fovea, calibration)
@@ -235,15 +236,40 @@ class Tracker(TargetBook, Inspection):
         """Return copies of the network as it is now: what `save_model` takes after the path."""
         network = self._network
         weights = {k: np.array(to_numpy(v)) for k, v in network.weights.items()}
-        learner = self._perception.learner
-        learnt = learner.steps + learner.returns if learner else 0
         history = {k: v for k, v in self._history.items() if k != SHOWN} | {
             "steps": network.step_count,
-            "awake_steps": self._history.get("awake_steps", 0) + learnt,
+            "awake_steps": self._history.get("awake_steps", 0) + self._perception.changes,
         }
         if self._shown.names:
             history[SHOWN] = self._shown.entries()
         return self.config, weights | self._shown.tensors(), history
+
+    def swap(self, model: str | Path) -> None:
+        """Go on with another model, as a sleep makes it: between two frames, tracks stay.
+
+        Parameters
+        ----------
+        model
+            A model file of this network's configuration. Targets that were shown stay as they are.
+
+        Raises
+        ------
+        PvmError
+            It cannot be loaded or is of another configuration; nothing changes then.
+        """
+        config, weights, history = load_model(model)
+        if config.to_dict() != self.config.to_dict():
+            raise PvmError(f"the model {model} is another network than the one that runs")
+        device, fovea, calibration = self._built
+        network, notice = build_network(config, weights, device, history.get("steps", 0))
+        perception = Perception(network, history, fovea, calibration)
+        perception.warm_up()
+        learning, budget = self.learning, self.learning_budget
+        self._versions += self._perception.changes + 1
+        self.model, self._history, self.notice = Path(model), history, notice
+        self._perception, self._teacher = perception, None
+        perception.find_shown(self._shown)
+        self.learning, self.learning_budget = learning, budget
 
     def save(self, path: str | Path) -> None:
         """Write the network as it is now, with what it learnt, to a model file."""

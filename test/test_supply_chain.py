@@ -12,7 +12,18 @@ from conftest import ROOT
 REQUIREMENTS = ROOT / "requirements"
 LOCKED = {"setup": ("run", "ros", "dev")} | {
     name: (name,)
-    for name in ("tracks", "association", "gpu", "scale-out", "sim", "solid", "watch", "peers", "sbom", "photos")
+    for name in (
+        "tracks",
+        "association",
+        "gpu",
+        "scale-out",
+        "sim",
+        "solid",
+        "watch",
+        "peers",
+        "sbom",
+        "photos",
+    )
 }
 
 

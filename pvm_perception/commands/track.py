@@ -55,6 +55,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--save-model", type=Path, help="with --learn: file to write the model to, with what it learnt"
     )
     parser.add_argument(
+        "--memory",
+        type=Path,
+        metavar="DIR",
+        help="folder to keep moments in, pictures of this input, for `sleep` to learn from (default: none is "
+        "kept)",
+    )
+    parser.add_argument(
         "--video", type=Path, help="video file to write the frames to, with their boxes drawn in"
     )
     parser.add_argument(
@@ -84,6 +91,8 @@ def run(args: argparse.Namespace) -> int:
 
     from pvm_perception.api import Tracker
     from pvm_perception.errors import PvmError, warn, writing
+    from pvm_perception.living.moments import MomentMemory
+    from pvm_perception.living.recorder import Recorder
     from pvm_perception.signals import Stop
     from pvm_perception.streams.bags import DetectionBag
     from pvm_perception.streams.files import open_stream
@@ -92,6 +101,8 @@ def run(args: argparse.Namespace) -> int:
 
     if args.horizon < 0:
         raise PvmError("--horizon must be 0 or more frames")
+    if args.memory and args.stills:
+        raise PvmError("--memory keeps moments of a stream, and --stills are none")
     stream = open_stream(args.input, args.topic, args.odom_topic)
     tracker = Tracker(args.targets, args.model, args.device, args.learn)
     if tracker.notice:
@@ -106,6 +117,9 @@ def run(args: argparse.Namespace) -> int:
         table = csv.writer(stack.enter_context(args.output.open("w", newline="", encoding="utf-8")))
         table.writerow(COLUMNS)
         bag = stack.enter_context(DetectionBag(args.output_bag)) if args.output_bag else None
+        memory = Recorder(MomentMemory(args.memory), warn, patient=True) if args.memory else None
+        if memory is not None:
+            stack.callback(memory.close)
         film = stack.enter_context(Film(args.video, stream.fps)) if args.video else None
         for frame in tqdm(stream, total=stream.length, unit="frame", disable=None):
             if stop.is_set():
@@ -115,6 +129,9 @@ def run(args: argparse.Namespace) -> int:
                 if args.stills
                 else tracker.update(frame.image, frame.stamp, frame.motion)
             )
+            if memory is not None:
+                surprise = float(tracker.surprise().mean())
+                memory.see(frame.image, frame.stamp, frame.motion, tracks, surprise)
             if args.horizon:
                 tracks = tracker.forecast(args.horizon)
             stamp = "" if frame.stamp is None else f"{frame.stamp:.6f}"

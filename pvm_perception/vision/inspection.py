@@ -21,7 +21,7 @@ class Inspection:
 
     config: HierarchyConfig
     _perception: Perception
-    _versions: int  # how often what it was shown changed
+    _versions: int  # how often what it was shown changed, and what models that went before had changed
 
     @property
     def network_steps(self) -> int:
@@ -39,9 +39,8 @@ class Inspection:
 
     @property
     def model_version(self) -> int:
-        """How often the model changed by learning, or by what it was shown, since it was loaded."""
-        learner = self._perception.learner
-        return (learner.steps + learner.returns if learner else 0) + self._versions
+        """How often the model changed: by learning, awake or asleep, or by what it was shown."""
+        return self._perception.changes + self._versions
 
     @property
     def device(self) -> str:

@@ -88,6 +88,11 @@ class Perception:
         self.whole.learner = self.learner if value else None
 
     @property
+    def changes(self) -> int:
+        """How often learning changed the network."""
+        return self.learner.steps + self.learner.returns if self.learner else 0
+
+    @property
     def learns(self) -> str:
         """What learns where learning is on, in one line."""
         if self.learner is None:

@@ -1,0 +1,152 @@
+"""What of a stream is worth remembering: moments that look new, or in which a track begins or ends.
+
+Frames are copied only while a moment is recorded; a thread encodes and writes, so that no frame waits.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import queue
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from pvm_perception.errors import PvmError
+from pvm_perception.living.moments import Moment, MomentMemory, shrunk, thumbnail
+from pvm_perception.types import Track
+
+FRAMES = 8  # of a moment
+AFTER = 8  # frames that a moment waits for to learn which tracks go on
+LOOK_EVERY = 15  # frames between looks for what is new
+NEW = 0.06  # distance to the most similar moment from which a picture is new, of full range
+NEWS = 0.02  # the same, where a track began or ended since the last look
+WAITING = 2  # moments that may wait for the disk; more are dropped
+
+
+class Recorder:
+    """Chooses moments of a tracker's stream for a memory and writes them beside the stream.
+
+    Parameters
+    ----------
+    memory
+        Where to.
+    complain
+        Called with a line, from the writing thread, when a moment cannot be written; once in a row.
+    patient
+        Whether the stream waits for the disk, as one from a file can; else moments are dropped.
+
+    Attributes
+    ----------
+    dropped : moments that were left out because the disk is slow or full
+    last_new : when something new was seen last, monotonic seconds
+    """
+
+    def __init__(
+        self,
+        memory: MomentMemory,
+        complain: Callable[[str], None] = lambda _line: None,
+        patient: bool = False,
+    ) -> None:
+        self.memory, self._complain, self._patient = memory, complain, patient
+        self.dropped, self.last_new = 0, time.monotonic()
+        self._held: dict[int, int] = {}  # for how many frames in a row each track was believed
+        self._known: frozenset[int] = frozenset()  # tracks at the last look
+        self._count = LOOK_EVERY
+        self._shape: tuple[int, ...] = ()  # of the frames of the open moment
+        self._open: Moment | None = None  # in recording, or waiting for what comes after
+        self._left = 0
+        self._waiting: queue.Queue[Moment | None] = queue.Queue(WAITING)
+        self._thread = threading.Thread(target=self._write, name="memory", daemon=True)
+        self._thread.start()
+
+    def see(
+        self,
+        image: np.ndarray,
+        stamp: float | None,
+        motion: Sequence[float] | np.ndarray | None,
+        tracks: Sequence[Track],
+        surprise: float,
+    ) -> None:
+        """Take a frame of the stream, and what the tracker made of it.
+
+        Parameters
+        ----------
+        image
+            (H, W, 3) uint8 BGR; copied where it is kept.
+        stamp, motion
+            As `Tracker.update` takes them.
+        tracks
+            What it returned.
+        surprise
+            Mean surprise of the frame.
+        """
+        ids = {t.id for t in tracks}
+        self._held = {i: self._held.get(i, 0) + 1 for i in ids}
+        if self._open is None:
+            self._count += 1
+            if self._count >= LOOK_EVERY and self._worth(image, frozenset(ids)):
+                held = {i: n - 1 for i, n in self._held.items()}
+                self._open, self._left = Moment([], [], [], [], [], held), FRAMES + AFTER
+        if self._open is None:
+            return
+        if self._open.images and self._left > AFTER and image.shape != self._shape:
+            self._open = None  # another camera, or another size
+            return
+        self._left -= 1
+        if self._left >= AFTER:
+            self._shape = image.shape
+            small, scale = shrunk(image)
+            boxes = [replace(t, x=t.x * scale, y=t.y * scale, w=t.w * scale, h=t.h * scale) for t in tracks]
+            self._open.images.append(small)
+            self._open.stamps.append(math.nan if stamp is None else float(stamp))
+            self._open.motion.append(None if motion is None else [float(v) for v in motion])
+            self._open.tracks.append(boxes)
+            self._open.surprise.append(float(surprise))
+        else:
+            for i in ids:
+                self._open.after[i] = self._open.after.get(i, 0) + 1
+        if self._left == 0:
+            self._hand_over(self._open)
+            self._open = None
+
+    def forget_stream(self) -> None:
+        """Drop the moment that is being recorded: the stream begins anew."""
+        self._open, self._held = None, {}
+
+    def _worth(self, image: np.ndarray, ids: frozenset[int]) -> bool:
+        """Whether a picture is new enough to remember."""
+        self._count = 0
+        news, self._known = ids != self._known, ids
+        novelty = self.memory.novelty(thumbnail(image))
+        if novelty > NEW:
+            self.last_new = time.monotonic()
+        return novelty > (NEWS if news else NEW)
+
+    def _hand_over(self, moment: Moment) -> None:
+        try:
+            self._waiting.put(moment, block=self._patient)
+        except queue.Full:
+            self.dropped += 1
+
+    def _write(self) -> None:
+        """Write what comes, on the thread."""
+        good = True
+        while (moment := self._waiting.get()) is not None:
+            try:
+                self.memory.add(moment)
+                good = True
+            except (PvmError, OSError) as error:
+                self.dropped += 1
+                if good:
+                    self._complain(f"a moment is not remembered: {error}")
+                good = False
+
+    def close(self, patience: float = 5.0) -> None:
+        """Write what waits, and end the thread; wait at most `patience` seconds for it."""
+        with contextlib.suppress(queue.Full):
+            self._waiting.put(None, timeout=patience)
+        self._thread.join(patience)
