@@ -15,6 +15,7 @@ from pvm_perception.core.model_file import load_model, save_model
 from pvm_perception.core.placement import build_network
 from pvm_perception.core.shown import ShownTargets
 from pvm_perception.core.size import SHOWN
+from pvm_perception.errors import PvmError
 from pvm_perception.shipped import default_model
 from pvm_perception.target_book import TargetBook
 from pvm_perception.types import TARGETS, Detection, Track
@@ -98,7 +99,6 @@ class Tracker(TargetBook, Inspection):
         self._clock = FrameClock()
         self.detections = []
 
-    @property
     @property
     def learning(self) -> bool:
         """Whether the forecast of the next picture learns; may be changed between frames."""
