@@ -1,5 +1,5 @@
 .PHONY: setup demo watch sim test test-install test-arm test-gpu evaluate peers train train-data bench bench-gpu latency \
-	scale-out sbom torture soak lint clean
+	scale-out docs sbom torture soak lint clean
 PYTHON ?= python3
 RUN = .venv/bin/python -m pvm_perception
 DATA ?= data
@@ -69,6 +69,13 @@ scale-out: setup  ## training by several ranks: its tests, what it costs, what t
 	.venv/bin/python -m pytest test/test_scale_out.py
 	.venv/bin/python benchmarks/training.py --output build/training.csv
 	.venv/bin/python benchmarks/scale_out.py --output build/scale_out.csv
+
+docs:  ## the site, build/site/index.html: pages and the API from docstrings; a link that leads nowhere fails
+	test -x build/docs-env/bin/python || $(PYTHON) -m venv build/docs-env
+	build/docs-env/bin/python -m pip install -q --disable-pip-version-check --require-hashes \
+		-r requirements/locked/docs.txt
+	build/docs-env/bin/python -m sphinx -q -W --keep-going -b html -c docs . build/site
+	echo '<meta http-equiv="refresh" content="0; url=docs/index.html">' >build/site/index.html
 
 sbom: setup  ## build/sbom.cdx.json, the software bill of materials (CycloneDX): what is installed, and the model
 	test -x build/sbom/bin/python || $(PYTHON) -m venv build/sbom

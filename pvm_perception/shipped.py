@@ -11,7 +11,9 @@ PACKAGE = "pvm_perception"
 def shipped(name: str) -> Path:
     """Return the path of a shipped file, as "models/robot.safetensors"; it may be missing."""
     here = Path(__file__).resolve().parent
-    for folder in (here, here.parent, here.parent / "share" / PACKAGE):  # the last: pip's --target
+    # a share/ above lib/python3.x/site-packages is colcon's or pip's, one beside the package that of --target
+    shares = (above / "share" / PACKAGE for above in here.parents[:5])
+    for folder in (here, here.parent, *shares):
         if (folder / name).is_file():
             return folder / name
     return _installed(name) or _in_ros_share(name) or here.parent / name

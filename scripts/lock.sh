@@ -22,6 +22,7 @@ lock photos --no-deps requirements/photos.txt
 for name in gpu scale-out sim solid watch; do  # into the same environment: the same versions
     lock $name -c requirements/locked/setup.txt requirements/$name.txt
 done
+lock docs requirements/run.txt requirements/docs.txt  # whose docutils is not catkin_pkg's
 for name in peers sbom; do
     lock $name requirements/$name.txt
 done

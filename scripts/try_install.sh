@@ -40,10 +40,10 @@ run() {  # ENVIRONMENT'S PYTHON, OUTPUT
     (cd / && "$1" -m pvm_perception track --input "$WORK/frames" --output "$2")
 }
 WORK=$PWD
-"$ROOT/.venv/bin/python" -m pvm_perception simulate --output "$WORK/frames" --frames 20 --seed 3 >/dev/null
+"$ROOT/.venv/bin/python" -m pvm_perception simulate --output "$WORK/frames" --frames 20 --seed 1 >/dev/null
 run "$ROOT/.venv/bin/python" "$WORK/ours.csv"
 # shellcheck disable=SC1091
-(. install/local_setup.sh && run "$WORK/venv/bin/python" "$WORK/theirs.csv" &&
+(set +u && . ./install/local_setup.sh && run "$WORK/venv/bin/python" "$WORK/theirs.csv" &&
     cd / && "$WORK/venv/bin/python" -c 'import cv2, numpy, pvm_perception
 print(f"install: NumPy {numpy.__version__}, OpenCV {cv2.__version__}, {pvm_perception.__file__}")')
 "$ROOT/.venv/bin/python" - "$WORK/ours.csv" "$WORK/theirs.csv" <<'END'

@@ -10,7 +10,7 @@ import pytest
 from conftest import ROOT
 
 REQUIREMENTS = ROOT / "requirements"
-LOCKED = {"setup": ("run", "ros", "dev")} | {
+LOCKED = {"setup": ("run", "ros", "dev"), "docs": ("run", "docs")} | {
     name: (name,)
     for name in (
         "tracks",
