@@ -65,7 +65,7 @@ def kills(share: float) -> Row:
 
 def messages(share: float) -> Row:
     """Throw odd, well-formed messages and parameters at the nodes' callbacks."""
-    from odd_messages import throw_at_everything
+    from odd_sender import throw_at_everything
 
     count = int(200_000 * share)
     failed = {door: what for door, what in throw_at_everything(count).items() if what}

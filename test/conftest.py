@@ -67,7 +67,7 @@ def nodes():
     """Return the package's nodes in this process by their commands; nothing spins them."""
     pytest.importorskip("rclpy", reason="ROS 2 is not installed; run `make setup`")
     pytest.importorskip("nav2_msgs.msg", reason="run `make setup`")
-    from odd_messages import nodes_that_nothing_spins
+    from odd_sender import nodes_that_nothing_spins
 
     with nodes_that_nothing_spins() as made:
         yield made

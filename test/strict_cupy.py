@@ -7,10 +7,9 @@ convert, wait or race in silence. What it can't tell: whether CuPy's kernels com
 Names and parameters are those of CuPy itself, from `cupy_names.txt`. Where CuPy is installed, this
 command writes that list anew; it needs no GPU:
 
-    python test/strict_cupy.py > test/cupy_names.txt
+    python test/cupy_listing.py > test/cupy_names.txt
 """
 
-import inspect
 import operator
 import re
 from dataclasses import dataclass
@@ -308,53 +307,3 @@ def _unwrap(value):
     if isinstance(value, tuple | list):
         return type(value)(map(_unwrap, value))
     return value
-
-
-# --- the list of names, from an installed CuPy
-
-
-def _listed(signature):
-    names, starred = [], False
-    for p in signature.parameters.values():
-        mark = {p.VAR_POSITIONAL: "*", p.VAR_KEYWORD: "**"}.get(p.kind, "")
-        if p.kind is p.KEYWORD_ONLY and not starred:
-            names.append("*")
-        starred = starred or p.kind in (p.KEYWORD_ONLY, p.VAR_POSITIONAL)
-        names.append(mark + p.name)
-    return ", ".join(names)
-
-
-def _entry(name, thing):
-    if isinstance(thing, type) or not callable(thing):
-        return name
-    if hasattr(thing, "nin") and type(thing).__name__ == "ufunc":
-        inputs = [f"x{i + 1}" for i in range(thing.nin)]
-        return f"{name}({', '.join([*inputs, 'out', '*', 'casting', 'dtype'])})"
-    try:
-        return f"{name}({_listed(inspect.signature(thing))})"
-    except (TypeError, ValueError):  # a compiled method tells its parameters in its first line
-        told = re.match(r"[\w.]+\((.*?)\)(?: ->|$)", (thing.__doc__ or "").splitlines()[0])
-        names = [p.split("=")[0].split()[-1] for p in told[1].split(",") if p.strip()] if told else []
-        return f"{name}({', '.join(names[1:])})"
-
-
-def listing():
-    """Return the lines of `cupy_names.txt` for the CuPy that is installed."""
-    import cupy
-
-    lines = [
-        f"# Public names of CuPy {cupy.__version__} that NumPy has, too, with their parameters; made by",
-        "# python test/strict_cupy.py > test/cupy_names.txt",
-    ]
-    lines += [
-        _entry(n, getattr(cupy, n))
-        for n in sorted(dir(cupy))
-        if n[0] != "_" and hasattr(np, n) and not inspect.ismodule(getattr(cupy, n))
-    ]
-    return lines + [
-        _entry(f"ndarray.{n}", getattr(cupy.ndarray, n)) for n in sorted(dir(cupy.ndarray)) if n[0] != "_"
-    ]
-
-
-if __name__ == "__main__":
-    print("\n".join(listing()))

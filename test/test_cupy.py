@@ -6,7 +6,8 @@ import sys
 import numpy as np
 import pytest
 from conftest import tiny
-from strict_cupy import NAMES, StrictCupy, listing
+from cupy_listing import listing
+from strict_cupy import NAMES, StrictCupy
 from test_gradients import VARIANTS
 
 from pvm_perception import Tracker

@@ -135,6 +135,7 @@ def test_our_annotations_are_foxgloves_on_the_wire(robot):
 @pytest.mark.parametrize(
     ("package", "name", "digest"),
     [
+        ("nav2_msgs", "SpeedLimit", "83d8e4e842559f4d9a988b19d31b162216ec738536389f98438d1a166f91845a"),
         ("tf2_msgs", "TFMessage", "e369d0f05a23ae52508854b66f6aa0437f3449d652e8cbf22d5abe85d020f087"),
         (
             "vision_msgs",

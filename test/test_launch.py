@@ -348,9 +348,3 @@ def test_the_world_keeps_to_sdformat():
 
     check(ET.parse(WORLD).getroot(), ET.parse(folder / "root.sdf").getroot(), "sdf")
     assert not problems
-
-
-def test_everything_is_installed():
-    text = (ROOT / "setup.py").read_text()
-    for folder in ("launch", "config", "worlds", "models", "rviz"):
-        assert f'glob("{folder}/*' in text

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 rclpy = pytest.importorskip("rclpy", reason="ROS 2 is not installed; run `make setup`")
 pytest.importorskip("nav2_msgs.msg", reason="run `make setup`")
 
-from odd_messages import (  # noqa: E402
+from odd_sender import (  # noqa: E402
     Bench,
     OptionalInputs,
     throw_at,

@@ -142,6 +142,13 @@ def test_nothing_in_the_repository_is_large():
         assert path.stat().st_size < 10_000_000, path
 
 
+def test_no_python_file_is_longer_than_one_can_keep_in_mind():
+    """A longer one has two subjects, and is split by them."""
+    for path in ROOT.rglob("*.py"):
+        if path.relative_to(ROOT).parts[0] not in (".venv", "build"):
+            assert len(path.read_text().splitlines()) <= 350, path
+
+
 @pytest.mark.parametrize(("wish", "threads"), [(None, 1), ("2", 2)])
 def test_products_run_on_one_thread_unless_told_otherwise(wish, threads):
     """The variable acts only before NumPy loads, however the package is imported."""
@@ -178,3 +185,9 @@ print(before, inside[0], threads())
     before, inside, after = map(int, process.stdout.split())
     assert inside == 1
     assert after == before
+
+
+def test_everything_that_is_launched_is_installed():
+    text = (ROOT / "setup.py").read_text()
+    for folder in ("launch", "config", "worlds", "models", "rviz"):
+        assert f'glob("{folder}/*' in text

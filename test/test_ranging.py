@@ -10,7 +10,8 @@ pytest.importorskip("nav2_msgs.msg", reason="run `make setup`")
 
 from nav2_msgs.msg import SpeedLimit  # noqa: E402
 from nav_msgs.msg import Odometry  # noqa: E402
-from odd_messages import TARGETS, Bench, good_camera_info, good_detections  # noqa: E402
+from odd_messages import TARGETS, good_camera_info, good_detections  # noqa: E402
+from odd_sender import Bench  # noqa: E402
 from rclpy.parameter import Parameter  # noqa: E402
 from sensor_msgs.msg import Image  # noqa: E402
 from std_msgs.msg import Header  # noqa: E402
