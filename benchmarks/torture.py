@@ -7,8 +7,8 @@ Usage: .venv/bin/python benchmarks/torture.py [--parts images models ...] [--sha
 from __future__ import annotations
 
 import argparse
-import ast
 import csv
+import json
 import os
 import resource
 import subprocess
@@ -152,23 +152,23 @@ def soak_learning(share: float) -> Row:
 
 
 def _soaked(seconds: float, *options: str) -> Row:
-    with tempfile.TemporaryDirectory() as folder:
-        table = Path(folder) / "soak.csv"
-        command = [
-            sys.executable,
-            str(ROOT / "benchmarks/latency.py"),
-            "--seconds",
-            f"{seconds:g}",
-            "--output",
-            str(table),
-            *options,
-        ]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            return {"count": 0, "failures": 1, "what": (done.stderr or done.stdout).strip()[-200:]}
-        rows = {row["stage"]: row for row in csv.DictReader(table.open())}
-        memory = np.loadtxt(table.with_suffix("") / "memory.csv", delimiter=",", skiprows=1)
-        frames = np.loadtxt(table.with_suffix("") / "receiver.csv", delimiter=",", skiprows=1, dtype=np.int64)
+    table = ROOT / "build" / "soak" / "soak.csv"  # its frames and memory lie beside it
+    table.parent.mkdir(parents=True, exist_ok=True)
+    command = [
+        sys.executable,
+        str(ROOT / "benchmarks/latency.py"),
+        "--seconds",
+        f"{seconds:g}",
+        "--output",
+        str(table),
+        *options,
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        return {"count": 0, "failures": 1, "what": (done.stderr or done.stdout).strip()[-200:]}
+    rows = {row["stage"]: row for row in csv.DictReader(table.open())}
+    memory = np.loadtxt(table.with_suffix("") / "memory.csv", delimiter=",", skiprows=1)
+    frames = np.loadtxt(table.with_suffix("") / "receiver.csv", delimiter=",", skiprows=1, dtype=np.int64)
     minutes, resident = (memory[:, 0] - memory[0, 0]) / 60, memory[:, 2]
     late = minutes >= min(10, minutes[-1] / 3)
     slope = np.polyfit(minutes[late] / 60, resident[late], 1)[0] if late.sum() > 2 else float("nan")
@@ -184,7 +184,7 @@ def _soaked(seconds: float, *options: str) -> Row:
     }
     return {
         "count": answered,
-        "failures": sum(failed.values()),
+        "failures": int(sum(failed.values())),
         "what": " | ".join(what for what, it_did in failed.items() if it_did),
         "minutes": round(seconds / 60, 1),
         "mb_per_hour": round(float(slope), 2),
@@ -227,7 +227,7 @@ def main() -> int:
     if args.one:
         row = PARTS[args.one](args.share)
         row.setdefault("peak_mb", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
-        print("row", row)
+        print("row", json.dumps(row, default=float))
         return 0
     rows: list[Row] = []
     args.output.parent.mkdir(parents=True, exist_ok=True)
@@ -243,7 +243,7 @@ def main() -> int:
         )
         lines = [line for line in done.stdout.splitlines() if line.startswith("row ")]
         row = (
-            ast.literal_eval(lines[-1][4:])
+            json.loads(lines[-1][4:])
             if lines
             else {"count": 0, "failures": 1, "what": f"it ended with exit code {done.returncode}"}
         )
