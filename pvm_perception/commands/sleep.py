@@ -10,6 +10,7 @@ from pathlib import Path
 from pvm_perception.errors import PvmError
 
 EXAMPLE = "python -m pvm_perception sleep --memory ~/.ros/moments --minutes 10"
+OUTCOME = "sleep: outcome: "  # begins the line that the node reads
 EVERY = 3.0  # s between two lines of progress where the output is no terminal
 
 
@@ -75,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
     bar.close()
     for name, before in outcome.before.items():
         print(f"  {name:28} {before:8.3f} {outcome.after[name]:8.3f}")
-    print(f"sleep: {outcome.words()}", flush=True)
+    print(f"{OUTCOME}{outcome.words()}", flush=True)
     if outcome.path is None:
         print("pvm_perception: not written: nothing passed the exam", file=sys.stderr)
         return 1

@@ -40,6 +40,23 @@ class TrackerNodeSettings:
         low=0.01,
         high=1.0,
     )
+    memory: str = setting(
+        "",
+        "folder to keep moments in, pictures of the camera, for ~/sleep to learn from; empty = no picture "
+        "is kept",
+    )
+    memory_size: float = setting(
+        200.0, "MB that the moments in `memory` may take; the most alike go first", low=1.0, high=1e5
+    )
+    sleep_minutes: float = setting(
+        10.0,
+        "minutes that ~/sleep learns, at low priority; an exam follows",
+        low=0.1,
+        high=600.0,
+    )
+    sleep_when_idle: bool = setting(
+        False, "fall asleep where the camera has shown nothing new for ten minutes and new moments are kept"
+    )
     autostart: bool = setting(True, "configure and activate at start, without a lifecycle manager")
     image_transport: str = setting(
         "raw",
@@ -123,7 +140,17 @@ class GuardSettings:
 NODES: dict[str, Parameters] = {
     "tracker": Parameters(
         (TrackerNodeSettings, CompressedSettings, TrackerSettings),
-        ("model", "device", "fovea", "autostart", "image_transport", "reliability", "diagnostics_period"),
+        (
+            "model",
+            "device",
+            "fovea",
+            "memory",
+            "memory_size",
+            "autostart",
+            "image_transport",
+            "reliability",
+            "diagnostics_period",
+        ),
     ),
     "follower": Parameters(
         (FollowerTarget, FollowerSettings, ServoSettings),

@@ -50,6 +50,7 @@ class Reporter:
             "what learns": tracker.learns,
             "learning given up (times)": tracker.times_given_up,
             "model version": tracker.model_version,
+            **node.sleeper.facts(),
             "state lost (times)": tracker.times_diverged,
             "topic": node.camera.topic if node.camera else "",
             "targets": ", ".join(tracker.targets),

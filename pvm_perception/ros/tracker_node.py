@@ -33,6 +33,7 @@ from pvm_perception.ros.parameters import values_of
 from pvm_perception.ros.process import run_node, steady_clock
 from pvm_perception.ros.reporter import Reporter
 from pvm_perception.ros.services import Services
+from pvm_perception.ros.sleeper import Sleeper
 from pvm_perception.ros.views import Views
 from pvm_perception.ros.worker import Worker
 from pvm_perception.vision.compressed_image import CompressedSettings
@@ -41,6 +42,7 @@ from pvm_perception.vision.recent import Recent
 from pvm_perception.vision.tracker import TrackerSettings
 
 LONGEST_FORECAST = 10.0  # frames; beyond that a moving box is a guess
+SLEEP_WATCH = 0.5  # s between looks at a sleep
 WATCH = 0.2  # s between looks at the camera's offers and at the worker
 PATIENCE = 1.0  # s that a service waits for the frame in work
 OK, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
@@ -62,6 +64,7 @@ class TrackerNode(Guarded, LifecycleNode):
         self.requests = Services(self)
         self.recent = Recent()
         self.lessons = Lessons(self)
+        self.sleeper = Sleeper(self)
         self.reporter = Reporter(self)
         self.camera: CameraInput | None = None  # likewise
         self.watch: Any = None  # likewise
@@ -144,7 +147,7 @@ class TrackerNode(Guarded, LifecycleNode):
     def _load(self) -> None:
         self._tracker = Tracker(
             self.value("targets"),
-            self.value("model") or None,
+            self.sleeper.model(),
             self.value("device"),
             self.value("learning"),
             values_of(self, TrackerSettings),
@@ -169,7 +172,14 @@ class TrackerNode(Guarded, LifecycleNode):
             )
         self.announcer = Announcer(self._publisher, self.header)
         self.status = self._publisher(DiagnosticArray, "/diagnostics", 10)
-        self.owned += [(self.destroy_service, service) for service in self.requests.offer()]
+        services = (*self.requests.offer(), *self.sleeper.offer())
+        self.owned += [(self.destroy_service, service) for service in services]
+        self.owned.append(
+            (
+                self.destroy_timer,
+                self.create_timer(SLEEP_WATCH, self.sleeper.look, clock=steady_clock()),
+            )
+        )
         self.owned.append(
             (
                 self.destroy_timer,
@@ -202,6 +212,7 @@ class TrackerNode(Guarded, LifecycleNode):
                 "frame", self._work, lambda error, _: self.health.fault("failed", reason_of(error))
             )
         )
+        self.sleeper.open()
         self.worker.start()
         self.watch = self.create_timer(WATCH, self._look_after, clock=steady_clock())
         return super().on_activate(state)
@@ -240,6 +251,7 @@ class TrackerNode(Guarded, LifecycleNode):
                 self.faults.note("frame", "the frame in work does not end; it is left behind")
             self.worker = None
         self.lessons.stop()
+        self.sleeper.close()
         self.recent.clear()
         if not self.requests.saver.finish():
             self.faults.note("save_model", "the disk does not answer; the model in work is not saved")
@@ -309,6 +321,7 @@ class TrackerNode(Guarded, LifecycleNode):
             self.health.processed(times, float(surprise.mean()))
             self.recent.keep(times.published, stamp, image, tracks)
             self.views.publish(self.tracker, image, tracks, surprise, header)
+            self.sleeper.see(image, stamp if stamp > 0 else None, motion, tracks, float(surprise.mean()))
 
     # --- reports
 
