@@ -1,4 +1,4 @@
-.PHONY: setup demo watch sim test test-install test-arm test-gpu evaluate peers train train-data bench bench-gpu latency \
+.PHONY: setup demo demo-hard watch sim test test-install test-arm test-gpu evaluate peers train train-data bench bench-gpu latency \
 	scale-out docs sbom torture soak lint clean
 PYTHON ?= python3
 RUN = .venv/bin/python -m pvm_perception
@@ -17,6 +17,9 @@ setup: .venv/.ready
 
 demo: setup  ## the main job: camera, node and receiver over real DDS (INPUT=clip.mp4, a folder, /dev/video0)
 	$(RUN) demo --input "$(INPUT)"
+
+demo-hard: setup  ## eight generated scenes of three seconds with look-alikes, blur and bad light
+	$(RUN) demo --input simulator --output build/demo-hard
 
 watch: setup  ## what it sees and expects, live in the browser (INPUT=clip.mp4, a folder, /dev/video0)
 	sh scripts/install.sh watch

@@ -14,6 +14,8 @@ import numpy as np
 from pvm_perception.errors import PvmError
 from pvm_perception.processes import run_together
 
+SIMULATOR, SCENE = "simulator", 3.0  # the input that ends in scenes, and how long each lasts, s
+VIDEO = "demo.webm"  # VP8, which every browser plays
 EXAMPLE = "python -m pvm_perception demo --input /dev/video0"
 
 
@@ -21,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     parser.add_argument(
         "--input",
-        default="simulator",
+        default=SIMULATOR,
         help="where frames come from: simulator, a video, a folder of images, a ROS 2 bag, "
         "or a camera device such as /dev/video0",
     )
@@ -49,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
         frames.mkdir(parents=True)
     except OSError as error:
         raise PvmError(f"{args.output} cannot be written: {error.strerror}") from error
-    if args.input != "simulator":  # bad input fails before anything starts
+    if args.input != SIMULATOR:  # bad input fails before anything starts
         from pvm_perception.streams.files import open_stream
 
         open_stream(args.input)
@@ -110,80 +112,58 @@ def _rows(path: Path) -> dict[int, list[dict[str, str]]]:
     return table
 
 
+def _box(row: dict[str, str]) -> tuple[float, float, float, float]:
+    return float(row["x"]), float(row["y"]), float(row["w"]), float(row["h"])
+
+
 def _report(args: argparse.Namespace, frames: Path) -> int:
+    """Draw the video, say what was found in each scene, write the page."""
     import cv2
 
-    from pvm_perception.evaluation.boxes import TOUCH
-    from pvm_perception.evaluation.metrics import overlap
+    from pvm_perception.evaluation.demo_report import Tally, page
     from pvm_perception.streams.film import Film
     from pvm_perception.types import Box, Track
     from pvm_perception.vision.draw import draw_tracks
 
     received, truth = _rows(args.output / "received.csv"), _rows(args.output / "truth.csv")
-
-    def box_of(row: dict[str, str]) -> tuple[float, float, float, float]:
-        return float(row["x"]), float(row["y"]), float(row["w"]), float(row["h"])
-
-    def four(row: dict[str, str]) -> np.ndarray:
-        return np.array(box_of(row))
-
-    film, ious, delays = Film(args.output / "demo.mp4", args.fps), [], []
-    boxes = wanted = found = known = wrong = 0
-    for stamp in sorted(truth):
-        reported = [r for r in received.get(stamp, ()) if r["target"]]
-        labelled = [r for r in truth[stamp] if r["target"]]
+    scene_frames = round(SCENE * args.fps) if args.input == SIMULATOR else len(truth) + 1
+    film, delays, boxes = Film(args.output / VIDEO, args.fps), [], 0
+    total = Tally()
+    scenes: defaultdict[int, Tally] = defaultdict(Tally)
+    for number, stamp in enumerate(sorted(truth)):
+        labelled = [Box(r["target"], *_box(r)) for r in truth[stamp] if r["target"]]
+        tracks = [
+            Track(r["target"], *_box(r), float(r["score"]), int(r["id"]))
+            for r in received.get(stamp, ())
+            if r["target"]
+        ]
         if stamp in received:
             delays.append(float(received[stamp][0]["latency_ms"]))
-            boxes += len(reported)
+            boxes += len(tracks)
             if truth[stamp][0]["known"] == "1":
-                for target in {r["target"] for r in labelled}:
-                    wanted += 1
-                    best = [
-                        overlap(four(a), four(b))
-                        for a in reported
-                        for b in labelled
-                        if a["target"] == b["target"] == target
-                    ]
-                    found += bool(best)
-                    ious += [float(max(best))] if best else []
-                known += 1
-                # as `evaluate` counts: a box that touches no target, on whatever frame
-                wrong += any(
-                    max(
-                        [
-                            0.0,
-                            *(
-                                float(overlap(four(a), four(b)))
-                                for b in labelled
-                                if a["target"] == b["target"]
-                            ),
-                        ]
-                    )
-                    < TOUCH
-                    for a in reported
-                )
+                for tally in (total, scenes[number // scene_frames]):
+                    tally.add(tracks, labelled)
         picture = cv2.imread(str(frames / f"{stamp}.jpg"))
-        if picture is None:
-            continue
-        tracks = [Track(r["target"], *box_of(r), float(r["score"]), int(r["id"])) for r in reported]
-        film.write(draw_tracks(picture, tracks, [Box("", *box_of(r)) for r in labelled]), stamp * 1e-9)
+        if picture is not None:
+            unnamed = [Box("", b.x, b.y, b.w, b.h) for b in labelled]
+            film.write(draw_tracks(picture, tracks, unnamed), stamp * 1e-9)
     film.close()
     shutil.rmtree(frames)
-    print(
-        f"demo: {len(truth)} frames sent, {len(delays)} came back as detections; annotated "
-        f"video in {args.output / 'demo.mp4'}"
-    )
-    if wanted:
-        print(
-            f"demo: boxes on {100 * found / wanted:.0f} % of {wanted} targets in view (mean_iou: "
-            f"over these; {sum(ious) / wanted:.3f} with the missed as 0)"
-        )
-    if known:
-        print(f"demo: false boxes, which touch no target, on {wrong} of {known} frames")
+    named = [(f"{n + 1}", scenes[n]) for n in sorted(scenes)] if len(scenes) > 1 else []
+    for name, tally in named:
+        print(f"demo: scene {name}: {tally.words()}")
+    if total.frames:
+        named.append(("all", total))
+        print(f"demo: all: {total.words()}")
     p50, p99 = np.percentile(delays, [50, 99]) if delays else (float("nan"),) * 2
-    print(
-        f"demo: frames={len(delays)} boxes={boxes} mean_iou="
-        f"{float(np.mean(ious)) if ious else float('nan'):.3f} "
+    line = (
+        f"demo: frames={len(delays)} boxes={boxes} mean_iou={total.mean_iou:.3f} "
         f"latency_ms_p50={p50:.1f} latency_ms_p99={p99:.1f}"
     )
+    page(args.output / "index.html", VIDEO, line, named)
+    print(
+        f"demo: {len(truth)} frames sent, {len(delays)} came back as detections; open "
+        f"{args.output / 'index.html'} in a browser, or {args.output / VIDEO}"
+    )
+    print(line)
     return 0 if boxes else 1

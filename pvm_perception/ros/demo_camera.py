@@ -21,6 +21,7 @@ from pvm_perception.streams.files import open_stream
 from pvm_perception.streams.generated import SimulatedStream
 from pvm_perception.vision.image_codec import fill_image
 
+PROGRESS = 3.0  # s between two lines that say how far it is
 SIMULATOR = "simulator"
 
 
@@ -70,7 +71,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _publish(args: argparse.Namespace, stream: Any, node: Any, publisher: Any, stop: Stop) -> None:
-    period = 1 / args.fps
+    period, progress = 1 / args.fps, max(1, round(PROGRESS * args.fps))
     with writing(args.truth), args.truth.open("w", newline="", encoding="utf-8") as file:
         truth = csv.writer(file)
         truth.writerow(["stamp", "frame", "known", "target", "x", "y", "w", "h"])
@@ -78,6 +79,8 @@ def _publish(args: argparse.Namespace, stream: Any, node: Any, publisher: Any, s
         for count, frame in enumerate(stream):
             if stop.is_set() or count >= args.frames:
                 return
+            if count and count % progress == 0:
+                print(f"demo: {count} of at most {args.frames} frames shown", file=sys.stderr, flush=True)
             stop.wait(max(0.0, due - time.monotonic()))
             due = max(due + period, time.monotonic())
             now = node.get_clock().now()
