@@ -39,7 +39,7 @@ setup(
     name=PACKAGE,
     version="0.1.0",
     packages=find_packages(include=[PACKAGE, f"{PACKAGE}.*"]),
-    package_data={PACKAGE: ["py.typed"], f"{PACKAGE}.core.kernels": ["*.cu"]},
+    package_data={PACKAGE: ["py.typed"], f"{PACKAGE}.core.kernels": ["*.cu", "*.h"]},
     ext_modules=[  # without a compiler they are left out: NumPy does their work, slower
         Extension(
             f"{PACKAGE}.core.kernels._cpu_{name}",

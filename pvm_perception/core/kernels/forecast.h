@@ -134,16 +134,13 @@ static inline float *line_of(const Frame &f, int channel, int phase, int y) {
     return plane(f, channel, phase) + (long)(y + g.margin) * g.pitch + g.margin;
 }
 
-// The place of a unit's displaced window in a phase's plane; far outside, where all pixels repeat the edge, it stops.
-struct Place {
-    int phase;
-    long at;
-};
-
-static inline Place displaced(const Grid &g, int unit, int down, int right) {
+// Where a unit's window begins in the planes, displaced by a move; far outside, where all pixels repeat the edge, it
+// stops.
+static inline long displaced(const Grid &g, int unit, int down, int right) {
     const int y = unit / g.cols * BLOCK - OUTSIDE + (down >> 1), x = unit % g.cols * BLOCK - OUTSIDE + (right >> 1);
-    return {(right & 1) + 2 * (down & 1), (long)(held(y, -g.margin, g.height + g.margin - WINDOW) + g.margin) * g.pitch
-                                              + held(x, -g.margin, g.width + g.margin - WINDOW) + g.margin};
+    const long line = held(y, -g.margin, g.height + g.margin - WINDOW) + g.margin;
+    const int phase = (right & 1) + 2 * (down & 1);
+    return ((long)phase * COLOURS * g.lines + line) * g.pitch + held(x, -g.margin, g.width + g.margin - WINDOW) + g.margin;
 }
 
 // A thread's memory, as large as was ever asked for.

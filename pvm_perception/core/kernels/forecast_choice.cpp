@@ -104,11 +104,12 @@ void add_extras(const Frame &f, const Frame &last) {
 void hear_parent(const Frame &f, const Frame &parent) {
     const Grid &g = *f.grid;
     for (int n = 0; n < g.code; ++n)
-        for (int row = 0; row < g.rows; ++row) {
+        for (int row = 0; row < g.rows; row += 2) {
             const float *from = parent.code + (long)n * parent.grid->lanes + row / 2 * (g.cols / 2);
-            float *to = f.inputs + (long)(g.feedback + n) * g.lanes + row * g.cols;
+            float *__restrict to = f.inputs + (long)(g.feedback + n) * g.lanes + row * g.cols;
             for (int x = 0; x < g.cols / 2; ++x)
                 to[2 * x] = to[2 * x + 1] = from[x];
+            std::memcpy(to + g.cols, to, 4 * g.cols);
         }
 }
 
@@ -116,20 +117,25 @@ void hear_parent(const Frame &f, const Frame &parent) {
 void hear_neighbours(const Frame &f, const Frame &last) {
     static thread_local Memory memory;
     const Grid &g = *f.grid;
-    float *__restrict sums = memory.of(g.cols + 2) + 1;
-    for (int n = 0; n < g.code; ++n)
-        for (int row = 0; row < g.rows; ++row) {
-            const float *codes = last.code + (long)n * g.lanes, *middle = codes + row * g.cols;
-            const float *above = codes + std::max(row - 1, 0) * g.cols;
-            const float *below = codes + std::min(row + 1, g.rows - 1) * g.cols;
-            float *__restrict to = f.inputs + (long)(g.lateral + n) * g.lanes + row * g.cols;
-            for (int x = 0; x < g.cols; ++x)
-                sums[x] = above[x] + middle[x] + below[x];
-            sums[-1] = sums[0];
-            sums[g.cols] = sums[g.cols - 1];
-            for (int x = 0; x < g.cols; ++x)
-                to[x] = (sums[x - 1] + sums[x] + sums[x + 1]) * (1.0f / 9);
+    const int units = g.rows * g.cols, end = units - g.cols;
+    float *__restrict sums = memory.of(units + 2) + 1;  // over three rows; values beside them are never kept
+    for (int n = 0; n < g.code; ++n) {
+        const float *codes = last.code + (long)n * g.lanes;
+        float *__restrict to = f.inputs + (long)(g.lateral + n) * g.lanes;
+        for (int u = g.cols; u < end; ++u)
+            sums[u] = codes[u - g.cols] + codes[u] + codes[u + g.cols];
+        for (int x = 0; x < g.cols; ++x) {
+            sums[x] = 2 * codes[x] + codes[std::min(g.rows - 1, 1) * g.cols + x];
+            sums[end + x] = 2 * codes[end + x] + codes[std::max(g.rows - 2, 0) * g.cols + x];
         }
+        for (int u = 0; u < units; ++u)
+            to[u] = (sums[u - 1] + sums[u] + sums[u + 1]) * (1.0f / 9);
+        for (int u = 0; u < units; u += g.cols) {
+            const int right = u + g.cols - 1;
+            to[u] = (2 * sums[u] + sums[std::min(u + 1, right)]) * (1.0f / 9);
+            to[right] = (2 * sums[right] + sums[std::max(right - 1, u)]) * (1.0f / 9);
+        }
+    }
 }
 
 // M outputs of V x 16 units: biases + w^T x, x (depth, lanes), w (depth, pitch).

@@ -36,22 +36,26 @@ void set_move(const Frame &f, const Lookup &lookup, int k, int unit, int count, 
     }
 }
 
-// Squared differences of two lines of now and of `before` at an address further, added up in all colours.
-void squares(const Frame &now, const Frame &last, int phase, long further, int y, int count, float *__restrict out) {
+// Squared differences of two lines of now, from line y on, and of `last` at each shared move, added up in all
+// colours; out: (shared, wide).
+void squares(const Frame &now, const Frame &last, const long *at, int y, int wide, float *__restrict out) {
     const Grid &g = *now.grid;
-    const float *a[COLOURS], *b[COLOURS];
-    for (int c = 0; c < COLOURS; ++c) {
-        a[c] = line_of(now, c, 0, y) - OUTSIDE;
-        b[c] = line_of(last, c, phase, y) - OUTSIDE + further;
-    }
-    for (int x = 0; x < count; x += LANES) {
-        Sixteen total = {};
-        for (int c = 0; c < COLOURS; ++c) {
-            const Sixteen upper = load(a[c] + x) - load(b[c] + x);
-            const Sixteen lower = load(a[c] + g.pitch + x) - load(b[c] + g.pitch + x);
-            total += upper * upper + lower * lower;
+    const long colour = (long)g.pitch * g.lines;
+    const float *seen = line_of(now, 0, 0, y) - OUTSIDE, *before = line_of(last, 0, 0, y) - OUTSIDE;
+    for (int x = 0; x < wide; x += LANES) {
+        Sixteen line[COLOURS][2];
+        for (int c = 0; c < COLOURS; ++c)
+            for (int i = 0; i < 2; ++i)
+                line[c][i] = load(seen + c * colour + i * g.pitch + x);
+        for (int k = 0; k < g.shared; ++k) {
+            Sixteen total = {};
+            for (int c = 0; c < COLOURS; ++c)
+                for (int i = 0; i < 2; ++i) {
+                    const Sixteen d = line[c][i] - load(before + at[k] + c * colour + i * g.pitch + x);
+                    total += d * d;
+                }
+            store(out + k * wide + x, total);
         }
-        store(out + x, total);
     }
 }
 
@@ -80,51 +84,61 @@ void compare_shared(const Frame &now, const Frame &last) {
     static thread_local Memory memory;
     const Grid &g = *now.grid;
     const int cells = 2 * g.cols + 2, wide = (CELL * cells + LANES - 1) / LANES * LANES;
-    float *squared = memory.of(wide + 3 * (size_t)cells + 4 * (size_t)g.shared * cells), *scratch = squared + wide;
+    float *squared = memory.of((size_t)g.shared * (wide + 4 * cells) + 3 * (size_t)cells);
+    float *scratch = squared + g.shared * wide;
     float *lines = scratch + 3 * cells;  // (shared, 4, cells): a ring
     float *block = now.evidence, *window = now.evidence + (long)g.moves * g.lanes;
-    for (int j = 0; j < 2 * g.rows + 2; ++j)
+    std::vector<long> at(g.shared);  // of the shared moves in the planes
+    for (int k = 0; k < g.shared; ++k)
+        at[k] = displaced(g, 0, g.tried[2 * k], g.tried[2 * k + 1]) - displaced(g, 0, 0, 0);
+    for (int j = 0; j < 2 * g.rows + 2; ++j) {
+        squares(now, last, at.data(), CELL * (j - 1), wide, squared);
         for (int k = 0; k < g.shared; ++k) {
-            const int down = g.tried[2 * k], right = g.tried[2 * k + 1];
             float *ring = lines + (long)k * 4 * cells;
-            squares(now, last, (right & 1) + 2 * (down & 1), (long)(down >> 1) * g.pitch + (right >> 1), CELL * (j - 1),
-                    wide, squared);
-            add_pairs(squared, cells, ring + j % 4 * cells);
+            add_pairs(squared + k * wide, cells, ring + j % 4 * cells);
             if (j >= 3 && j % 2) {
                 const float *const line[4] = {ring + (j + 1) % 4 * cells, ring + (j + 2) % 4 * cells,
                                               ring + (j + 3) % 4 * cells, ring + j % 4 * cells};
-                const long at = (long)k * g.lanes + (j - 3) / 2 * g.cols;
-                add_cells(line, g.cols, scratch, block + at, window + at);
+                const long to = (long)k * g.lanes + (j - 3) / 2 * g.cols;
+                add_cells(line, g.cols, scratch, block + to, window + to);
             }
         }
+    }
 }
 
-// A unit's own moves, unless there is an equal one among the shared.
-void compare_own(const Frame &now, const Frame &last, int unit) {
+// A unit's window of its own move k, which equals none of the shared.
+void compare_alone(const Frame &now, const Frame &last, int k, int unit) {
     const Grid &g = *now.grid;
-    float *block = now.evidence + unit, *window = block + (long)g.moves * g.lanes;
-    const long here = displaced(g, unit, 0, 0).at, colour = (long)g.pitch * g.lines;
-    const float *seen = now.planes + here;
-    for (int k = g.shared; k < g.moves; ++k) {
-        const int same = now.same[(long)(k - g.shared) * g.lanes + unit];
-        if (same >= 0) {
-            block[(long)k * g.lanes] = block[(long)same * g.lanes];
-            window[(long)k * g.lanes] = window[(long)same * g.lanes];
-            continue;
+    const long colour = (long)g.pitch * g.lines;
+    const int16_t *move = now.moves + (long)k * 2 * g.lanes + unit;
+    const float *seen = now.planes + displaced(g, unit, 0, 0);
+    const float *before = last.planes + displaced(g, unit, move[0], move[g.lanes]);
+    Eight inner = {}, outer = {};
+    for (int c = 0; c < COLOURS; ++c)
+        for (int y = 0; y < WINDOW; ++y) {
+            const long at = c * colour + y * g.pitch;
+            const Eight d = *(const Eight *)(seen + at) - *(const Eight *)(before + at);
+            (y < OUTSIDE || y >= OUTSIDE + BLOCK ? outer : inner) += d * d;
         }
-        const int16_t *move = now.moves + (long)k * 2 * g.lanes + unit;
-        const Place place = displaced(g, unit, move[0], move[g.lanes]);
-        const float *before = last.planes + place.phase * COLOURS * colour + place.at;
-        Eight inner = {}, outer = {};
-        for (int c = 0; c < COLOURS; ++c)
-            for (int y = 0; y < WINDOW; ++y) {
-                const long at = c * colour + y * g.pitch;
-                const Eight d = *(const Eight *)(seen + at) - *(const Eight *)(before + at);
-                (y < OUTSIDE || y >= OUTSIDE + BLOCK ? outer : inner) += d * d;
-            }
-        block[(long)k * g.lanes] = ((inner[2] + inner[3]) + (inner[4] + inner[5])) * IN_BLOCK;
-        window[(long)k * g.lanes] = sum(inner + outer) * IN_WINDOW;
+    float *block = now.evidence + (long)k * g.lanes + unit;
+    *block = ((inner[2] + inner[3]) + (inner[4] + inner[5])) * IN_BLOCK;
+    block[(long)g.moves * g.lanes] = sum(inner + outer) * IN_WINDOW;
+}
+
+// The units' own move k: what is known of an equal one, else window by window.
+void compare_own(const Frame &now, const Frame &last, int k) {
+    const Grid &g = *now.grid;
+    const int units = g.rows * g.cols;
+    const int16_t *same = now.same + (long)(k - g.shared) * g.lanes;
+    for (int kind = 0; kind < 2; ++kind) {
+        const float *from = now.evidence + (long)kind * g.moves * g.lanes;
+        float *__restrict to = now.evidence + ((long)kind * g.moves + k) * g.lanes;
+        for (int u = 0; u < units; ++u)
+            to[u] = from[std::max<int>(same[u], 0) * g.lanes + u];
     }
+    for (int u = 0; u < units; ++u)
+        if (same[u] < 0)
+            compare_alone(now, last, k, u);
 }
 
 // The mean of the windows of a unit and its three siblings, for the moves that they try alike.
@@ -178,8 +192,8 @@ void try_moves(const Frame &now, const Frame &last, const Frame *parent) {
 void compare_moves(const Frame &now, const Frame &last) {
     const Grid &g = *now.grid;
     compare_shared(now, last);
-    for (int unit = 0; unit < g.rows * g.cols; ++unit)
-        compare_own(now, last, unit);
+    for (int k = g.shared; k < g.moves; ++k)
+        compare_own(now, last, k);
     average_siblings(now);
 }
 

@@ -16,7 +16,8 @@ constexpr float RIGHT[BLOCK] = {.625f, .875f, .125f, .375f};
 // The shares of a window's pixels along an axis, at block `place` of `count`: where a window is missing at an edge,
 // the others fill in; outside it is none.
 void window_shares(int place, int count, float out[WINDOW]) {
-    for (int i = 0; i < WINDOW; ++i) {
+    std::memcpy(out, SHARE, sizeof SHARE);
+    for (int i = 0; i < WINDOW && (place == 0 || place == count - 1); ++i) {
         const int at = place * BLOCK - OUTSIDE + i, edge = std::min(at, count * BLOCK - 1 - at);
         out[i] = edge < 0 ? 0.0f : SHARE[i] / (edge < OUTSIDE ? SHARE[OUTSIDE + edge] : 1.0f);
     }
@@ -42,13 +43,13 @@ struct Window {
 };
 
 // Add a unit's window of its own move to the forecast.
-void add_window(const Frame &f, const Window &window, const Place &place, float share) {
+void add_window(const Frame &f, const Window &window, long at, float share) {
     const Grid &g = *f.grid;
     const bool inside = window.left >= 0 && window.left + WINDOW <= g.width;
     const Eight right = *(const Eight *)window.right * share;
     for (int c = 0; c < COLOURS; ++c)
         for (int y = std::max(-window.top, 0); y < std::min(WINDOW, g.height - window.top); ++y) {
-            const Eight part = right * window.down[y] * *(const Eight *)(plane(f, c, place.phase) + place.at + (long)y * g.pitch);
+            const Eight part = right * window.down[y] * *(const Eight *)(f.planes + at + (c * (long)g.lines + y) * g.pitch);
             float *to = f.picture + ((long)c * g.height + window.top + y) * g.width + window.left;
             if (inside)
                 *(Eight *)to += part;
@@ -58,25 +59,35 @@ void add_window(const Frame &f, const Window &window, const Place &place, float 
         }
 }
 
-// Gather what a line of units chose; windows of moves that none shares go into the forecast at once.
+// Add the shares of a line of units' own move k to those of equal moves; the others' windows to the forecast.
+void gather_own(const Frame &f, int row, int k, Chosen &line) {
+    const Grid &g = *f.grid;
+    const float *share = f.choice + (long)k * g.lanes + row * g.cols;
+    const int16_t *same = f.same + (long)(k - g.shared) * g.lanes + row * g.cols;
+    float total = 0.0f, alone = 0.0f;
+    for (int x = 0; x < g.cols; ++x) {
+        total += share[x];
+        alone += same[x] < 0 ? share[x] : 0.0f;
+    }
+    if (total == 0.0f)
+        return;
+    for (int x = 0; x < g.cols; ++x)
+        line.shares[std::max<int>(same[x], 0) * line.stride + 1 + x] += same[x] < 0 ? 0.0f : share[x];
+    for (int x = 0; x < g.cols && alone > 0.0f; ++x)
+        if (same[x] < 0 && share[x] > 0.0f) {
+            const int unit = row * g.cols + x;
+            const int16_t *move = f.moves + (long)k * 2 * g.lanes + unit;
+            add_window(f, Window(g, unit), displaced(g, unit, move[0], move[g.lanes]), share[x]);
+        }
+}
+
+// Gather what a line of units chose.
 void gather_line(const Frame &f, int row, Chosen &line) {
     const Grid &g = *f.grid;
     for (int k = 0; k < g.shared; ++k)
         std::memcpy(line.shares + k * line.stride + 1, f.choice + (long)k * g.lanes + row * g.cols, 4 * g.cols);
     for (int k = g.shared; k < g.moves; ++k)
-        for (int x = 0; x < g.cols; ++x) {
-            const int unit = row * g.cols + x;
-            const float share = f.choice[(long)k * g.lanes + unit];
-            if (share == 0.0f)
-                continue;
-            const int same = f.same[(long)(k - g.shared) * g.lanes + unit];
-            if (same >= 0) {
-                line.shares[same * line.stride + 1 + x] += share;
-            } else {
-                const int16_t *move = f.moves + (long)k * 2 * g.lanes + unit;
-                add_window(f, Window(g, unit), displaced(g, unit, move[0], move[g.lanes]), share);
-            }
-        }
+        gather_own(f, row, k, line);
     for (int k = 0; k < g.shared; ++k) {
         float *shares = line.shares + k * line.stride, total = 0.0f;
         for (int x = 1; x <= g.cols; ++x)
@@ -165,11 +176,11 @@ void error_by_move(const Frame &f, int unit, float *out) {
             continue;
         }
         const int16_t *move = f.moves + (long)k * 2 * g.lanes + unit;
-        const Place place = displaced(g, unit, move[0], move[g.lanes]);
+        const float *from = f.planes + displaced(g, unit, move[0], move[g.lanes]);
         Eight total = {};
         for (int c = 0; c < COLOURS; ++c)
             for (int y = 0; y < WINDOW; ++y)
-                total += wrong[c][y] * *(const Eight *)(plane(f, c, place.phase) + place.at + (long)y * g.pitch);
+                total += wrong[c][y] * *(const Eight *)(from + (c * (long)g.lines + y) * g.pitch);
         out[k] = sum(total);
         done[k] = 1;
     }
