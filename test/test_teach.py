@@ -10,8 +10,9 @@ from test_command_line import one_line
 from pvm_perception.core.config import preset
 from pvm_perception.errors import PvmError
 from pvm_perception.streams.files import FolderStream
+from pvm_perception.streams.hold_out import held_out_block
 from pvm_perception.streams.stills import load_stills
-from pvm_perception.training.teach import HELD_OUT, TAUGHT, Assessment, Lesson, check_sequences
+from pvm_perception.training.teach import Assessment, HoldOut, Lesson, check_sequences
 from pvm_perception.training.validate import Validation
 
 
@@ -71,24 +72,84 @@ def test_bad_input_is_one_line(command_line, simulated, tmp_path):
     assert not (tmp_path / "m.safetensors").exists()
 
 
-def test_held_out_frames_are_the_last_fifth_and_never_taught(simulated):
+def test_held_out_frames_are_a_fifth_in_a_row_and_never_taught(simulated):
     everything = [p.name for p in FolderStream(simulated).paths]
-    taught = [s.path.name for s in load_stills(simulated, TAUGHT)]
-    held_out = [p.name for p in FolderStream(simulated, part=HELD_OUT).paths]
-    assert taught + held_out == everything
+    taught = [s.path.name for s in load_stills(simulated, "taught")]
+    held_out = [p.name for p in FolderStream(simulated, part="held out").paths]
+    assert sorted(taught + held_out) == everything
+    first = everything.index(held_out[0])
+    assert held_out == everything[first : first + 12]  # in a row
     assert len(held_out) == 12
-    assert check_sequences([simulated]) == (48, 12)
+    parts = check_sequences([simulated])
+    assert (parts.learnt, parts.held_out) == (48, 12)
+    assert 0 < parts.with_target < 12 and not parts.doubt()
+
+
+@pytest.mark.parametrize(
+    ("shown", "block"),
+    [
+        ("1" * 30 + "0" * 10, range(24, 32)),  # six and two, as in the whole; the last by name are all empty
+        ("0" * 10 + "1" * 30, range(8, 16)),
+        ("1" * 10, range(8, 10)),
+        ("0" * 10, range(8, 10)),
+        ("0000100000", range(4, 6)),  # the only one is held out: without it there is nothing to examine
+        ("10" * 10, range(16, 20)),
+        ("11111", range(4, 5)),
+    ],
+)
+def test_both_kinds_of_frames_are_held_out(shown, block):
+    assert held_out_block([s == "1" for s in shown]) == block
+
+
+def test_what_cannot_be_examined_is_said_before_the_training(command_line, simulated, tmp_path):
+    shutil.copytree(simulated, tmp_path / "some")
+    labels = tmp_path / "some" / "groundtruth.csv"
+    names = [p.name for p in FolderStream(simulated).paths]
+    header = "frame,target,x,y,w,h\n"
+    labels.write_text(header + "".join(f"{name},green_ball,,,,\n" for name in names))
+    with pytest.raises(PvmError, match="none of the 12 held-out frames shows a target"):
+        check_sequences([tmp_path / "some"])
+    process = command_line("teach", "--data", tmp_path / "some", "--output", tmp_path / "m.safetensors")
+    one_line(process, "none of the 12 held-out frames")
+    labels.write_text(header + "".join(f"{name},green_ball,9,9,20,20\n" for name in names))
+    assert "false alarms are not examined" in check_sequences([tmp_path / "some"]).doubt()
+    assert not HoldOut(8, 2, 1).doubt()
+
+
+def test_what_was_learnt_is_kept_beside_with_the_reason(monkeypatch, capsys, simulated, tmp_path):
+    from pvm_perception.__main__ import main
+    from pvm_perception.core.model_file import load_model
+    from pvm_perception.shipped import default_model
+    from pvm_perception.training import teach
+
+    config, weights, history = load_model(default_model())
+    worse = Assessment(
+        {"green_ball": dict.fromkeys(("auc", "presence_f1", "false_alarms"), 0.5)},
+        Validation({"green_ball": 0.5}, {"green_ball": 0.5}, 1.0),
+    )
+    monkeypatch.setattr(teach, "teach", lambda *_: Lesson(config, weights, history, worse, worse))
+    output = tmp_path / "mine.safetensors"
+    arguments = ["teach", "--data", str(simulated), "--output", str(output), "--minutes", "1"]
+    assert main(arguments) == 1
+    words = capsys.readouterr().err
+    assert f"{output} is not written: it is no better on the held-out frames" in words
+    candidate = tmp_path / "mine.candidate.safetensors"
+    assert str(candidate) in words and load_model(candidate)[0] == config
+    assert [p.name for p in tmp_path.iterdir()] == [candidate.name]
+    assert main([*arguments, "--force"]) == 0
+    assert output.exists()
 
 
 def test_frames_without_a_label_do_not_count(simulated, tmp_path):
     shutil.copytree(simulated, tmp_path / "some")
     labels = tmp_path / "some" / "groundtruth.csv"
     labels.write_text("".join(labels.read_text().splitlines(keepends=True)[:41]))
-    held_out = [p.name for p in FolderStream(tmp_path / "some", part=HELD_OUT).paths]
-    assert held_out == [f"{k:04d}.jpg" for k in range(16, 20)]
+    held_out = [p.name for p in FolderStream(tmp_path / "some", part="held out").paths]
+    named = {line.split(",")[0] for line in labels.read_text().splitlines()[1:]}
+    assert len(named) == 20 and len(held_out) == 4 and set(held_out) < named
     labels.unlink()
     with pytest.raises(PvmError, match="no groundtruth"):
-        check_sequences([tmp_path / "some"], preset("robot"))
+        check_sequences([tmp_path / "some"])
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pvm_perception.core.backend import DEVICES
-from pvm_perception.errors import PvmError
+from pvm_perception.errors import PvmError, warn
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -80,20 +80,26 @@ def run(args: argparse.Namespace) -> int:
     start = args.start or default_model()
     if args.forget or not args.minutes:
         return _show(start, folders, args)
-    learnt, held_out = check_sequences(folders)
+    parts = check_sequences(folders)
     print(
-        f"{learnt + held_out} labelled frames in {len(folders)} sequences: {learnt} to learn from, "
-        f"{held_out} held out",
+        f"{parts.learnt + parts.held_out} labelled frames in {len(folders)} sequences: "
+        f"{parts.learnt} to learn from, {parts.held_out} held out, of which {parts.with_target} show "
+        "a target",
         flush=True,
     )
+    if parts.doubt():
+        warn(parts.doubt())
     _check_writable(args.output)
     lesson = teach(folders, start, args.minutes, args.photos, args.device)
     _print(lesson)
     failures = lesson.failures()
     if failures and not args.force:
+        candidate = args.output.with_name(f"{args.output.stem}.candidate{args.output.suffix}")
+        lesson.save(candidate)
         print(
-            f"pvm_perception: not written: {' and '.join(failures)}; more or more varied frames "
-            "or more --minutes may help, --force writes it anyway",
+            f"pvm_perception: {args.output} is not written: {' and '.join(failures)}; more or more varied "
+            "frames or more --minutes may help, --force writes it anyway. What was learnt is kept in "
+            f"{candidate}",
             file=sys.stderr,
         )
         return 1

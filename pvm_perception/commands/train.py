@@ -184,7 +184,7 @@ def run(args: argparse.Namespace) -> int:
             raise PvmError(f"--{name.replace('_', '-')} must be above 0")
     if not 0 <= options.replay < 1:
         raise PvmError("--replay must be from 0 to below 1")
-    part = options.stills_part or (0.0, 1.0)
+    part = args.stills_part or (0.0, 1.0)
     if not 0 <= part[0] < part[1] <= 1:
         raise PvmError("--stills-part must be two shares from 0 to 1, the first below the second")
     if not 0 <= options.solid <= 1:

@@ -16,6 +16,7 @@ from pvm_perception.evaluation.boxes import FrameBoxes, box_measures, first_dete
 from pvm_perception.evaluation.forecast import Forecasts
 from pvm_perception.evaluation.identity import MEASURES, track_measures
 from pvm_perception.streams.files import FolderStream
+from pvm_perception.streams.hold_out import Part
 from pvm_perception.types import Frame, Track
 
 Answer = TypeVar("Answer")
@@ -182,7 +183,7 @@ def measure_sequence(
     step: Callable[[Frame], tuple[list[Track], float]],
     progress: Callable[[], None] = lambda: None,
     forecast: Callable[[list[Track]], list[Track]] = lambda tracks: tracks,
-    part: tuple[float, float] | None = None,
+    part: Part | None = None,
 ) -> list[Result]:
     """Show a sequence's labelled frames, in order, to anything that answers with boxes.
 
@@ -201,7 +202,7 @@ def measure_sequence(
         the truth at the time when the answer arrives (Li et al. 2020, "Towards Streaming
         Perception"), here one frame later.
     part
-        From which to which share of the labelled frames; None takes all.
+        Of the labelled frames, as `streams.hold_out` has it; None takes all.
     """
     stream, targets = FolderStream(folder, part=part), tuple(targets)
     if stream.truth is None:

@@ -12,7 +12,8 @@ import cv2
 
 from pvm_perception.errors import PvmError, warn
 from pvm_perception.streams.bags import BagStream, is_bag
-from pvm_perception.streams.groundtruth import GroundTruth, labels_of, read_groundtruth
+from pvm_perception.streams.groundtruth import OTHER, GroundTruth, labels_of, read_groundtruth
+from pvm_perception.streams.hold_out import Part, places
 from pvm_perception.types import Frame
 from pvm_perception.vision.compressed_image import read_image
 
@@ -38,11 +39,10 @@ class FolderStream:
     fps
         Frames a second, for the stamps.
     part
-        From which to which share of the labelled images, (0.8, 1) = the last fifth; None takes
-        every image, labelled or not.
+        Of the labelled images, as `hold_out` has it; None takes every image, labelled or not.
     """
 
-    def __init__(self, folder: Path, fps: float = 30.0, part: tuple[float, float] | None = None) -> None:
+    def __init__(self, folder: Path, fps: float = 30.0, part: Part | None = None) -> None:
         inner = folder / "frames"
         self.folder = inner if inner.is_dir() else folder
         self.paths = sorted((p for p in self.folder.iterdir() if p.suffix.lower() in IMAGES), key=natural)
@@ -53,10 +53,13 @@ class FolderStream:
         self._unmatched = self._check_labels(labels) if labels else ""
         if part is not None:
             known = [p for p in self.paths if self.truth and p.name in self.truth.boxes]
-            low, high = (round(share * len(known)) for share in part)
-            self.paths = known[low:high]
+            self.paths = [known[k] for k in places(part, [self.shows(p.name) for p in known])]
         self.fps, self.length, self.name = fps, len(self.paths), folder.name
         self.unreadable: list[str] = []
+
+    def shows(self, name: str) -> bool:
+        """Tell whether a labelled image shows a target."""
+        return any(not b.target.startswith(OTHER) for b in self.truth.boxes[name])
 
     def _check_labels(self, labels: Path) -> str:
         """Return what to say of labels that name no image, or ""; raise PvmError where none names any."""

@@ -17,6 +17,7 @@ from pvm_perception.errors import PvmError
 from pvm_perception.streams.files import FolderStream
 from pvm_perception.streams.generated import Clip
 from pvm_perception.streams.groundtruth import NAMES
+from pvm_perception.streams.hold_out import Part
 from pvm_perception.streams.scenes.light import Camera, Light, line_kernel, linear
 from pvm_perception.types import Box, Frame, Truth
 from pvm_perception.vision.compressed_image import read_image
@@ -41,7 +42,7 @@ class Still:
         return [self.read()]
 
 
-def load_stills(folder: str | Path, part: tuple[float, float] | None = None) -> list[Still]:
+def load_stills(folder: str | Path, part: Part | None = None) -> list[Still]:
     """Return the labelled pictures of a folder (images and groundtruth.csv) that can be read.
 
     Parameters
@@ -49,7 +50,7 @@ def load_stills(folder: str | Path, part: tuple[float, float] | None = None) -> 
     folder
         As for `files.FolderStream`.
     part
-        From which to which share of them, in the order of their names; None takes all.
+        Of them, as `hold_out` has it; None takes all.
 
     Raises
     ------

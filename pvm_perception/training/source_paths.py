@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 from pvm_perception.errors import PvmError
+from pvm_perception.streams.hold_out import Part
 
 # the kinds of clips, and their usual shares where what they are made of is given; the rest is painted
 SHARES = {"stills": 1 / 3, "pasted": 0.0, "video": 0.2, "negatives": 0.1}
@@ -19,14 +20,14 @@ class SourcePaths:
     Attributes
     ----------
     stills : folders of labelled stills
-    stills_part : from which to which share of each folder's stills, by name; None = all
+    stills_part : of each folder's stills, as `streams.hold_out` has it; None = all
     video : folders of frames, video files and bags, of which nothing is known
     negatives : the same, known to hold no target
     shares : (kind, share) of the clips, for kinds whose share is not that of `SHARES`
     """
 
     stills: tuple[str, ...] = ()
-    stills_part: tuple[float, float] | None = None
+    stills_part: Part | None = None
     video: tuple[str, ...] = ()
     negatives: tuple[str, ...] = ()
     shares: tuple[tuple[str, float], ...] = ()

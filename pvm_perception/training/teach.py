@@ -1,7 +1,8 @@
 """Teach a model a user's own labelled frames, among generated scenes so that it forgets nothing.
 
-The last fifth of each sequence is never trained on. The model is assessed before and after, on
-these frames and on generated scenes, and is only worth keeping when it passes (`failures`).
+A fifth of each sequence, frames in a row, is never trained on (`streams.hold_out`). The model is
+assessed before and after, on these frames and on generated scenes, and is only worth keeping when
+it passes (`failures`).
 """
 
 from __future__ import annotations
@@ -25,8 +26,6 @@ from pvm_perception.streams.files import FolderStream
 from pvm_perception.training.train import Trainer, TrainOptions
 from pvm_perception.training.validate import Validation
 
-TAUGHT = (0.0, 0.8)  # shares of each sequence's labelled frames, in order
-HELD_OUT = (0.8, 1.0)
 LEAST_FRAMES = 5  # labelled, so that at least one is held out
 RATE = 0.25  # highest learning rate, as a share of that of a training from nothing
 FORGOTTEN = 0.05  # what the mark on generated scenes may lose
@@ -95,15 +94,33 @@ class Lesson:
         save_model(path, self.config, self.weights, self.history)
 
 
-def check_sequences(folders: Sequence[Path]) -> tuple[int, int]:
-    """Return how many labelled frames the folders give to learn from, and how many are held out.
+@dataclass(frozen=True)
+class HoldOut:
+    """How many labelled frames there are to learn from, and how many are held out."""
+
+    learnt: int
+    held_out: int
+    with_target: int  # of those held out
+
+    def doubt(self) -> str:
+        """Return what the examination cannot tell, or ""; to be said before the training."""
+        if self.with_target < self.held_out:
+            return ""
+        return (
+            "no held-out frame is without a target, so false alarms are not examined; label some frames "
+            "without one, with blank boxes"
+        )
+
+
+def check_sequences(folders: Sequence[Path]) -> HoldOut:
+    """Return what the folders give to learn from and to be examined on.
 
     Raises
     ------
     PvmError
-        No images or labels, or too few.
+        No images or labels, too few, or none held out that shows a target.
     """
-    learnt = held_out = 0
+    learnt = held_out = with_target = 0
     for folder in folders:
         stream = FolderStream(folder, part=(0.0, 1.0))
         if stream.truth is None:
@@ -111,11 +128,18 @@ def check_sequences(folders: Sequence[Path]) -> tuple[int, int]:
         if stream.length < LEAST_FRAMES:
             raise PvmError(
                 f"{folder} has {stream.length} labelled frames; at least {LEAST_FRAMES} "
-                "are needed, of which the last fifth is held out"
+                "are needed, of which a fifth is held out"
             )
-        held_out += FolderStream(folder, part=HELD_OUT).length
-        learnt += FolderStream(folder, part=TAUGHT).length
-    return learnt, held_out
+        kept = FolderStream(folder, part="held out")
+        held_out += kept.length
+        with_target += sum(map(kept.shows, (p.name for p in kept.paths)))
+        learnt += FolderStream(folder, part="taught").length
+    if not with_target:
+        raise PvmError(
+            f"none of the {held_out} held-out frames shows a target, so nothing could be examined; label "
+            "more frames with one: they are held out a fifth of a sequence in a row"
+        )
+    return HoldOut(learnt, held_out, with_target)
 
 
 def held_out_marks(model: Path, device: str, folders: Sequence[Path]) -> dict[str, dict[str, float]]:
@@ -123,7 +147,7 @@ def held_out_marks(model: Path, device: str, folders: Sequence[Path]) -> dict[st
     tracker = Tracker(model=model, device=device)
     pooled: dict[str, Result] = {}
     with tqdm(
-        total=sum(FolderStream(f, part=HELD_OUT).length for f in folders),
+        total=sum(FolderStream(f, part="held out").length for f in folders),
         unit="frame",
         desc="held out",
         leave=False,
@@ -135,7 +159,7 @@ def held_out_marks(model: Path, device: str, folders: Sequence[Path]) -> dict[st
                 tracker.targets,
                 lambda frame: timed(tracker.track_still, frame.image),
                 bar.update,
-                part=HELD_OUT,
+                part="held out",
             ):
                 pooled.setdefault(r.target, Result("held out", r.target)).shots += r.shots
     rows = {target: result.row() for target, result in pooled.items()}
@@ -169,7 +193,7 @@ def teach(
         As `check_sequences`; a model that cannot be read.
     """
     config = read_header(model)["config"]
-    learnt, held_out = check_sequences(folders)
+    parts = check_sequences(folders)
     with tempfile.TemporaryDirectory() as folder:
         options = TrainOptions(
             Path(folder),
@@ -177,7 +201,7 @@ def teach(
             start=model,
             photos=photos,
             stills=tuple(folders),
-            stills_part=TAUGHT,
+            stills_part="taught",
             rate=RATE * config.learning.rate,
             shortest=3,
             longest=8,
@@ -198,12 +222,14 @@ def teach(
     lesson = {
         "from": model.name,
         "data": [f.resolve().name for f in folders],
-        "learnt": learnt,
-        "held_out": held_out,
+        "learnt": parts.learnt,
+        "held_out": parts.held_out,
         "frames": history["frames"] - begin["frames"],
         "minutes": round((history["seconds"] - begin["seconds"]) / 60, 2),
         "before": before.row(),
         "after": after.row(),
     }
     history["taught"] = [*load_model(model)[2].get("taught", ()), lesson]
-    return Lesson(config, weights, history, before, after)
+    result = Lesson(config, weights, history, before, after)
+    lesson["failures"] = result.failures()  # the reasons go with the model, where it is kept for all that
+    return result

@@ -27,6 +27,7 @@ from pvm_perception.core.interfaces import Losses
 from pvm_perception.core.model_file import load_model, save_model
 from pvm_perception.core.optimizer import Optimizer
 from pvm_perception.core.size import FORECAST
+from pvm_perception.streams.hold_out import Part
 from pvm_perception.streams.scenes.photos import load_photos
 from pvm_perception.training.calibrate import calibrate
 from pvm_perception.training.checkpoint import (
@@ -64,7 +65,7 @@ class TrainOptions:
     learns: str = "all"  # or "forecast": the rest of the network neither runs nor learns
     held_back: tuple[Path, ...] = ()  # real video on which the forecast is measured, and not learnt
     stills: tuple[Path, ...] = ()  # folders of labelled stills
-    stills_part: tuple[float, float] | None = None  # from which to which share of each; None = all
+    stills_part: Part | None = None  # of each, as `streams.hold_out` has it; None = all
     video: tuple[Path, ...] = ()  # folders of frames, video files and bags, of which nothing is known
     negatives: tuple[Path, ...] = ()  # the same, known to hold no target
     shares: tuple[tuple[str, float], ...] = ()  # (kind, share) of the clips, see `sources.SHARES`
@@ -142,7 +143,9 @@ class Trainer:
     def _paths(self) -> SourcePaths:
         o = self.options
         stills, video, negatives = (tuple(map(str, paths)) for paths in (o.stills, o.video, o.negatives))
-        part = (o.stills_part[0], o.stills_part[1]) if o.stills_part else None
+        part = o.stills_part
+        if part is not None and not isinstance(part, str):  # the command line gives a list
+            part = (part[0], part[1])
         return SourcePaths(stills, part, video, negatives, tuple(o.shares))
 
     def run(self) -> Validation | None:
