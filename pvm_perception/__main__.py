@@ -19,6 +19,7 @@ COMMANDS = {
     "sleep": "learn from remembered moments, under an exam",
     "simulate": "write simulated frames with their truth as a labelled sequence",
     "watch": "show in the browser, or record, what the tracker sees, expects and believes",
+    "explain": "write a page that says why there is a box at a frame, or none",
     "info": "say what is in a model file",
     "tracker": "run the ROS 2 node that finds the targets",
     "follower": "run the ROS 2 node that says where a target is, and drives to it",

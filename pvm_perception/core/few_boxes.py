@@ -24,8 +24,8 @@ POSITIVE = 0.1  # weight of all the target's cells together, all cells being 1
 NEAR = 0.5  # share of the taught pictures' other cells in the weight of what is not the target
 FOLDS = 3
 ALARM = 0.95  # share of the backgrounds whose best cell stays below `DOUBT`
-DOUBT = -1.0  # presence logit of a background's best cells, from which no track is born
-SURE = 2.2  # and of the target's usual cell
+DOUBT = -1.5  # presence logit of a background's best cells, from which no track is born
+SURE = 2.0  # and of the target's usual cell
 LEAST_STEP = 0.05  # between the two, before scaling: no target is told from noise
 
 
@@ -85,7 +85,7 @@ def fit(examples: list[Example], backgrounds: Backgrounds) -> tuple[Floats, Floa
     presence = [e.presence for e in examples]
     weights[:, 0], bias[0] = _presence(inside, presence, near, backgrounds.moments)
     sure = _held_out(examples, inside, near, backgrounds.moments)
-    pictures = [v.astype(np.float32) / unit @ weights[:, 0] + bias[0] for v in backgrounds.values[::2]]
+    pictures = [v.astype(np.float32) / unit @ weights[:, 0] + bias[0] for v in backgrounds.values]
     doubt = float(np.quantile([p.max() for p in pictures], ALARM))
     scale = (SURE - DOUBT) / max(sure - doubt, LEAST_STEP)
     weights[:, 0] *= scale

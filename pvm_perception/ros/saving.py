@@ -78,11 +78,16 @@ class Saver:
         Writing
             To await; it then raises PvmError with the reason where the file cannot be written.
         """
+        return self.write(path, lambda: save_model(path, *model))
+
+    def write(self, path: Path, work: Callable[[], None]) -> Writing:
+        """Begin to write a file, whose folder is made; to await, as of `save`."""
 
         def write() -> None:
             try:
                 with self._one:
-                    save_model(path, *model)
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    work()
             finally:
                 self._threads.discard(writing.thread)
 

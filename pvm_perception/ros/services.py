@@ -1,4 +1,4 @@
-"""The tracker node's services: forget the past, save the model, learn or not, look or not."""
+"""The tracker node's services: forget the past, save the model, explain, learn or not, look or not."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.parameter import Parameter
 from std_srvs.srv import SetBool, Trigger
 
+from pvm_perception.errors import PvmError
+from pvm_perception.explanation.moments import explain_moments
 from pvm_perception.ros.saving import Saver, Writing, model_path
 
 if TYPE_CHECKING:
@@ -39,6 +41,7 @@ class Services:
             for kind, name, answer, group in (
                 (Trigger, "reset", self._reset, None),
                 (Trigger, "save_model", self._save_model, self._slow),
+                (Trigger, "explain", self._explain, self._slow),
                 (SetBool, "set_learning", self._set_learning, None),
                 (SetBool, "enable", self._enable, None),
             )
@@ -63,6 +66,25 @@ class Services:
             model = self._node.tracker.snapshot()
         response.message = str(path)
         return self.saver.save(path, model)
+
+    async def _explain(self, _request: Any, response: Any) -> Any:
+        """Answer when the page about the last seconds is on the disk; frames go on meanwhile."""
+        node = self._node
+        moments = node.recent.moments()
+        if not moments:
+            raise PvmError("there was no image in the last seconds that could be explained")
+        path = model_path(node.get_namespace(), node.get_name()).with_suffix(".html")
+        with node.frame_done():
+            tracker = node.tracker
+            model, device, settings, targets = (
+                tracker.snapshot(),
+                tracker.device,
+                tracker.settings,
+                tracker.targets,
+            )
+        await self.saver.write(path, lambda: explain_moments(path, moments, model, device, settings, targets))
+        response.success, response.message = True, str(path)
+        return response
 
     def _set_learning(self, request: Any, response: Any) -> Any:
         result = self._node.set_parameters([Parameter("learning", value=bool(request.data))])[0]

@@ -9,6 +9,7 @@ from pvm_perception.core.config import HierarchyConfig
 from pvm_perception.core.interfaces import Network
 from pvm_perception.errors import PvmError
 from pvm_perception.vision.perception import Perception
+from pvm_perception.vision.tracker import Belief, TrackManager
 
 
 class Inspection:
@@ -21,7 +22,12 @@ class Inspection:
 
     config: HierarchyConfig
     _perception: Perception
+    _tracks: TrackManager
     _versions: int  # how often what it was shown changed, and what models that went before had changed
+
+    def beliefs(self) -> list[Belief]:
+        """Return the tracks that are followed, reported or not, best first."""
+        return self._tracks.beliefs()
 
     @property
     def network_steps(self) -> int:

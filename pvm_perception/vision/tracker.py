@@ -50,6 +50,25 @@ class TrackerSettings:
         check(self)
 
 
+@dataclass(frozen=True)
+class Belief:
+    """A track as it is followed, reported or not.
+
+    Attributes
+    ----------
+    target, id : its own
+    evidence : running mean of the detections' scores
+    gap : frames without a detection
+    born : whether it was ever reported
+    """
+
+    target: str
+    id: int
+    evidence: float
+    gap: float
+    born: bool
+
+
 @dataclass
 class _Memory:
     """A track on its way: centre and size with their speeds per frame, and its evidence."""
@@ -200,6 +219,11 @@ class TrackManager:
     def _bury(self) -> None:
         s = self.settings
         self._memory = [m for m in self._memory if m.gap <= (s.max_gap if m.born else UNBORN_GAP)]
+
+    def beliefs(self) -> list[Belief]:
+        """Return all that is followed, best first."""
+        found = [Belief(m.target, m.id, m.score, m.gap, m.born) for m in self._memory]
+        return sorted(found, key=lambda b: -b.evidence)
 
     def report(self, ahead: float = 0.0, tentative: bool = False) -> list[Track]:
         """Return the tracks as they are, or as expected `ahead` frames later.
