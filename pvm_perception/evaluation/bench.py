@@ -14,8 +14,10 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import ModuleType
+from typing import cast
 
 import numpy as np
 
@@ -27,7 +29,7 @@ from pvm_perception.core.interfaces import Network
 from pvm_perception.core.model_file import load_model, read_header, save_model
 from pvm_perception.core.placement import on_kernels
 from pvm_perception.evaluation.machine import CAMERA, Machine, Row, allocations, cold_start
-from pvm_perception.evaluation.peers import PEERS
+from pvm_perception.evaluation.peers import PEERS, Follower
 from pvm_perception.evaluation.timing import Load, timed_row
 from pvm_perception.shipped import default_model
 from pvm_perception.streams.generated import SimulatedStream
@@ -98,7 +100,8 @@ def grown(config: HierarchyConfig, size: int = 1, code: float = 1) -> HierarchyC
     """
     *layers, top = (dataclasses.replace(layer, code=round(layer.code * code)) for layer in config.layers)
     layers = [dataclasses.replace(x, rows=x.rows * size, cols=x.cols * size) for x in layers]
-    top = dataclasses.replace(top, children=tuple(n * size for n in top.children))
+    down, right = top.children
+    top = dataclasses.replace(top, children=(down * size, right * size))
     return dataclasses.replace(
         config, height=config.height * size, width=config.width * size, layers=(*layers, top)
     )
@@ -139,7 +142,7 @@ class Bench:
                         yield (
                             "tracker",
                             name,
-                            lambda n=name, d=device, s=learn, f=fovea: self.tracker(n, d, s, f),
+                            partial(self.tracker, name, device, learn, fovea),
                         )
         for device in o.devices:
             for name in o.presets:
@@ -148,7 +151,7 @@ class Bench:
                         yield (
                             "network",
                             name,
-                            lambda n=name, d=device, b=batch, s=learn: self.network(n, d, b, s),
+                            partial(self.network, name, device, batch, learn),
                         )
         device = o.devices[0]
         for name in o.presets:
@@ -158,19 +161,19 @@ class Bench:
                     yield (
                         f"input {name}",
                         f"x{size}",
-                        lambda n=name, s=size: self.network(n, device, 1, False, size=s),
+                        partial(self.network, name, device, 1, False, size=size),
                     )
             for code in o.codes:
                 yield (
                     f"code {name}",
                     f"x{code:g}",
-                    lambda n=name, c=code: self.network(n, device, 1, False, code=c),
+                    partial(self.network, name, device, 1, False, code=code),
                 )
         for device in o.devices:
-            yield "peers", "pvm_perception", lambda d=device: self.ours(d)
+            yield "peers", "pvm_perception", partial(self.ours, device)
         for name in COMPARED:
             if PEERS[name].installed:
-                yield "peers", name, lambda n=name: self.peer(n)
+                yield "peers", name, partial(self.peer, name)
 
     def tracker(self, name: str, device: str, learn: bool, fovea: bool) -> Row:
         """Measure the whole way from image array to boxes, and what a process of it costs."""
@@ -230,7 +233,7 @@ class Bench:
         """Return frames with a ball in view, there and back again, so that it never jumps."""
         run: list[Frame] = []
         for frame in SimulatedStream(0, CAMERA):
-            seen = any(b.target == "green_ball" for b in frame.boxes)
+            seen = any(b.target == "green_ball" for b in frame.boxes or ())
             if seen:
                 run.append(frame)
             if len(run) >= 60 or (not seen and len(run) >= 20):
@@ -254,8 +257,8 @@ class Bench:
         frames, peer = self._ball(), PEERS[name]
         method = peer.make(("green_ball", "stop_sign") if peer.one_pass else "green_ball")
         if peer.given:
-            box = next(b for b in frames[0].boxes if b.target == "green_ball")
-            method.init(frames[0].image, (box.x, box.y, box.w, box.h))
+            box = next(b for b in frames[0].boxes or () if b.target == "green_ball")
+            cast(Follower, method).init(frames[0].image, (box.x, box.y, box.w, box.h))
 
         def step(k: int) -> float | None:
             method.update(frames[k % len(frames)].image)
@@ -287,7 +290,7 @@ def with_ratios(rows: list[Row]) -> list[Row]:
     first: dict[str, float] = {}
     ordered = []
     for row in rows:
-        took = row.get("ms_busy", row["ms_median"])
+        took = row["ms_busy"] if "ms_busy" in row else row["ms_median"]
         ordered.append(
             {c: row.get(c, "") for c in COLUMNS} | {"ratio": took / first.setdefault(row["part"], took)}
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from pvm_perception.errors import writing
 from pvm_perception.evaluation.machine import Row
@@ -54,7 +55,7 @@ def table(rows: list[Row]) -> str:
     return "\n".join([*lines, "", LEGEND])
 
 
-def _cell(value: object, width: int, factor: float | None, digits: int) -> str:
+def _cell(value: Any, width: int, factor: float | None, digits: int) -> str:
     if value == "" or factor is None:
         return f"{value:>{width}}"
     return f"{value * factor:{width}.{digits}f}"
@@ -135,7 +136,7 @@ def _name(row: Row) -> str:
     return f"{row['what']}, {row['device']}, {row['looks']:.1f} looks{', learning' if row['learn'] else ''}"
 
 
-def _roofline(axis: object, rows: list[Row]) -> None:
+def _roofline(axis: Any, rows: list[Row]) -> None:
     """Draw the work done a second against the work done for each byte, under both peaks."""
     for device in dict.fromkeys(r["device"] for r in rows):
         mine = [r for r in rows if r["device"] == device]

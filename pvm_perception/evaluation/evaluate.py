@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -18,6 +18,9 @@ from pvm_perception.evaluation.identity import MEASURES, track_measures
 from pvm_perception.streams.files import FolderStream
 from pvm_perception.streams.hold_out import Part
 from pvm_perception.types import Frame, Track
+
+if TYPE_CHECKING:
+    from pvm_perception.api import Tracker
 
 Answer = TypeVar("Answer")
 REFERENCE_WIDTH = 320  # px; the precision at 20 px is measured at this width of the frame
@@ -66,8 +69,10 @@ class Result:
             "frames": len(self.shots),
             "with_target": len(seen),
             "auc": metrics.success_auc(ious[present]) if seen else nan,
-            "precision_20px": metrics.precision_at([s.error for s in seen], PRECISION_LIMIT) if seen else nan,
-            "normalised_precision": metrics.normalised_precision([s.relative_error for s in seen])
+            "precision_20px": metrics.precision_at(np.array([s.error for s in seen]), PRECISION_LIMIT)
+            if seen
+            else nan,
+            "normalised_precision": metrics.normalised_precision(np.array([s.relative_error for s in seen]))
             if seen
             else nan,
             "late_auc": _auc(self.late),
@@ -91,7 +96,7 @@ class Result:
 
 def _auc(shots: list[Shot]) -> float:
     seen = [s.iou for s in shots if s.present]
-    return metrics.success_auc(seen) if seen else float("nan")
+    return metrics.success_auc(np.array(seen)) if seen else float("nan")
 
 
 def sequences(data: Path) -> list[Path]:
@@ -138,7 +143,7 @@ def shot(frame: Frame, target: str, tracks: Iterable[Track]) -> Shot:
 
 def evaluate_sequence(
     folder: Path,
-    make_tracker: Callable[[], object],
+    make_tracker: Callable[[], Tracker],
     progress: Callable[[], None] = lambda: None,
     forecasts: Forecasts | None = None,
 ) -> list[Result]:
@@ -247,7 +252,7 @@ def summary(results: Iterable[Result]) -> dict[str, dict[str, float]]:
     results = list(results)
     rows = [r.row() for r in results]
     means: dict[str, dict[str, float]] = {}
-    for target in dict.fromkeys(r["target"] for r in rows):
+    for target in dict.fromkeys(r.target for r in results):
         mine = [r for r in rows if r["target"] == target]
         means[target] = {}
         for key, value in mine[0].items():

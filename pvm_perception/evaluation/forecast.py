@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 import cv2
 import numpy as np
@@ -37,7 +38,7 @@ class Forecasts:
 
     def __post_init__(self) -> None:
         self.errors = {k: [] for k in self.horizons}
-        self._flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+        self._flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
         self._past: deque[np.ndarray] = deque(maxlen=self.horizons[-1])  # the last frames
         self._expected: deque[dict[str, list[np.ndarray]]] = deque(maxlen=self.horizons[-1])  # there
 
@@ -88,7 +89,7 @@ class Forecasts:
         for horizon, errors in self.errors.items():
             table = np.array(errors).reshape(-1, len(METHODS))
             moving = table[table[:, 0] > MOVING]
-            row = {
+            row: dict[str, float | int | str] = {
                 "sequence": sequence,
                 "horizon": horizon,
                 "frames": len(table),
@@ -140,7 +141,7 @@ def means(rows: list[dict[str, float | int | str]]) -> list[dict[str, float | in
     return found
 
 
-def moved_on(before: np.ndarray, now: np.ndarray, steps: int, flow: cv2.DISOpticalFlow) -> list[np.ndarray]:
+def moved_on(before: np.ndarray, now: np.ndarray, steps: int, flow: Any) -> list[np.ndarray]:
     """Return `now` moved on by 1 to `steps` times the optical flow since `before`; (h, w, 3) uint8 BGR.
 
     Dense inverse search (Kroeger et al. 2016) finds where each pixel of `now` was before; a pixel of the

@@ -9,10 +9,10 @@ A new peer is a class with `update(image) -> list[Track]` and an entry in `PEERS
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, cast
 
 import cv2
 import numpy as np
@@ -27,13 +27,17 @@ from pvm_perception.types import Frame, Track
 
 
 class Method(Protocol):
-    """One peer at work on one sequence; `init` only where the first true box is given.
+    """One peer at work on one sequence.
 
     `milliseconds`, where a method has it, is its own measure of the last call: work in another
     process is not charged for the way there.
     """
 
-    def update(self, image: np.ndarray) -> list[Track]: ...
+    def update(self, image: np.ndarray, /) -> list[Track]: ...
+
+
+class Follower(Method, Protocol):
+    """A peer that is given the first true box."""
 
     def init(self, image: np.ndarray, box: Rect) -> None: ...
 
@@ -77,7 +81,8 @@ class Template:
         self.template = cv2.cvtColor(image[y : y + h, x : x + w], cv2.COLOR_BGR2GRAY)
 
     def update(self, image: np.ndarray) -> list[Track]:
-        grey, best = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), (self.least, None)
+        grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
+        best: tuple[float, tuple[float, ...] | None] = (self.least, None)
         for factor in self.scales:
             scale = self.scale * factor
             size = [round(n * scale) for n in self.template.shape[::-1]]  # w, h
@@ -90,8 +95,8 @@ class Template:
                 best = (score, (*place, *size, scale))
         if best[1] is None:
             return []
-        *box, self.scale = best[1]
-        return [Track(self.target, *map(float, box), min(best[0], 1.0), 0)]
+        x, y, w, h, self.scale = map(float, best[1])
+        return [Track(self.target, x, y, w, h, min(best[0], 1.0), 0)]
 
 
 class CamShift:
@@ -107,7 +112,8 @@ class CamShift:
         self.target = target
 
     def init(self, image: np.ndarray, box: Rect) -> None:
-        x, y, w, h = self.window = _inside(box, image)
+        self.window: Sequence[int] = _inside(box, image)
+        x, y, w, h = self.window
         hsv = cv2.cvtColor(image[y : y + h, x : x + w], cv2.COLOR_BGR2HSV)
         self.hues = cv2.calcHist([hsv], [0], cv2.inRange(hsv, *self.colourful), [32], [0, 180])
         cv2.normalize(self.hues, self.hues, 0, 255, cv2.NORM_MINMAX)
@@ -115,7 +121,7 @@ class CamShift:
     def update(self, image: np.ndarray) -> list[Track]:
         hsv = cv2.cvtColor(image, cv2.COLOR_BGR2HSV)
         back = cv2.calcBackProject([hsv], [0], self.hues, [0, 180], 1)
-        back &= cv2.inRange(hsv, *self.colourful)
+        back = cv2.bitwise_and(back, cv2.inRange(hsv, *self.colourful))
         _, window = cv2.CamShift(back, self.window, self.stop)
         x, y, w, h = window
         if min(w, h) < 3:
@@ -137,7 +143,7 @@ class OpenCvTracker:
 
     def update(self, image: np.ndarray) -> list[Track]:
         boxes, self.milliseconds = self._process.ask(image)
-        return [Track(self.target, *box, score, 0) for _, *box, score in boxes]
+        return [Track(self.target, x, y, w, h, score, 0) for _, x, y, w, h, score in boxes]
 
 
 class CocoDetector:
@@ -151,7 +157,7 @@ class CocoDetector:
 
     def update(self, image: np.ndarray) -> list[Track]:
         boxes, self.milliseconds = self._process.ask(image)
-        found = [Track(self.classes[c], *box, score, 0) for c, *box, score in boxes]
+        found = [Track(self.classes[c], x, y, w, h, score, 0) for c, x, y, w, h, score in boxes]
         return [t for t in found if t.target in self.targets]
 
 
@@ -232,20 +238,20 @@ def _step(peer: Peer, folder: Path, group: tuple[str, ...]) -> Callable[[Frame],
     def make() -> Method:
         return peer.make(group if peer.one_pass else group[0])
 
-    state = {"method": make(), "waits": peer.given}
+    method, waits = make(), peer.given
 
     def step(frame: Frame) -> tuple[list[Track], float]:
+        nonlocal method, waits
         if is_stills(folder) and not peer.one_pass:
-            state["method"] = make()  # unrelated images: nothing is carried on
-        method = state["method"]
-        if not state["waits"]:
+            method = make()  # unrelated images: nothing is carried on
+        if not waits:
             tracks, seconds = timed(method.update, frame.image)
             return tracks, getattr(method, "milliseconds", 1e3 * seconds) / 1e3
-        box = next((b for b in frame.boxes if b.target == group[0]), None)
+        box = next((b for b in frame.boxes or () if b.target == group[0]), None)
         if box is None:
             return [], float("nan")
-        method.init(frame.image, (box.x, box.y, box.w, box.h))
-        state["waits"] = False
+        cast(Follower, method).init(frame.image, (box.x, box.y, box.w, box.h))
+        waits = False
         return [Track(box.target, box.x, box.y, box.w, box.h, 1.0, 0)], float("nan")
 
     return step

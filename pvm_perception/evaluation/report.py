@@ -162,7 +162,10 @@ def draw_sheet(methods: dict[str, list[Result]], folder: Path, path: Path) -> No
     """
     from matplotlib.colors import to_rgb
 
-    colours = {name: tuple(round(255 * v) for v in to_rgb(f"C{k}")[::-1]) for k, name in enumerate(methods)}
+    colours: dict[str, Colour] = {}
+    for k, name in enumerate(methods):
+        red, green, blue = (round(255 * v) for v in to_rgb(f"C{k}"))
+        colours[name] = blue, green, red
     mine = {name: [r for r in results if r.sequence == folder.name] for name, results in methods.items()}
     mine = {name: results for name, results in mine.items() if results}
     columns = _columns(next(iter(mine.values())))
@@ -233,7 +236,7 @@ def _thumb(frame: Frame, marks: Iterable[tuple[Shot, Colour]]) -> np.ndarray:
     picture = cv2.resize(
         frame.image, (round(width * scale), round(height * scale)), interpolation=cv2.INTER_AREA
     )
-    for b in frame.boxes:
+    for b in frame.boxes or ():
         draw_box(picture, tuple(scale * v for v in (b.x, b.y, b.w, b.h)), WHITE)
     for shot, colour in marks:
         if shot.box:

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from pvm_perception.core import work
+from pvm_perception.core.encoder import Encoder
 from pvm_perception.core.hierarchy import Hierarchy
+from pvm_perception.core.interfaces import Readout
 from pvm_perception.evaluation.machine import Machine, Row
 
 
@@ -27,11 +29,13 @@ class Load:
     def of(network: Hierarchy, learn: bool, looks: float = 1.0) -> Load:
         """Count for one stream's frame; weights are shared by the streams of a step."""
         encoders, b = network.encoders, network.batch
+        parts: list[Encoder | Readout] = [*encoders, network.readout]
         weights = sum(int(w.size) for w in network.weights.values())
-        products = [shape for part in (*encoders, network.readout) for shape in part.products]
+        products = [shape for part in parts for shape in part.products]
         adds = looks * sum(map(math.prod, products))
         values = looks * (weights / b + 2 * sum(work.values(e) for e in encoders))
         if learn:
+            assert network.optimizer is not None  # it has learned before it is measured
             taught = sum(
                 int(w.size) for name, w in network.weights.items() if not name.startswith("readout.")
             )

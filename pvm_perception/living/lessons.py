@@ -103,7 +103,7 @@ def lesson(
     motion = np.zeros((len(images), 4), np.float32)
     for k, moved in enumerate(moment.motion):
         if moved is not None:
-            motion[k] = seen_through(view, np.float32(moved), source)
+            motion[k] = seen_through(view, np.asarray(moved, np.float32), source)
     if rng.random() < MIRRORED:
         images, truth, motion = _mirrored(images, truth, motion)
     return Clip(images, truth, motion)

@@ -214,8 +214,9 @@ def read_moment(path: Path) -> Moment:
     try:
         with zipfile.ZipFile(path) as file:
             names = sorted(n for n in file.namelist() if n.endswith(".jpg"))[:MOST_FRAMES]
-            images = [cv2.imdecode(np.frombuffer(file.read(n), np.uint8), cv2.IMREAD_COLOR) for n in names]
-        if not images or any(i is None or i.shape != images[0].shape for i in images):
+            read = [cv2.imdecode(np.frombuffer(file.read(n), np.uint8), cv2.IMREAD_COLOR) for n in names]
+        images = [image for image in read if image is not None]
+        if not read or len(images) < len(read) or any(i.shape != images[0].shape for i in images):
             raise PvmError("its pictures cannot be read, or differ in size")
         found = Moment(
             images,

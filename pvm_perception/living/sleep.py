@@ -95,7 +95,7 @@ def sleep(
     PvmError
         Too few moments; a model or a memory that cannot be read or written.
     """
-    from pvm_perception.api import default_model
+    from pvm_perception.shipped import default_model
 
     memory = MomentMemory(options.memory, math.inf)
     snapshots = Snapshots(options.memory, options.base or default_model())

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
+import numpy as np
 
 from pvm_perception.errors import PvmError, warn
 from pvm_perception.streams.bags import BagStream, is_bag
@@ -63,7 +64,7 @@ class FolderStream:
 
     def _check_labels(self, labels: Path) -> str:
         """Return what to say of labels that name no image, or ""; raise PvmError where none names any."""
-        named = set(self.truth.boxes)
+        named = set(self.truth.boxes) if self.truth else set()
         lost = sorted(named - {p.name for p in self.paths})
         if not lost:
             return ""
@@ -122,7 +123,7 @@ class VideoStream:
             if not good:
                 break
             stamp = self._stamp(index, stamp, begun)
-            yield Frame(image, str(index), stamp)
+            yield Frame(np.asarray(image, np.uint8), str(index), stamp)
             index += 1
         self.capture.release()
         if index == 0:

@@ -24,6 +24,7 @@ from pvm_perception.errors import PvmError, warn
 from pvm_perception.streams.bags import is_bag
 from pvm_perception.streams.files import IMAGES, FolderStream, VideoStream, open_stream
 from pvm_perception.streams.generated import Clip
+from pvm_perception.streams.scenes.light import Camera
 from pvm_perception.streams.stills import VirtualCamera
 from pvm_perception.types import Box, Truth
 
@@ -151,8 +152,10 @@ def footage_clip(rng: np.random.Generator, shot: Shot, size: tuple[int, int], kn
     return Clip(images, truth, np.zeros((frames, 4), np.float32))  # how the camera moved is not known
 
 
-class _Plain:
+class _Plain(Camera):
     """A lens that shows what is before it."""
+
+    def __init__(self) -> None: ...
 
     def develop(self, frame: np.ndarray, _light: np.ndarray) -> np.ndarray:
         return (np.sqrt(np.minimum(frame, 1)) * 255 + 0.5).astype(np.uint8)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import cv2
 import numpy as np
@@ -24,6 +25,17 @@ from pvm_perception.vision.compressed_image import read_image
 from pvm_perception.vision.motion import unknown_depth, view_motion
 
 LEAST_VISIBLE = 0.25  # a box cut further than this is not given as a stream's truth
+
+
+class Pictures(Protocol):
+    """What a virtual camera moves over: one picture, or consecutive frames, with boxes in their pixels."""
+
+    @property
+    def boxes(self) -> tuple[Box, ...]:
+        """The boxes, in pixels of the pictures."""
+
+    def pictures(self) -> Sequence[np.ndarray]:
+        """Return what the camera sees, frame by frame; the last one stays."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +94,7 @@ class VirtualCamera:
     rng
         Draws how it moves, the light and the lens.
     still
-        A `Still`, or anything else with `pictures` (all of one size) and `boxes`.
+        The pictures, all of one size.
     frames
         How many it takes.
     size
@@ -92,7 +104,12 @@ class VirtualCamera:
     """
 
     def __init__(
-        self, rng: np.random.Generator, still: Still, frames: int, size: tuple[int, int], moves: bool = True
+        self,
+        rng: np.random.Generator,
+        still: Pictures,
+        frames: int,
+        size: tuple[int, int],
+        moves: bool = True,
     ) -> None:
         self.pictures, self.boxes, self.size, self.frames = still.pictures(), still.boxes, size, frames
         rows, cols = self.pictures[0].shape[:2]

@@ -92,7 +92,7 @@ def coat(
     size = z.shape[0]
     q, _ = np.linalg.qr(rng.standard_normal((3, 3)))
     u, v, w = (q[k, 0] * x + q[k, 1] * y + q[k, 2] * z for k in range(3))
-    albedo = np.broadcast_to(base, (size, size, 3)).astype(np.float32)
+    albedo: np.ndarray = np.broadcast_to(base, (size, size, 3)).astype(np.float32)
     kind = rng.random()
     shine = rng.choice([0.0, rng.uniform(0.05, 0.3), rng.uniform(0.3, 0.9)])
     other: np.ndarray = (

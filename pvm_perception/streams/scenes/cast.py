@@ -161,7 +161,7 @@ class Cast:
     def _grounded(self, thing: Thing, size: float) -> list[Thing]:
         """Return a thing over its shadow on the ground."""
         rng = self.rng
-        shade = np.zeros((48, 48, 4), np.float32)
+        shade: np.ndarray = np.zeros((48, 48, 4), np.float32)
         cv2.ellipse(
             shade,
             (24, 24),

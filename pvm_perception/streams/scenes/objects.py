@@ -57,7 +57,7 @@ def cylinder(rng: Rng, size: int) -> np.ndarray:
     """Return a can, bottle, pot or post: shaded across, with or without a label."""
     width = rng.uniform(0.2, 0.8)
     x = np.linspace(-1, 1, size, dtype=np.float32)
-    profile = np.full(size, width, np.float32)
+    profile: np.ndarray = np.full(size, width, np.float32)
     if rng.random() < 0.5:  # a neck
         profile[: int(size * rng.uniform(0.15, 0.4))] *= rng.uniform(0.3, 0.7)
         profile = cv2.GaussianBlur(profile[:, None], (1, 9), 0)[:, 0]
@@ -143,7 +143,8 @@ def skin(rng: Rng, size: int) -> np.ndarray:
     thick = rng.uniform(0.16, 0.26)
     cv2.line(
         sprite,
-        *(tuple((p * size).astype(int).tolist()) for p in (wrist, palm)),
+        (wrist * size).astype(int).tolist(),
+        (palm * size).astype(int).tolist(),
         255,
         int(thick * size * 1.2),
         cv2.LINE_AA,
@@ -152,7 +153,8 @@ def skin(rng: Rng, size: int) -> np.ndarray:
         tip = palm + 0.42 * np.array([np.sin(angle), -np.cos(angle)]) * rng.uniform(0.7, 1)
         cv2.line(
             sprite,
-            *(tuple((p * size).astype(int).tolist()) for p in (palm, tip)),
+            (palm * size).astype(int).tolist(),
+            (tip * size).astype(int).tolist(),
             255,
             max(2, int(0.09 * size)),
             cv2.LINE_AA,

@@ -92,6 +92,7 @@ class PastedScene(Scene):
 
     def _frame(self, index: int) -> np.ndarray:
         """Return the place at a frame of the clip, (rows, cols, 3) uint8."""
+        assert self.images is not None  # of a scene on a clip
         return cv2.resize(np.ascontiguousarray(self.images[index]), self.whole)
 
     def _draw(self, name: str) -> Cutting | None:
@@ -149,7 +150,7 @@ class PastedScene(Scene):
         if rng.random() < THROWN:
             speed = size * rng.uniform(*STREAK) / self.opened
             heading = rng.normal(0, 0.6) + rng.choice([0.0, np.pi])
-            moves = {
+            moves: dict[str, Any] = {
                 "velocity": speed * np.array([np.cos(heading), np.sin(heading)]),
                 "floor": None,
                 "fall": float(rng.uniform(0, 0.012)),

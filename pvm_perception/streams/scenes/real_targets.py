@@ -100,7 +100,8 @@ def _cut(picture: np.ndarray, box: Box) -> np.ndarray | None:
     for share, label in ((1.06, cv2.GC_PR_BGD), (0.98, cv2.GC_PR_FGD), (0.75, cv2.GC_FGD)):
         cv2.fillPoly(mask, [np.round(outline(centre, half, share)).astype(np.int32)], label)
     cv2.setRNGSeed(1)  # its clusters are drawn; the same sprites come out each time
-    cv2.grabCut(part, mask, None, np.zeros((1, 65)), np.zeros((1, 65)), 3, cv2.GC_INIT_WITH_MASK)
+    whole = (0, 0, *mask.shape[::-1])  # is not read where a mask is given
+    cv2.grabCut(part, mask, whole, np.zeros((1, 65)), np.zeros((1, 65)), 3, cv2.GC_INIT_WITH_MASK)
     alpha = ((mask == cv2.GC_FGD) | (mask == cv2.GC_PR_FGD)).astype(np.uint8)
     alpha = cv2.morphologyEx(alpha, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
     low, high = SHAPES[box.target][1]

@@ -188,7 +188,7 @@ class Scene(Cast):
             part = cv2.filter2D(part, -1, line_kernel(*smear), borderType=cv2.BORDER_CONSTANT)
         roi = canvas[y0:y1, x0:x1]
         alpha = part[..., 3:]
-        mixed = roi * (1 - alpha)
+        mixed: np.ndarray = roi * (1 - alpha)
         mixed += part[..., :3]
         np.minimum(mixed, 1, out=mixed)
         roi[...] = mixed

@@ -182,7 +182,7 @@ def other_sign(rng: Rng, size: int, askew: bool = True) -> np.ndarray:
 
     round_mask = np.zeros((big, big), np.uint8)
     cv2.circle(round_mask, centre, r, 255, -1, cv2.LINE_AA)
-    mask = round_mask.astype(np.float32) / 255
+    mask: np.ndarray = round_mask.astype(np.float32) / 255
     square = np.zeros((big, big), np.float32)
     h = rng.uniform(0.4, 1.0)
     square[int(big * (0.5 - h / 2)) : int(big * (0.5 + h / 2)), :] = 1

@@ -167,7 +167,12 @@ class Place:
         node.set_pos_hpr_scale(0, middle, high, 0, 90, 0, 2 * side, 1, long)
 
     def _wall(
-        self, at: tuple[float, ...], size: Sequence[float], heading: float, skin: Any, tint: np.ndarray
+        self,
+        at: tuple[float, ...],
+        size: Sequence[float] | np.ndarray,
+        heading: float,
+        skin: Any,
+        tint: np.ndarray,
     ) -> None:
         node = self.world.add(meshes.card(), skin, tint)
         node.set_pos_hpr_scale(*map(float, at), heading, 0, 0, float(size[0]), 1, float(size[1]))

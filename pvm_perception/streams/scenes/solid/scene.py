@@ -151,7 +151,8 @@ class SolidScene:
         rng = self.rng
         side = min(renderer.power_of_two(2 * pixels), 128)
         colour = balls.green if green else balls.almost_green if rng.random() < 0.3 else balls.not_green
-        albedo, shine = balls.coat(rng, colour(rng), *meshes.globe_map(side), green)
+        x, y, z = meshes.globe_map(side)
+        albedo, shine = balls.coat(rng, colour(rng), x, y, z, green)
         node = self.world.add(
             meshes.sphere(8 if pixels < 24 else 14 if pixels < 100 else 24),
             renderer.texture((albedo.clip(0, 1) * 255).astype(np.uint8)),
@@ -340,11 +341,11 @@ class SolidScene:
             if not masks:
                 continue
             often = masks[0] if len(masks) == 1 else np.sum(masks, axis=0, dtype=np.uint8)
-            solid = (often > SOLID * len(names)).view(np.uint8)
+            solid: Any = (often > SOLID * len(names)).view(np.uint8)
             if not cv2.countNonZero(solid):
                 continue
             seen = sum(cv2.countNonZero(mask) for mask in masks) / len(names)
             whole = thing.whole(k, self.drive.pose(k), self.focal * self.rows)
-            box = np.array(cv2.boundingRect(solid)) / self.scale
+            box = np.array(list(cv2.boundingRect(solid))) / self.scale
             rows[n] = [target, *box, min(seen / max(whole, 1e-6), 1.0), 1.0]
         return rows
