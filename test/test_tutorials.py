@@ -50,8 +50,9 @@ def test_a_tutorials_commands_run(name, tmp_path):
         assert "report.png" in done.stdout
     if name == "teach_your_ball":
         assert "frame,target,x,y,w,h" in done.stdout
-        (labels,) = (tmp_path / "build/ball").glob("groundtruth.csv")
-        assert labels.read_text().endswith("0000.jpg,green_ball,,,,\n")
+        labels = tmp_path / "build/ball/groundtruth.csv"
+        assert labels.read_text().endswith("0000.jpg,my_ball,,,,\n")
+        assert len((tmp_path / "build/shown.csv").read_text().splitlines()) > 5
     if name == "follow_me":
         assert "follow_distance: 1.0" in done.stdout and "FollowTarget" in done.stdout
 
