@@ -60,7 +60,8 @@ class FolderStream:
 
     def shows(self, name: str) -> bool:
         """Tell whether a labelled image shows a target."""
-        return any(not b.target.startswith(OTHER) for b in self.truth.boxes[name])
+        boxes = self.truth.boxes[name] if self.truth else ()
+        return any(not b.target.startswith(OTHER) for b in boxes)
 
     def _check_labels(self, labels: Path) -> str:
         """Return what to say of labels that name no image, or ""; raise PvmError where none names any."""
