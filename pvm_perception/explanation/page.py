@@ -113,7 +113,8 @@ def page(facts: Facts, network: tuple[int, int], similar: Sequence[tuple[Images,
     for d in f.detections:
         draw_box(frame, (d.x, d.y, d.w, d.h), colour_of(d.target), f"{d.score:.2f}")
     if f.fovea is not None:
-        draw_box(frame, tuple(map(float, f.fovea)), (200, 200, 200), "second look")
+        x, y, w, h = map(float, f.fovea)
+        draw_box(frame, (x, y, w, h), (200, 200, 200), "second look")
     pictures = [_figure(frame, "The frame: detections (thin), reported boxes, the second look (grey)")]
     pictures.append(
         _figure(
