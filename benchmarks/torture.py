@@ -63,6 +63,19 @@ def kills(share: float) -> Row:
     return {"count": found["kills"], "failures": found["half"] + found["left"]}
 
 
+def living(share: float) -> Row:
+    """End processes with SIGKILL while they remember, sleep and swap; memory and model open each time."""
+    from torture_living import kill_while_living
+
+    with tempfile.TemporaryDirectory() as folder:
+        found = kill_while_living(max(1, int(200 * share)), Path(folder))
+    return {
+        "count": found["kills"],
+        "failures": len(found["failures"]),
+        "what": " | ".join(sorted(set(found["failures"]))[:3]),
+    }
+
+
 def messages(share: float) -> Row:
     """Throw odd, well-formed messages and parameters at the nodes' callbacks."""
     from odd_sender import throw_at_everything
@@ -200,6 +213,7 @@ PARTS: dict[str, Callable[[float], Row]] = {
     "images": images,
     "models": models,
     "kills": kills,
+    "living": living,
     "messages": messages,
     "bags": bags,
     "lifecycle": lifecycle,

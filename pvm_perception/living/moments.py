@@ -94,7 +94,7 @@ class MomentMemory:
         self.damaged: list[Path] = []
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            paths = sorted(self.folder.glob("*.moment"))
+            paths = sorted(self.folder.glob("[0-9]*.moment"))
         except OSError as error:
             raise PvmError(f"the memory {folder} cannot be opened: {error.strerror or error}") from error
         self._thumbs: dict[Path, np.ndarray] = {}
