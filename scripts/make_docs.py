@@ -61,18 +61,6 @@ FIGURES = {  # the table of each file below benchmarks/: its columns and their t
         "recall": "recall",
         "false_boxes": "false boxes a frame",
     },
-    "days": {
-        "condition": "learning",
-        "day": "day",
-        "lived_in": "place",
-        "forecast_over_copy_here": "forecast over copying there",
-        "forecast_over_copy_elsewhere": "elsewhere",
-        "auc_here": "AUC there",
-        "auc_elsewhere": "elsewhere",
-        "false_alarms_here": "false alarms there",
-        "false_alarms_elsewhere": "elsewhere",
-        "sleep": "what the exam said",
-    },
     "torture": {
         "part": "part",
         "count": "count",
@@ -96,7 +84,6 @@ FIGURES = {  # the table of each file below benchmarks/: its columns and their t
 WHOLE = (
     "frames",
     "count",
-    "day",
     "failures",
     "peak_mb",
     "with_target",
