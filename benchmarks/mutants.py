@@ -19,6 +19,7 @@ from pvm_perception.core.model_file import FORMAT
 from pvm_perception.errors import PvmError
 
 AFFORDABLE = 1 << 22  # multiply-adds of a frame up to which an accepted mutant is run, not only loaded
+HUGE = 10**300  # ints beyond are no floats
 SHIPPED_CALIBRATION = [2.26, 1.22]
 ODD: tuple[Any, ...] = (
     0,
@@ -156,6 +157,8 @@ def bent(value: Any, draw: random.Random) -> Any:
             )
         )
     if isinstance(value, (int, float)) and not isinstance(value, bool) and draw.random() < 0.5:
+        if abs(value) > HUGE:  # an int that was bent before: no float holds it
+            return draw.choice((value + 1, value - 1, value * 2, value // 2, -value))
         return draw.choice((value + 1, value - 1, value * 2, value / 2, -value, value + 0.5, float(value)))
     return draw.choice(ODD)
 

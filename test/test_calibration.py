@@ -22,9 +22,10 @@ def test_without_a_fit_the_probability_is_the_score():
     assert Calibration.of({}).probability(0.3) == pytest.approx(0.3)
     assert 0 < Calibration(5, 8).probability(0.0) < 0.01
     assert Calibration(5, 8).probability(1.0) > 0.99
+    assert Calibration(1e308, -1e308).probability(0.2) == pytest.approx(0, abs=1e-300)  # no overflow
 
 
-@pytest.mark.parametrize("pair", ["no", [1], [0, 1], [float("nan"), 0], [1, None]])
+@pytest.mark.parametrize("pair", ["no", [1], [0, 1], [float("nan"), 0], [1, None], [10**400, 0]])
 def test_a_wrong_calibration_is_refused_in_one_line(pair):
     with pytest.raises(PvmError, match="slope above 0"):
         Calibration.of({"calibration": pair})

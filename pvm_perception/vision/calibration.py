@@ -9,6 +9,7 @@ from typing import Any
 from pvm_perception.errors import PvmError
 from pvm_perception.types import Candidate, Detection
 
+LARGEST_EXPONENT = 700.0  # of exp, in double precision
 NAME = "calibration"  # the entry of a model's history
 
 
@@ -29,7 +30,7 @@ class Calibration:
         pair = history.get(NAME, (1.0, 0.0))
         try:
             slope, offset = map(float, pair)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):  # an int may be larger than any float
             slope = offset = math.nan
         if not (math.isfinite(slope) and math.isfinite(offset) and slope > 0):
             raise PvmError(f"the model's {NAME} is {pair!r}; it must be a slope above 0 and an offset")
@@ -43,4 +44,5 @@ class Calibration:
     def probability(self, score: float) -> float:
         """Return the probability for a score in 0..1."""
         s = min(max(score, 1e-6), 1 - 1e-6)
-        return 1 / (1 + math.exp(-(self.slope * math.log(s / (1 - s)) + self.offset)))
+        log_odds = self.slope * math.log(s / (1 - s)) + self.offset
+        return 1 / (1 + math.exp(min(-log_odds, LARGEST_EXPONENT)))
