@@ -105,7 +105,9 @@ def markers(header: Header, results: Sequence[Result], settings: RangingSettings
 
 
 def _score(detection: Detection2D, target: str) -> float:
-    return max(r.hypothesis.score for r in detection.results if r.hypothesis.class_id == target)
+    """Return the best score of a target among a detection's results, as far as they are scores."""
+    scores = (r.hypothesis.score for r in detection.results if r.hypothesis.class_id == target)
+    return max(score for score in scores if 0 <= score <= 1)
 
 
 class Places:
