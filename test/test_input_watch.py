@@ -81,7 +81,7 @@ def test_a_tracker_without_images_names_the_topics_that_have_some(robot, start_t
         )
 
     robot.until(all_said, 60)
-    robot.spin(0.5)
+    robot.spin(1.5)
     assert {s.level for s in said.values()} == {DiagnosticStatus.WARN}
     order = [said["lost"].message.find(t) for t in ("/cam/image_raw", "/mute/camera", "/cam/depth/image_raw")]
     assert -1 < order[0] < order[1] < order[2]

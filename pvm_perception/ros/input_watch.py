@@ -14,7 +14,7 @@ from pvm_perception.ros.faults import AGAIN
 from pvm_perception.ros.stamp_rate import StampRate
 from pvm_perception.shipped import shipped
 
-FIRST = 4.0  # s without any image after which the console hears of it, whatever the time-out is
+FIRST = 4.0  # s after which the console hears at the latest that no image has come at all
 MOST = 5  # topics that are named
 OURS = ("/debug_image", "/heatmap", "/prediction", "/surprise")  # pictures that trackers publish
 
@@ -51,7 +51,8 @@ class InputWatch:
         timeout
             Seconds of silence from which it is worth a word.
         """
-        patience = timeout if self._any else min(timeout, FIRST)
+        # a camera that is launched with the node takes longer to begin than one that pauses
+        patience = timeout if self._any else min(2 * timeout, FIRST)
         if silence > patience:
             publishers = "; ".join(self.publishers())
             words = f"no image for {silence:.1f} s on {self._camera.topic} ({publishers})"
