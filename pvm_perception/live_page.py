@@ -152,16 +152,46 @@ class LivePage:
         )
 
     def name_curve(self, path: str, name: str, colour: tuple[int, int, int] | None, width: float = 1) -> None:
-        """Give a curve its name, its colour (RGB) and its width (px), once for all time."""
+        """Give a curve its name, its colour (RGB) and its width (px), once for all time.
+
+        Parameters
+        ----------
+        path
+            Of the curve in the page's tree.
+        name
+            What its legend says.
+        colour
+            R, G, B, 0 to 255; None takes one that the page chooses.
+        width
+            Of its line, px.
+        """
         colours = {} if colour is None else {"colors": colour}
         self.log(path, self._rr.SeriesLines(names=name, widths=width, **colours), static=True)
 
     def log(self, path: str, thing: Any, static: bool = False) -> None:
-        """Add a thing to the frame whose time was set last."""
+        """Add a thing to the frame whose time was set last.
+
+        Parameters
+        ----------
+        path
+            In the page's tree.
+        thing
+            What the page's library takes.
+        static
+            Whether it holds for all time.
+        """
         self._recording.log(path, thing, static=static)
 
     def set_time(self, index: int, stamp: float | None) -> None:
-        """Say which frame comes now: its index in the stream, from 0, and its stamp in seconds."""
+        """Say which frame comes now: its index in the stream, from 0, and its stamp in seconds.
+
+        Parameters
+        ----------
+        index
+            In the stream, from 0.
+        stamp
+            Seconds; None where the frame has none.
+        """
         self._recording.set_time("frame", sequence=index)
         if stamp is not None:
             self._recording.set_time("stream_time", duration=float(stamp))
@@ -169,7 +199,17 @@ class LivePage:
     def show_camera(
         self, image: np.ndarray, tracks: Iterable[Track], truth: Sequence[Box] | None = None
     ) -> float:
-        """Show a frame, (H, W, 3) uint8 BGR, with boxes in its px; return how much it was shrunk."""
+        """Show a frame, (H, W, 3) uint8 BGR, with boxes in its px; return how much it was shrunk.
+
+        Parameters
+        ----------
+        image
+            (H, W, 3) uint8, BGR.
+        tracks
+            Boxes in its px.
+        truth
+            True boxes in its px, or None.
+        """
         scale = min(1.0, WIDEST / image.shape[1]) if self._live and self._shrinks else 1.0
         if scale < 1:
             image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
@@ -203,7 +243,19 @@ class LivePage:
         colours: Sequence[tuple[int, int, int]],
         labels: Sequence[str] | None = None,
     ) -> Any:
-        """Return boxes to draw; none at all wipes out those of the frame before."""
+        """Return boxes to draw; none at all wipes out those of the frame before.
+
+        Parameters
+        ----------
+        boxes
+            x, y, w, h, px of the source.
+        scale
+            Shown px for each of the source.
+        colours
+            R, G, B, 0 to 255, for each box.
+        labels
+            Words for each box.
+        """
         array = np.array([(b.x, b.y, b.w, b.h) for b in boxes], np.float32).reshape(-1, 4)
         return self._rr.Boxes2D(
             array=scale * array,

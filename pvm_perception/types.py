@@ -48,7 +48,15 @@ class Truth:
 
     @staticmethod
     def boxes(rows: npt.NDArray[np.float32], targets: Sequence[str] = TARGETS) -> tuple[Box, ...]:
-        """Return the boxes of one image's rows (M, COLUMNS), which name their targets by index."""
+        """Return the boxes of one image's rows (M, COLUMNS), which name their targets by index.
+
+        Parameters
+        ----------
+        rows
+            (M, COLUMNS), of which unused ones hold `NONE`.
+        targets
+            Names by the index that the rows hold.
+        """
         return tuple(
             Box(targets[int(t)], x, y, w, h, visible, weight=weight)
             for t, x, y, w, h, visible, weight in rows.tolist()
@@ -60,6 +68,13 @@ class Truth:
         """Return the rows (IN_VIEW, COLUMNS) of one image's boxes.
 
         Things of other names were looked at and are no target: they have no row.
+
+        Parameters
+        ----------
+        boxes
+            At most IN_VIEW of them, in network pixels.
+        targets
+            Names; the rows hold a name's index.
         """
         rows = np.full((Truth.IN_VIEW, Truth.COLUMNS), Truth.NONE, np.float32)
         for n, b in enumerate([b for b in boxes if b.target in targets][: Truth.IN_VIEW]):
@@ -71,6 +86,13 @@ class Truth:
         """Return rows (targets, COLUMNS) for an image of (rows, cols) of which nothing is known.
 
         They say that each target may be anywhere. Rows of what is known to be there still count.
+
+        Parameters
+        ----------
+        size
+            Rows and columns of the image, px.
+        targets
+            Names of those that may be there.
         """
         return np.array([[t, 0, 0, size[1], size[0], 1, 0] for t in range(len(targets))], np.float32)
 

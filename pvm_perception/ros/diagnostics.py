@@ -83,14 +83,30 @@ class Health:
                 self.waiting = now
 
     def processed(self, times: FrameTimes, surprise: float) -> None:
-        """Count a frame that became detections."""
+        """Count a frame that became detections.
+
+        Parameters
+        ----------
+        times
+            When it passed the worker's stations.
+        surprise
+            Mean over the units.
+        """
         with self.lock:
             self.stages.append(times.stages())
             self.outcomes.append((time.monotonic(), ""))
             self.surprise, self.waiting = surprise, None
 
     def fault(self, kind: str, reason: str) -> None:
-        """Count a frame without an answer; `kind` is "malformed", "failed" or "too_old"."""
+        """Count a frame without an answer; `kind` is "malformed", "failed" or "too_old".
+
+        Parameters
+        ----------
+        kind
+            "malformed", "failed" or "too_old".
+        reason
+            One line.
+        """
         with self.lock:
             setattr(self, kind, getattr(self, kind) + 1)
             self.last_fault = reason
@@ -191,12 +207,32 @@ def judge(
 
 
 def name_of(node: Any, part: str) -> str:
-    """Return the name of one of a node's entries; /diagnostics is one topic for all namespaces."""
+    """Return the name of one of a node's entries; /diagnostics is one topic for all namespaces.
+
+    Parameters
+    ----------
+    node
+        Whose entry it is.
+    part
+        Which of its entries.
+    """
     return f"{node.get_fully_qualified_name()[1:]}: {part}"
 
 
 def entry(level: bytes, name: str, message: str, values: dict[str, Any]) -> DiagnosticStatus:
-    """Return one status for /diagnostics."""
+    """Return one status for /diagnostics.
+
+    Parameters
+    ----------
+    level
+        `OK`, `WARN` or `ERROR`.
+    name
+        As `name_of` gives it.
+    message
+        The state in one line.
+    values
+        Figures by their names; they are shown as `str` writes them.
+    """
     return DiagnosticStatus(
         level=level,
         name=name,

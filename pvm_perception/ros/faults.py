@@ -163,7 +163,19 @@ class Guarded(Base):
     def create_subscription(
         self, msg_type: Any, topic: str, callback: Callable[..., Any], *arguments: Any, **options: Any
     ) -> Any:
-        """Subscribe; an exception of the callback is noted under the topic's name."""
+        """Subscribe; an exception of the callback is noted under the topic's name.
+
+        Parameters
+        ----------
+        msg_type
+            The message's class.
+        topic
+            Its name; the fault's kind as well.
+        callback
+            Takes the message.
+        *arguments, **options
+            As rclpy's own take them.
+        """
         return super().create_subscription(
             msg_type, topic, self.faults.guard(topic, callback), *arguments, **options
         )
@@ -171,7 +183,17 @@ class Guarded(Base):
     def create_timer(
         self, period: float, callback: Callable[..., Any], *arguments: Any, **options: Any
     ) -> Any:
-        """Create a timer; an exception of the callback is noted under the callback's name."""
+        """Create a timer; an exception of the callback is noted under the callback's name.
+
+        Parameters
+        ----------
+        period
+            Seconds.
+        callback
+            Takes nothing.
+        *arguments, **options
+            As rclpy's own take them.
+        """
         return super().create_timer(
             period, self.faults.guard(callback.__name__.strip("_"), callback), *arguments, **options
         )
@@ -179,7 +201,19 @@ class Guarded(Base):
     def create_service(
         self, srv_type: Any, srv_name: str, callback: Callable[..., Any], *arguments: Any, **options: Any
     ) -> Any:
-        """Create a service; an exception of the callback is noted, and is the answer's message."""
+        """Create a service; an exception of the callback is noted, and is the answer's message.
+
+        Parameters
+        ----------
+        srv_type
+            The service's class.
+        srv_name
+            Its name; the fault's kind as well.
+        callback
+            Takes request and response, returns the response.
+        *arguments, **options
+            As rclpy's own take them.
+        """
         return super().create_service(
             srv_type, srv_name, self.faults.guard(srv_name, callback, _failed), *arguments, **options
         )
@@ -193,7 +227,17 @@ class Guarded(Base):
         super().add_post_set_parameters_callback(self.faults.guard("parameters", callback))
 
     def create_publisher(self, msg_type: Any, topic: str, *arguments: Any, **options: Any) -> Any:
-        """Create a publisher that raises PvmError for a message with a number that is not finite."""
+        """Create a publisher that raises PvmError for a message with a number that is not finite.
+
+        Parameters
+        ----------
+        msg_type
+            The message's class.
+        topic
+            Its name.
+        *arguments, **options
+            As rclpy's own take them.
+        """
         publisher = super().create_publisher(msg_type, topic, *arguments, **options)
         publish = publisher.publish
 

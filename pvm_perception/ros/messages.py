@@ -27,7 +27,15 @@ def seconds_of(header: Any) -> float:
 
 
 def detection_array(tracks: Iterable[Track], header: Any) -> Detection2DArray:
-    """Return tracks as a Detection2DArray; boxes in pixels of the image with that header."""
+    """Return tracks as a Detection2DArray; boxes in pixels of the image with that header.
+
+    Parameters
+    ----------
+    tracks
+        Boxes in pixels of the image.
+    header
+        The image's.
+    """
     message = Detection2DArray(header=header)
     for track in tracks:
         detection = Detection2D(header=header, id=str(track.id))
@@ -73,7 +81,17 @@ def image_size(info: VisionInfo) -> tuple[int, int] | None:
 
 
 def label_info(header: Any, targets: Sequence[str], threshold: float) -> LabelInfo:
-    """Return the names that class_id can take, and the score from which a track is born."""
+    """Return the names that class_id can take, and the score from which a track is born.
+
+    Parameters
+    ----------
+    header
+        Of now.
+    targets
+        Names that class_id can take.
+    threshold
+        Score, 0 to 1, from which a track is born.
+    """
     return LabelInfo(
         header=header,
         threshold=float(threshold),

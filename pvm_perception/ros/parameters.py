@@ -135,7 +135,15 @@ class Parameters:
 
 
 def values_of(node: Any, group: type[Settings]) -> Settings:
-    """Return a node's present parameters as one of its groups of settings."""
+    """Return a node's present parameters as one of its groups of settings.
+
+    Parameters
+    ----------
+    node
+        Which declared them.
+    group
+        A dataclass of settings.
+    """
     return group(**{f.name: node.get_parameter(f.name).value for f in settings_of(group)})
 
 

@@ -76,7 +76,17 @@ def detections_3d(header: Header, results: Sequence[Result], settings: RangingSe
 
 
 def markers(header: Header, results: Sequence[Result], settings: RangingSettings) -> MarkerArray:
-    """Return a body in the target's colour and a line of words for each target; none wipes out the last."""
+    """Return a body in the target's colour and a line of words for each target; none wipes out the last.
+
+    Parameters
+    ----------
+    header
+        The image's; its frame is the camera's.
+    results
+        Detections and where they are, in the header's frame.
+    settings
+        The target's name, size and shape.
+    """
     blue, green, red = (v / 255 for v in colour_of(settings.target))
     array = MarkerArray(markers=[Marker(header=header, action=Marker.DELETEALL)])
     for number, (detection, estimate) in enumerate(results):
@@ -140,7 +150,14 @@ class Places:
     def show(self, header: Header, results: Sequence[Result], settings: RangingSettings) -> None:
         """Publish all targets of one frame; one whose place is in doubt is left out.
 
-        Parameters are those of `detections_3d`.
+        Parameters
+        ----------
+        header
+            The image's; its frame is the camera's.
+        results
+            Detections and where they are, in the header's frame.
+        settings
+            The target's name, size and shape.
         """
         known = [result for result in results if not result[1].doubt]
         self._detections.publish(detections_3d(header, known, settings))
@@ -148,7 +165,17 @@ class Places:
             self._markers.publish(markers(header, known, settings))
 
     def broadcast(self, header: Header, pose: Pose, settings: RangingSettings) -> None:
-        """Send the followed target's frame, a child of the header's; once for each stamp, as TF wants it."""
+        """Send the followed target's frame, a child of the header's; once for each stamp, as TF wants it.
+
+        Parameters
+        ----------
+        header
+            The image's; its frame is the camera's.
+        pose
+            Of the target in that frame, m.
+        settings
+            The target, whose name the frame gets where no other is set.
+        """
         if self._tf is None or header.stamp == self._last:
             return
         if not header.frame_id:

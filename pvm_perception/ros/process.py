@@ -79,6 +79,15 @@ def publish_last(publisher: Any, message: Any, seconds: float = 0.5) -> None:
     """Publish what must arrive before the node goes: wait until all who listen have it.
 
     A publisher that is destroyed takes with it what is still on its way.
+
+    Parameters
+    ----------
+    publisher
+        A reliable one.
+    message
+        What to publish.
+    seconds
+        How long to wait at most.
     """
     publisher.publish(message)
     publisher.wait_for_all_acked(Duration(nanoseconds=round(seconds * 1e9)))

@@ -161,7 +161,15 @@ class Ranger:
             return None
 
     def report(self, state: str, facts: dict[str, Any]) -> None:
-        """Publish the node's state on /diagnostics; a warning where there is nothing to go by."""
+        """Publish the node's state on /diagnostics; a warning where there is nothing to go by.
+
+        Parameters
+        ----------
+        state
+            What the node does, in one line.
+        facts
+            Figures by their names.
+        """
         level, message = DiagnosticStatus.OK, state
         now, silence = self.node.get_clock().now(), time.monotonic() - self._last
         if not now.nanoseconds:

@@ -19,6 +19,13 @@ def model_path(namespace: str, node: str) -> Path:
     """Return where a node saves its model: into ROS_HOME, by namespace.
 
     The name holds the time, the node and its process: no two saves share it.
+
+    Parameters
+    ----------
+    namespace
+        The node's, as "/robot1".
+    node
+        Its name.
     """
     home = Path(os.environ.get("ROS_HOME") or Path.home() / ".ros")
     name = datetime.now().strftime("robot-%Y%m%d-%H%M%S-%f")
@@ -81,7 +88,15 @@ class Saver:
         return self.write(path, lambda: save_model(path, *model))
 
     def write(self, path: Path, work: Callable[[], None]) -> Writing:
-        """Begin to write a file, whose folder is made; to await, as of `save`."""
+        """Begin to write a file, whose folder is made; to await, as of `save`.
+
+        Parameters
+        ----------
+        path
+            The file, whose folder is made.
+        work
+            Writes it, on a thread of its own.
+        """
 
         def write() -> None:
             try:

@@ -85,7 +85,17 @@ class Servo:
         self._still = -math.inf  # since when there was a reason to drive
 
     def saw(self, bearing: float, distance: float, now: float) -> None:
-        """Take note of a frame with the target in it."""
+        """Take note of a frame with the target in it.
+
+        Parameters
+        ----------
+        bearing
+            Radians, positive to the left of the camera's middle.
+        distance
+            m.
+        now
+            Seconds, on a clock that nobody sets.
+        """
         # a box's size, hence the distance, errs by a fifth from frame to frame; its centre hardly
         known = now - self._seen <= self.settings.loss_timeout
         trust = self.settings.distance_trust if known else 1.0
@@ -98,7 +108,15 @@ class Servo:
         self._frame = now
 
     def held(self, pressed: bool, now: float) -> None:
-        """Take note of the dead-man's switch."""
+        """Take note of the dead-man's switch.
+
+        Parameters
+        ----------
+        pressed
+            Whether somebody holds it.
+        now
+            Seconds, on a clock that nobody sets.
+        """
         self._held = now if pressed else -math.inf
 
     def limit(self, share: float) -> None:

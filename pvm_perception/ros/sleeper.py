@@ -96,7 +96,21 @@ class Sleeper:
         tracks: Sequence[Track],
         surprise: float,
     ) -> None:
-        """Take a frame for the memory; arguments as for `Recorder.see`."""
+        """Take a frame for the memory; arguments as for `Recorder.see`.
+
+        Parameters
+        ----------
+        image
+            (H, W, 3) uint8, BGR.
+        stamp
+            Seconds; None where it has none.
+        motion
+            (4,) as `Tracker.update` takes it, or None.
+        tracks
+            What was found in it.
+        surprise
+            Mean over the units.
+        """
         if self._recorder is not None:
             self._recorder.see(image, stamp, motion, tracks, surprise)
 

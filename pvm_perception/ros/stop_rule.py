@@ -72,7 +72,15 @@ class StopRule:
         self._seen = math.nan  # when the sign was last in view
 
     def saw(self, distance: float | None, now: float) -> None:
-        """Take note of a frame: the nearest sign's distance in metres, or None for no sign."""
+        """Take note of a frame: the nearest sign's distance in metres, or None for no sign.
+
+        Parameters
+        ----------
+        distance
+            m to the nearest sign; None where none is seen.
+        now
+            Seconds, on a clock that nobody sets.
+        """
         s = self.settings
         known = self._travel(distance, now)
         if self.state == CLEAR:

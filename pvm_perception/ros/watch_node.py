@@ -144,7 +144,21 @@ def check_names(*names: str) -> None:
 
 
 def watch(page: LivePage, topic: str, tracker: str, rate: float, ended: Callable[[int], bool]) -> int:
-    """Show what a tracker publishes until `ended` says so of the number of frames; return it."""
+    """Show what a tracker publishes until `ended` says so of the number of frames; return it.
+
+    Parameters
+    ----------
+    page
+        What is shown on.
+    topic
+        The images'.
+    tracker
+        Name of the tracker's node.
+    rate
+        Frames that are shown a second, at most.
+    ended
+        Takes the number of frames, returns whether that is enough.
+    """
     os.environ.update(image_transport(os.environ))
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     node, executor = None, SingleThreadedExecutor()

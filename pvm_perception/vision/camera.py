@@ -96,6 +96,13 @@ def camera_from_info(info: Any, settings: CalibrationSettings) -> PinholeCamera:
     K and P are those of the full sensor; binning and region of interest are taken off here, as
     the message's definition says.
 
+    Parameters
+    ----------
+    info
+        A sensor_msgs/CameraInfo, or what has its fields.
+    settings
+        Whether images are rectified already, and the field of view where it is not calibrated.
+
     Raises
     ------
     PvmError

@@ -152,7 +152,15 @@ def _decode(data: np.ndarray, name: str) -> np.ndarray:
 
 
 def read_image(path: str | Path, settings: CompressedSettings = FILES) -> np.ndarray:
-    """Return the BGR picture in a file, as `unpack`; PvmError, naming the file, where there is none."""
+    """Return the BGR picture in a file, as `unpack`; PvmError, naming the file, where there is none.
+
+    Parameters
+    ----------
+    path
+        A file of any kind that `unpack` knows.
+    settings
+        How large a picture may be.
+    """
     try:
         with Path(path).open("rb") as file:
             head = file.read(HEAD)
@@ -165,7 +173,17 @@ def read_image(path: str | Path, settings: CompressedSettings = FILES) -> np.nda
 
 
 def write_image(path: str | Path, image: np.ndarray, quality: int = 95) -> None:
-    """Write a BGR picture, (height, width, 3) uint8, in the suffix's format; PvmError where that fails."""
+    """Write a BGR picture, (height, width, 3) uint8, in the suffix's format; PvmError where that fails.
+
+    Parameters
+    ----------
+    path
+        Where to; the suffix says which format.
+    image
+        (H, W, 3) uint8, BGR.
+    quality
+        0 to 100, of JPEG; other formats do not read it.
+    """
     data = cv2.imencode(Path(path).suffix, image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
     with writing(path):
         Path(path).write_bytes(data.data)

@@ -19,7 +19,17 @@ def colour_of(target: str) -> tuple[int, int, int]:
 
 
 def draw_tracks(image: np.ndarray, tracks: Iterable[Track], truth: Sequence[Box] | None = None) -> np.ndarray:
-    """Return a copy of a BGR image with boxes, ids and scores; the truth as a thin white box."""
+    """Return a copy of a BGR image with boxes, ids and scores; the truth as a thin white box.
+
+    Parameters
+    ----------
+    image
+        (H, W, 3) uint8, BGR; stays as it is.
+    tracks
+        Boxes in its pixels.
+    truth
+        True boxes in its pixels.
+    """
     picture = image.copy()
     thick = max(1, round(max(image.shape[:2]) / 320))
     for b in truth or ():
@@ -38,7 +48,21 @@ def draw_box(
     words: str = "",
     thick: int = 1,
 ) -> None:
-    """Draw a box x, y, w, h (px) into a BGR picture, with words above it."""
+    """Draw a box x, y, w, h (px) into a BGR picture, with words above it.
+
+    Parameters
+    ----------
+    picture
+        (H, W, 3) uint8, BGR, which is drawn into.
+    box
+        x, y, w, h, px.
+    colour
+        B, G, R, 0 to 255.
+    words
+        Written above it; empty for none.
+    thick
+        Width of its line, px.
+    """
     x, y, w, h = box
     corner = round(x), round(y)
     cv2.rectangle(picture, corner, (round(x + w), round(y + h)), colour, thick)
@@ -48,7 +72,21 @@ def draw_box(
 def write(
     picture: np.ndarray, words: str, place: tuple[int, int], colour: tuple[int, int, int], size: float = 0.4
 ) -> None:
-    """Write a line into a BGR picture, with a shadow; `place` is where it begins, at its foot, px."""
+    """Write a line into a BGR picture, with a shadow; `place` is where it begins, at its foot, px.
+
+    Parameters
+    ----------
+    picture
+        (H, W, 3) uint8, BGR, which is drawn into.
+    words
+        One line of ASCII.
+    place
+        x, y of its beginning, at its foot, px.
+    colour
+        B, G, R, 0 to 255.
+    size
+        Scale of OpenCV's letters, whose capitals are 22 px high at 1.
+    """
     for shift, shade in ((1, (0, 0, 0)), (0, colour)):
         cv2.putText(
             picture,
@@ -63,7 +101,15 @@ def write(
 
 
 def colour_map(values: np.ndarray, top: float = 1.0) -> np.ndarray:
-    """Return (H, W) values from 0 to `top` as a BGR picture."""
+    """Return (H, W) values from 0 to `top` as a BGR picture.
+
+    Parameters
+    ----------
+    values
+        (H, W) from 0 to `top`; what lies outside is cut there.
+    top
+        The value that gets the last colour.
+    """
     scaled = np.clip(values * (255 / max(top, 1e-9)), 0, 255).astype(np.uint8)
     return cv2.applyColorMap(scaled, cv2.COLORMAP_TURBO)
 
@@ -72,6 +118,13 @@ def colour_wheel(moves: np.ndarray, top: float = 4.0) -> np.ndarray:
     """Return moves (H, W, 2), right and down, as a BGR picture: direction as hue, length as saturation.
 
     Right is red, down yellow-green, left cyan, up violet; white stands still, `top` and more is full colour.
+
+    Parameters
+    ----------
+    moves
+        (H, W, 2), px to the right and down.
+    top
+        Length, px, from which on a colour is full.
     """
     right, down = np.ascontiguousarray(np.asarray(moves, np.float32).transpose(2, 0, 1))
     length, angle = cv2.cartToPolar(right, down, angleInDegrees=True)

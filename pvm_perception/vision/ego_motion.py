@@ -57,6 +57,13 @@ class EgoMotion:
 
         One without a stamp, or with numbers that no robot reaches, is left out. Of several with the same
         stamp the last one counts.
+
+        Parameters
+        ----------
+        stamp
+            When it was measured, seconds.
+        twist
+            A geometry_msgs/Twist of the robot's base, m/s and rad/s.
         """
         a = twist.angular
         values = (stamp, a.x, a.y, a.z, twist.linear.x)

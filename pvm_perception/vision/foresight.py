@@ -38,7 +38,17 @@ class Foresight:
         self._copy: Network | None = None
 
     def images(self, network: Network, view: View | None, steps: int) -> list[Images]:
-        """Return what a network of one stream expects 1 to `steps` frames from now, as `expected` does."""
+        """Return what a network of one stream expects 1 to `steps` frames from now, as `expected` does.
+
+        Parameters
+        ----------
+        network
+            Of one stream; its own state stays.
+        view
+            Which part of its picture a camera fills; None: all.
+        steps
+            How many frames, at least 1.
+        """
         images = [expected(network, view)]
         if steps == 1:
             return images

@@ -66,7 +66,15 @@ class View:
 
     @staticmethod
     def fit(source: tuple[int, int], network: tuple[int, int]) -> View:
-        """Return the view of a whole (rows, cols) source, centred in a (rows, cols) input."""
+        """Return the view of a whole (rows, cols) source, centred in a (rows, cols) input.
+
+        Parameters
+        ----------
+        source
+            Rows and columns of the image.
+        network
+            Rows and columns of the network's input.
+        """
         scale = min(network[0] / source[0], network[1] / source[1])
         return View.window(source, network, (source[1] / 2, source[0] / 2), scale)
 
@@ -74,7 +82,19 @@ class View:
     def window(
         source: tuple[int, int], network: tuple[int, int], centre: tuple[float, float], scale: float
     ) -> View:
-        """Return the view around `centre` (x, y) at a scale, moved so that it lies in the source."""
+        """Return the view around `centre` (x, y) at a scale, moved so that it lies in the source.
+
+        Parameters
+        ----------
+        source
+            Rows and columns of the image.
+        network
+            Rows and columns of the network's input.
+        centre
+            x, y in the image, px, that the window is around.
+        scale
+            Network pixels for each pixel of the image.
+        """
         height = min(source[0], max(1, round(network[0] / scale)))
         width = min(source[1], max(1, round(network[1] / scale)))
         x = min(max(round(centre[0] - width / 2), 0), source[1] - width)

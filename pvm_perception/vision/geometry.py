@@ -188,6 +188,15 @@ def reconcile(by_depth: Estimate, by_size: Estimate, settings: RangingSettings) 
     They do where their distances differ by more than the errors of a box can explain: a depth image in
     another unit, or of another camera; a `size` that is wrong by far. Then it is the nearer one, with its
     `doubt`.
+
+    Parameters
+    ----------
+    by_depth
+        Where the depth image puts the target; None where it does not.
+    by_size
+        Where its known size puts it; None where it does not.
+    settings
+        How far they may lie apart.
     """
     share = math.hypot(settings.size_noise, settings.size_tolerance)
     far = (by_depth.distance, by_size.distance)

@@ -175,6 +175,13 @@ def decode_compressed(message: Any, settings: CompressedSettings = USUAL) -> np.
     """Return the BGR picture in a CompressedImage message; see `compressed_image.unpack`.
 
     The bytes say what they are; the message's `format` is not asked.
+
+    Parameters
+    ----------
+    message
+        A sensor_msgs/CompressedImage.
+    settings
+        How large a picture may be.
     """
     try:
         data = np.frombuffer(message.data, np.uint8)

@@ -42,7 +42,19 @@ class Recent:
         self._moments: list[Moment] = []
 
     def keep(self, arrived: float, stamp: float, image: Images, tracks: Sequence[Track]) -> None:
-        """Remember a frame; its image is copied."""
+        """Remember a frame; its image is copied.
+
+        Parameters
+        ----------
+        arrived
+            When it came, seconds on the node's clock.
+        stamp
+            The image's, seconds; 0 = it has none.
+        image
+            (H, W, 3) uint8, BGR.
+        tracks
+            What was found in it.
+        """
         moment = Moment(arrived, stamp, image.copy(), tuple(tracks))
         with self._lock:
             kept: list[Moment] = []

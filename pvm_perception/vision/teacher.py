@@ -58,7 +58,19 @@ class Teacher:
         self._rng = np.random.default_rng(SEED)
 
     def learn(self, shown: ShownTargets, image: Images, name: str, box: Sequence[float]) -> ShownTargets:
-        """Return the shown targets with one box more learnt; see `Tracker.teach`."""
+        """Return the shown targets with one box more learnt; see `Tracker.teach`.
+
+        Parameters
+        ----------
+        shown
+            What was shown before.
+        image
+            (H, W, 3) uint8, BGR.
+        name
+            The target's name, known or new.
+        box
+            x, y, w, h in the image, px.
+        """
         check_name(name)
         image = as_bgr(image)
         x, y, w, h = checked_box(box, (image.shape[0], image.shape[1]))
@@ -126,6 +138,13 @@ class Teacher:
 def checked_box(box: Sequence[float], size: tuple[int, int]) -> tuple[float, float, float, float]:
     """Return a box x, y, w, h cut at the border of an image of `size` (rows, cols).
 
+    Parameters
+    ----------
+    box
+        x, y, w, h, px.
+    size
+        Rows and columns of the image.
+
     Raises
     ------
     PvmError
@@ -155,6 +174,19 @@ def views(
     count: int,
 ) -> Iterator[tuple[Images, npt.NDArray[np.float64], View]]:
     """Yield pictures of a box as a camera may see it, nearer, further, mirrored and in other light.
+
+    Parameters
+    ----------
+    rng
+        Draws how the camera sees it.
+    image
+        (H, W, 3) uint8, BGR.
+    box
+        x, y, w, h in the image, px.
+    network
+        Rows and columns of the network's input.
+    count
+        How many pictures.
 
     Yields
     ------
@@ -191,7 +223,15 @@ def views(
 
 
 def relit(rng: np.random.Generator, image: Images) -> Images:
-    """Return an image in other light."""
+    """Return an image in other light.
+
+    Parameters
+    ----------
+    rng
+        Draws the light.
+    image
+        (H, W, 3) uint8, BGR; stays as it is.
+    """
     level = np.linspace(0, 1, 256)[:, None] ** math.exp(rng.normal(0, GAMMA))  # (256, 1)
     gains = np.exp(rng.normal(0, GAIN) + rng.normal(0, TINT, 3))  # (3,)
     table = np.clip(level * gains * 255, 0, 255).astype(np.uint8)

@@ -132,7 +132,15 @@ class TrackManager:
             self._memory = []
 
     def rescale(self, right: float, down: float) -> None:
-        """Move all tracks with an image whose width and height change by these factors."""
+        """Move all tracks with an image whose width and height change by these factors.
+
+        Parameters
+        ----------
+        right
+            New width over the old one.
+        down
+            New height over the old one.
+        """
         for m in self._memory:
             x, y, log_w, log_h = m.box
             m.box = [x * right, y * down, log_w + math.log(right), log_h + math.log(down)]

@@ -25,8 +25,7 @@ from pvm_perception.types import TARGETS, Truth
 from pvm_perception.vision.motion import DEPTH, unknown_depth
 
 FIELDS = (40.0, 90.0)  # degrees that the camera's longer side sees
-BALLS = (0.06, 0.7)  # m, across
-PLATES = (0.15, 0.9)  # m, a sign's height
+BALLS, PLATES = (0.06, 0.7), (0.15, 0.9)  # m: a ball's diameter, a sign's height
 TRIES = 60  # at finding a place where a target is as large as drawn and stands on the ground
 SUBFRAMES = 4  # at most, of what moves while the shutter is open
 FINE = 6.0  # pixels, of the picture as drawn, that things may move between two of them
