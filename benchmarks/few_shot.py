@@ -52,6 +52,7 @@ KINDS: dict[str, tuple[Callable, int]] = {  # painter, and the seed of the very 
     "hand": (objects.skin, 1),
     "beacon": (street.beacon, 2),
 }
+LEAST_LIGHT = 50.0  # mean grey of a taught box: nobody shows a thing in the dark
 WIDE = 160  # px: to this width pictures are brought for the simple methods
 SCALES = (0.5, 0.8, 1.25)
 WINDOWS = (14, 24, 40, 64)  # px of a window's longer side, for histograms
@@ -99,14 +100,21 @@ def clip(kind: str, number: int, frames: int, present: bool) -> list[Shot]:
     return shots
 
 
+def brightness(image: np.ndarray, box: Box) -> float:
+    """Return the mean grey of a box, 0..255."""
+    x, y, w, h = (round(v) for v in box)
+    return float(image[max(y, 0) : y + h, max(x, 0) : x + w].mean())
+
+
 def taught(kind: str) -> list[tuple[np.ndarray, Box]]:
-    """Return twenty boxes that are wholly in view, the first five from clips of their own."""
+    """Return twenty boxes, wholly in view and in some light, the first five from clips of their own."""
     boxes: list[tuple[np.ndarray, Box]] = []
     number = 0
     while len(boxes) < max(COUNTS):
         shots = clip(kind, 1000 + number, 4, True)
         number += 1
         inner = [(i, b) for i, b in shots if b and min(b[:2]) > 4 and b[0] + b[2] < SIZE[1] - 4]
+        inner = [(i, b) for i, b in inner if brightness(i, b) > LEAST_LIGHT]
         boxes += inner[:1] if number <= 5 else inner
     return boxes[: max(COUNTS)]
 
@@ -308,7 +316,7 @@ def main() -> None:
     with args.output.open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file)
         table.writerow(COLUMNS)
-        kinds = [*list(KINDS)[: args.kinds], *(["real orange ball"] if args.ball else [])]
+        kinds = [*(["real orange ball"] if args.ball else []), *list(KINDS)[: args.kinds]]
         for kind in tqdm(kinds, unit="kind", disable=None):
             if kind in KINDS:
                 boxes = taught(kind)

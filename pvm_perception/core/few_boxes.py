@@ -21,7 +21,9 @@ Doubles = npt.NDArray[np.float64]
 RIDGE = 0.3  # of presence, in variances of what a cell reads
 BOX_RIDGE = 0.3
 POSITIVE = 0.1  # weight of all the target's cells together, all cells being 1
-NEAR = 0.5  # share of the taught pictures' other cells in the weight of what is not the target
+NEAR, FAR, HARD = 0.35, 0.35, 0.3  # shares in the weight of what is not the target: other cells of the taught
+# pictures, of the backgrounds, and of those of either that a first fit takes for the target
+HARDEST = 256  # cells of the last kind
 FOLDS = 3
 ALARM = 0.95  # share of the backgrounds whose best cell stays below `DOUBT`
 DOUBT = -1.5  # presence logit of a background's best cells, from which no track is born
@@ -78,13 +80,15 @@ def fit(examples: list[Example], backgrounds: Backgrounds) -> tuple[Floats, Floa
     """Return weights (D, 5) and bias (5,) of the readout of a target that was shown in some boxes."""
     unit = backgrounds.unit
     outside = np.concatenate([e.outside for e in examples]).astype(np.float32) / unit
-    near = Moments(outside)
+    against = [(NEAR, Moments(outside)), (FAR, backgrounds.moments)]
     weights = np.zeros((len(unit), BOX_ANSWERS))
     bias = np.zeros(BOX_ANSWERS)
     inside = [e.inside.astype(np.float32) / unit for e in examples]
     presence = [e.presence for e in examples]
-    weights[:, 0], bias[0] = _presence(inside, presence, near, backgrounds.moments)
-    sure = _held_out(examples, inside, near, backgrounds.moments)
+    first = _presence(inside, presence, against)
+    against.append((HARD, Moments(_hardest(first, outside, backgrounds))))
+    weights[:, 0], bias[0] = _presence(inside, presence, against)
+    sure = _held_out(examples, inside, against)
     pictures = [v.astype(np.float32) / unit @ weights[:, 0] + bias[0] for v in backgrounds.values]
     doubt = float(np.quantile([p.max() for p in pictures], ALARM))
     scale = (SURE - DOUBT) / max(sure - doubt, LEAST_STEP)
@@ -96,14 +100,26 @@ def fit(examples: list[Example], backgrounds: Backgrounds) -> tuple[Floats, Floa
     return (weights / unit[:, None]).astype(np.float32), bias.astype(np.float32)
 
 
+def _hardest(fitted: tuple[Doubles, float], outside: Floats, backgrounds: Backgrounds) -> Floats:
+    """Return the cells away from the target that a fit takes for it most, (HARDEST, D)."""
+    flat = backgrounds.values.reshape(-1, len(backgrounds.unit))
+    weights = (fitted[0] / backgrounds.unit).astype(np.float32)
+    scores = np.concatenate([flat.astype(np.float32) @ weights, outside @ fitted[0]])
+    worst = np.argsort(-scores)[:HARDEST]
+    far = worst[worst < len(flat)]
+    near = worst[worst >= len(flat)] - len(flat)
+    return np.concatenate([flat[far].astype(np.float32) / backgrounds.unit, outside[near]])
+
+
 def _presence(
-    inside: list[Floats], presence: list[Floats], near: Moments, far: Moments
+    inside: list[Floats], presence: list[Floats], against: list[tuple[float, Moments]]
 ) -> tuple[Doubles, float]:
     """Return weights (D,) and bias of presence."""
     values, wanted = np.concatenate(inside), np.concatenate(presence)
     own = Moments(values)
-    shares = POSITIVE, (1 - POSITIVE) * NEAR, (1 - POSITIVE) * (1 - NEAR)
-    parts = own, near, far
+    all_of_them = sum(share for share, _ in against)
+    shares = [POSITIVE, *((1 - POSITIVE) * share / all_of_them for share, _ in against)]
+    parts = [own, *(moments for _, moments in against)]
     mean: Doubles = np.average([m.mean for m in parts], axis=0, weights=shares).astype(float)
     square: Doubles = np.average([m.square for m in parts], axis=0, weights=shares).astype(float)
     height = POSITIVE * float(wanted.mean())  # mean presence over all cells
@@ -118,7 +134,7 @@ def _solve(covariance: Doubles, cross: Doubles, ridge: float) -> Doubles:
     return weights
 
 
-def _held_out(examples: list[Example], inside: list[Floats], near: Moments, far: Moments) -> float:
+def _held_out(examples: list[Example], inside: list[Floats], against: list[tuple[float, Moments]]) -> float:
     """Return the usual best score of the target in views that presence was not fitted on.
 
     Where there is one box, its views are halved.
@@ -135,7 +151,7 @@ def _held_out(examples: list[Example], inside: list[Floats], near: Moments, far:
         if not any(m.any() for m in left_out) or all(m.all() for m in left_out):
             continue
         learnt = [(v[~m], e.presence[~m]) for v, e, m in zip(inside, examples, left_out, strict=True)]
-        weights, bias = _presence([v for v, _ in learnt], [p for _, p in learnt], near, far)
+        weights, bias = _presence([v for v, _ in learnt], [p for _, p in learnt], against)
         for v, e, m in zip(inside, examples, left_out, strict=True):
             scores = v[m] @ weights + bias
             best += [scores[e.view[m] == k].max() for k in np.unique(e.view[m])]
