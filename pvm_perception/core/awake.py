@@ -110,7 +110,7 @@ class ForecastLearner:
 
     def _learn(self, images: Images, motion: Floats | None, shown: Rectangles | None) -> bool:
         wrong, copied = self._errors(self._forecaster)
-        if not math.isfinite(wrong):
+        if not (math.isfinite(wrong) and self._finite()):
             return self._give_up(spoilt=True)
         if self._shadow is not None and self._compare(images, motion, shown, wrong):
             return True
@@ -129,7 +129,7 @@ class ForecastLearner:
             return False  # the optimizer left the weights as they were
         for name, w in self._weights.items():
             w -= np.float32(RATE * PULL) * (w - self._first[name])
-        if not all(np.isfinite(w).all() for w in self._weights.values()):
+        if not self._finite():
             return self._give_up(spoilt=True)
         self._changed()
         self.steps += 1
@@ -137,6 +137,9 @@ class ForecastLearner:
         if self._since_check >= CHECK_EVERY and self._shadow is None:
             self._begin_check()
         return True
+
+    def _finite(self) -> bool:
+        return all(np.isfinite(w).all() for w in self._weights.values())
 
     def _errors(self, forecaster: Forecaster) -> tuple[float, float]:
         """Return the forecast's and copying's mean squared error, full range from black to white squared."""
