@@ -31,6 +31,7 @@ from pvm_perception.ros.lessons import Lessons, taught_box
 from pvm_perception.ros.node_settings import NODES
 from pvm_perception.ros.own_motion import OwnMotion
 from pvm_perception.ros.parameters import default_of
+from pvm_perception.ros.servo import Command
 from pvm_perception.ros.tracker_node import TrackerNode
 from pvm_perception.vision.ego_motion import LARGEST
 from pvm_perception.vision.recent import Recent
@@ -120,6 +121,7 @@ class Bench:
         self.call(node.ranger._vision_info, VisionInfo(method=f"any, images of {WIDTH}x{HEIGHT} px"))
         if self.kind == "follower":
             self.call(node._limit, SpeedLimit())
+            node.servo.command = Command()  # not still braking from a speed that a parameter allowed
         for _ in range(20):
             self.now += 0.05
             self.call(node.ranger._camera_info, good_camera_info(self.now))
