@@ -34,7 +34,7 @@ test: setup
 
 test-gpu: setup  ## on an NVIDIA GPU: the kernels, the tracker and learning there, against NumPy
 	$(CUPY)
-	.venv/bin/python -m pytest -m gpu -rs
+	.venv/bin/python -m pytest -m gpu
 
 test-arm: setup  ## the CPU kernels as an emulated ARM processor computes them (needs QEMU, a cross compiler)
 	bash scripts/arm.sh

@@ -84,7 +84,9 @@ def _new_part(place: Path) -> tuple[Path, int]:
 
 def _sweep(folder: Path) -> None:
     """Remove the temporary files in `folder` whose writers are gone, as their locks tell."""
-    with contextlib.suppress(OSError):  # what cannot be listed cannot be written either: that is told there
+    with contextlib.suppress(
+        OSError
+    ):  # what cannot be listed cannot be written either: that is reported there
         parts = [p for p in folder.iterdir() if PART.fullmatch(p.name)]
         for part in parts:
             with contextlib.suppress(OSError):  # in work, another user's, or swept by another at this moment

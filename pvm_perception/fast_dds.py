@@ -1,4 +1,4 @@
-"""How Fast DDS is told of our profile. Imports nothing of this package: launch files run it by its path."""
+"""The variable by which Fast DDS finds our profile. Imports no more: launch files run it by its path."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The few records that travel between rooms: Frame and its Header, Box, Detection, Track."""
+"""The few records that the packages hand to each other: Frame and its Header, Box, Detection, Track."""
 
 from __future__ import annotations
 

@@ -115,9 +115,9 @@ class Odd:
 
     def vision_info(self, _now=0.0):
         width, height = (self.rng.choice((usual, usual, usual, 1, 99999)) for usual in (WIDTH, HEIGHT))
-        told = f"x, images of {width}x{height} px"
+        known = f"x, images of {width}x{height} px"
         return VisionInfo(
-            method=self.name(self.rng.choice((told, "x, images of 0x0 px", told + "?"))),
+            method=self.name(self.rng.choice((known, "x, images of 0x0 px", known + "?"))),
             database_version=self.rng.randint(-(2**31), 2**31 - 1),
         )
 

@@ -133,7 +133,7 @@ def test_a_bag_tells_the_network_what_the_node_would_hear(command_line, tmp_path
     from vision_msgs.msg import Detection2DArray
 
     kinds = {"/camera/image_raw": Image, "/odom": Odometry, "/camera/camera_info": CameraInfo}
-    for seed in range(2, 12):  # up to a scene in which this model's boxes move by what it was told
+    for seed in range(2, 12):  # up to a scene in which this model's boxes move by what it was given
         images = [f.image for f in SimulatedStream(seed, (240, 320), 30.0, 12)]
         file = record(
             tmp_path / f"drive{seed}",
@@ -151,10 +151,10 @@ def test_a_bag_tells_the_network_what_the_node_would_hear(command_line, tmp_path
             )
             assert (process.returncode, "warning" in process.stderr) == (0, False), process.stderr
             found[name] = boxes_of(bag)
-        told = [a != pytest.approx(b, abs=0.03) for a, b in zip(*found.values(), strict=True)]
-        if any(told):
+        moved = [a != pytest.approx(b, abs=0.03) for a, b in zip(*found.values(), strict=True)]
+        if any(moved):
             break
-    assert any(told)
+    assert any(moved)
     env = domain()
     robot = Robot(env)
     try:

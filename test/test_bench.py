@@ -94,7 +94,7 @@ def test_work_is_one_multiplication_for_each_weight_where_units_own_theirs():
             assert work.learning_multiply_adds(encoder) == sum(own) + own[1]
 
 
-def test_products_are_all_the_work_that_is_told_of(monkeypatch):
+def test_products_are_all_the_work_that_is_listed(monkeypatch):
     """Against the matrix products that a look really asks NumPy for, where nothing is compiled."""
     monkeypatch.setattr(cpu, "products", lambda: None)
     network, asked = Hierarchy(preset("robot"), 1), []
@@ -111,11 +111,11 @@ def test_products_are_all_the_work_that_is_told_of(monkeypatch):
             return np.matmul(a, b, out=out)
 
     network.xp = Counting()
-    for part in (*network.encoders, network.readout):
+    for part in (*network.encoders, *(e.inputs for e in network.encoders), network.readout):
         part.xp = network.xp
     network.step(np.zeros((1, 128, 160, 3), np.uint8))
-    told = [shape for part in (*network.encoders, network.readout) for shape in part.products]
-    assert set(told) - {told[-1]} <= set(asked)  # the last one, the head, is no call of `matmul`
+    listed = [shape for part in (*network.encoders, network.readout) for shape in part.products]
+    assert set(listed) - {listed[-1]} <= set(asked)  # the last one, the head, is no call of `matmul`
 
 
 def test_streams_share_the_traffic_of_weights():

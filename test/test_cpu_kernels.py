@@ -254,5 +254,5 @@ def test_products_of_other_arrays_are_left_to_numpy():
 
 
 def test_setup_builds_what_the_runner_looks_for():
-    told = (ROOT / "setup.py").read_text()
-    assert all(f'"{name}"' in told for name in cpu.BUILDS)
+    setup = (ROOT / "setup.py").read_text()
+    assert all(f'"{name}"' in setup for name in cpu.BUILDS)

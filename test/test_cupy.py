@@ -94,10 +94,10 @@ def learn_beside(config, xp):
         if t in (2, 4):
             some = np.array([False, t == 2, t == 4])
             host.reset(some), device.reset(some)
-        moved, told = (motion if t % 2 else None), (boxes if t % 3 else None)
+        moved, truth = (motion if t % 2 else None), (boxes if t % 3 else None)
         out, other = host.step(image, moved), device.step(image, moved)
         assert_same(host, device, out, other)
-        losses, others = host.learn(told, rate=1e-4), device.learn(told, rate=1e-4)
+        losses, others = host.learn(truth, rate=1e-4), device.learn(truth, rate=1e-4)
         assert all(isinstance(v, float) for v in others.means().values())
         np.testing.assert_allclose(list(others.means().values()), list(losses.means().values()), rtol=2e-3)
         np.testing.assert_allclose(others.by_stream, losses.by_stream, rtol=2e-3, atol=1e-6)

@@ -185,11 +185,11 @@ def test_what_the_robots_motion_tells_is_learnt():
         motion[:, 0] = way / 32
         return pictures, motion
 
-    def error(told):
+    def error(informed):
         pictures, motion = clip()
         network.reset()
         for picture in pictures:
-            network.step(picture, motion if told else None)
+            network.step(picture, motion if informed else None)
         return network.forecast_errors()[0]
 
     for k in range(600):
@@ -198,9 +198,9 @@ def test_what_the_robots_motion_tells_is_learnt():
         for picture in pictures:
             network.step(picture, motion * (k % 2))
             network.learn(rate=3e-3)
-    silent, told = (np.mean([error(t) for _ in range(20)]) for t in (False, True))
+    silent, informed = (np.mean([error(t) for _ in range(20)]) for t in (False, True))
     assert silent > 0.5 * network.forecast_errors()[1]
-    assert told < 0.3 * silent
+    assert informed < 0.3 * silent
 
 
 def test_motion_is_a_source_of_context_and_no_layer():

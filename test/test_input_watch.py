@@ -1,4 +1,4 @@
-"""What the tracker says of a camera that it does not hear, or only in part."""
+"""What the tracker says of a camera whose images do not come, or only in part."""
 
 import signal
 import time

@@ -147,8 +147,8 @@ def test_validation_tells_the_motion_only_when_asked():
         )
     ]
     network = Hierarchy(config, seed=3)
-    silent, told = (validate(network, clips, motion=m) for m in (False, True))
-    assert silent.prediction_ratio != told.prediction_ratio
+    silent, informed = (validate(network, clips, motion=m) for m in (False, True))
+    assert silent.prediction_ratio != informed.prediction_ratio
     still = [dataclasses.replace(clips[0], motion=np.zeros((4, 4), np.float32))]
     assert validate(network, still, motion=True) == silent
 

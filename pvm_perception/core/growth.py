@@ -153,7 +153,7 @@ def _parts(config: HierarchyConfig, name: str) -> tuple[list[Part], Part]:
 def _mixtures(
     config: HierarchyConfig, wider: HierarchyConfig, rng: np.random.Generator
 ) -> dict[str, np.ndarray]:
-    """Return what of each old unit the new ones hear, (old, new - old), by weight."""
+    """Return what of each old unit the new ones read, (old, new - old), by weight."""
 
     def mixture(old: int, new: int) -> np.ndarray:
         return rng.standard_normal((old, new - old), np.float32) * np.float32(max(old, 1) ** -0.5)

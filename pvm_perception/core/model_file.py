@@ -81,9 +81,9 @@ def save_model(
         "history": json.dumps(history or {}),
     }
     try:
-        told = json.loads(metadata["history"])
-        _check_history(told)
-        _check_tensors(config, told, {name: ("F32", w.shape) for name, w in tensors.items()})
+        claimed = json.loads(metadata["history"])
+        _check_history(claimed)
+        _check_tensors(config, claimed, {name: ("F32", w.shape) for name, w in tensors.items()})
         _check_values(tensors)
     except PvmError as error:
         raise PvmError(f"the model is not saved to {path}: {error}") from error

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
 Shape = tuple[int, ...]
 MOST_WEIGHTS = 1 << 27  # 512 MiB of float32; the preset `paper` has 22 million
-MOST_READ = 1 << 23  # index table entries: units times whom they hear; 128 MiB with the kernels' copies
+MOST_READ = (
+    1 << 23
+)  # index table entries: units times those that each reads; 128 MiB with the kernels' copies
 MOST_VALUES = 1 << 28  # what one stream's frame holds: sums, codes, predictions; 1 GiB of float32
 MOST_PRODUCTS = 1 << 36  # multiply-adds of one frame: a second on a CPU
 FORECAST = "forecast"  # the first letters of its scales' weights

@@ -48,7 +48,7 @@ class CameraInput:
     def follow(self) -> None:
         """Subscribe with the reliability that publishers offer; again when that changes.
 
-        A reliable subscriber hears nothing from a best-effort camera, and a best-effort one
+        A reliable subscriber receives nothing from a best-effort camera, and a best-effort one
         loses large frames that a reliable camera would send again.
         """
         if self._wish == "auto":
@@ -68,7 +68,7 @@ class CameraInput:
         )
 
     def offers(self) -> list[str]:
-        """Return each publisher's name, its quality of service, and why it is not heard."""
+        """Return each publisher's name, its quality of service, and why nothing is received from it."""
         return [self._offer(p) for p in self._node.get_publishers_info_by_topic(self.topic)]
 
     def _offer(self, publisher: Any) -> str:

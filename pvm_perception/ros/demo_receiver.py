@@ -1,4 +1,4 @@
-"""The demo's receiver: a process that hears detections and camera, as a user's node would.
+"""The demo's receiver: a process that subscribes to detections and camera, as a user's node would.
 
 It writes each detection with its delay to a table, and the camera's frames as JPEG, from which
 `demo` draws the video when all is over.

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 else:
     Base = object
 
-AGAIN = 30.0  # s before the console hears the same words again
+AGAIN = 30.0  # s before the console shows the same words again
 NUMBER = re.compile(r"[-+]?\d[\d.e+-]*|\b(nan|inf)\b")
-SOON = 1.0  # s before it hears other words of the same kind
+SOON = 1.0  # s before it shows other words of the same kind
 
 
 def nothing(_error: Exception, *_arguments: Any) -> None:
@@ -40,12 +40,12 @@ def reason_of(error: Exception) -> str:
 @dataclass
 class _Kind:
     count: int = 0
-    words: str = ""  # that the console heard last, without their numbers
-    said: float = float("-inf")  # when the console last heard of it, monotonic
+    words: str = ""  # that the console showed last, without their numbers
+    said: float = float("-inf")  # when the console last showed it, monotonic
 
 
 class Faults:
-    """Counts faults by kind; the console hears of the first, and of the same words once in 30 s.
+    """Counts faults by kind; the console shows the first, and the same words once in 30 s.
 
     Parameters
     ----------

@@ -14,7 +14,7 @@ from pvm_perception.ros.faults import AGAIN
 from pvm_perception.ros.stamp_rate import StampRate
 from pvm_perception.shipped import shipped
 
-FIRST = 4.0  # s after which the console hears at the latest that no image has come at all
+FIRST = 4.0  # s after which the console says at the latest that no image has come at all
 MOST = 5  # topics that are named
 OURS = ("/debug_image", "/heatmap", "/prediction", "/surprise")  # pictures that trackers publish
 
@@ -34,7 +34,7 @@ class InputWatch:
         self._node, self._camera = node, camera
         self._rate = StampRate()
         self._any = False  # whether any image came
-        self._due = -float("inf")  # before this the console does not hear it again, monotonic
+        self._due = -float("inf")  # before this the console does not say it again, monotonic
 
     def saw(self, stamp: float) -> None:
         """Take note of an image's stamp, seconds; 0 = it has none."""

@@ -1,4 +1,4 @@
-"""What each node can be told: its parameters, for the node itself, its YAML file and the docs."""
+"""The parameters of each node, for the node itself, its YAML file and the docs."""
 
 from __future__ import annotations
 

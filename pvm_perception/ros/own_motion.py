@@ -79,7 +79,7 @@ class OwnMotion:
         )
 
     def words(self) -> str:
-        """Return for diagnostics what the network heard last."""
+        """Return for diagnostics the motion that the network read last."""
         if self._motion is None:
             return f"not known: no odometry of the frame's time on {self._node.resolve_topic_name('odom')}"
         return "picture {:+.4f} right, {:+.4f} down, roll {:+.4f} rad, growth {:+.4f}".format(*self._motion)

@@ -1,4 +1,4 @@
-"""How many of a camera's frames arrive, told from the stamps of those that do. No ROS in it."""
+"""How many of a camera's frames arrive, by the stamps of those that do. No ROS in it."""
 
 from __future__ import annotations
 

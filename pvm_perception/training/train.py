@@ -336,6 +336,6 @@ class Trainer:
             self.rescued = True
             save_checkpoint(self.checkpoint, self.network, self.history)
             tqdm.write(
-                f"told to stop, or a rank ended: {self.checkpoint} is written; --from goes on with it",
+                f"asked to stop, or a rank ended: {self.checkpoint} is written; --from goes on with it",
                 file=sys.stderr,
             )

@@ -99,7 +99,7 @@ class EgoMotion:
         size
             (rows, cols) of the picture.
         fov
-            Horizontal field of view, degrees, where no camera_info told the focal length.
+            Horizontal field of view, degrees, where no camera_info gave the focal length.
 
         Returns
         -------

@@ -1,4 +1,4 @@
-"""The time between frames, told from their stamps."""
+"""The time between frames, from their stamps."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class FrameClock:
 
     Attributes
     ----------
-    period : the usual time between two frames, seconds, as the stamps told so far
+    period : the usual time between two frames, seconds, from the stamps so far
     """
 
     def __init__(self) -> None:

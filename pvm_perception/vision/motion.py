@@ -3,7 +3,7 @@
 Four values for each frame, of the far background since the frame before: shift to the right and
 shift down at the middle of the picture, as shares of its width and height; roll, radians,
 clockwise as seen; logarithm of its growth. They mean the same for every camera and resolution. How
-fast a picture grows as the robot drives depends on how far away things are, which nobody told: the
+fast a picture grows as the robot drives depends on how far away things are, which is not known: the
 growth is that of a place `DEPTH` away.
 """
 
