@@ -52,7 +52,6 @@ def run_steps(steps, g, images, fine, seed=0):
     """Return all that is made of three frames of a scale and its parent, and of learning, by name."""
     rng, given = np.random.default_rng(seed), np.random.default_rng(seed + 1)
     motion = np.array([0.02, -0.01, 0.03, 0.04], np.float32)
-    shown = np.array([3, 2, g.height - 5, g.width - 4], np.int32)
     weights = {"w1": (g.inputs, g.code), "b1": (g.code,), "w2": (g.code, TERMS), "b2": (TERMS,)}
     weights = {name: 0.4 * rng.standard_normal(shape, np.float32) for name, shape in weights.items()}
     if fine:
@@ -64,16 +63,17 @@ def run_steps(steps, g, images, fine, seed=0):
         parent = steps.bind(above, parent.stream(0))
     frames = [Frame.zeros(g, 1)]
     frames.append(Frame.zeros(g, 1, frames[0]))
+    frames[0].shown[...] = 3, 2, g.height - 5, g.width - 4
     bound = [steps.bind(g, frame.stream(0)) for frame in frames]
     usual, surprise = np.zeros(g.units, np.float32), np.zeros(g.units, np.float32)
     found, gates = {}, np.zeros((TERMS, g.lanes), np.float32)
     for t, image in enumerate(images):
         frame, now, last = frames[t % 2], bound[t % 2], bound[t % 2 - 1]
-        steps.see(now, image, shown)
-        steps.compare(now, last, shown)
+        steps.see(now, image)
+        steps.compare(now, last)
         steps.foresee(now, last, parent if fine else None, weights, motion if t else None, t > 0)
         steps.judge(now, usual, surprise)
-        found[f"departure {t}"] = np.float32(steps.departure(now, shown))
+        found[f"departure {t}"] = np.float32(steps.departure(now))
         if t == 2:
             steps.gradient(last, 2.0, gates)
         for name, value in vars(frame).items():
@@ -98,13 +98,13 @@ def test_compiled_steps_agree_with_numpy(texture, build, height, width, fine):
 
 def test_a_picture_of_half_the_size_is_the_mean_of_its_pixels(texture):
     fine, coarse = geometry(32, 48, False), geometry(16, 24, True)
-    shown, halved = np.array([0, 0, 32, 48], np.int32), np.array([0, 0, 16, 24], np.int32)
     planes = []
     for steps in (NumpySteps(), kernels.steps()):
         of, half = Frame.zeros(fine, 1), Frame.zeros(coarse, 1)
         finer, now = steps.bind(fine, of.stream(0)), steps.bind(coarse, half.stream(0))
-        steps.see(finer, cut(texture, 0, 0, 32, 48), shown)
-        steps.halve(now, finer, halved)
+        of.shown[...], half.shown[...] = (0, 0, 32, 48), (0, 0, 16, 24)
+        steps.see(finer, cut(texture, 0, 0, 32, 48))
+        steps.halve(now, finer)
         planes.append(half.planes)
     np.testing.assert_allclose(planes[1], planes[0], atol=1e-6)
     inner = planes[0][0, 0, 0, 12:-12, 12:-12]

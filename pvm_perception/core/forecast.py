@@ -73,6 +73,7 @@ class Forecaster:
         self._tempered = np.zeros(
             batch, np.float32
         )  # mean squared error of the forecast that was trusted so far
+        self._shown = b""  # the part that is shown, as bytes
         self._whole = np.array([[0, 0, config.height, config.width]] * batch, np.int32)
 
     def reset(self, streams: Array) -> None:
@@ -101,18 +102,12 @@ class Forecaster:
             (B, 4) top, left, rows, cols of the part of the image that a camera filled; None: all.
         """
         shown = self._whole if shown is None else np.asarray(shown, np.int32)
-        size = (self.config.height, self.config.width)
-        if (
-            shown.shape != (self.batch, 4)
-            or (shown[:, :2] < 0).any()
-            or (shown[:, 2:] < 1).any()
-            or (shown[:, :2] + shown[:, 2:] > size).any()
-        ):
-            raise PvmError(f"the part that is shown must lie in a picture of {size[1]}x{size[0]} px")
+        if shown.tobytes() != self._shown:
+            self._show(shown)
         motion = None if motion is None else np.ascontiguousarray(motion, np.float32)
         fresh, below = ~self._seen, None
         for scale in self.scales:
-            scale.see(images, below, _part(shown, scale.number - 1, size), fresh)
+            scale.see(images, below, fresh)
             below = scale
         finest = self.scales[0]
         self.known = self._seen & finest.last.chosen[:, 0].astype(bool)
@@ -123,7 +118,21 @@ class Forecaster:
             parent = scale
         self._seen[...] = True
         self._judge()
-        self.trust.foresee(np.array([finest.departure(b, shown[b]) for b in range(self.batch)]))
+        self.trust.foresee(np.array([finest.departure(b) for b in range(self.batch)]))
+
+    def _show(self, shown: Array) -> None:
+        """Take which part (B, 4) of the next pictures is shown."""
+        size = (self.config.height, self.config.width)
+        if (
+            shown.shape != (self.batch, 4)
+            or (shown[:, :2] < 0).any()
+            or (shown[:, 2:] < 1).any()
+            or (shown[:, :2] + shown[:, 2:] > size).any()
+        ):
+            raise PvmError(f"the part that is shown must lie in a picture of {size[1]}x{size[0]} px")
+        for scale in self.scales:
+            scale.now.shown[...] = _part(shown, scale.number - 1, size)
+        self._shown = shown.tobytes()
 
     def gradients(self, weights: dict[str, Array], weight: float) -> dict[str, Array]:
         """Return the gradients of all scales' weights by the last frame's forecast error, by name.
@@ -196,6 +205,7 @@ class Forecaster:
         for name in ("known", "_seen", "_error", "_age", "_usual", "_surprise", "_tempered"):
             setattr(self, name, getattr(other, name).copy())
         self.trust.copy_state(other.trust)
+        self._shown = other._shown
         for mine, theirs in zip(self.scales, other.scales, strict=True):
             for frame in ("now", "last"):
                 for name, value in vars(getattr(theirs, frame)).items():

@@ -139,6 +139,7 @@ class Geometry:
             "likeliest": (2, *lanes),
             "chosen": (1,),
             "moved": (1,),
+            "shown": (4,),
             "picture": picture,
             "error": picture,
             "wrong": lanes,
@@ -178,6 +179,7 @@ class Frame:
     parent, motion : px, the parent's move and what the robot's own motion does to the unit's place
     mean, likeliest : the move that is expected, px; the likeliest, half px, int16
     chosen, moved : int32, 1 where there was a frame before; where the robot's motion is known
+    shown : int32, top, left, rows, cols of the part of the picture that a camera filled
     picture, error : the forecast of the next frame; what came less it
     wrong, changed : mean squares of each unit's error and change
     """
@@ -199,25 +201,20 @@ class Frame:
     likeliest: Any
     chosen: Any
     moved: Any
+    shown: Any
     picture: Any
     error: Any
     wrong: Any
     changed: Any
 
-    KEPT: ClassVar = (
-        "picture",
-        "error",
-        "wrong",
-        "changed",
-        "explained",
-        "tried",
-    )  # from frame to frame, in one place
+    KEPT: ClassVar = ("shown", "picture", "error", "wrong", "changed")  # from frame to frame, in one place
     WHOLE: ClassVar = {
         "moves": np.int16,
         "same": np.int16,
         "likeliest": np.int16,
         "chosen": np.int32,
         "moved": np.int32,
+        "shown": np.int32,
     }
 
     @classmethod
@@ -250,16 +247,13 @@ class Steps(Protocol):
     def bind(self, g: Geometry, frame: Frame) -> Any:
         """Return a stream's frame as the steps take it."""
 
-    def see(self, now: Any, image: np.ndarray, shown: np.ndarray) -> None:
-        """Take an image (H, W, 3) uint8 of which the part `shown` (4,) int32 counts: top, left, rows, cols.
+    def see(self, now: Any, image: np.ndarray) -> None:
+        """Take an image (H, W, 3) uint8; outside of the part that is shown the planes repeat its edge."""
 
-        Outside of it the planes repeat its edge.
-        """
-
-    def halve(self, now: Any, finer: Any, shown: np.ndarray) -> None:
+    def halve(self, now: Any, finer: Any) -> None:
         """Take the picture of the frame of a scale twice as fine: means of 2 x 2 pixels."""
 
-    def compare(self, now: Any, last: Any, shown: np.ndarray) -> None:
+    def compare(self, now: Any, last: Any) -> None:
         """Write `error`, `wrong` and `changed` of the last forecast, 0 outside of the shown part."""
 
     def foresee(
@@ -285,7 +279,7 @@ class Steps(Protocol):
             Whether there was a frame before; else this picture is expected once more.
         """
 
-    def departure(self, now: Any, shown: np.ndarray) -> float:
+    def departure(self, now: Any) -> float:
         """Return how far the forecast departs from this picture where it is shown.
 
         Sum of squares over the number of values in the whole picture.

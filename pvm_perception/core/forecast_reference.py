@@ -57,21 +57,21 @@ class NumpySteps:
         """As the protocol's."""
         return Bound(g, frame)
 
-    def see(self, now: Bound, image: np.ndarray, shown: np.ndarray) -> None:
+    def see(self, now: Bound, image: np.ndarray) -> None:
         """As the protocol's."""
         _inner(now)[...] = image.transpose(2, 0, 1) * np.float32(1 / 255)
-        _fill(now, shown)
+        _fill(now)
 
-    def halve(self, now: Bound, finer: Bound, shown: np.ndarray) -> None:
+    def halve(self, now: Bound, finer: Bound) -> None:
         """As the protocol's."""
         g = now.g
         _inner(now)[...] = _inner(finer).reshape(COLOURS, g.height, 2, g.width, 2).mean((2, 4))
-        _fill(now, shown)
+        _fill(now)
 
-    def compare(self, now: Bound, last: Bound, shown: np.ndarray) -> None:
+    def compare(self, now: Bound, last: Bound) -> None:
         """As the protocol's."""
         g, f = now.g, now.frame
-        top, left, rows, cols = (int(v) for v in shown)
+        top, left, rows, cols = (int(v) for v in now.frame.shown)
         inside = np.zeros((g.height, g.width), np.float32)
         inside[top : top + rows, left : left + cols] = 1
         f.error[...] = (_inner(now) - f.picture) * inside
@@ -116,9 +116,9 @@ class NumpySteps:
         _mix(now)
         f.chosen[...] = known
 
-    def departure(self, now: Bound, shown: np.ndarray) -> float:
+    def departure(self, now: Bound) -> float:
         """As the protocol's."""
-        top, left, rows, cols = (int(v) for v in shown)
+        top, left, rows, cols = (int(v) for v in now.frame.shown)
         part = np.s_[:, top : top + rows, left : left + cols]
         change = now.frame.picture[part] - _inner(now)[part]
         return float(np.vdot(change, change)) / now.frame.picture.size
@@ -155,10 +155,10 @@ def _inner(of: Bound) -> np.ndarray:
     return of.frame.planes[0, :, m : m + g.height, m : m + g.width]
 
 
-def _fill(now: Bound, shown: np.ndarray) -> None:
+def _fill(now: Bound) -> None:
     """Repeat the edge of the shown part; then the other planes."""
     g, planes = now.g, now.frame.planes
-    top, left, rows, cols = (int(v) for v in shown)
+    top, left, rows, cols = (int(v) for v in now.frame.shown)
     lines = np.clip(np.arange(g.lines), top + g.margin, top + g.margin + rows - 1)
     places = np.clip(np.arange(g.pitch), left + g.margin, left + g.margin + cols - 1)
     planes[0] = planes[0][:, lines[:, None], places]

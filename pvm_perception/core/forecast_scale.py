@@ -34,6 +34,7 @@ class Scale:
             [self.steps.bind(g, frame.stream(b)) for b in range(batch)] for frame in (self.now, self.last)
         )
         self._allowed = np.array([term in f.terms for term in TERMS], np.float32)
+        self._restricted = not self._allowed.all()
 
     @property
     def wrong(self) -> Array:
@@ -50,7 +51,7 @@ class Scale:
         """The forecast of the next picture, (B, 3, H, W)."""
         return self.now.picture
 
-    def see(self, images: Array, finer: Scale | None, shown: Array, fresh: Array) -> None:
+    def see(self, images: Array, finer: Scale | None, fresh: Array) -> None:
         """Take the next picture, and tell what of the forecast was wrong.
 
         Parameters
@@ -59,20 +60,20 @@ class Scale:
             (B, H, W, 3) uint8, which the finest scale takes.
         finer
             The scale below, which has seen them: this one takes the means of 2 x 2 of its pixels.
-        shown
-            (B, 4) int32 top, left, rows, cols of the part of the picture that a camera filled.
         fresh
             (B,) bool: streams that begin.
         """
         self.now, self.last, self._now, self._last = self.last, self.now, self._last, self._now
-        self.last.forget(fresh)
+        begins = bool(fresh.any())
+        if begins:
+            self.last.forget(fresh)
         for b in range(self.batch):
             if finer:
-                self.steps.halve(self._now[b], finer._now[b], shown[b])
+                self.steps.halve(self._now[b], finer._now[b])
             else:
-                self.steps.see(self._now[b], images[b], shown[b])
-            self.steps.compare(self._now[b], self._last[b], shown[b])
-        for array in (self.now.error, self.now.wrong, self.now.changed):
+                self.steps.see(self._now[b], images[b])
+            self.steps.compare(self._now[b], self._last[b])
+        for array in (self.now.error, self.now.wrong, self.now.changed) if begins else ():
             array[fresh] = 0
 
     def foresee(self, p: dict[str, Array], parent: Scale | None, known: Array, motion: Array | None) -> None:
@@ -89,7 +90,7 @@ class Scale:
         motion
             (B, 4) float32 of the robot, as `Hierarchy.step` takes it; None where it is not known.
         """
-        if not self._allowed.all():
+        if self._restricted:
             p = {**p, "w2": p["w2"] * self._allowed, "b2": p["b2"] * self._allowed}
         if "motion" not in self.forecast.context:
             motion = None
@@ -108,9 +109,9 @@ class Scale:
         m = self.g.margin
         return self.now.planes[:, 0, :, m : m + self.g.height, m : m + self.g.width]
 
-    def departure(self, b: int, shown: Array) -> float:
-        """Return how far a stream's forecast departs from its picture in the shown part (4,), mean square."""
-        return self.steps.departure(self._now[b], shown)
+    def departure(self, b: int) -> float:
+        """Return how far a stream's forecast departs from its picture where it is shown, mean square."""
+        return self.steps.departure(self._now[b])
 
     def judge(self, b: int, usual: Array, surprise: Array) -> None:
         """Write how surprising a stream's frame was (U,), and take its errors into what is usual, (U,)."""

@@ -62,6 +62,7 @@ struct Frame {  // of one stream and scale, as in kernels/forecast.py
     float *parent, *motion, *mean;        // (2, lanes) px: the parent's move, the robot's motion's, the one expected
     int16_t *likeliest;                   // (2, lanes) half px
     int32_t *chosen, *moved;              // 1: there was a frame before, the robot's motion is known
+    int32_t *shown;                       // (4,) top, left, rows, cols of what a camera filled of the picture
     float *picture, *error;               // (COLOURS, height, width): the forecast, and what came less it
     float *wrong, *changed;               // (lanes,) mean squares of a block's error and change
 };

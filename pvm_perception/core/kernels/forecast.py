@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 from dataclasses import fields
 from functools import cache
+from typing import Any
 
 import numpy as np
 
@@ -75,22 +76,24 @@ class CompiledSteps:
         self._library = library
         self._departure = library.forecast_departure
         self._departure.restype = ctypes.c_float
+        self._weights: dict[str, np.ndarray] = {}  # those whose addresses are known
+        self._addresses = _Weights()
 
     def bind(self, g: Geometry, frame: frames.Frame) -> Bound:
         """As the protocol's."""
         return Bound(g, frame)
 
-    def see(self, now: Bound, image: np.ndarray, shown: np.ndarray) -> None:
+    def see(self, now: Bound, image: np.ndarray) -> None:
         """As the protocol's."""
-        self._library.forecast_see(now.at, _pointer(image), _pointer(shown))
+        self._library.forecast_see(now.at, _pointer(image))
 
-    def halve(self, now: Bound, finer: Bound, shown: np.ndarray) -> None:
+    def halve(self, now: Bound, finer: Bound) -> None:
         """As the protocol's."""
-        self._library.forecast_halve(now.at, finer.at, _pointer(shown))
+        self._library.forecast_halve(now.at, finer.at)
 
-    def compare(self, now: Bound, last: Bound, shown: np.ndarray) -> None:
+    def compare(self, now: Bound, last: Bound) -> None:
         """As the protocol's."""
-        self._library.forecast_compare(now.at, last.at, _pointer(shown))
+        self._library.forecast_compare(now.at, last.at)
 
     def foresee(
         self,
@@ -106,14 +109,21 @@ class CompiledSteps:
             now.at,
             last.at,
             parent.at if parent else None,
-            ctypes.byref(_Weights(**{name: _at(w) for name, w in weights.items()})),
+            self._at_weights(weights),
             None if motion is None else _pointer(motion),
             ctypes.c_int(known),
         )
 
-    def departure(self, now: Bound, shown: np.ndarray) -> float:
+    def departure(self, now: Bound) -> float:
         """As the protocol's."""
-        return self._departure(now.at, _pointer(shown))
+        return self._departure(now.at)
+
+    def _at_weights(self, weights: dict[str, np.ndarray]) -> Any:
+        """Return the address of the weights' struct; mostly they are the arrays of the frame before."""
+        if any(self._weights.get(name) is not w for name, w in weights.items()):
+            self._addresses = _Weights(**{name: _at(w) for name, w in weights.items()})
+            self._weights = weights
+        return ctypes.byref(self._addresses)
 
     def judge(self, now: Bound, usual: np.ndarray, surprise: np.ndarray) -> None:
         """As the protocol's."""

@@ -16,8 +16,9 @@ void between(const float *a, const float *b, const float *c, const float *d, int
 }
 
 // What lies outside of the shown part (top, left, rows, cols) repeats its edge.
-void repeat_edges(const Frame &f, const int32_t *shown) {
+void repeat_edges(const Frame &f) {
     const Grid &g = *f.grid;
+    const int32_t *shown = f.shown;
     const int top = shown[0] + g.margin, left = shown[1] + g.margin, bottom = top + shown[2], right = left + shown[3];
     for (int c = 0; c < COLOURS; ++c) {
         float *whole = plane(f, c, 0);
@@ -87,8 +88,8 @@ float around(const Grid &g, const float *values, int row, int col) {
 
 using namespace forecast;
 
-// Take a picture (height, width, 3) uint8, of which the part (top, left, rows, cols) is shown.
-extern "C" void forecast_see(const Frame *now, const uint8_t *image, const int32_t *shown) {
+// Take a picture (height, width, 3) uint8.
+extern "C" void forecast_see(const Frame *now, const uint8_t *image) {
     const Grid &g = *now->grid;
     for (int y = 0; y < g.height; ++y, image += COLOURS * g.width) {
         float *__restrict blue = line_of(*now, 0, 0, y), *__restrict green = line_of(*now, 1, 0, y);
@@ -99,12 +100,12 @@ extern "C" void forecast_see(const Frame *now, const uint8_t *image, const int32
             red[x] = image[3 * x + 2] * (1.0f / 255);
         }
     }
-    repeat_edges(*now, shown);
+    repeat_edges(*now);
     half_pixels(*now);
 }
 
 // Take the picture of a scale twice as fine: means of 2 x 2 pixels.
-extern "C" void forecast_halve(const Frame *now, const Frame *finer, const int32_t *shown) {
+extern "C" void forecast_halve(const Frame *now, const Frame *finer) {
     const Grid &g = *now->grid;
     for (int c = 0; c < COLOURS; ++c)
         for (int y = 0; y < g.height; ++y) {
@@ -113,15 +114,16 @@ extern "C" void forecast_halve(const Frame *now, const Frame *finer, const int32
             for (int x = 0; x < g.width; ++x)
                 to[x] = .25f * ((a[2 * x] + a[2 * x + 1]) + (b[2 * x] + b[2 * x + 1]));
         }
-    repeat_edges(*now, shown);
+    repeat_edges(*now);
     half_pixels(*now);
 }
 
 // What came less the forecast, 0 outside of the shown part; each block's mean squares of it and of the change since
 // the frame before.
-extern "C" void forecast_compare(const Frame *now, const Frame *last, const int32_t *shown) {
+extern "C" void forecast_compare(const Frame *now, const Frame *last) {
     static thread_local Memory memory;
     const Grid &g = *now->grid;
+    const int32_t *shown = now->shown;
     float *inside = memory.of(3 * (size_t)g.width), *wrong = inside + g.width, *changed = wrong + g.width;
     for (int x = 0; x < g.width; ++x)
         inside[x] = x >= shown[1] && x < shown[1] + shown[3];
@@ -142,8 +144,9 @@ extern "C" void forecast_compare(const Frame *now, const Frame *last, const int3
 }
 
 // The mean square, over the whole picture, of how far the forecast departs from this frame where it is shown.
-extern "C" float forecast_departure(const Frame *now, const int32_t *shown) {
+extern "C" float forecast_departure(const Frame *now) {
     const Grid &g = *now->grid;
+    const int32_t *shown = now->shown;
     float total = 0.0f;
     for (int c = 0; c < COLOURS; ++c)
         for (int y = shown[0]; y < shown[0] + shown[2]; ++y) {
