@@ -104,7 +104,8 @@ def sleep(
     moments = [m for _, m in memory.moments()]
     if len(moments) < LEAST:
         raise PvmError(
-            f"the memory {options.memory} has {len(moments)} moments; a sleep needs {LEAST} at least"
+            f"the memory {options.memory} has {len(moments)} moments; a sleep needs {LEAST} at least: "
+            "let the robot see more, or show it films with `track --memory`"
         )
     held_back = [m for n, m in enumerate(moments) if n // BLOCK % HELD_BACK == 1]
     learnt = [m for n, m in enumerate(moments) if n // BLOCK % HELD_BACK != 1]
