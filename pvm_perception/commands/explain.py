@@ -20,7 +20,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--frame", type=int, required=True, metavar="N", help="which frame, counted from 0")
     parser.add_argument("--target", help="which target (default: the first that the model knows)")
-    parser.add_argument("--output", type=Path, required=True, metavar="PAGE.html", help="page to write")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        required=True,
+        metavar="PAGE.html",
+        help="HTML page to write, which stands alone",
+    )
     parser.add_argument("--model", type=Path, help="model file (default: the shipped one)")
     parser.add_argument("--topic", help="image topic of a bag, where it has several")
     parser.add_argument(
