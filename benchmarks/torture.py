@@ -165,7 +165,8 @@ def soak_learning(share: float) -> Row:
 
 
 def _soaked(seconds: float, *options: str) -> Row:
-    table = ROOT / "build" / "soak" / "soak.csv"  # its frames and memory lie beside it
+    name = "soak_learning" if "--learning" in options else "soak"
+    table = ROOT / "build" / name / "soak.csv"  # its frames and memory lie beside it
     table.parent.mkdir(parents=True, exist_ok=True)
     command = [
         sys.executable,
