@@ -3,6 +3,7 @@
 import errno
 import threading
 
+import numpy as np
 import pytest
 
 rclpy = pytest.importorskip("rclpy", reason="ROS 2 is not installed; run `make setup`")
@@ -27,18 +28,22 @@ def home(tmp_path, monkeypatch):
 def test_frames_and_learning_go_on_while_a_slow_disk_writes(robot, live_tracker, images, home, monkeypatch):
     release, answers = threading.Event(), robot.heard["detections"]
 
+    def moved(count):
+        return np.roll(images[0], 3 * count, axis=1)  # nothing is learnt from what stands still
+
     def slow(path, *model):
         release.wait(60)
         save_model(path, *model)
 
     monkeypatch.setattr(saving, "save_model", slow)
-    assert live_tracker.set_parameters([Parameter("learning", value=True)])[0].successful
+    learning = [Parameter("learning", value=True), Parameter("learning_budget", value=1.0)]
+    assert all(result.successful for result in live_tracker.set_parameters(learning))
     robot.until(lambda: live_tracker.show(images[0]) or len(answers) > 3)
     clients = [robot.node.create_client(Trigger, SERVICE) for _ in range(2)]
     robot.until(lambda: all(c.service_is_ready() for c in clients))
     before, steps = len(answers), live_tracker.tracker.model_version
     first, second = (c.call_async(Trigger.Request()) for c in clients)
-    robot.until(lambda: live_tracker.show(images[len(answers) % 30]) or len(answers) > before + 20)
+    robot.until(lambda: live_tracker.show(moved(len(answers))) or len(answers) > before + 20)
     assert not first.done() and not second.done()
     assert live_tracker.tracker.model_version > steps
     release.set()
