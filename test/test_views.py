@@ -3,6 +3,7 @@
 import os
 import signal
 
+import numpy as np
 import pytest
 from conftest import ROOT
 
@@ -44,8 +45,14 @@ def test_pictures_come_only_when_asked_for_and_services_answer(
     robot.until(lambda: robot.heard["/vision_info"][-1].method.endswith(", images of 320x240 px"))
     version = robot.heard["/vision_info"][-1].database_version
     assert robot.call(SetBool, "/full/set_learning", data=True).success
-    feed(robot, publisher, images, topic, 5)
-    robot.until(lambda: robot.heard["/vision_info"][-1].database_version > version)
+    moving = [np.roll(images[0], 3 * k, axis=1) for k in range(30)]  # else there is nothing to learn
+    robot.until(
+        lambda: (
+            robot.heard["/vision_info"][-1].database_version > version
+            or feed(robot, publisher, moving, topic, 20)
+        ),
+        120,
+    )
     assert robot.call(Trigger, "/full/reset").success
     saved = robot.call(Trigger, "/full/save_model")
     assert saved.success
