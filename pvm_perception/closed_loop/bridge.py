@@ -33,7 +33,7 @@ from pvm_perception.closed_loop.video import Video
 from pvm_perception.closed_loop.world import Camera, ball_world, sign_world
 from pvm_perception.errors import PvmError
 from pvm_perception.evaluation.metrics import overlap
-from pvm_perception.ros.messages import seconds_of
+from pvm_perception.ros.messages import seconds_of, tracks_of
 from pvm_perception.signals import Stop
 from pvm_perception.types import Box, Track
 from pvm_perception.vision.image_codec import fill_image
@@ -72,18 +72,7 @@ class Bridge:
 
     def _detections(self, message: Detection2DArray) -> None:
         self._answered = seconds_of(message.header)
-        self.tracks = [
-            Track(
-                d.results[0].hypothesis.class_id,
-                d.bbox.center.position.x - d.bbox.size_x / 2,
-                d.bbox.center.position.y - d.bbox.size_y / 2,
-                d.bbox.size_x,
-                d.bbox.size_y,
-                d.results[0].hypothesis.score,
-                int(d.id),
-            )
-            for d in message.detections
-        ]
+        self.tracks = tracks_of(message)
 
     def _limit(self, message: SpeedLimit) -> None:
         """Take a limit as Nav2 does: percent or m/s; 0 = none."""

@@ -23,6 +23,7 @@ from vision_msgs.msg import Detection2DArray
 
 from pvm_perception.errors import PvmError, writing
 from pvm_perception.ros.faults import Guarded
+from pvm_perception.ros.messages import tracks_of
 from pvm_perception.signals import Stop
 from pvm_perception.vision.image_codec import decode_image
 
@@ -49,18 +50,8 @@ class Receiver:
     def _detections(self, message: Detection2DArray) -> None:
         stamp = _nanoseconds(message.header)
         delay = f"{(self.node.get_clock().now().nanoseconds - stamp) / 1e6:.3f}"
-        rows = [
-            (
-                d.results[0].hypothesis.class_id,
-                d.bbox.center.position.x - d.bbox.size_x / 2,
-                d.bbox.center.position.y - d.bbox.size_y / 2,
-                d.bbox.size_x,
-                d.bbox.size_y,
-                d.results[0].hypothesis.score,
-                d.id,
-            )
-            for d in message.detections
-            if d.results
+        rows: list[tuple[Any, ...]] = [
+            (t.target, t.x, t.y, t.w, t.h, t.score, t.id) for t in tracks_of(message)
         ]
         for row in rows or [("",) * 7]:
             self.table.writerow([stamp, delay, *row])

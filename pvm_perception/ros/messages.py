@@ -49,6 +49,37 @@ def detection_array(tracks: Iterable[Track], header: Any) -> Detection2DArray:
     return message
 
 
+def tracks_of(message: Detection2DArray) -> list[Track]:
+    """Return the tracks that a tracker's message holds: what `detection_array` was given."""
+    return [
+        Track(
+            d.results[0].hypothesis.class_id,
+            d.bbox.center.position.x - d.bbox.size_x / 2,
+            d.bbox.center.position.y - d.bbox.size_y / 2,
+            d.bbox.size_x,
+            d.bbox.size_y,
+            d.results[0].hypothesis.score,
+            int(d.id),
+        )
+        for d in message.detections
+        if d.results
+    ]
+
+
+def score_of(detection: Detection2D, target: str) -> float:
+    """Return how sure it is that a detection is a target, 0..1; -1 where nothing says so.
+
+    Parameters
+    ----------
+    detection
+        Of any detector.
+    target
+        The target's name.
+    """
+    scores = (r.hypothesis.score for r in detection.results if r.hypothesis.class_id == target)
+    return max((score for score in scores if 0 <= score <= 1), default=-1.0)
+
+
 def vision_info(
     header: Any, network: str, model: str, version: int, size: tuple[int, int] | None
 ) -> VisionInfo:

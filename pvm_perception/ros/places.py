@@ -13,6 +13,7 @@ from vision_msgs.msg import Detection2D, Detection3D, Detection3DArray, ObjectHy
 from visualization_msgs.msg import Marker, MarkerArray
 
 from pvm_perception.errors import PvmError
+from pvm_perception.ros.messages import score_of
 from pvm_perception.vision.draw import colour_of
 from pvm_perception.vision.geometry import Estimate, RangingSettings, facing
 
@@ -67,7 +68,7 @@ def detections_3d(header: Header, results: Sequence[Result], settings: RangingSe
         hypothesis = ObjectHypothesisWithPose(pose=pose)
         hypothesis.hypothesis.class_id, hypothesis.hypothesis.score = (
             settings.target,
-            _score(detection, settings.target),
+            score_of(detection, settings.target),
         )
         found.results = [hypothesis]
         found.bbox.center, found.bbox.size = pose.pose, extent(settings)
@@ -112,12 +113,6 @@ def markers(header: Header, results: Sequence[Result], settings: RangingSettings
                 )
             )
     return array
-
-
-def _score(detection: Detection2D, target: str) -> float:
-    """Return the best score of a target among a detection's results, as far as they are scores."""
-    scores = (r.hypothesis.score for r in detection.results if r.hypothesis.class_id == target)
-    return max(score for score in scores if 0 <= score <= 1)
 
 
 class Places:

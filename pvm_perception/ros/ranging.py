@@ -18,7 +18,7 @@ from vision_msgs.msg import Detection2D, Detection2DArray, VisionInfo
 
 from pvm_perception.errors import PvmError
 from pvm_perception.ros import diagnostics
-from pvm_perception.ros.messages import image_size, seconds_of
+from pvm_perception.ros.messages import image_size, score_of, seconds_of
 from pvm_perception.ros.qos import LATCHED, SENSOR
 from pvm_perception.vision.camera import PinholeCamera, camera_from_info
 from pvm_perception.vision.geometry import (
@@ -121,15 +121,7 @@ class Ranger:
         self.found(header, results)
 
     def _score(self, detection: Detection2D) -> float:
-        """Return how sure it is that a detection is the target; -1 where nothing says so."""
-        return max(
-            (
-                r.hypothesis.score
-                for r in detection.results
-                if r.hypothesis.class_id == self.settings.target and 0 <= r.hypothesis.score <= 1
-            ),
-            default=-1.0,
-        )
+        return score_of(detection, self.settings.target)
 
     def _locate(
         self, camera: PinholeCamera, box: tuple[float, float, float, float], depths: np.ndarray | None
