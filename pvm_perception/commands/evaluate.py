@@ -9,10 +9,9 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pvm_perception.core.backend import DEVICES
+from pvm_perception.commands.arguments import add_tracker
 from pvm_perception.errors import PvmError, writing
 from pvm_perception.evaluation.identity import HOW, installed
-from pvm_perception.types import TARGETS
 
 if TYPE_CHECKING:
     from pvm_perception.evaluation.evaluate import Result
@@ -76,19 +75,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=Path("build/evaluate"),
         help="folder to write tables (results, forecast) and pictures (report, false_boxes) to",
     )
-    parser.add_argument(
-        "--targets",
-        nargs="+",
-        default=list(TARGETS),
-        help="names of the targets to score, of those that the model knows",
-    )
-    parser.add_argument("--model", type=Path, help="model file to use instead of the shipped one")
-    parser.add_argument(
-        "--device",
-        choices=DEVICES,
-        default="cpu",
-        help="where the network runs; auto = an NVIDIA GPU where one answers, else the CPU",
-    )
+    add_tracker(parser, "score")
     parser.add_argument(
         "--learn",
         action="store_true",

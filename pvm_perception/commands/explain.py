@@ -6,7 +6,7 @@ import argparse
 from collections import deque
 from pathlib import Path
 
-from pvm_perception.core.backend import DEVICES
+from pvm_perception.commands.arguments import add_device
 from pvm_perception.errors import PvmError
 
 EXAMPLE = "python -m pvm_perception explain --input drive.mp4 --frame 120 --output why.html"
@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--memory", type=Path, metavar="DIR", help="memory of moments, of which the most similar are shown"
     )
-    parser.add_argument("--device", choices=DEVICES, default="cpu", help="where the network runs")
+    add_device(parser)
 
 
 def run(args: argparse.Namespace) -> int:

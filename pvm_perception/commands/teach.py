@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pvm_perception.core.backend import DEVICES
+from pvm_perception.commands.arguments import add_device
 from pvm_perception.errors import PvmError, warn
 
 if TYPE_CHECKING:
@@ -51,12 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         help="folder of photographs for backgrounds of generated scenes, as `make train-data` collects them",
     )
-    parser.add_argument(
-        "--device",
-        choices=DEVICES,
-        default="cpu",
-        help="where the network runs; auto = an NVIDIA GPU where one answers, else the CPU",
-    )
+    add_device(parser)
     parser.add_argument(
         "--forget", nargs="+", default=(), metavar="TARGET", help="shown targets to take back from the model"
     )

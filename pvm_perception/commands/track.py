@@ -6,7 +6,7 @@ import argparse
 import csv
 from pathlib import Path
 
-from pvm_perception.types import TARGETS
+from pvm_perception.commands.arguments import add_tracker
 
 COLUMNS = ("frame", "target", "x", "y", "w", "h", "score", "id", "stamp")
 EXAMPLE = "python -m pvm_perception track --input clip.mp4 --output boxes.csv --video out.mp4"
@@ -32,19 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         required=True,
         help="CSV file to write, one row for each box: " + ",".join(COLUMNS),
     )
-    parser.add_argument(
-        "--targets",
-        nargs="+",
-        default=list(TARGETS),
-        help="names of the targets to report, of those that the model knows",
-    )
-    parser.add_argument("--model", type=Path, help="model file to use instead of the shipped one")
-    parser.add_argument(
-        "--device",
-        choices=("cpu", "cuda", "auto"),
-        default="cpu",
-        help="where the network runs; auto = an NVIDIA GPU where one answers, else the CPU",
-    )
+    add_tracker(parser, "report")
     parser.add_argument(
         "--learn",
         action="store_true",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from pvm_perception.core.backend import DEVICES
+from pvm_perception.commands.arguments import add_device
 from pvm_perception.core.config import PRESETS
 from pvm_perception.errors import PvmError
 from pvm_perception.training.source_paths import SHARES
@@ -137,12 +137,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="STEPS",
         help="under mpirun: steps after which the ranks average their networks",
     )
-    parser.add_argument(
-        "--device",
-        choices=DEVICES,
-        default="cpu",
-        help="where the network runs; auto = an NVIDIA GPU where one answers, else the CPU",
-    )
+    add_device(parser)
     parser.add_argument(
         "--validate-every",
         type=float,

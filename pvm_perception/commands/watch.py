@@ -8,8 +8,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pvm_perception.commands.arguments import add_tracker
 from pvm_perception.signals import Stop
-from pvm_perception.types import TARGETS
 
 if TYPE_CHECKING:
     from pvm_perception.api import Tracker
@@ -64,24 +64,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "holds all",
     )
     parser.add_argument("--frames", type=int, help="number of frames after which it ends")
-    parser.add_argument(
-        "--targets",
-        nargs="+",
-        default=list(TARGETS),
-        help="names of the targets to report, of those that the model knows",
-    )
-    parser.add_argument("--model", type=Path, help="model file to use instead of the shipped one")
-    parser.add_argument(
-        "--device",
-        choices=("cpu", "cuda", "auto"),
-        default="cpu",
-        help="where the network runs; auto = an NVIDIA GPU where one answers, else the CPU",
-    )
+    add_tracker(parser, "report")
     parser.add_argument(
         "--learn",
         action="store_true",
-        help="go on learning to predict from these frames while tracking them; a frame takes "
-        "more than twice as long",
+        help="learn to foresee the next picture from these frames while tracking them; boxes stay "
+        "as they are",
     )
     parser.add_argument("--seed", type=int, default=0, help="number that fixes the simulator's scenes")
 
