@@ -10,7 +10,6 @@ from pathlib import Path
 from pvm_perception.errors import PvmError
 
 EXAMPLE = "python -m pvm_perception sleep --memory ~/.ros/moments --minutes 10"
-OUTCOME = "sleep: outcome: "  # begins the line that the node reads
 EVERY = 3.0  # s between two lines of progress where the output is no terminal
 
 
@@ -48,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
     """Sleep; return 1 where nothing passed the exam."""
     from tqdm import tqdm
 
-    from pvm_perception.living.sleep import SleepOptions, sleep
+    from pvm_perception.living.sleep import OUTCOME, SleepOptions, sleep
     from pvm_perception.signals import Stop
 
     if not args.minutes > 0 or args.scenes < 1:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from pvm_perception.living import exam
 from pvm_perception.living.lessons import Labels, labels, lesson
 from pvm_perception.living.moments import Moment, MomentMemory
 from pvm_perception.living.snapshots import Snapshots
+from pvm_perception.shipped import default_model
 from pvm_perception.streams.generated import Clip, make_clip
 from pvm_perception.training.checkpoint import averaged_weights
 from pvm_perception.training.forecast_only import ForecastOnly
@@ -40,6 +41,7 @@ LEAST = 8  # moments that a sleep needs
 BLOCK, HELD_BACK = 4, 4  # moments in a row that are held back together; every how many blocks one is
 FORECAST_SHARE = 0.5  # of the time
 READOUT = "readout"
+OUTCOME = "sleep: outcome: "  # begins the line by which the command tells a node what came of it
 
 
 @dataclass(frozen=True)
@@ -95,8 +97,6 @@ def sleep(
     PvmError
         Too few moments; a model or a memory that cannot be read or written.
     """
-    from pvm_perception.shipped import default_model
-
     memory = MomentMemory(options.memory, math.inf)
     snapshots = Snapshots(options.memory, options.base or default_model())
     start = options.model or snapshots.current()
@@ -224,6 +224,17 @@ class _Lessons:
         )
         return np.ascontiguousarray(images), truth, motion
 
+    def frames(
+        self, labelled: bool, timer: _Timer
+    ) -> Iterator[tuple[bool, np.ndarray, np.ndarray, np.ndarray]]:
+        """Yield, while the timer goes on, frames of clips: whether they begin, images, truth and motion."""
+        while True:
+            batch = self.batch(labelled)
+            for at, frame in enumerate(zip(*batch, strict=True)):
+                if not timer.goes_on():
+                    return
+                yield at == 0, *frame
+
 
 def _optimizer(weights: dict[str, np.ndarray], network: Hierarchy) -> Optimizer:
     network.optimizer = Optimizer(weights, Learning("adam", clip=1.0, average=0.99), np, STREAMS)
@@ -245,18 +256,13 @@ def _forecast_learns(
     network = ForecastOnly(config, STREAMS, np, old)
     names = [n for n in network.weights if n.startswith(FORECAST)]
     _optimizer(network.weights, network)
-    images, _, motion = lessons.batch(labelled=False)
-    at = 0
-    while timer.goes_on():
-        if at >= len(images):
-            (images, _, motion), at = lessons.batch(labelled=False), 0
-        if at == 0:
+    for begins, images, _, motion in lessons.frames(labelled=False, timer=timer):
+        if begins:
             network.reset()
-        network.step(images[at], motion[at])
-        if at > 0:
+        network.step(images, motion)
+        if not begins:
             network.learn(rate=timer.rate)
             _pull(network.weights, old, names, timer.rate)
-        at += 1
     average = averaged_weights(network)
     return {n: average[n] for n in names}
 
@@ -268,17 +274,13 @@ def _readout_learns(
     network = Hierarchy(config, STREAMS, np, old, step=10**9, learns=False)
     names = [n for n in network.weights if n.startswith(READOUT)]
     optimizer = _optimizer(network.weights, network)
-    (images, truth, motion), at = lessons.batch(labelled=True), 0
-    while timer.goes_on():
-        if at >= len(images):
-            (images, truth, motion), at = lessons.batch(labelled=True), 0
-        if at == 0:
+    for begins, images, truth, motion in lessons.frames(labelled=True, timer=timer):
+        if begins:
             network.reset()
-            network.step(images[0], motion[0], foresee=False)
-        network.step(images[at], motion[at], foresee=False)
-        found, _, _ = network.readout.backward(network.part(READOUT), network.answers(), truth[at])
+            network.step(images, motion, foresee=False)
+        network.step(images, motion, foresee=False)
+        found, _, _ = network.readout.backward(network.part(READOUT), network.answers(), truth)
         optimizer.update(network.weights, {f"{READOUT}.{n}": g for n, g in found.items()}, timer.rate)
         _pull(network.weights, old, names, timer.rate)
-        at += 1
     average = averaged_weights(network)
     return {n: average[n] for n in names}

@@ -21,11 +21,11 @@ import numpy as np
 from rclpy.callback_groups import ReentrantCallbackGroup
 from std_srvs.srv import Trigger
 
-from pvm_perception.commands.sleep import OUTCOME
+from pvm_perception.core.model_file import save_model
 from pvm_perception.errors import PvmError
 from pvm_perception.living.moments import MomentMemory
 from pvm_perception.living.recorder import Recorder
-from pvm_perception.living.sleep import LEAST
+from pvm_perception.living.sleep import LEAST, OUTCOME
 from pvm_perception.living.snapshots import Snapshots
 from pvm_perception.shipped import default_model
 from pvm_perception.types import Track
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from pvm_perception.ros.tracker_node import TrackerNode
 
 COMMAND = [sys.executable, "-m", "pvm_perception", "sleep"]  # of the child, without its arguments
+AWAKE = "awake.safetensors"  # the model that a sleep begins with, as it is in the node
 NICE = 10  # how much the child gives way to others
 IDLE = 600.0  # s without anything new after which a robot counts as idle
 PATIENCE = 5.0  # s that the end of the node waits for the child
@@ -143,7 +144,7 @@ class Sleeper:
         moments = len(self._recorder.memory)
         if moments < LEAST:
             raise PvmError(f"the memory has {moments} moments; a sleep needs {LEAST} at least")
-        start = self._snapshots.folder / "awake.safetensors"
+        start = self._snapshots.folder / AWAKE
         with self._node.frame_done():
             model = self._node.tracker.snapshot()
         await self._node.requests.saver.save(start, model)
@@ -247,9 +248,10 @@ class Sleeper:
         moments = len(recorder.memory)
         if time.monotonic() - recorder.last_new < IDLE or moments < max(LEAST, self._slept_with + LEAST):
             return
-        start = self._snapshots.folder / "awake.safetensors"
+        start = self._snapshots.folder / AWAKE
         with self._node.frame_done():
-            self._node.tracker.save(start)
+            model = self._node.tracker.snapshot()
+        save_model(start, *model)  # a slow disk holds no frame
         self._start(start, moments)
 
     def close(self) -> None:
