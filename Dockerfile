@@ -3,7 +3,7 @@
 ARG ROS_DISTRO=jazzy
 FROM ros:${ROS_DISTRO}-ros-base
 
-WORKDIR /root/ros2_ws
+WORKDIR /ros2_ws
 RUN apt-get update && apt-get install -y --no-install-recommends \
         python3-venv python3-colcon-common-extensions g++ make \
     && rm -rf /var/lib/apt/lists/*
@@ -23,5 +23,5 @@ COPY . src/pvm_perception
 RUN . /opt/ros/$ROS_DISTRO/setup.sh \
     && venv/bin/python -m colcon build --packages-select pvm_perception
 
-ENTRYPOINT ["bash", "-c", "source /root/ros2_ws/install/setup.bash && exec \"$@\"", "--"]
+ENTRYPOINT ["bash", "-c", "source /ros2_ws/install/setup.bash && exec \"$@\"", "--"]
 CMD ["ros2", "launch", "pvm_perception", "tracker.launch.py"]

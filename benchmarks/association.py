@@ -24,14 +24,14 @@ import numpy as np
 from tqdm import tqdm
 
 from pvm_perception import Tracker
-from pvm_perception.api import default_model
 from pvm_perception.commands.evaluate import write_csv
 from pvm_perception.evaluation.boxes import FrameBoxes
 from pvm_perception.evaluation.identity import track_measures
+from pvm_perception.shipped import default_model
 from pvm_perception.streams.scenes.photos import load_photos
 from pvm_perception.streams.scenes.scene import Scene
 from pvm_perception.streams.scenes.thing import Thing
-from pvm_perception.types import Box, Detection, Frame, Track, Truth
+from pvm_perception.types import TARGETS, Box, Detection, Frame, Track, Truth
 from pvm_perception.vision.tracker import TrackerSettings, TrackManager
 
 SIZE, FPS, FRAMES, SEED = (480, 640), 30.0, 75, 4_242
@@ -68,7 +68,7 @@ class Crossing(Scene):
             rows = [(n, row) for n, row in enumerate(truth.tolist()) if row[Truth.TARGET] >= 0]
             boxes = tuple(
                 Box(
-                    ("green_ball", "stop_sign")[int(row[Truth.TARGET])],
+                    TARGETS[int(row[Truth.TARGET])],
                     *row[Truth.BOX],
                     visible=row[Truth.VISIBLE],
                     id=n,
@@ -87,7 +87,7 @@ def rival(kind: type, **settings: Any) -> Report:
 
     def report(detections: Sequence[Detection]) -> list[Track]:
         tracks: list[Track] = []
-        for n, target in enumerate(("green_ball", "stop_sign")):
+        for n, target in enumerate(TARGETS):
             mine = [d for d in detections if d.target == target]
             found = sv.Detections(
                 xyxy=np.array([(d.x, d.y, d.x + d.w, d.y + d.h) for d in mine], np.float32).reshape(-1, 4),

@@ -70,9 +70,7 @@ class Forecaster:
         self._error = np.ones(batch, np.float32)  # each stream's mean error, for the gradient's weight
         self._age = np.zeros(batch, np.float32)
         self.trust = Trust(batch, config.forecast.trust)
-        self._tempered = np.zeros(
-            batch, np.float32
-        )  # mean squared error of the forecast that was trusted so far
+        self._tempered = np.zeros(batch, np.float32)  # mean squared error of what the trust made of it
         self._shown = b""  # the part that is shown, as bytes
         self._whole = np.array([[0, 0, config.height, config.width]] * batch, np.int32)
 
