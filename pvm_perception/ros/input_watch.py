@@ -10,7 +10,7 @@ import rclpy
 
 from pvm_perception import fast_dds
 from pvm_perception.ros.camera_input import TRANSPORTS, CameraInput, type_name
-from pvm_perception.ros.faults import AGAIN
+from pvm_perception.ros.faults import AGAIN, SOON
 from pvm_perception.ros.stamp_rate import StampRate
 from pvm_perception.shipped import shipped
 
@@ -34,7 +34,8 @@ class InputWatch:
         self._node, self._camera = node, camera
         self._rate = StampRate()
         self._any = False  # whether any image came
-        self._due = -float("inf")  # before this the console does not say it again, monotonic
+        self._cause = ""  # what the console said last; empty since images came again
+        self._warned = -float("inf")  # when, monotonic
 
     def saw(self, stamp: float) -> None:
         """Take note of an image's stamp, seconds; 0 = it has none."""
@@ -42,7 +43,7 @@ class InputWatch:
         self._rate.add(stamp)
 
     def look(self, silence: float, timeout: float) -> None:
-        """Warn on the console where no image comes, or too few; the same at most every 30 s.
+        """Warn on the console where no image comes, or too few; the same cause at most every 30 s.
 
         Parameters
         ----------
@@ -54,14 +55,17 @@ class InputWatch:
         # a camera that is launched with the node takes longer to begin than one that pauses
         patience = timeout if self._any else min(2 * timeout, FIRST)
         if silence > patience:
-            publishers = "; ".join(self.publishers())
-            words = f"no image for {silence:.1f} s on {self._camera.topic} ({publishers})"
+            cause = "; ".join(self.publishers())
+            words = f"no image for {silence:.1f} s on {self._camera.topic} ({cause})"
         else:
             words = self.shortfall()
+            cause = "shortfall" if words else ""
         if not words:
-            self._due = -float("inf")
-        elif time.monotonic() >= self._due:
-            self._due = time.monotonic() + AGAIN
+            self._cause = ""
+            return
+        now = time.monotonic()
+        if now - self._warned >= (AGAIN if cause == self._cause else SOON):
+            self._cause, self._warned = cause, now
             self._node.faults.note("input", words, "warning")
 
     def publishers(self) -> list[str]:

@@ -70,11 +70,11 @@ class Services:
     async def _explain(self, _request: Any, response: Any) -> Any:
         """Answer when the page about the last seconds is on the disk; frames go on meanwhile."""
         node = self._node
-        moments = node.recent.moments()
-        if not moments:
-            raise PvmError("there was no image in the last seconds that could be explained")
         path = model_path(node.get_namespace(), node.get_name()).with_suffix(".html")
         with node.frame_done():
+            moments = node.recent.moments()
+            if not moments:
+                raise PvmError("there was no image in the last seconds that could be explained")
             tracker = node.tracker
             model, device, settings, targets = (
                 tracker.snapshot(),
