@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
+from pvm_perception.core import forecast_scale
 from pvm_perception.core.config import Forecast, preset
 from pvm_perception.core.forecast import CLEAN, Forecaster, first_weights
 from pvm_perception.core.forecast_frame import TERMS as NAMES
@@ -113,6 +114,20 @@ def test_a_picture_of_half_the_size_is_the_mean_of_its_pixels(texture):
         cv2.resize(cut(texture, 0, 0, 32, 48), (24, 16), interpolation=cv2.INTER_AREA)[..., 0] / 255,
         atol=0.003,
     )
+
+
+def test_a_machine_without_compiled_kernels_forecasts_the_same(texture, monkeypatch):
+    frames = [cut(texture, 2 * t, t)[None] for t in range(4)]
+    surprises = []
+    for steps in (kernels.steps, NumpySteps):
+        monkeypatch.setattr(forecast_scale, "steps", steps)
+        config = small()
+        forecaster = Forecaster(config, 1)
+        weights = first_weights(config.forecast, np.random.default_rng(0))
+        for frame in frames:
+            forecaster.step(frame, weights)
+        surprises.append(forecaster.surprise())
+    np.testing.assert_allclose(surprises[1], surprises[0], rtol=1e-3, atol=1e-4)
 
 
 def test_gradients_are_those_of_the_forecasts_error(texture):

@@ -171,7 +171,7 @@ class Forecaster:
         """Tell how surprising the last frame was, then take its errors for what is usual."""
         for b in range(self.batch):
             if self.known[b]:
-                self.scales[0].judge(b, self._usual[b], self._surprise[b])
+                self.scales[0].judge(b, self._usual[b], self._surprise[b].reshape(-1))
             else:
                 self._surprise[b] = 0
 
