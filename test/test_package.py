@@ -149,6 +149,50 @@ def test_no_python_file_is_longer_than_one_can_keep_in_mind():
             assert len(path.read_text().splitlines()) <= 350, path
 
 
+def public_functions(folder):
+    """Yield (dotted name, arguments, docstring) of public functions and of public classes' methods."""
+    for path in sorted(folder.rglob("*.py")):
+        module = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        blocks = [(module, ast.parse(path.read_text()).body, False)]
+        for owner, block, is_class in blocks:
+            for node in block:
+                name = f"{owner}.{getattr(node, 'name', '_')}"
+                if isinstance(node, ast.ClassDef):
+                    blocks.append((name, node.body, True))
+                if not isinstance(node, ast.FunctionDef) or re.search(r"\._(?!main)", name):
+                    continue
+                a = node.args
+                given = [arg.arg for arg in (*a.posonlyargs, *a.args)]
+                if is_class and "staticmethod" not in map(ast.unparse, node.decorator_list):
+                    given = given[1:]
+                starred = [f"{star}{arg.arg}" for star, arg in (("*", a.vararg), ("**", a.kwarg)) if arg]
+                yield name, {*given, *starred, *(arg.arg for arg in a.kwonlyargs)}, ast.get_docstring(node)
+
+
+@pytest.mark.parametrize("folder", ["pvm_perception/core"])
+def test_functions_of_several_arguments_explain_each(folder):
+    """In a numpydoc section, or by `see `Protocol.method`` where another function's section does."""
+    explained, asked, references = {}, {}, {}
+    for name, arguments, doc in public_functions(ROOT / folder):
+        section = re.search(
+            r"^Parameters\n-+\n(.*?)(\n\n\S[^\n]*\n---|\Z)", doc or "", re.DOTALL | re.MULTILINE
+        )
+        names = re.findall(r"^\S.*", section[1] if section else "", re.MULTILINE)
+        explained[name] = {one.strip() for line in names for one in line.split(" : ")[0].split(",")}
+        assert explained[name] <= arguments, f"{name} explains arguments that it does not take"
+        asked[name] = arguments if len(arguments) > 1 else set()
+        references[name] = re.findall(r"[Ss]ee `([\w.]+)`", doc or "")
+    missing = {}
+    for name, arguments in asked.items():
+        known = set(explained[name])
+        for reference in references[name]:
+            for other in (other for other in explained if f".{other}".endswith(f".{reference}")):
+                known |= explained[other]
+        if left := {argument for argument in arguments if not {argument, argument.lstrip("_")} & known}:
+            missing[name] = sorted(left)
+    assert not missing, f"{len(missing)} functions do not explain arguments: {missing}"
+
+
 @pytest.mark.parametrize(("wish", "threads"), [(None, 1), ("2", 2)])
 def test_products_run_on_one_thread_unless_told_otherwise(wish, threads):
     """The variable acts only before NumPy loads, however the package is imported."""

@@ -7,7 +7,7 @@ inputs, N outputs; a source has Us units of M values, K of which one unit reads.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, TypeAlias
@@ -22,19 +22,42 @@ from pvm_perception.core.kernels import cpu
 # the source is (B, U, M) and each unit reads its own row.
 Operand: TypeAlias = tuple[Array, Array | None, slice]
 ALL = slice(0, None)  # all rows of the weights
-LEAK = np.float32(0.1)  # slope of the leaky rectifier below zero
-NORM_FLOOR = np.float32(1e-3)  # added to the mean square of sums: fainter sums are not brought up to 1
 
 
 def product(x: Array, w: Array) -> Array:
-    """Return x (B, U, D) times w: (B, U, N)."""
+    """Return the product of inputs and weights.
+
+    Parameters
+    ----------
+    x
+        (B, U, D) the units' inputs.
+    w
+        (D, N), or own weights (U, D, N).
+
+    Returns
+    -------
+    Array
+        (B, U, N).
+    """
     if w.ndim == 2:
         return (x.reshape(-1, x.shape[2]) @ w).reshape(x.shape[0], x.shape[1], -1)
     return (x.transpose(1, 0, 2) @ w).transpose(1, 0, 2)  # (U, B, D)(U, D, N) -> (B, U, N)
 
 
 def product_into(out: Array, x: Array, w: Array, xp: ModuleType) -> Array:
-    """Write x (B, U, D) times w into `out`, (B, U, N), and return it: without new memory."""
+    """Write the product of inputs and weights into `out` and return it: without new memory.
+
+    Parameters
+    ----------
+    out
+        (B, U, N).
+    x
+        (B, U, D) the units' inputs.
+    w
+        (D, N), or own weights (U, D, N).
+    xp
+        Array module.
+    """
     if w.ndim == 2:
         xp.matmul(x.reshape(-1, x.shape[2]), w, out=out.reshape(-1, out.shape[2]))
     else:
@@ -62,14 +85,37 @@ class Scratch:
 
 
 def input_error(dz: Array, w: Array) -> Array:
-    """Return the error of the input, (B, U, D), from that of the output dz (B, U, N)."""
+    """Return the error of the inputs from that of their product with w.
+
+    Parameters
+    ----------
+    dz
+        (B, U, N) the error of the product.
+    w
+        (D, N), or own weights (U, D, N).
+
+    Returns
+    -------
+    Array
+        (B, U, D).
+    """
     return product(dz, w.swapaxes(-1, -2))
 
 
 def outer_product(x: Array, dz: Array) -> Array:
-    """Return the gradient (D, N) of shared weights, summed over streams and units.
+    """Return the gradient of shared weights, summed over streams and units.
 
-    x is (B, U, D), dz is (B, U, N).
+    Parameters
+    ----------
+    x
+        (B, U, D) the units' inputs.
+    dz
+        (B, U, N) the error of their product with the weights.
+
+    Returns
+    -------
+    Array
+        (D, N).
     """
     # BLAS walks the wide factor in its own order this way: a tenth to a fifth faster
     return (dz.reshape(-1, dz.shape[2]).T @ x.reshape(-1, x.shape[2])).T
@@ -93,7 +139,15 @@ class Outer:
 
     @classmethod
     def of(cls, x: Array, dz: Array) -> Outer:
-        """Take x (B, U, D) and dz (B, U, N)."""
+        """Return the gradient of own weights by which the units' inputs were multiplied.
+
+        Parameters
+        ----------
+        x
+            (B, U, D) the inputs.
+        dz
+            (B, U, N) the error of the product.
+        """
         return cls(x.transpose(1, 0, 2), dz.transpose(1, 0, 2))
 
     def square(self) -> Array:
@@ -112,9 +166,21 @@ Gradient: TypeAlias = Array | Outer  # of shared weights, of own weights
 
 
 def total(d: Array, xp: ModuleType) -> Array:
-    """Return d (..., N) summed over all but its last axis, (N,).
+    """Return the sum over all axes but the last.
 
     It is computed as a product with ones, which is several times as fast as a sum.
+
+    Parameters
+    ----------
+    d
+        (..., N).
+    xp
+        Array module.
+
+    Returns
+    -------
+    Array
+        (N,).
     """
     rows = d.reshape(-1, d.shape[-1])
     return xp.ones(len(rows), np.float32) @ rows
@@ -221,17 +287,37 @@ def matmul_scatter(out: Array, dz: Array, w: Array, index: Array) -> None:
 
 
 def gather_inputs(source: Array, index: Array | None, scratch: Scratch) -> Array:
-    """Return what each unit reads, side by side, (B, U, K * M), in `scratch`."""
+    """Return what each unit reads, side by side.
+
+    Parameters
+    ----------
+    source, index
+        As in `Operand`.
+    scratch
+        Memory for the result; not used where the index is None.
+
+    Returns
+    -------
+    Array
+        (B, U, K * M), or the source itself where the index is None.
+    """
     if index is None:
         return source
     return gather(source, index, scratch(source.shape[0], index.shape[0], index.shape[1] * source.shape[2]))
 
 
 def scatter(out: Array, d: Array, index: Array) -> None:
-    """Add d (B, U, K * N) onto out (B, Us + 1, N): the transpose of `gather`.
+    """Add errors of what units read to the source units that it was read from: the transpose of `gather`.
 
-    Each column of `index` must name a source unit at most once (except for the row of zeros), which
-    holds for blocks and for neighbourhoods on the same or a coarser grid.
+    Parameters
+    ----------
+    out
+        (B, Us + 1, M), to which they are added; its last row has no meaning afterwards.
+    d
+        (B, U, K * M) the errors.
+    index
+        (U, K) the source units that each unit reads. Each column must name a source unit at most once (except
+        for the row of zeros), which holds for blocks and for neighbourhoods on the same or a coarser grid.
     """
     n = out.shape[2]
     for k in range(index.shape[1]):
@@ -239,110 +325,22 @@ def scatter(out: Array, d: Array, index: Array) -> None:
 
 
 def stream_index(marked: Mask, xp: ModuleType) -> Array | slice | None:
-    """Return the index of the marked streams.
+    """Return an index of the marked streams.
 
-    It is None where no stream is marked and a slice where all are: these usual cases need no copy to
-    the device. Else it is (n,) on the device.
+    It needs no copy to the device in the usual cases, in which no stream or all are marked.
+
+    Parameters
+    ----------
+    marked
+        (B,) on the host.
+    xp
+        Array module.
+
+    Returns
+    -------
+    Array | slice | None
+        None where no stream is marked, a slice where all are; else (n,) on the device.
     """
     if marked.all():
         return slice(None)
     return xp.asarray(np.flatnonzero(marked)) if marked.any() else None
-
-
-@dataclass(frozen=True)
-class Activation:
-    """A non-linearity.
-
-    Attributes
-    ----------
-    value : writes the value of an array into other memory of the same shape
-    slope : returns the derivative, in terms of the value
-    leak : slope of a rectifier below zero; None for another non-linearity
-    """
-
-    value: Callable[[Array, Array], None]
-    slope: Callable[[Array], Array]
-    leak: float | None = None
-
-
-def activation(name: str, xp: ModuleType) -> Activation:
-    """Return a non-linearity by name.
-
-    "polynomial" is the paper's sigmoid x / (2 (|x| + 1)) + 1/2 (arXiv 1607.06854, section 3).
-    """
-
-    def tanh(x: Array, out: Array) -> None:
-        xp.tanh(x, out=out)
-
-    def leaky(x: Array, out: Array) -> None:
-        xp.multiply(x, LEAK, out=out)
-        xp.maximum(x, out, out=out)
-
-    def polynomial(x: Array, out: Array) -> None:
-        xp.absolute(x, out=out)
-        out += np.float32(1)
-        out *= np.float32(2)
-        xp.divide(x, out, out=out)
-        out += np.float32(0.5)
-
-    one = np.float32(1)
-    return {
-        "tanh": Activation(tanh, lambda y: 1 - y * y),
-        # xp.where would be many times as slow
-        "leaky": Activation(leaky, lambda y: (y > 0) * (one - LEAK) + LEAK, float(LEAK)),
-        "polynomial": Activation(polynomial, lambda y: np.float32(0.5) * (1 - xp.abs(2 * y - 1)) ** 2),
-    }[name]
-
-
-def normalise_activate(z: Array, sizes: Array, h: Array, phi: Activation, xp: ModuleType) -> None:
-    """Divide each unit's sums by their root mean square, and write the activation's value of them.
-
-    Parameters
-    ----------
-    z
-        (B, U, N) the sums, which are changed.
-    sizes
-        (B, U, 1), where the divisors are written.
-    h
-        (B, U, N), where the codes are written.
-    phi
-        The activation.
-    xp
-        Array module.
-    """
-    if phi.leak is not None and (compiled := cpu.products()) and compiled.take(z, sizes, h):
-        compiled.normalise_activate(z, sizes, h, float(NORM_FLOOR), phi.leak)
-        return
-    sizes[..., 0] = xp.einsum("bun,bun->bu", z, z)
-    sizes /= np.float32(z.shape[2])
-    sizes += NORM_FLOOR
-    xp.sqrt(sizes, out=sizes)
-    z /= sizes
-    phi.value(z, h)
-
-
-def normalise_activate_backward(
-    d: Array, z: Array, sizes: Array, h: Array, phi: Activation, out: Array, xp: ModuleType
-) -> None:
-    """Write the error of the sums, from the error of their codes.
-
-    Parameters
-    ----------
-    d
-        (B, U, N) the error of the codes.
-    z, sizes, h
-        As `normalise_activate` left them.
-    phi
-        The activation.
-    out
-        (B, U, N), where the error of the sums is written; may be `d`.
-    xp
-        Array module.
-    """
-    if phi.leak is not None and (compiled := cpu.products()) and compiled.take(*d, z, sizes, out):
-        compiled.normalise_activate_backward(d, z, sizes, out, phi.leak)
-        return
-    xp.multiply(d, phi.slope(h), out=out)
-    along = xp.einsum("bun,bun->bu", out, z)[..., None] / np.float32(z.shape[2])
-    out -= z * along
-    out /= sizes

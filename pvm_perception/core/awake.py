@@ -195,7 +195,20 @@ class ForecastLearner:
 
 
 def forecast_learner(network: Network, budget: float = 1.0) -> ForecastLearner | None:
-    """Return what teaches a network's forecast; None where it has none by moves, or several streams."""
+    """Return what teaches a network's forecast while it works.
+
+    Parameters
+    ----------
+    network
+        A network that is stepped frame by frame.
+    budget
+        Share of a core that learning may take, 0..1; see `ForecastLearner`.
+
+    Returns
+    -------
+    ForecastLearner | None
+        None where the network has no forecast by moves, or several streams.
+    """
     if network.forecaster is None or network.batch != 1:
         return None
     return ForecastLearner(

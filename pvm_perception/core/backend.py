@@ -83,7 +83,15 @@ def cache_aligned(array: np.ndarray) -> np.ndarray:
 
 
 def own_copy(weight: Array, xp: ModuleType) -> Array:
-    """Return a float32 copy of a weight on the device; on the host it begins at a cache line."""
+    """Return a float32 copy of a weight on the device; on the host it begins at a cache line.
+
+    Parameters
+    ----------
+    weight
+        An array of any shape, on the host.
+    xp
+        Array module of the device.
+    """
     return cache_aligned(np.asarray(weight, np.float32)) if xp is np else xp.array(weight, np.float32)
 
 

@@ -282,10 +282,17 @@ PRESETS = {"robot": _robot, "paper": _paper}
 def preset(name: str, **changes: Any) -> HierarchyConfig:
     """Return the preset called `name` with some settings changed.
 
+    Parameters
+    ----------
+    name
+        "robot" or "paper" (arXiv 1607.06854).
+    **changes
+        Other values of fields of `HierarchyConfig`, by name.
+
     Raises
     ------
     PvmError
-        If no preset has that name.
+        If no preset has that name, or the changed configuration does not fit together.
     """
     if name not in PRESETS:
         raise PvmError(f"no preset {name!r}; there are {', '.join(PRESETS)}")

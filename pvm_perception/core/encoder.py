@@ -19,7 +19,7 @@ from types import ModuleType
 
 import numpy as np
 
-from pvm_perception.core import algebra
+from pvm_perception.core import activations, algebra
 from pvm_perception.core.algebra import Gradient
 from pvm_perception.core.backend import Array, Floats, Mask
 from pvm_perception.core.config import HierarchyConfig, Layer
@@ -61,7 +61,7 @@ class Encoder:
         self.one_to_one = layer.children == (1, 1) and config.grid(self.below) == (layer.rows, layer.cols)
         largest = batch * self.units * max(layer.code, self.signal_size)
         self.unit_scratch = [algebra.Scratch(largest, xp) for _ in range(2)]
-        self.phi = algebra.activation(config.activation, xp)
+        self.phi = activations.activation(config.activation, xp)
         self.activates_output = config.output == "activation"
         self.predicts_change = config.output == "change"
         self.h: Array = xp.zeros((batch, self.units, layer.code), np.float32)
@@ -151,7 +151,7 @@ class Encoder:
         z, h = self.sums, self.h  # (B, U, N) both
         self.inputs.sum(p, source, codes, self.error, step, z, self.unit_scratch)
         if self.normalise:
-            algebra.normalise_activate(z, self.sizes, h, self.phi, self.xp)
+            activations.normalise_activate(z, self.sizes, h, self.phi, self.xp)
         else:
             self.phi.value(z, h)
         y = self.unit_scratch[0](*self.prediction.shape) if self.activates_output else self.prediction
@@ -186,7 +186,7 @@ class Encoder:
         out = self.xp.empty_like(h) if out is None else out
         if self.normalise:
             z, sizes = (self.sums_before, self.sizes_before) if before else (self.sums, self.sizes)
-            algebra.normalise_activate_backward(d, z, sizes, h, self.phi, out, self.xp)
+            activations.normalise_activate_backward(d, z, sizes, h, self.phi, out, self.xp)
         else:
             self.xp.multiply(d, self.phi.slope(h), out=out)
         return out

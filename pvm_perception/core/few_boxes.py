@@ -77,7 +77,20 @@ class Backgrounds:
 
 
 def fit(examples: list[Example], backgrounds: Backgrounds) -> tuple[Floats, Floats]:
-    """Return weights (D, 5) and bias (5,) of the readout of a target that was shown in some boxes."""
+    """Return the readout of a target that was shown in some boxes.
+
+    Parameters
+    ----------
+    examples
+        What cells read of each box; at least one.
+    backgrounds
+        What cells read of pictures without the target.
+
+    Returns
+    -------
+    weights, bias
+        (D, 5) and (5,): of presence's logit, and of the box as in `Example.box`.
+    """
     unit = backgrounds.unit
     outside = np.concatenate([e.outside for e in examples]).astype(np.float32) / unit
     against = [(NEAR, Moments(outside)), (FAR, backgrounds.moments)]

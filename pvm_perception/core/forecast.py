@@ -30,9 +30,21 @@ FIRST_GATES = {"block": 0.2, "window": 1.0, "siblings": 0.4, "habit": 0.3}  # of
 
 
 def first_weights(forecast: Forecast, rng: np.random.Generator) -> dict[str, Array]:
-    """Return the weights of untaught units, by part ("forecast1", from the finest) and name.
+    """Return the weights of untaught units.
 
     They choose by evidence alone, which already foresees better than copying.
+
+    Parameters
+    ----------
+    forecast
+        The configuration; none are returned where its `code` is 0.
+    rng
+        Draws the weights from a unit's inputs to its code.
+
+    Returns
+    -------
+    dict
+        By scale and name: "forecast1.w1" is of the finest. w1 (D, N), b1 (N,), w2 (N, T), b2 (T,).
     """
     weights: dict[str, Array] = {}
     for number in range(1, forecast.scales + 1 if forecast.code else 1):
@@ -135,8 +147,15 @@ class Forecaster:
     def gradients(self, weights: dict[str, Array], weight: float) -> dict[str, Array]:
         """Return the gradients of all scales' weights by the last frame's forecast error, by name.
 
-        A stream counts by its error over its own mean error, so that what is hard to foresee does not
-        drown what is easy: the gradient is that of the error's logarithm.
+        A stream counts by its error over its own mean error, so that what is hard to foresee does not drown
+        what is easy: the gradient is that of the error's logarithm.
+
+        Parameters
+        ----------
+        weights
+            By name, as `step` took them.
+        weight
+            Factor of the gradients.
         """
         finest = self.scales[0]
         self._age = np.where(self.known, self._age + 1, 0)

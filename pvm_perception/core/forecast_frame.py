@@ -1,4 +1,4 @@
-"""What one scale of a forecast makes of one frame: its arrays, and the steps that fill them.
+"""What one scale of a forecast makes of one frame: its geometry and its arrays; `forecast_steps` fill them.
 
 Shapes: U units of a scale (rows x cols), K moves, N code width, D inputs, H x W px of its picture.
 What the units have is a row of L `lanes` values for each kind of value, of which the first U count: units
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -148,7 +148,21 @@ class Geometry:
 
 
 def input_parts(code: int, top: bool) -> dict[str, slice]:
-    """Return which of a unit's inputs are statistics, extras, the parent's and the neighbours' codes."""
+    """Return which rows of a unit's inputs are of which part.
+
+    Parameters
+    ----------
+    code
+        N.
+    top
+        Whether no scale lies above, so that there is no parent's code.
+
+    Returns
+    -------
+    dict
+        "statistics" and "extras" of the evidence, "feedback" (the parent's code), "lateral" (the mean of the
+        neighbours' codes).
+    """
     parts, end = {}, 0
     for name, width in (
         ("statistics", len(KINDS) * STATISTICS),
@@ -219,7 +233,17 @@ class Frame:
 
     @classmethod
     def zeros(cls, g: Geometry, batch: int, before: Frame | None = None) -> Frame:
-        """Return what a scale makes of a frame of `batch` streams; `before` shares what is `KEPT`."""
+        """Return the arrays of a frame, all zero but for moves and sizes.
+
+        Parameters
+        ----------
+        g
+            Geometry of the scale.
+        batch
+            Number of streams B, which lead all arrays.
+        before
+            Another frame of the scale, whose arrays of the names in `KEPT` this one shares.
+        """
         arrays = {
             name: cache_aligned(np.zeros((batch, *shape), cls.WHOLE.get(name, np.float32)))
             if before is None or name not in cls.KEPT
@@ -239,57 +263,3 @@ class Frame:
         """Zero what the next frame takes from this one, of streams marked (B,) bool."""
         for array in (self.code, self.mean, self.likeliest, self.chosen):
             array[streams] = 0
-
-
-class Steps(Protocol):
-    """What computes the steps of a forecast, on frames of one stream as `bind` returned them."""
-
-    def bind(self, g: Geometry, frame: Frame) -> Any:
-        """Return a stream's frame as the steps take it."""
-
-    def see(self, now: Any, image: np.ndarray) -> None:
-        """Take an image (H, W, 3) uint8; outside of the part that is shown the planes repeat its edge."""
-
-    def halve(self, now: Any, finer: Any) -> None:
-        """Take the picture of the frame of a scale twice as fine: means of 2 x 2 pixels."""
-
-    def compare(self, now: Any, last: Any) -> None:
-        """Write `error`, `wrong` and `changed` of the last forecast, 0 outside of the shown part."""
-
-    def foresee(
-        self,
-        now: Any,
-        last: Any,
-        parent: Any,
-        weights: dict[str, np.ndarray],
-        motion: np.ndarray | None,
-        known: bool,
-    ) -> None:
-        """Choose how each unit's part moves on, and make the forecast of the next picture.
-
-        Parameters
-        ----------
-        now, last, parent
-            Frames: of this picture and the last; the scale's above, which has chosen; None at the top.
-        weights
-            w1 (D, N), b1 (N,), w2 (N, TERMS), b2 (TERMS,).
-        motion
-            (4,) float32 of the robot, as `Hierarchy.step` takes it; None where it is not known.
-        known
-            Whether there was a frame before; else this picture is expected once more.
-        """
-
-    def departure(self, now: Any) -> float:
-        """Return how far the forecast departs from this picture where it is shown.
-
-        Sum of squares over the number of values in the whole picture.
-        """
-
-    def judge(self, now: Any, usual: np.ndarray, surprise: np.ndarray) -> None:
-        """Write the finest scale's `surprise` (U,), and take its errors into what is `usual` (U,)."""
-
-    def gradient(self, then: Any, weight: float, gates: np.ndarray) -> None:
-        """Write the gradient of half the squared error, times `weight`, by the gates (TERMS, L).
-
-        `then` is the frame that the forecast was made with; its `error` is that of one frame later.
-        """

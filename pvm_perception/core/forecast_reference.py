@@ -36,7 +36,7 @@ QUIET = np.float32(1e-4)  # squared difference that means nothing, full range fr
 SURE = np.float32(2.0)  # sharpness of the mean move among the statistics
 RARE = np.float32(1e-3)  # added to a share before its logarithm is taken
 LEAST = np.float32(3e-3)  # of the likeliest move's share: those below are left out of the choice
-NORM_FLOOR, LEAK = np.float32(1e-3), np.float32(0.1)  # of codes, as in `algebra`
+NORM_FLOOR, LEAK = np.float32(1e-3), np.float32(0.1)  # of codes, as in `activations`
 CLEAN = np.float32(3e-5)  # squared error that is below notice, full range squared
 FORGOTTEN = np.float32(0.03)  # share of a frame in the running mean error of a unit
 SUDDEN = np.float32(9.0)  # times the usual error beyond which an error does not raise what is usual
@@ -51,25 +51,25 @@ class Bound:
 
 
 class NumpySteps:
-    """As `forecast_frame.Steps`."""
+    """The steps as NumPy computes them; see `Steps`."""
 
     def bind(self, g: Geometry, frame: Frame) -> Bound:
-        """As the protocol's."""
+        """See `Steps.bind`."""
         return Bound(g, frame)
 
     def see(self, now: Bound, image: np.ndarray) -> None:
-        """As the protocol's."""
+        """See `Steps.see`."""
         _inner(now)[...] = image.transpose(2, 0, 1) * np.float32(1 / 255)
         _fill(now)
 
     def halve(self, now: Bound, finer: Bound) -> None:
-        """As the protocol's."""
+        """See `Steps.halve`."""
         g = now.g
         _inner(now)[...] = _inner(finer).reshape(COLOURS, g.height, 2, g.width, 2).mean((2, 4))
         _fill(now)
 
     def compare(self, now: Bound, last: Bound) -> None:
-        """As the protocol's."""
+        """See `Steps.compare`."""
         g, f = now.g, now.frame
         top, left, rows, cols = (int(v) for v in now.frame.shown)
         inside = np.zeros((g.height, g.width), np.float32)
@@ -89,7 +89,7 @@ class NumpySteps:
         motion: np.ndarray | None,
         known: bool,
     ) -> None:
-        """As the protocol's."""
+        """See `Steps.foresee`."""
         g, f, units = now.g, now.frame, now.g.units
         f.moved[...] = motion is not None and (motion != 0).any()
         if parent:
@@ -117,14 +117,14 @@ class NumpySteps:
         f.chosen[...] = known
 
     def departure(self, now: Bound) -> float:
-        """As the protocol's."""
+        """See `Steps.departure`."""
         top, left, rows, cols = (int(v) for v in now.frame.shown)
         part = np.s_[:, top : top + rows, left : left + cols]
         change = now.frame.picture[part] - _inner(now)[part]
         return float(np.vdot(change, change)) / now.frame.picture.size
 
     def judge(self, now: Bound, usual: np.ndarray, surprise: np.ndarray) -> None:
-        """As the protocol's."""
+        """See `Steps.judge`."""
         g, wrong = now.g, now.frame.wrong[: now.g.units]
         middle = np.median(wrong) + CLEAN
         if not usual.any():
@@ -133,7 +133,7 @@ class NumpySteps:
         usual += FORGOTTEN * (np.minimum(wrong, SUDDEN * usual) - usual)
 
     def gradient(self, then: Bound, weight: float, gates: np.ndarray) -> None:
-        """As the protocol's."""
+        """See `Steps.gradient`."""
         g, f, units = then.g, then.frame, then.g.units
         share = f.choice[:, :units]  # (K, U)
         by_move = np.zeros_like(share)

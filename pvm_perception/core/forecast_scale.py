@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pvm_perception.core.algebra import LEAK
+from pvm_perception.core.activations import LEAK
 from pvm_perception.core.backend import Array
 from pvm_perception.core.config import Forecast, HierarchyConfig
 from pvm_perception.core.forecast_frame import COLOURS, TERMS, Frame, Geometry, Moves
@@ -114,7 +114,15 @@ class Scale:
         return self.steps.departure(self._now[b])
 
     def judge(self, b: int, usual: Array, surprise: Array) -> None:
-        """Write how surprising a stream's frame was (U,), and take its errors into what is usual, (U,)."""
+        """Write how surprising a stream's frame was at each unit.
+
+        Parameters
+        ----------
+        b
+            Which stream.
+        usual, surprise
+            (U,) as `Steps.judge` takes them.
+        """
         self.steps.judge(self._now[b], usual, surprise)
 
     def gradients(

@@ -15,16 +15,45 @@ SHARE = (
 
 
 def between(planes: np.ndarray, axis: int) -> np.ndarray:
-    """Return the values half a pixel further along an axis, by cubic interpolation; edges are repeated."""
+    """Return the values half a pixel further along an axis, by cubic interpolation; edges are repeated.
+
+    Parameters
+    ----------
+    planes
+        Pixel values; any shape.
+    axis
+        The axis along which they are moved.
+
+    Returns
+    -------
+    ndarray
+        Of the shape of `planes`.
+    """
     n = planes.shape[axis]
     a, b, c, d = (planes.take(np.clip(np.arange(n) + k, 0, n - 1), axis) for k in (-1, 0, 1, 2))
     return np.float32(0.5625) * (b + c) - np.float32(0.0625) * (a + d)
 
 
 def moved(g: Geometry, planes: np.ndarray, channel: int, moves: np.ndarray) -> np.ndarray:
-    """Return each unit's window moved by each of moves (n, 2, L), (n, U, WINDOW**2).
+    """Return each unit's window, moved.
 
     Far outside of the picture a window stops, where all pixels repeat the edge.
+
+    Parameters
+    ----------
+    g
+        Geometry of the scale.
+    planes
+        (PHASES, COLOURS, lines, pitch) of its picture.
+    channel
+        Which of the colours.
+    moves
+        (n, 2, L) half px down, right.
+
+    Returns
+    -------
+    ndarray
+        (n, U, WINDOW**2).
     """
     down, right = (moves[:, i, : g.units].astype(int) for i in range(2))
     row, col = np.divmod(np.arange(g.units), g.cols)
@@ -37,13 +66,34 @@ def moved(g: Geometry, planes: np.ndarray, channel: int, moves: np.ndarray) -> n
 
 
 def spread(g: Geometry, values: np.ndarray) -> np.ndarray:
-    """Return values of the parents (n, L of theirs) at their children, (n, U)."""
+    """Return the parents' values at their children.
+
+    Parameters
+    ----------
+    g
+        Geometry of the children's scale.
+    values
+        (n, L of the parents).
+
+    Returns
+    -------
+    ndarray
+        (n, U).
+    """
     grid = values[:, : g.units // 4].reshape(-1, g.rows // 2, g.cols // 2)
     return grid.repeat(2, 1).repeat(2, 2).reshape(len(values), g.units)
 
 
 def around_mean(g: Geometry, values: np.ndarray) -> np.ndarray:
-    """Return the mean of each unit and its neighbours, (..., U); at edges the nearest units count again."""
+    """Return the mean of each unit and its neighbours, (..., U); at edges the nearest units count again.
+
+    Parameters
+    ----------
+    g
+        Geometry of the scale.
+    values
+        (..., U).
+    """
     grid = values.reshape(-1, g.rows, g.cols)
     padded = np.pad(grid, ((0, 0), (1, 1), (1, 1)), mode="edge")
     rows = padded[:, :-2] + padded[:, 1:-1] + padded[:, 2:]
@@ -51,7 +101,20 @@ def around_mean(g: Geometry, values: np.ndarray) -> np.ndarray:
 
 
 def by_motion(g: Geometry, motion: np.ndarray) -> np.ndarray:
-    """Return the move of each unit's place by the robot's motion (4,), (2, U) px down, right."""
+    """Return where each unit's content comes from by the robot's motion alone.
+
+    Parameters
+    ----------
+    g
+        Geometry of the scale.
+    motion
+        (4,) as `Hierarchy.step` takes it.
+
+    Returns
+    -------
+    ndarray
+        (2, U) px down, right.
+    """
     right, down, roll, growth = motion
     row, col = np.divmod(np.arange(g.units, dtype=np.float32), np.float32(g.cols))
     y, x = (row + 0.5) * BLOCK - g.height / 2, (col + 0.5) * BLOCK - g.width / 2
@@ -60,7 +123,20 @@ def by_motion(g: Geometry, motion: np.ndarray) -> np.ndarray:
 
 
 def overlap(g: Geometry, windows: np.ndarray) -> np.ndarray:
-    """Return overlapping windows (U, WINDOW**2) added up to a picture, (H, W)."""
+    """Return the picture that overlapping windows add up to.
+
+    Parameters
+    ----------
+    g
+        Geometry of the scale.
+    windows
+        (U, WINDOW**2).
+
+    Returns
+    -------
+    ndarray
+        (H, W).
+    """
     total = np.zeros((g.height + 2 * OUTSIDE, g.width + 2 * OUTSIDE), np.float32)
     by_unit = windows.reshape(g.rows, g.cols, WINDOW, WINDOW)
     for y in range(WINDOW):
@@ -70,7 +146,20 @@ def overlap(g: Geometry, windows: np.ndarray) -> np.ndarray:
 
 
 def windows(g: Geometry, picture: np.ndarray) -> np.ndarray:
-    """Return the window of each unit, (U, WINDOW**2), with zeros outside: `overlap`, transposed."""
+    """Return the window of each unit, with zeros outside of the picture: `overlap`, transposed.
+
+    Parameters
+    ----------
+    g
+        Geometry of the scale.
+    picture
+        (H, W).
+
+    Returns
+    -------
+    ndarray
+        (U, WINDOW**2).
+    """
     padded = np.pad(picture, OUTSIDE)
     view = np.lib.stride_tricks.sliding_window_view(padded, (WINDOW, WINDOW))[::BLOCK, ::BLOCK]
     return view.reshape(g.units, WINDOW * WINDOW)

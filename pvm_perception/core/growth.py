@@ -30,6 +30,13 @@ def fits_in(config: HierarchyConfig, wider: HierarchyConfig) -> bool:
     """Whether a network can grow to a wider one: the same units, all its links, nothing narrower.
 
     A network without a forecast by moves may grow to one with it; else the forecasts must be the same.
+
+    Parameters
+    ----------
+    config
+        Of the network as it is.
+    wider
+        Of the network that it is to become.
     """
 
     def rest(c: HierarchyConfig) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from types import ModuleType
 
 import numpy as np
 
-from pvm_perception.core import algebra, wiring
+from pvm_perception.core import activations, algebra, wiring
 from pvm_perception.core.algebra import Gradient
 from pvm_perception.core.backend import Array, Floats, Index, to_numpy
 from pvm_perception.core.config import HierarchyConfig
@@ -42,7 +42,7 @@ class HeatmapReadout:
         self.stride = config.stride
         self.targets = len(config.targets)
         self.hidden = config.readout.hidden
-        self.phi = algebra.activation(config.activation, xp)
+        self.phi = activations.activation(config.activation, xp)
         cells = self.rows * self.cols
         self.blocks: list[Array] = []  # by layer: (U, k) map cells that each unit draws
         self.parts: list[Array] = []  # by layer: (R * C, most units at a cell) which units draw a cell
@@ -89,7 +89,7 @@ class HeatmapReadout:
         ]
 
     def forward(self, p: dict[str, Array], codes: list[Array]) -> Array:
-        """Return the averaged maps (B, R, C, T) for each layer's codes (B, U + 1, N)."""
+        """Average the layers' maps, (B, R, C, T); see `Readout.forward`."""
         xp, batch = self.xp, codes[0].shape[0]
         total = xp.zeros((batch, self.rows * self.cols, self.targets), np.float32)
         self.seen = []
@@ -137,7 +137,7 @@ class HeatmapReadout:
     def backward(
         self, p: dict[str, Array], out: Array, boxes: Floats
     ) -> tuple[dict[str, Gradient], list[Array], ReadoutLosses]:
-        """Compare each unit's part of the map with the true one; see `interfaces.Readout`."""
+        """Compare each unit's part of the map with the true one; see `Readout.backward`."""
         xp = self.xp
         heat, care = map(xp.asarray, self._maps(boxes))
         batch = heat.shape[0]
@@ -171,7 +171,7 @@ class HeatmapReadout:
         return np.clip(to_numpy(out), 0, 1)
 
     def decode(self, out: Array, least: float, most: int = 8) -> list[list[Floats]]:
-        """Return the extent of the half-maximum contour around each map's peak; see `interfaces.Readout`."""
+        """Return the extent of the half-maximum contour around each map's peak; see `Readout.decode`."""
         del most  # a map has one peak, hence at most one box
         return [[self._contour(heat[:, :, t], least) for t in range(self.targets)] for heat in self.heat(out)]
 

@@ -243,7 +243,7 @@ class Hierarchy:
         return self.out
 
     def candidates(self, least: float, most: int = 8) -> list[list[Floats]]:
-        """Return the last frame's candidate boxes, as the readout's `decode` does."""
+        """See `Network.candidates`."""
         return self.readout.decode(self.answers(), least, most)
 
     def heat(self) -> Floats:

@@ -144,7 +144,15 @@ class InputPart:
             self.keeps_past = True
 
     def load(self, source: Array, gain: float) -> None:
-        """Take this frame's values: `source` (B, Us + 1, N) times a gain, 0 where the link is closed."""
+        """Take this frame's values.
+
+        Parameters
+        ----------
+        source
+            (B, Us + 1, N), whose last row is zeros.
+        gain
+            What they are multiplied with; 0 where the link is closed.
+        """
         if self.keeps_past:
             self.now, self.before = self.before, self.now
         elif gain == 1 and self.origin not in ("derivative", "integral"):  # these share their memory
@@ -207,9 +215,21 @@ def add_broadcast(y: Array, grid: tuple[int, int], total: Array, coarse: tuple[i
 
 
 def sum_pool(d: Array, grid: tuple[int, int], coarse: tuple[int, int]) -> Array:
-    """Return d (B, U, N) of a grid summed over the units under each of a coarse grid: (B, r * c, N).
+    """Return sums over the units under each unit of a coarser grid: the transpose of `add_broadcast`.
 
-    It is the transpose of `add_broadcast`.
+    Parameters
+    ----------
+    d
+        (B, U, N) of the finer grid.
+    grid
+        Its (rows, cols).
+    coarse
+        (r, c) of the coarser one, which divide them.
+
+    Returns
+    -------
+    Array
+        (B, r * c, N).
     """
     if grid == coarse:
         return d

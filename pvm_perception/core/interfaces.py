@@ -84,7 +84,20 @@ class Readout(Protocol):
         ...
 
     def forward(self, p: dict[str, Array], codes: list[Array]) -> Array:
-        """Return the raw answers (B, R, C, T, ...) for each layer's codes (B, U + 1, N)."""
+        """Return the raw answers of all cells to a frame.
+
+        Parameters
+        ----------
+        p
+            The readout's weights, by name.
+        codes
+            Each layer's codes (B, U + 1, N), whose last row is zeros.
+
+        Returns
+        -------
+        Array
+            (B, R, C, T, ...); what the last axis holds is the readout's own.
+        """
         ...
 
     def forget(self, streams: Array | slice) -> None:
@@ -201,11 +214,41 @@ class Network(Protocol):
         shown: Rectangles | None = None,
         foresee: bool = True,
     ) -> object:
-        """Run one frame of every stream; see `hierarchy.Hierarchy.step`."""
+        """Run one frame of every stream.
+
+        Parameters
+        ----------
+        images
+            (B, H, W, 3) uint8 BGR, of the network's size.
+        motion
+            (B, 4) of the robot, as `Hierarchy.step` takes it; None where it is not known.
+        shown
+            (B, 4) top, left, rows, cols of the part of the image that a camera filled; None: all.
+        foresee
+            Whether the forecast by moves is made, which only forecasts and their surprise need.
+
+        Raises
+        ------
+        PvmError
+            If images or motion have another shape, or the motion is not finite.
+        """
         ...
 
     def candidates(self, least: float, most: int = 8) -> list[list[Floats]]:
-        """Return the last frame's candidate boxes, as `Readout.decode` does."""
+        """Return the last frame's candidate boxes by stream and target; see `Readout.decode`.
+
+        Parameters
+        ----------
+        least
+            The least presence of a candidate, 0..1.
+        most
+            The largest number of candidates of one target.
+
+        Returns
+        -------
+        list
+            For each stream and target (n, 5) rows x, y, w, h in network pixels, score; best first.
+        """
         ...
 
     def heat(self) -> Floats:

@@ -117,15 +117,20 @@ def read_header(path: str | os.PathLike[str]) -> dict[str, Any]:
 def load_model(
     path: str | os.PathLike[str], optimizer: bool = False
 ) -> tuple[HierarchyConfig, dict[str, np.ndarray], dict[str, Any]]:
-    """Return (configuration, weights, history) of a model file, all checked.
+    """Read a model file and check all of it.
 
-    With `optimizer`, to train on, the state to resume with is among the weights, under "optimizer.", and
-    what the model knows of shown targets is left out: it reads codes that training changes.
+    Parameters
+    ----------
+    path
+        A safetensors file.
+    optimizer
+        Whether to train on: the state to resume with is then among the weights, under "optimizer.", and what
+        the model knows of shown targets is left out, as it reads codes that training changes.
 
-    Raises
-    ------
-    PvmError
-        As `read_header`; and where a weight is not finite.
+    Returns
+    -------
+    configuration, weights, history
+        The weights by name, on the host; the history as the file holds it.
     """
     path = Path(path)
     with _refusing(path), _open(path) as file:

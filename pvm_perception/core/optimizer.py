@@ -20,10 +20,21 @@ MUON_SCALE = 0.2  # makes a step as large, root mean square, as one of Adam's us
 
 
 def orthogonalised(g: Array, xp: ModuleType, steps: int = 5, out: Array | None = None) -> Array:
-    """Return g (D, N) with its singular values brought close to 1, in `out` or in new memory.
+    """Return a gradient with its singular values brought close to 1.
 
-    Newton-Schulz as in Muon (Jordan et al. 2024), worked out on the small Gram matrix alone:
-    the iterates stay products of g with a polynomial of it.
+    Newton-Schulz as in Muon (Jordan et al. 2024), worked out on the small Gram matrix alone: the iterates
+    stay products of g with a polynomial of it.
+
+    Parameters
+    ----------
+    g
+        (D, N) of shared weights.
+    xp
+        Array module.
+    steps
+        Newton-Schulz iterations.
+    out
+        Memory for the result (D, N); None takes new memory.
     """
     tall = g if g.shape[0] >= g.shape[1] else g.T
     a, b, c = NEWTON_SCHULZ
@@ -86,11 +97,24 @@ class Optimizer:
         self._scratch = Scratch(max(w.size for w in weights.values()), xp)
 
     def update(self, weights: dict[str, Array], gradients: Mapping[str, Gradient], rate: float) -> float:
-        """Change `weights` in place along `gradients`; return the gradient's norm before the clip.
+        """Change the weights in place along their gradients.
 
-        A gradient is an array of the weights' shape, or `Outer` where each unit has its own weights.
-        One that is not finite changes nothing: one bad frame must not cost a model. The arrays in
-        `gradients` may hold anything afterwards.
+        A gradient that is not finite changes nothing: one bad frame must not cost a model.
+
+        Parameters
+        ----------
+        weights
+            By name, as the optimizer was made for them.
+        gradients
+            By name: an array of the weights' shape, or `Outer` where each unit has its own weights. The
+            arrays may hold anything afterwards.
+        rate
+            Learning rate of this step.
+
+        Returns
+        -------
+        float
+            The norm of all gradients before the clip; infinite where one was not finite.
         """
         o = self.learning
         square = float(

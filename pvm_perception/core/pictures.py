@@ -48,12 +48,14 @@ def as_blocks(config: HierarchyConfig, batch: int, images: Images, scratch: Scra
 
 
 def scaled_motion(batch: int, motion: Floats) -> Floats:
-    """Return the robot's motion (B, 4), as `Hierarchy.step` takes it, in the size of codes, (B, 4).
+    """Return the robot's motion in the size of codes, (B, 4), cut to a limit.
 
-    Raises
-    ------
-    PvmError
-        If the motion has another shape, or is not finite.
+    Parameters
+    ----------
+    batch
+        B.
+    motion
+        (B, 4) as `Hierarchy.step` takes it.
     """
     check_motion(batch, motion)
     scaled = np.asarray(motion, np.float32) / np.float32(MOTION_UNIT)
@@ -84,14 +86,42 @@ def as_images(config: HierarchyConfig, block: Array, prediction: Array, xp: Modu
 
 
 def check_images(config: HierarchyConfig, batch: int, images: Images) -> None:
-    """Raise PvmError unless `images` are (B, H, W, 3) uint8 of the network's size."""
+    """Raise an error unless images are of the network's size and type.
+
+    Parameters
+    ----------
+    config
+        Of the network.
+    batch
+        B.
+    images
+        Should be (B, H, W, 3) uint8.
+
+    Raises
+    ------
+    PvmError
+        They are not.
+    """
     shape = (batch, config.height, config.width, 3)
     if images.shape != shape or images.dtype != np.uint8:
         raise PvmError(f"the network takes uint8 images of shape {shape}, not {images.dtype} {images.shape}")
 
 
 def check_motion(batch: int, motion: Floats) -> None:
-    """Raise PvmError unless `motion` are (B, 4) finite numbers."""
+    """Raise an error unless the motion has its shape and is finite.
+
+    Parameters
+    ----------
+    batch
+        B.
+    motion
+        Should be (B, 4).
+
+    Raises
+    ------
+    PvmError
+        It is not, or is not finite.
+    """
     if np.shape(motion) != (batch, MOTION_VALUES):
         raise PvmError(f"motion must be an array of shape {(batch, MOTION_VALUES)}, not {np.shape(motion)}")
     if not np.isfinite(motion).all():  # a value that is not finite would stay in the codes for ever

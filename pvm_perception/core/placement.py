@@ -57,6 +57,13 @@ def build_network(
 def on_kernels(network: Hierarchy, xp: ModuleType = np) -> Engine:
     """Return the engine that runs a network of the host with the kernels of the device of `xp`.
 
+    Parameters
+    ----------
+    network
+        On the host; the engine shares its weights or copies them, as the device needs.
+    xp
+        NumPy for the CPU's kernels, CuPy for a GPU's.
+
     Raises
     ------
     PvmError

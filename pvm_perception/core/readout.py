@@ -136,7 +136,7 @@ class BoxReadout:
         return [*shapes, (cells, self.mixing or self.hidden, self.answers * self.targets)]
 
     def forward(self, p: dict[str, Array], codes: list[Array]) -> Array:
-        """Return the cells' answers (B, R, C, T, 5) for each layer's codes (B, U + 1, N)."""
+        """Return the cells' answers, (B, R, C, T, 5): presence's logit and the box; see `Readout.forward`."""
         xp, batch = self.xp, self.batch
         z = self.active.reshape(batch, self.rows, self.cols, self.hidden)  # (B, R, C, H)
         self.codes = codes
@@ -216,7 +216,7 @@ class BoxReadout:
     def backward(
         self, p: dict[str, Array], out: Array, boxes: Floats
     ) -> tuple[dict[str, Gradient], list[Array], ReadoutLosses]:
-        """Compare the answers of the last `forward` with the true boxes; see `interfaces.Readout`."""
+        """Compare the answers of the last `forward` with the true boxes; see `Readout.backward`."""
         xp, learning = self.xp, self.config.learning
         truth = self.cells.truth(boxes)
         count = max(float(truth.care[truth.heat == 1].sum()), 1.0)  # targets in view
@@ -283,5 +283,5 @@ class BoxReadout:
         return self.cells.heat(out)
 
     def decode(self, out: Array, least: float, most: int = 8) -> list[list[Floats]]:
-        """Return candidate boxes by stream and target, as `Cells.decode` does."""
+        """See `Readout.decode`."""
         return self.cells.decode(out, least, most)

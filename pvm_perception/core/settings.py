@@ -44,7 +44,17 @@ def setting(
 
 
 def redefault(cls: type, name: str, default: Any) -> Any:
-    """Return the setting `name` of `cls` with another default, for a subclass that starts there."""
+    """Return the setting `name` of `cls` with another default, for a subclass that starts there.
+
+    Parameters
+    ----------
+    cls
+        Dataclass that declares the setting.
+    name
+        Its field.
+    default
+        The value that the subclass starts with.
+    """
     field = next(f for f in settings_of(cls) if f.name == name)
     return dataclasses.field(default=default, metadata=field.metadata)
 
@@ -55,11 +65,24 @@ def settings_of(cls: type) -> Iterator[dataclasses.Field[Any]]:
 
 
 def check_type(name: str, kind: Any, value: Any) -> None:
-    """Raise PvmError when a value is not of the type that a field is annotated with.
+    """Raise an error where a value is not of the type that a field is annotated with.
 
     An int is no bool and no 3.0; a float may be written as an int and is finite; a tuple's items are checked
-    each. `kind` is bool, int, float, str, a class, a list of one of these, or a tuple of
-    them, of one length or any.
+    each.
+
+    Parameters
+    ----------
+    name
+        What the error calls the value.
+    kind
+        bool, int, float, str, a class, a list of one of these, or a tuple of them, of one length or any.
+    value
+        Anything, from a file or from the command line.
+
+    Raises
+    ------
+    PvmError
+        It is of another type, not finite, or a tuple of another length.
     """
     if typing.get_origin(kind) is tuple:
         items = typing.get_args(kind)
@@ -95,7 +118,20 @@ def _finite(value: float) -> bool:
 
 
 def check_value(field: dataclasses.Field[Any], value: Any) -> None:
-    """Raise PvmError when `value` is outside what `field` allows."""
+    """Raise an error where a value lies outside of what a field allows.
+
+    Parameters
+    ----------
+    field
+        Declared with `setting`, which gives its range or its choices.
+    value
+        Of the field's type.
+
+    Raises
+    ------
+    PvmError
+        It is none of the choices, or not within the range.
+    """
     meta = field.metadata
     words = value if isinstance(value, (list, tuple)) else [value]
     for word in words if meta.get("choices") else ():

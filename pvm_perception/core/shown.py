@@ -42,6 +42,13 @@ def check_name(name: object) -> str:
 def shown_entries(history: dict[str, Any], config: HierarchyConfig) -> list[dict[str, Any]]:
     """Return what a model's history says of its shown targets: "target" and "boxes" of each.
 
+    Parameters
+    ----------
+    history
+        Of a model file, as it holds it.
+    config
+        Of the model's network.
+
     Raises
     ------
     PvmError
@@ -83,7 +90,18 @@ class ShownTargets:
 
     @staticmethod
     def of(config: HierarchyConfig, weights: dict[str, Floats], history: dict[str, Any]) -> ShownTargets:
-        """Return those of a loaded model."""
+        """Return the shown targets of a loaded model.
+
+        Parameters
+        ----------
+        config, weights, history
+            As `load_model` returns them.
+
+        Raises
+        ------
+        PvmError
+            As `shown_entries`.
+        """
         entries = shown_entries(history, config)
         if not entries:
             return ShownTargets(
@@ -115,7 +133,17 @@ class ShownTargets:
         )
 
     def with_target(self, name: str, boxes: int, weights: Floats, bias: Floats) -> ShownTargets:
-        """Return these and one more, or with another in its place: weights (D, 5), bias (5,)."""
+        """Return these targets and one more, or with it in place of one of the same name.
+
+        Parameters
+        ----------
+        name
+            Of the target.
+        boxes
+            How many boxes it was shown in.
+        weights, bias
+            (D, 5) and (5,) of its readout.
+        """
         rest = self.without(name)
         return ShownTargets(
             (*rest.names, name),
@@ -185,7 +213,20 @@ class CellReader:
         return np.concatenate([self._upsample(p, i) for i, p in enumerate(self._parts(network))], axis=1)
 
     def answers(self, network: Network, shown: ShownTargets) -> Floats:
-        """Return the cells' answers to a network's last frame, (1, R, C, T, 5)."""
+        """Return the cells' answers to a network's last frame.
+
+        Parameters
+        ----------
+        network
+            Of one stream; it has stepped to a frame.
+        shown
+            The targets that are asked for.
+
+        Returns
+        -------
+        Floats
+            (1, R, C, T, 5) as `BoxReadout.forward` returns them.
+        """
         count = len(shown.names)
         flat = shown.weights.transpose(1, 0, 2).reshape(self.width, count * BOX_ANSWERS)  # (D, T * 5)
         out = np.tile(shown.bias.reshape(1, -1), (self.rows * self.cols, 1))  # (R * C, T * 5)
@@ -208,17 +249,56 @@ class ShownReadout:
         self._cells = Cells(1, (cells.rows, cells.cols), config.stride, len(shown.names))
 
     def candidates(self, network: Network, least: float) -> list[tuple[str, Floats]]:
-        """Return by target its candidate boxes, as `Cells.decode` does."""
+        """Return each shown target's candidate boxes in a network's last frame.
+
+        Parameters
+        ----------
+        network
+            Of one stream; it has stepped to a frame.
+        least
+            The least presence of a candidate, 0..1.
+
+        Returns
+        -------
+        list
+            Names, and (n, 5) rows as `Cells.decode` returns them.
+        """
         found = self._cells.decode(self._reader.answers(network, self.shown), least)[0]
         return list(zip(self.shown.names, found, strict=True))
 
     def heat(self, network: Network, name: str) -> Floats:
-        """Return a target's presence, (R, C) in 0..1."""
+        """Return a target's presence in a network's last frame, (R, C) in 0..1.
+
+        Parameters
+        ----------
+        network
+            Of one stream; it has stepped to a frame.
+        name
+            Of a shown target.
+
+        Raises
+        ------
+        ValueError
+            No shown target has that name.
+        """
         out = self._reader.answers(network, self.shown)
         heat: Floats = self._cells.heat(out)[0, :, :, self.shown.names.index(name)]
         return heat
 
 
 def expected_tensors(config: HierarchyConfig, history: dict[str, Any]) -> dict[str, tuple[int, ...]]:
-    """Return the shapes of what a model with this history knows of shown targets, by name."""
+    """Return the shapes of what a model knows of shown targets, by the tensors' names.
+
+    Parameters
+    ----------
+    config
+        Of the model's network.
+    history
+        Of its file; see `shown_entries`, which checks it.
+
+    Raises
+    ------
+    PvmError
+        As `shown_entries`.
+    """
     return shown_shapes(config, len(shown_entries(history, config)))

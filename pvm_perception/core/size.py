@@ -85,19 +85,48 @@ def check_size(config: HierarchyConfig) -> None:
 
 
 def check_weights(config: HierarchyConfig, weights: Mapping[str, Array]) -> None:
-    """Raise PvmError unless there is every weight of a configuration, of its shape."""
+    """Raise an error unless every weight of a configuration is there, in its shape.
+
+    Parameters
+    ----------
+    config
+        Of the network.
+    weights
+        By name; others may be among them.
+
+    Raises
+    ------
+    PvmError
+        One is not there, or has another shape.
+    """
     for name, shape in weight_shapes(config).items():
         if name not in weights or weights[name].shape != shape:
             raise PvmError(f"weights do not fit the configuration: {name} should be {shape}")
 
 
 def forward_link(config: HierarchyConfig, layer: Layer) -> Link:
-    """Return the link that brings a layer its signal."""
+    """Return the link that brings a layer its signal.
+
+    Parameters
+    ----------
+    config
+        Of the network.
+    layer
+        One of its layers.
+    """
     return next(k for k in config.links if k.target == layer.name and k.kind == "feedforward")
 
 
 def context_links(config: HierarchyConfig, layer: Layer) -> list[Link]:
-    """Return the links that bring a layer's units what they read besides their signal."""
+    """Return the links that bring a layer's units what they read besides their signal.
+
+    Parameters
+    ----------
+    config
+        Of the network.
+    layer
+        One of its layers.
+    """
     return [k for k in config.links if k.target == layer.name and k.kind != "feedforward"]
 
 
@@ -137,10 +166,22 @@ def _forecast_shapes(config: HierarchyConfig) -> dict[str, Shape]:
 def readout_neighbourhood(
     config: HierarchyConfig, i: int
 ) -> tuple[tuple[int, int], tuple[int, int] | None, int]:
-    """Return how the box readout reads layer i: the grid that it is read on, block, and radius.
+    """Return how the box readout reads a layer.
 
     A layer with more rows or columns than the cells is read on theirs, each cell the block under it widened
     by the radius; another on its own grid, each unit's neighbours, without a block.
+
+    Parameters
+    ----------
+    config
+        Of the network.
+    i
+        Which layer, from 0.
+
+    Returns
+    -------
+    grid, block, radius
+        (rows, cols) that it is read on; (rows, cols) of the block or None; units.
     """
     layer, cells, radii = config.layers[i], config.cells, config.readout.radius
     radius = min(radii[min(i, len(radii) - 1)], max(layer.rows, layer.cols) - 1)
@@ -180,7 +221,15 @@ def shown_layers(config: HierarchyConfig) -> list[int]:
 
 
 def shown_shapes(config: HierarchyConfig, count: int) -> dict[str, Shape]:
-    """Return the shapes of what a network knows of `count` shown targets, by name."""
+    """Return the shapes of what a network knows of its shown targets, by the tensors' names.
+
+    Parameters
+    ----------
+    config
+        Of the network.
+    count
+        How many targets it was shown.
+    """
     if not count:
         return {}
     width = sum(_box_near(config, i) * config.layers[i].code for i in shown_layers(config))
@@ -188,7 +237,15 @@ def shown_shapes(config: HierarchyConfig, count: int) -> dict[str, Shape]:
 
 
 def map_block(config: HierarchyConfig, layer: Layer) -> tuple[int, int]:
-    """Return the block of layer 1's cells that one unit of a layer draws, for the heat map readout."""
+    """Return the block of layer 1's cells that one unit draws for the heat map readout, (rows, cols).
+
+    Parameters
+    ----------
+    config
+        Of the network.
+    layer
+        The unit's.
+    """
     first = config.layers[0]
     return -(-first.rows // layer.rows), -(-first.cols // layer.cols)
 

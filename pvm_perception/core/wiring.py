@@ -11,12 +11,28 @@ from pvm_perception.errors import PvmError
 
 
 def block_size(block: tuple[int, int], margin: int = 0) -> int:
-    """Return how many source units a block with its margin holds: the K of `block_index`."""
+    """Return how many source units a block with its margin holds: the K of `block_index`.
+
+    Parameters
+    ----------
+    block
+        (rows, cols) of the block without its margin.
+    margin
+        Units that are added on each side.
+    """
     return (block[0] + 2 * margin) * (block[1] + 2 * margin)
 
 
 def neighbourhood_size(radius: int, shape: str) -> int:
-    """Return how many source units a neighbourhood holds: the K of `neighbour_index`."""
+    """Return how many source units a neighbourhood holds: the K of `neighbour_index`.
+
+    Parameters
+    ----------
+    radius
+        Units each way.
+    shape
+        "disk" cuts off what lies farther than the radius; else it is a square.
+    """
     side = range(-radius, radius + 1)
     return sum(shape != "disk" or i * i + j * j <= radius * radius for i in side for j in side)
 
@@ -83,9 +99,20 @@ def neighbour_index(
 
 
 def even_spread(source: tuple[int, int], target: tuple[int, int]) -> tuple[int, int, int, int] | None:
-    """Return (r, kr, c, kc) where each of r x c source units lies over kr x kc target units.
+    """Return how one grid lies over another that is a multiple of it.
 
-    None where the target grid is no multiple of the source grid.
+    Parameters
+    ----------
+    source
+        (rows, cols) of the coarse grid.
+    target
+        (rows, cols) of the fine grid.
+
+    Returns
+    -------
+    (r, kr, c, kc)
+        Each of r x c source units lies over kr x kc target units. None where the target grid is no multiple
+        of the source grid.
     """
     if target[0] % source[0] or target[1] % source[1]:
         return None
@@ -104,9 +131,21 @@ def _pairs(rows: Index, cols: Index, source: tuple[int, int]) -> Index:
 
 
 def check_index(index: Index, units: int) -> None:
-    """Raise PvmError unless a table names units of a source, or the row of zeros behind the last.
+    """Raise an error unless a table names units of a source, or the row of zeros behind the last.
 
     The compiled kernels read and write where a table says, whatever lies there.
+
+    Parameters
+    ----------
+    index
+        (U, K) the source units that each unit reads.
+    units
+        Us.
+
+    Raises
+    ------
+    PvmError
+        It names another, or is not of whole numbers.
     """
     if index.size and not (index.dtype.kind == "i" and index.min() >= 0 and index.max() <= units):
         raise PvmError(f"a table of source units names units {index.min()} to {index.max()} of {units}")
@@ -115,7 +154,17 @@ def check_index(index: Index, units: int) -> None:
 def interpolation(source: int, target: int) -> tuple[Index, Floats]:
     """Return the two cells between whose centres each target cell's centre lies, and their shares.
 
-    Both (target, 2): int64 and float32. At the border, and under a single cell, one share is zero.
+    Parameters
+    ----------
+    source
+        Number of cells along an axis.
+    target
+        Number of cells along the same axis of another grid.
+
+    Returns
+    -------
+    cells, shares
+        (target, 2) each: int64 and float32. At the border, and under a single cell, one share is 0.
     """
     place = np.clip((np.arange(target) + 0.5) * source / target - 0.5, 0, source - 1)
     low = np.minimum(place.astype(int), max(source - 2, 0))
@@ -124,7 +173,20 @@ def interpolation(source: int, target: int) -> tuple[Index, Floats]:
 
 
 def resize_matrix(source: int, target: int) -> Floats:
-    """Return the (target, source) float32 matrix of linear interpolation between cell centres."""
+    """Return the matrix of linear interpolation between cell centres along an axis.
+
+    Parameters
+    ----------
+    source
+        Number of cells that are read.
+    target
+        Number of cells that are written.
+
+    Returns
+    -------
+    Floats
+        (target, source).
+    """
     cells, shares = interpolation(source, target)
     matrix = np.zeros((target, source), np.float32)
     np.add.at(matrix, (np.arange(target)[:, None], cells), shares)

@@ -118,7 +118,7 @@ class Products:
         w: np.ndarray,
         adds: bool,
     ) -> None:
-        """As `algebra.gather_matmul`."""
+        """See `algebra.gather_matmul`."""
         of = (_GatherInput * len(parts))(
             *(_GatherInput.of(source, index, out.shape[1], rows.start) for source, index, rows in parts)
         )
@@ -127,12 +127,12 @@ class Products:
     def gather_outer(
         self, out: np.ndarray, source: np.ndarray, index: np.ndarray | None, dz: np.ndarray
     ) -> None:
-        """As `algebra.gather_outer`."""
+        """See `algebra.gather_outer`."""
         of = _GatherInput.of(source, index, dz.shape[1])
         self._library.gather_outer(ctypes.byref(of), dz.ctypes.data, dz.shape[2], out.ctypes.data)
 
     def matmul_scatter(self, out: np.ndarray, dz: np.ndarray, w: np.ndarray, index: np.ndarray) -> None:
-        """As `algebra.matmul_scatter`."""
+        """See `algebra.matmul_scatter`."""
         of = _GatherInput.of(out, index, dz.shape[1])
         self._library.matmul_scatter(
             ctypes.byref(of), dz.ctypes.data, w.ctypes.data, dz.shape[2], out.ctypes.data
@@ -141,7 +141,17 @@ class Products:
     def normalise_activate(
         self, z: np.ndarray, sizes: np.ndarray, h: np.ndarray, norm_floor: float, leak: float
     ) -> None:
-        """As `algebra.normalise_activate`, of a leaky rectifier."""
+        """Do what `activations.normalise_activate` does, for a leaky rectifier.
+
+        Parameters
+        ----------
+        z, sizes, h
+            As there.
+        norm_floor
+            What is added to the mean square of a unit's sums.
+        leak
+            Slope of the rectifier below zero.
+        """
         self._library.normalise_activate(
             z.ctypes.data, sizes.ctypes.data, h.ctypes.data, sizes.size, z.shape[2], norm_floor, leak
         )
@@ -149,9 +159,14 @@ class Products:
     def normalise_activate_backward(
         self, d: np.ndarray, z: np.ndarray, sizes: np.ndarray, out: np.ndarray, leak: float
     ) -> None:
-        """As `algebra.normalise_activate_backward`, of a leaky rectifier.
+        """Do what `activations.normalise_activate_backward` does, for a leaky rectifier.
 
-        Between the streams of d there may be gaps.
+        Parameters
+        ----------
+        d, z, sizes, out
+            As there; between the streams of `d` there may be gaps.
+        leak
+            Slope of the rectifier below zero.
         """
         self._library.normalise_activate_backward(
             d.ctypes.data,
@@ -194,18 +209,18 @@ class CpuRunner:
         return array.ctypes.data
 
     def write(self, array: np.ndarray, values: np.ndarray) -> None:
-        """Copy values over an array."""
+        """See `Runner.write`."""
         array[...] = values
 
     def read(self, array: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
-        """Copy an array; to new memory, or into `out`."""
+        """See `Runner.read`."""
         if out is None:
             return array.copy()
         out[...] = array
         return out
 
     def squared_difference(self, a: np.ndarray, b: np.ndarray) -> float:
-        """Return the sum of the squared differences of two arrays (n,) uint8."""
+        """See `Runner.squared_difference`."""
         return self._library.squared_difference(a.ctypes.data, b.ctypes.data, a.size)
 
     def load(self, launches: list[tuple[Launch, tuple[int, int]]]) -> Callable[[], None]:

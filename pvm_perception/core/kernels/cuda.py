@@ -49,15 +49,15 @@ class CudaRunner:
         return array.data.ptr
 
     def write(self, array: Any, values: np.ndarray) -> None:
-        """Begin to copy host values over a device array; they may not change until the next `read`."""
+        """See `Runner.write`."""
         array.set(values, stream=self._stream)
 
     def read(self, array: Any, out: np.ndarray | None = None) -> np.ndarray:
-        """Copy a device array to the host when all before is done; to new memory, or into `out`."""
+        """See `Runner.read`."""
         return array.get(stream=self._stream, out=out)
 
     def squared_difference(self, a: np.ndarray, b: np.ndarray) -> float:
-        """Return the sum of the squared differences of two host arrays (n,) uint8."""
+        """See `Runner.squared_difference`."""
         change = np.subtract(a, b, dtype=np.float32)
         return float(change @ change)
 

@@ -123,7 +123,7 @@ class Engine:
         shown: Rectangles | None = None,
         foresee: bool = True,
     ) -> None:
-        """Run one frame of every stream; arguments as `Hierarchy.step`'s, answers stay on the device."""
+        """Run one frame of every stream; answers stay on the device. See `Network.step`."""
         pictures.check_images(self.config, self.batch, images)
         if motion is not None:
             pictures.check_motion(self.batch, motion)
@@ -147,7 +147,7 @@ class Engine:
         return self.runner.read(self._device.out)
 
     def candidates(self, least: float, most: int = plan.MAX_BOXES) -> list[list[np.ndarray]]:
-        """Return the last frame's candidate boxes, as `Hierarchy.candidates`; at most `plan.MAX_BOXES`."""
+        """Return at most `plan.MAX_BOXES` candidates of a target; see `Network.candidates`."""
         found = self._answer[: -self.batch].reshape(self.batch, -1, plan.MAX_BOXES, plan.BOX_VALUES)
         found = found[:, :, :most]
         return [[rows[rows[:, -1] >= max(least, TINY), :-1] for rows in targets] for targets in found]

@@ -39,7 +39,7 @@ constexpr float QUIET = 1e-4f;  // squared difference that means nothing
 constexpr float SURE = 2.0f;    // sharpness of the statistics' mean move
 constexpr float LEAST = 3e-3f;  // of the likeliest move's share: those below are left out of the choice
 constexpr float RARE = 1e-3f;   // added to a share before its logarithm is taken
-constexpr float NORM_FLOOR = 1e-3f, LEAK = .1f;  // of codes, as in core/algebra.py
+constexpr float NORM_FLOOR = 1e-3f, LEAK = .1f;  // of codes, as in core/activations.py
 
 struct Grid {  // one scale's geometry, as in kernels/forecast.py
     int rows, cols, lanes;     // units; values in a row of them

@@ -16,6 +16,7 @@ import numpy as np
 from pvm_perception.core import forecast_frame as frames
 from pvm_perception.core.forecast_frame import Geometry
 from pvm_perception.core.forecast_reference import NumpySteps
+from pvm_perception.core.forecast_steps import Steps
 from pvm_perception.core.kernels.cpu import compiled
 from pvm_perception.errors import PvmError
 
@@ -70,7 +71,7 @@ class Bound:
 
 
 class CompiledSteps:
-    """As `forecast_frame.Steps`."""
+    """The steps as compiled functions compute them; see `Steps`."""
 
     def __init__(self, library: ctypes.CDLL) -> None:
         self._library = library
@@ -80,19 +81,19 @@ class CompiledSteps:
         self._addresses = _Weights()
 
     def bind(self, g: Geometry, frame: frames.Frame) -> Bound:
-        """As the protocol's."""
+        """See `Steps.bind`."""
         return Bound(g, frame)
 
     def see(self, now: Bound, image: np.ndarray) -> None:
-        """As the protocol's."""
+        """See `Steps.see`."""
         self._library.forecast_see(now.at, _pointer(image))
 
     def halve(self, now: Bound, finer: Bound) -> None:
-        """As the protocol's."""
+        """See `Steps.halve`."""
         self._library.forecast_halve(now.at, finer.at)
 
     def compare(self, now: Bound, last: Bound) -> None:
-        """As the protocol's."""
+        """See `Steps.compare`."""
         self._library.forecast_compare(now.at, last.at)
 
     def foresee(
@@ -104,7 +105,7 @@ class CompiledSteps:
         motion: np.ndarray | None,
         known: bool,
     ) -> None:
-        """As the protocol's."""
+        """See `Steps.foresee`."""
         self._library.forecast_foresee(
             now.at,
             last.at,
@@ -115,7 +116,7 @@ class CompiledSteps:
         )
 
     def departure(self, now: Bound) -> float:
-        """As the protocol's."""
+        """See `Steps.departure`."""
         return self._departure(now.at)
 
     def _at_weights(self, weights: dict[str, np.ndarray]) -> Any:
@@ -126,11 +127,11 @@ class CompiledSteps:
         return ctypes.byref(self._addresses)
 
     def judge(self, now: Bound, usual: np.ndarray, surprise: np.ndarray) -> None:
-        """As the protocol's."""
+        """See `Steps.judge`."""
         self._library.forecast_judge(now.at, _pointer(usual), _pointer(surprise))
 
     def gradient(self, then: Bound, weight: float, gates: np.ndarray) -> None:
-        """As the protocol's."""
+        """See `Steps.gradient`."""
         self._library.forecast_gradient(then.at, ctypes.c_float(weight), _pointer(gates))
 
 
@@ -142,7 +143,7 @@ def _library() -> ctypes.CDLL | None:
         return None
 
 
-def steps() -> frames.Steps:
+def steps() -> Steps:
     """Return what computes the steps of a forecast: compiled, else in NumPy."""
     library = _library()
     return NumpySteps() if library is None else CompiledSteps(library)

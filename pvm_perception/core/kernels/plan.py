@@ -124,7 +124,20 @@ DECODE = _struct(
 
 
 def check_supported(config: HierarchyConfig, batch: int) -> None:
-    """Raise PvmError where the kernels do not compute this network: they know preset `robot`'s kind."""
+    """Raise an error where the kernels do not compute a network: they know preset `robot`'s kind.
+
+    Parameters
+    ----------
+    config
+        Of the network.
+    batch
+        Number of streams.
+
+    Raises
+    ------
+    PvmError
+        It names what they do not compute.
+    """
     terms = {term for layer in config.layers for term in layer.terms}
     starts = max(*(layer.start for layer in config.layers), *(link.start for link in config.links))
     parts = max(1 + len(context_links(config, layer)) for layer in config.layers)

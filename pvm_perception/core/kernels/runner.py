@@ -41,13 +41,35 @@ class Runner(Protocol):
         """Return where a device array lies."""
 
     def write(self, array: Array, values: np.ndarray) -> None:
-        """Copy host values over a device array; they may not change until the next `read`."""
+        """Copy host values over a device array; they may not change until the next `read`.
+
+        Parameters
+        ----------
+        array
+            In the device's memory.
+        values
+            Of its size and type, on the host.
+        """
 
     def read(self, array: Array, out: np.ndarray | None = None) -> np.ndarray:
-        """Copy a device array to the host when all before is done; to new memory, or into `out`."""
+        """Copy a device array to the host when all before is done; to new memory, or into `out`.
+
+        Parameters
+        ----------
+        array
+            In the device's memory.
+        out
+            Host memory of its size and type; None takes new memory.
+        """
 
     def squared_difference(self, a: np.ndarray, b: np.ndarray) -> float:
-        """Return the sum of the squared differences of two host arrays (n,) uint8."""
+        """Return the sum of the squared differences of two host arrays (n,) uint8.
+
+        Parameters
+        ----------
+        a, b
+            On the host, of one size, at most a frame's.
+        """
 
     def load(self, launches: list[tuple[Launch, tuple[int, int]]]) -> Callable[[], None]:
         """Return what runs kernels in order, each with its two addresses, once at each call.

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from pvm_perception.core import algebra, pictures, wiring
+from pvm_perception.core import activations, pictures, wiring
 from pvm_perception.core.backend import Array
 from pvm_perception.core.cells import LOGIT_LIMIT, SIZE_LIMIT, UNIT_BOX
 from pvm_perception.core.config import INPUT, MOTION, MOTION_VALUES
@@ -195,7 +195,11 @@ class Tables:
         row["size"], row["units"] = encoder.signal_size, encoder.units
         row["half"] = self.batch * (encoder.units + 1) * n
         row["error_first"] = inputs.views[-1].rows.start if inputs.uses_error else -1
-        row["error_gain"], row["slope"], row["norm_floor"] = inputs.gain, algebra.LEAK, algebra.NORM_FLOOR
+        row["error_gain"], row["slope"], row["norm_floor"] = (
+            inputs.gain,
+            activations.LEAK,
+            activations.NORM_FLOOR,
+        )
         kernel, _, blocks, threads, shared = plan.tiled(
             "layer",
             (encoder.units,),
