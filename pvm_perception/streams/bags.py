@@ -251,7 +251,20 @@ class DetectionBag:
         self.close()
 
     def write(self, frame: Frame, tracks: Iterable[Track]) -> None:
-        """Add the detections of a frame, under the header of the message that it came in."""
+        """Add the detections of a frame.
+
+        Parameters
+        ----------
+        frame
+            The frame that they were found in; where it came from a bag, its message's header is used again.
+        tracks
+            Of the frame; their boxes in pixels of its picture.
+
+        Raises
+        ------
+        PvmError
+            If the bag cannot be written.
+        """
         header = frame.header or _header_of(frame.stamp or 0.0)
         message = self._message(header, tracks)
         data = self.types.serialize_cdr(message, DETECTIONS)

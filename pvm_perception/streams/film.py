@@ -49,9 +49,14 @@ class Film:
         self.close()
 
     def write(self, image: np.ndarray, stamp: float | None = None) -> None:
-        """Add a picture, (H, W, 3) uint8 BGR; one of another size than the first is stretched to it.
+        """Add a picture.
 
-        `stamp` is its time in seconds; None, or one that is not after the last, is a frame later.
+        Parameters
+        ----------
+        image
+            (H, W, 3) uint8 BGR; one of another size than the first is stretched to it.
+        stamp
+            Its time, s; None, or one that is not after the last, is a frame later.
         """
         if self._writer is None:
             self._writer = self._opened(image.shape[1::-1])

@@ -96,7 +96,22 @@ def _box(path: Path, line: int, target: str, numbers: list[str], row: dict[str, 
 def write_groundtruth(
     path: str | Path, frames: Iterable[tuple[str, Iterable[Box]]], targets: Iterable[str]
 ) -> None:
-    """Write labels: a row for each box, and a blank row for each target that a frame lacks."""
+    """Write labels: a row for each box, and a blank row for each target that a frame lacks.
+
+    Parameters
+    ----------
+    path
+        The file, which is written over.
+    frames
+        Each frame's name, and its boxes in pixels.
+    targets
+        Names of the targets that are labelled; boxes of others are not written.
+
+    Raises
+    ------
+    PvmError
+        If the file cannot be written.
+    """
     targets = tuple(targets)
     with writing(path), Path(path).open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)

@@ -36,7 +36,15 @@ def held_out_block(shown: Sequence[bool]) -> range:
 
 
 def places(part: Part, shown: Sequence[bool]) -> list[int]:
-    """Return the places of the frames that belong to a part; `shown` as in `held_out_block`."""
+    """Return the places of the frames that belong to a part of a sequence.
+
+    Parameters
+    ----------
+    part
+        "held out", "taught" for all others, or (from, to) as shares of the sequence, 0..1.
+    shown
+        As in `held_out_block`.
+    """
     if isinstance(part, str):
         block = held_out_block(shown)
         return [k for k in range(len(shown)) if (k in block) == (part == "held out")]

@@ -216,7 +216,19 @@ def _moved(b: Box, matrix: np.ndarray, size: tuple[int, int], smear: np.ndarray)
 
 
 def still_clip(rng: np.random.Generator, frames: int, size: tuple[int, int], stills: Sequence[Still]) -> Clip:
-    """Return a training clip of one still, laid out as by `simulated.make_clip`."""
+    """Return a training clip of one still, laid out as by `simulated.make_clip`.
+
+    Parameters
+    ----------
+    rng
+        Draws the still and how the camera moves.
+    frames
+        Number of frames K.
+    size
+        (rows, cols) of the pictures.
+    stills
+        Of which one is taken; at least one.
+    """
     camera = VirtualCamera(rng, stills[int(rng.integers(len(stills)))], frames, size)
     images = np.empty((frames, *size, 3), np.uint8)
     truth = []

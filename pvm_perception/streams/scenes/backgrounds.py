@@ -24,14 +24,46 @@ def _photo(rng: Rng, rows: int, cols: int, photos: Sequence[np.ndarray]) -> np.n
 def part_of(
     rng: Rng, photo: np.ndarray, part: tuple[int, int], size: tuple[int, int], interpolation: int
 ) -> np.ndarray:
-    """Return some part of a photograph, of (h, w) pixels, as (rows, cols, 3) uint8, mirrored or not."""
+    """Return some part of a photograph, mirrored or not.
+
+    Parameters
+    ----------
+    rng
+        Draws where it lies.
+    photo
+        (H, W, 3) uint8.
+    part
+        (h, w) pixels of the photograph, at most its size.
+    size
+        (rows, cols) of the result.
+    interpolation
+        Of OpenCV's, by which the part is brought to that size.
+
+    Returns
+    -------
+    ndarray
+        (rows, cols, 3) uint8.
+    """
     y, x = (int(rng.integers(n - m + 1)) for n, m in zip(photo.shape[:2], part, strict=True))
     seen = cv2.resize(photo[y : y + part[0], x : x + part[1]], size[::-1], interpolation=interpolation)
     return seen[:, ::-1] if rng.random() < 0.5 else seen
 
 
 def texture(rng: Rng, rows: int, cols: int) -> np.ndarray:
-    """Return a flat material: speckle, brick, tile, plank, cloth, grass, stripes."""
+    """Return a flat material: speckle, brick, tile, plank, cloth, grass, stripes.
+
+    Parameters
+    ----------
+    rng
+        Draws the material and its colours.
+    rows, cols
+        Size, pixels.
+
+    Returns
+    -------
+    ndarray
+        (rows, cols, 3) float32 BGR, 0..1.
+    """
     base, other = any_colour(rng), any_colour(rng)
     if rng.random() < 0.6:
         base = hsv(rng.uniform(15, 60), rng.uniform(0, 0.4), rng.uniform(0.2, 1))
@@ -238,9 +270,23 @@ PLACES = (
 def background(
     rng: Rng, rows: int, cols: int, photos: Sequence[np.ndarray] | None, real: bool = False
 ) -> np.ndarray:
-    """Return a place, (rows, cols, 3) uint8 BGR; half of them photographs where there are any.
+    """Return a place: somewhat more than half of them photographs where there are any.
 
-    All of them where `real` ones are wanted.
+    Parameters
+    ----------
+    rng
+        Draws the place.
+    rows, cols
+        Size, pixels.
+    photos
+        (H, W, 3) uint8 each; None and an empty list stand for none.
+    real
+        Whether to take a photograph in any case, where there are some.
+
+    Returns
+    -------
+    ndarray
+        (rows, cols, 3) uint8 BGR.
     """
     if photos and (real or rng.random() < 0.55):
         painter = _collage if rng.random() < 0.45 else _photo

@@ -49,7 +49,17 @@ def almost_green(rng: Rng) -> np.ndarray:
 
 
 def ball(rng: Rng, is_green: bool, size: int) -> np.ndarray:
-    """Return the sprite of one ball, `size` pixels across."""
+    """Return the sprite of one ball.
+
+    Parameters
+    ----------
+    rng
+        Draws its make and its light.
+    is_green
+        Whether it is a target.
+    size
+        Its diameter, pixels.
+    """
     axis = (np.arange(size, dtype=np.float32) + 0.5) / size * 2 - 1
     x, y = axis[None, :], axis[:, None]
     radius = np.sqrt(x * x + y * y)
@@ -88,7 +98,24 @@ def ball(rng: Rng, is_green: bool, size: int) -> np.ndarray:
 def coat(
     rng: Rng, base: np.ndarray, x: np.ndarray, y: np.ndarray, z: np.ndarray, is_green: bool
 ) -> tuple[np.ndarray, float]:
-    """Return the albedo (S, S, 3) at places x, y, z on a unit sphere, and how glossy it is."""
+    """Return what a ball's surface is made of.
+
+    Parameters
+    ----------
+    rng
+        Draws its kind and its colours.
+    base
+        (3,) BGR, 0..1, of most of it.
+    x, y, z
+        Places on the unit sphere: right (1, S), down (S, 1), towards the eye (S, S).
+    is_green
+        Whether the ball is a target, which must stay mostly green.
+
+    Returns
+    -------
+    albedo, shine
+        (S, S, 3), 0..1; how glossy it is, 0..1.
+    """
     size = z.shape[0]
     q, _ = np.linalg.qr(rng.standard_normal((3, 3)))
     u, v, w = (q[k, 0] * x + q[k, 1] * y + q[k, 2] * z for k in range(3))
@@ -133,5 +160,5 @@ def coat(
 
 
 def other_ball(rng: Rng, size: int) -> np.ndarray:
-    """Return a ball of another colour."""
+    """Return a ball of another colour; see `pick`."""
     return ball(rng, False, size)

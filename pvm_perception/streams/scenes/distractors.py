@@ -16,10 +16,19 @@ from pvm_perception.streams.scenes.street import barrier, beacon, car, fence, la
 
 
 def cutout(rng: Rng, picture: np.ndarray, size: int) -> np.ndarray:
-    """Return a thing cut out of a real picture, (H, W, 4) uint8, at most `size` pixels high or wide.
+    """Return the sprite of a thing cut out of a real picture.
 
-    It is mirrored, toned, and now and then dyed in a colour that a target could have; what is
-    as round as a ball is not dyed.
+    It is mirrored, toned, and now and then dyed in a colour that a target could have; what is as round as a
+    ball is not dyed.
+
+    Parameters
+    ----------
+    rng
+        Draws how it is changed.
+    picture
+        (H, W, 4) uint8 BGR and alpha.
+    size
+        The most pixels that the sprite is high or wide.
     """
     scale = min(1.0, size / max(picture.shape[:2]))
     thing = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
@@ -56,5 +65,15 @@ OCCLUDERS = ((post, 4.0), (plant, 2.0), (skin, 2.0), (box, 2.0), (rag, 1.0), (ba
 
 
 def pick(rng: Rng, table: tuple, size: int) -> np.ndarray:
-    """Return a sprite by one of the table's painters."""
+    """Return a sprite by one of a table's painters, which are called with `rng` and `size`.
+
+    Parameters
+    ----------
+    rng
+        Draws the painter and what it paints.
+    table
+        Pairs of a painter and how often it is chosen, relative to the others.
+    size
+        The sprite's larger side, pixels, before its transparent border is cut off; some painters exceed it.
+    """
     return drawn(rng, table)(rng, size)

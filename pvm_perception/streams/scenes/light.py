@@ -127,7 +127,15 @@ class Camera:
         self.table = np.clip((table - 0.5) * self.contrast + 0.5 + self.black, 0, 1)
 
     def develop(self, frame: np.ndarray, light: np.ndarray) -> np.ndarray:
-        """Return the picture (H, W, 3) uint8 of a scene (H, W, 3), linear, 0..1, under a light."""
+        """Return the picture that the camera takes of a scene, (H, W, 3) uint8.
+
+        Parameters
+        ----------
+        frame
+            (H, W, 3) linear light of the scene, 0..1.
+        light
+            Factors of it that broadcast to its shape.
+        """
         size = frame.shape[1::-1]
         f = frame * light
         if self.adapts:
@@ -185,7 +193,13 @@ def _mosaic(picture: np.ndarray) -> np.ndarray:
 
 
 def line_kernel(dx: float, dy: float) -> np.ndarray:
-    """Return the kernel that smears by (dx, dy) pixels, summing to 1."""
+    """Return the kernel that smears a picture along a line, summing to 1.
+
+    Parameters
+    ----------
+    dx, dy
+        How far it moves while the shutter is open, pixels right and down.
+    """
     side = int(max(abs(dx), abs(dy))) | 1
     side = max(side, 3)
     kernel: np.ndarray = np.zeros((side * 4, side * 4), np.float32)

@@ -26,7 +26,22 @@ def like_target(rng: Rng) -> np.ndarray:
 
 
 def shaded(rng: Rng, colour: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Return a mask (h, w) in 0..1 filled with a colour (3,), lit from one side, as a sprite (h, w, 4)."""
+    """Return the sprite of a mask that is filled with a colour and lit from one side.
+
+    Parameters
+    ----------
+    rng
+        Draws the light.
+    colour
+        (3,) BGR, 0..1.
+    mask
+        (h, w), 0..1.
+
+    Returns
+    -------
+    ndarray
+        (h, w, 4).
+    """
     rows, cols = mask.shape
     angle = rng.uniform(0, 6.3)
     ramp = np.cos(angle) * np.linspace(-1, 1, cols)[None] + np.sin(angle) * np.linspace(-1, 1, rows)[:, None]
@@ -35,7 +50,7 @@ def shaded(rng: Rng, colour: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
 
 def box(rng: Rng, size: int) -> np.ndarray:
-    """Return a cuboid with up to three faces."""
+    """Return a cuboid with up to three faces; see `pick`."""
     colour = like_target(rng)
     sprite = np.zeros((size, size, 4), np.float32)
     top, side = rng.uniform(0, 0.35), rng.uniform(0, 0.35)
@@ -54,7 +69,7 @@ def box(rng: Rng, size: int) -> np.ndarray:
 
 
 def cylinder(rng: Rng, size: int) -> np.ndarray:
-    """Return a can, bottle, pot or post: shaded across, with or without a label."""
+    """Return a can, bottle, pot or post: shaded across, with or without a label; see `pick`."""
     width = rng.uniform(0.2, 0.8)
     x = np.linspace(-1, 1, size, dtype=np.float32)
     profile: np.ndarray = np.full(size, width, np.float32)
@@ -76,7 +91,7 @@ def cylinder(rng: Rng, size: int) -> np.ndarray:
 
 
 def plant(rng: Rng, size: int) -> np.ndarray:
-    """Return a clump of leaves, now and then in a pot."""
+    """Return a clump of leaves, now and then in a pot; see `pick`."""
     sprite = np.zeros((size, size, 4), np.uint8)
     base = hsv(rng.uniform(60, 150), rng.uniform(0.3, 1), rng.uniform(0.3, 0.9))
     if rng.random() < 0.1:
@@ -102,7 +117,7 @@ def plant(rng: Rng, size: int) -> np.ndarray:
 
 
 def crown(rng: Rng, size: int) -> np.ndarray:
-    """Return a tree's crown, twigs or leaves with the sky between them, mostly on a trunk."""
+    """Return a tree's crown, twigs or leaves with the sky between them, mostly on a trunk; see `pick`."""
     outline = polygon_mask((size, size), blob(rng, size, rng.uniform(0.05, 0.2)))
     fine = noise(rng, size, size, rng.uniform(0.03, 0.12), 3)
     clump = noise(rng, size, size, rng.uniform(0.15, 0.5), 2)
@@ -125,7 +140,7 @@ def crown(rng: Rng, size: int) -> np.ndarray:
 
 
 def rag(rng: Rng, size: int) -> np.ndarray:
-    """Return a soft shape: a bag, a jacket, tape, a stone, a leaf, a patch of light."""
+    """Return a soft shape: a bag, a jacket, tape, a stone, a leaf, a patch of light; see `pick`."""
     mask = polygon_mask((size, size), blob(rng, size, rng.uniform(0.1, 0.5)))
     sprite = shaded(rng, like_target(rng), mask)
     stretch = rng.uniform(0.25, 1)
@@ -136,7 +151,7 @@ def rag(rng: Rng, size: int) -> np.ndarray:
 
 
 def skin(rng: Rng, size: int) -> np.ndarray:
-    """Return a hand- or arm-like shape, for what holds and hides a ball."""
+    """Return a hand- or arm-like shape, for what holds and hides a ball; see `pick`."""
     sprite = np.zeros((size, size), np.uint8)
     wrist = np.array([0.5, 1.0])
     palm = np.array([0.5, 0.55])

@@ -15,13 +15,29 @@ Rng = np.random.Generator
 
 
 def drawn(rng: Rng, table: Sequence[tuple[Any, float]]) -> Any:
-    """Draw the first of one of a table's pairs, each as often as its second says."""
+    """Draw an entry of a table.
+
+    Parameters
+    ----------
+    rng
+        Draws it.
+    table
+        Pairs of an entry and how often it is drawn, relative to the others.
+    """
     share = np.array([weight for _, weight in table])
     return table[int(rng.choice(len(table), p=share / share.sum()))][0]
 
 
 def hsv(hue: float, saturation: float, value: float) -> np.ndarray:
-    """Return a BGR colour (3,) in 0..1 for hue in degrees, saturation and value in 0..1."""
+    """Return a BGR colour (3,) in 0..1.
+
+    Parameters
+    ----------
+    hue
+        Degrees; any number, as the circle repeats.
+    saturation, value
+        0..1.
+    """
     sector = (hue % 360) / 60
     rise = np.abs((sector + np.array([2.0, 4.0, 0.0])) % 6 - 3) - 1  # blue, green, red
     return (value * (1 - saturation * (1 - np.clip(rise, 0, 1)))).astype(np.float32)
@@ -33,9 +49,25 @@ def any_colour(rng: Rng) -> np.ndarray:
 
 
 def noise(rng: Rng, rows: int, cols: int, coarse: float, octaves: int = 4, channels: int = 1) -> np.ndarray:
-    """Return smooth noise (rows, cols[, channels]) of about unit spread.
+    """Return smooth noise of about unit spread.
 
-    `coarse` is the size of the largest blobs as a share of the picture's longer side.
+    Parameters
+    ----------
+    rng
+        Draws it.
+    rows, cols
+        Size, pixels.
+    coarse
+        Size of the largest blobs, as a share of the picture's longer side.
+    octaves
+        How many sizes of blobs are added up, each less than half of the one before.
+    channels
+        Independent pictures; for one the last axis is left out.
+
+    Returns
+    -------
+    ndarray
+        (rows, cols[, channels]) float32.
     """
     total = np.zeros((rows, cols, channels) if channels > 1 else (rows, cols), np.float32)
     size, strength, power = max(rows, cols) * coarse, 1.0, 0.0
@@ -52,13 +84,29 @@ def noise(rng: Rng, rows: int, cols: int, coarse: float, octaves: int = 4, chann
 
 
 def opaque(bgr: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-    """Return the sprite of a picture (S, S', 3) and its mask (S, S'), both in 0..1."""
+    """Return the sprite of a picture and its mask.
+
+    Parameters
+    ----------
+    bgr
+        (S, S', 3) in 0..1; brighter values are cut at 1.5.
+    alpha
+        (S, S'), cut to 0..1.
+    """
     a = np.clip(alpha, 0, 1).astype(np.float32)[..., None]
     return np.concatenate([np.clip(bgr, 0, 1.5).astype(np.float32) * a, a], axis=2)
 
 
 def polygon_mask(size: tuple[int, int], points: np.ndarray) -> np.ndarray:
-    """Return an anti-aliased mask (rows, cols) float32 of a polygon with (n, 2) x, y in pixels."""
+    """Return an anti-aliased mask of a polygon, (rows, cols) float32 in 0..1.
+
+    Parameters
+    ----------
+    size
+        (rows, cols).
+    points
+        (n, 2) corners x, y, pixels.
+    """
     mask = np.zeros(size, np.uint8)
     cv2.fillPoly(mask, [np.round(points * 16).astype(np.int32)], 255, cv2.LINE_AA, 4)
     return mask.astype(np.float32) / 255
@@ -73,7 +121,25 @@ def put_text(
     colour: np.ndarray,
     thickness: int,
 ) -> None:
-    """Write on a BGR picture in 0..1; OpenCV itself writes on 8-bit pictures only."""
+    """Write on a BGR picture in 0..1; OpenCV itself writes on 8-bit pictures only.
+
+    Parameters
+    ----------
+    canvas
+        (H, W, 3) float32 BGR in 0..1, which is written on.
+    text
+        What is written.
+    at
+        x, y of the lower left corner of the text, pixels.
+    font
+        Of OpenCV's.
+    scale
+        Factor of the font's size.
+    colour
+        (3,) BGR in 0..1.
+    thickness
+        Of the strokes, pixels.
+    """
     mask = np.zeros(canvas.shape[:2], np.uint8)
     cv2.putText(mask, text, at, font, scale, 255, thickness, cv2.LINE_AA)
     alpha = mask.astype(np.float32)[..., None] / 255
@@ -83,7 +149,21 @@ def put_text(
 def put_heavy_text(
     canvas: np.ndarray, text: str, box: tuple[float, float, float, float], weight: int, colour: np.ndarray
 ) -> None:
-    """Fill a box x, y, w, h of pixels with words in a heavy type, `weight` 300 to 900."""
+    """Fill a box with words in a heavy type.
+
+    Parameters
+    ----------
+    canvas
+        (H, W, 3) float32 BGR in 0..1, which is written on.
+    text
+        What is written.
+    box
+        x, y, w, h, pixels.
+    weight
+        Of the type, 300 to 900.
+    colour
+        (3,) BGR in 0..1.
+    """
     big = np.zeros((130, 110 * len(text) + 20, 3), np.uint8)
     if hasattr(cv2, "FontFace"):  # OpenCV 5 has a typeface of its own
         cv2.putText(big, text, (8, 100), (255, 255, 255), cv2.FontFace("sans"), 100, weight)
@@ -99,7 +179,19 @@ def put_heavy_text(
 
 
 def blob(rng: Rng, size: int, roughness: float = 0.25, corners: int = 24) -> np.ndarray:
-    """Return a closed random outline (corners, 2) that fills a square of `size` pixels."""
+    """Return a closed random outline, (corners, 2) x, y in pixels.
+
+    Parameters
+    ----------
+    rng
+        Draws it.
+    size
+        Side of the square that it fills, pixels.
+    roughness
+        How far it departs from a circle, as a share of the radius; 0 is a circle.
+    corners
+        How many.
+    """
     angle = np.linspace(0, 2 * np.pi, corners, endpoint=False)
     radius = np.ones(corners)
     for k in range(1, 5):
@@ -110,7 +202,15 @@ def blob(rng: Rng, size: int, roughness: float = 0.25, corners: int = 24) -> np.
 
 
 def tilt(sprite: np.ndarray, yaw: float, pitch: float, roll: float) -> np.ndarray:
-    """Return a flat sprite seen in perspective; angles in radians; the size stays."""
+    """Return a flat sprite seen in perspective; its size stays.
+
+    Parameters
+    ----------
+    sprite
+        (S, S', 4).
+    yaw, pitch, roll
+        Radians: about the upright axis, the horizontal axis, and the line of sight.
+    """
     rows, cols = sprite.shape[:2]
     half = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]], np.float64)
     cy, sy, cp, sp = np.cos(yaw), np.sin(yaw), np.cos(pitch), np.sin(pitch)

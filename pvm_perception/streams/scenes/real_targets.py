@@ -147,9 +147,18 @@ def greenness(hue: float) -> float | None:
 
 
 def recoloured(rng: Rng, sprite: np.ndarray, is_green: bool) -> np.ndarray:
-    """Return a ball in another colour, green or not; its light, its texture and its dirt stay.
+    """Return a ball in another colour; its light, its texture and its dirt stay.
 
-    Turned round the colour circle as a whole, so that what has another colour on the ball keeps one.
+    It is turned round the colour circle as a whole, so that what has another colour on the ball keeps one.
+
+    Parameters
+    ----------
+    rng
+        Draws the colour.
+    sprite
+        (S, S', 4) of the ball.
+    is_green
+        Whether the colour is a target's.
     """
     wanted = (green if is_green else not_green)(rng)
     h, s, v = cv2.cvtColor(wanted[None, None], cv2.COLOR_BGR2HSV)[0, 0]
@@ -164,6 +173,14 @@ def recoloured(rng: Rng, sprite: np.ndarray, is_green: bool) -> np.ndarray:
 
 
 def tinted(rng: Rng, sprite: np.ndarray) -> np.ndarray:
-    """Return a sprite in slightly other light: another white balance."""
+    """Return a sprite in slightly other light: another white balance.
+
+    Parameters
+    ----------
+    rng
+        Draws the light.
+    sprite
+        (S, S', 4).
+    """
     cast = hsv(rng.uniform(0, 360), rng.uniform(0, 0.12), 1.0)
     return np.concatenate([sprite[..., :3] * np.float32(cast / cast.mean()), sprite[..., 3:]], axis=2)

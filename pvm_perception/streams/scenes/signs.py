@@ -60,7 +60,21 @@ def letter_strokes(letter: str) -> list[np.ndarray]:
 def write(
     canvas: np.ndarray, text: str, box: tuple[float, float, float, float], stroke: float, colour: np.ndarray
 ) -> None:
-    """Write `text` in strokes into a box x, y, w, h of pixels on a BGR picture in 0..1."""
+    """Write in strokes into a box.
+
+    Parameters
+    ----------
+    canvas
+        (H, W, 3) float32 BGR in 0..1, which is written on.
+    text
+        Letters that `letter_strokes` knows.
+    box
+        x, y, w, h, pixels.
+    stroke
+        Thickness of the strokes, pixels.
+    colour
+        (3,) BGR in 0..1.
+    """
     x, y, w, h = box
     pitch = w / (len(text) * 1.0 - 0.28)
     for k, letter in enumerate(text):
@@ -84,16 +98,31 @@ def sign_red(rng: Rng) -> np.ndarray:
 
 
 def octagon(size: float, side: float) -> np.ndarray:
-    """Return the corners (8, 2) of an upright octagon `side` across in a square of `size`."""
+    """Return the corners of an upright octagon in the middle of a square, (8, 2) x, y.
+
+    Parameters
+    ----------
+    size
+        Side of the square, pixels.
+    side
+        How wide the octagon is, pixels.
+    """
     angle = np.radians(22.5 + 45 * np.arange(8))
     radius = side / 2 / np.cos(np.radians(22.5))
     return size / 2 + radius * np.stack([np.cos(angle), np.sin(angle)], 1)
 
 
 def stop_sign(rng: Rng, size: int, askew: bool = True) -> np.ndarray:
-    """Return the sprite of one stop sign, white rim included, about `size` pixels across.
+    """Return the sprite of one stop sign, white rim included.
 
-    Seen from anywhere in front of it, or, not `askew`, as it was painted.
+    Parameters
+    ----------
+    rng
+        Draws its make, its lettering and its wear.
+    size
+        Its width as painted, pixels.
+    askew
+        Whether it is seen from anywhere in front of it; else as it was painted.
     """
     big = size * 2
     canvas = np.zeros((big, big, 3), np.float32)
@@ -169,7 +198,15 @@ def _turned(rng: Rng, sprite: np.ndarray, straight: float) -> np.ndarray:
 
 
 def other_sign(rng: Rng, size: int, askew: bool = True) -> np.ndarray:
-    """Return a sign that is no stop sign: no entry, yield, limits, blue discs, boards."""
+    """Return a sign that is no stop sign: no entry, yield, limits, blue discs, boards.
+
+    Parameters
+    ----------
+    rng
+        Draws its kind, its colours and its wear.
+    size, askew
+        As for `stop_sign`.
+    """
     big = size * 2
     red = sign_red(rng)
     white = WHITE * np.float32(rng.uniform(0.75, 1.05))

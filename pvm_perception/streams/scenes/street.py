@@ -20,7 +20,7 @@ from pvm_perception.streams.scenes.signs import sign_red
 
 
 def barrier(rng: Rng, size: int) -> np.ndarray:
-    """Return a striped board, post or cone: red or orange and white."""
+    """Return a striped board, post or cone: red or orange and white; see `pick`."""
     colour = sign_red(rng) if rng.random() < 0.5 else hsv(rng.uniform(8, 28), 0.95, 0.9)
     rows, cols = size, size
     x, y = np.meshgrid(np.arange(cols), np.arange(rows))
@@ -47,7 +47,7 @@ def barrier(rng: Rng, size: int) -> np.ndarray:
 
 
 def fence(rng: Rng, size: int) -> np.ndarray:
-    """Return a row of panels along a road: red or orange, with white plates, rails or writing."""
+    """Return a row of panels along a road: red or orange, with white plates, rails or writing; see `pick`."""
     rows, cols = max(8, int(size * rng.uniform(0.2, 0.5))), size
     colour = sign_red(rng) if rng.random() < 0.6 else hsv(rng.uniform(5, 25), 0.9, 0.85)
     white = np.array([0.9, 0.9, 0.9], np.float32) * np.float32(rng.uniform(0.6, 1.05))
@@ -70,7 +70,7 @@ def fence(rng: Rng, size: int) -> np.ndarray:
 
 
 def car(rng: Rng, size: int) -> np.ndarray:
-    """Return a car, from the side or from behind; red and green ones are common."""
+    """Return a car, from the side or from behind; red and green ones are common; see `pick`."""
     sprite = np.zeros((size, size, 4), np.float32)
 
     def lay(points: list, colour: np.ndarray) -> None:
@@ -107,7 +107,7 @@ def car(rng: Rng, size: int) -> np.ndarray:
 
 
 def lamp(rng: Rng, size: int) -> np.ndarray:
-    """Return a traffic light, signal or lamp: one to three round lenses in a case, some on a post."""
+    """Return a traffic light, signal or lamp: round lenses in a case, some on a post; see `pick`."""
     lenses = int(rng.choice([1, 2, 3], p=[0.25, 0.2, 0.55]))
     pitch = size // lenses  # from lens to lens; the case is as wide
     case = hsv(rng.uniform(30, 160), rng.uniform(0, 0.7), rng.uniform(0.02, 0.3))
@@ -149,7 +149,7 @@ def lamp(rng: Rng, size: int) -> np.ndarray:
 
 
 def beacon(rng: Rng, size: int) -> np.ndarray:
-    """Return a warning lamp: a round yellow, orange, red or blue glass on a board, post or plate."""
+    """Return a warning lamp: a round coloured glass on a board, post or plate; see `pick`."""
     sprite = np.zeros((size, size, 4), np.float32)
     hue = rng.choice(
         [rng.uniform(35, 50), rng.uniform(8, 35), rng.uniform(-10, 8), 220.0], p=[0.5, 0.3, 0.15, 0.05]
@@ -177,7 +177,7 @@ def beacon(rng: Rng, size: int) -> np.ndarray:
 
 
 def post(rng: Rng, size: int) -> np.ndarray:
-    """Return a post, trunk, person-like or wall-like thing that something can pass behind."""
+    """Return a post, trunk, person-like or wall-like thing that something can pass behind; see `pick`."""
     colour = any_colour(rng) * np.float32(rng.uniform(0.3, 1))
     width = rng.uniform(0.08, 0.6)
     mask = np.zeros((size, size), np.float32)

@@ -12,9 +12,16 @@ TURNS_BACK = (10.0, 60.0)  # frames in which what moves turns back, over pi
 
 
 def there_and_back(k: float, span: float) -> float:
-    """Return how far something has gone after `k` frames that turns back again and again.
+    """Return how far something has gone that turns back again and again.
 
     About `k` near the middle of a clip; a clip may be long, and what only went on would be gone.
+
+    Parameters
+    ----------
+    k
+        Frames since the middle of the clip, below 0 before it.
+    span
+        The farthest that it goes, in frames of straight motion.
     """
     return span * np.sin(k / span)
 
@@ -48,7 +55,20 @@ class Thing:
 
 
 def mipmap(sprite: np.ndarray, height: float) -> tuple[np.ndarray, float]:
-    """Return the sprite halved until warping it to `height` pixels does not skip any."""
+    """Return a sprite, halved until warping it to its size in the picture skips no pixels.
+
+    Parameters
+    ----------
+    sprite
+        (S, S', 4).
+    height
+        How high it is drawn, pixels.
+
+    Returns
+    -------
+    sprite, scale
+        The halved sprite, and `height` over its rows.
+    """
     while sprite.shape[0] > 2 * height and min(sprite.shape[:2]) > 3:
         sprite = cv2.resize(
             sprite, (max(2, sprite.shape[1] // 2), max(2, sprite.shape[0] // 2)), interpolation=cv2.INTER_AREA

@@ -73,7 +73,18 @@ def sphere(finely: int) -> Any:
 
 
 def on_sphere(u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    """Return the points (..., 3) of the unit sphere at places u, v (0..1) of a map of it."""
+    """Return points of the unit sphere by places on a map of it.
+
+    Parameters
+    ----------
+    u, v
+        Longitude and latitude as shares of the map, 0..1; arrays of one shape (...).
+
+    Returns
+    -------
+    ndarray
+        (..., 3).
+    """
     lon, lat = 2 * np.pi * u, np.pi * (v - 0.5)
     return np.stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)], axis=-1)
 
@@ -87,7 +98,15 @@ def globe_map(side: int) -> np.ndarray:
 
 @lru_cache(maxsize=8)
 def cylinder(sides: int = 16, lid: bool = True) -> Any:
-    """Return a cylinder, 1 across and 1 high, that stands on the origin."""
+    """Return a cylinder, 1 across and 1 high, that stands on the origin.
+
+    Parameters
+    ----------
+    sides
+        Number of faces around it.
+    lid
+        Whether it is closed at the top.
+    """
     u, z, corners = _sheet(np.linspace(0, 1, sides + 1), np.array([0.0, 1]))
     around = np.stack([np.cos(2 * np.pi * u), np.sin(2 * np.pi * u), 0 * u], 1)
     points, uv = around / 2 + np.stack([0 * z, 0 * z, z], 1), np.stack([u, z], 1)
@@ -103,9 +122,14 @@ def cylinder(sides: int = 16, lid: bool = True) -> Any:
 
 @lru_cache(maxsize=8)
 def panorama(times: int, sides: int = 32) -> Any:
-    """Return a cylinder of radius 1 and height 1 seen from inside, a picture around it so many times.
+    """Return a cylinder of radius 1 and height 1 seen from inside, with a picture around it.
 
-    Every other one is mirrored, so that they join.
+    Parameters
+    ----------
+    times
+        How often the picture goes around; every other one is mirrored, so that they join.
+    sides
+        Half the number of faces around it.
     """
     u, z, corners = _sheet(np.linspace(0, 1, sides * 2 + 1), np.array([0.0, 1]))
     points = np.stack([np.sin(2 * np.pi * u), np.cos(2 * np.pi * u), z], 1)

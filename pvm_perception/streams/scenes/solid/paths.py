@@ -53,7 +53,14 @@ class Thing:
     def whole(self, k: float, eye: np.ndarray, focal: float) -> float:
         """Return how many pixels it would take if nothing hid it and the frame did not end.
 
-        `focal` is in pixels, and `eye` the camera's pose.
+        Parameters
+        ----------
+        k
+            Frame, counted as `pose` does.
+        eye
+            (4, 4) pose of the camera: rows to the right, ahead and up, and its place, m.
+        focal
+            Focal length, pixels.
         """
         pose = self.pose(k)
         if self.flat:
@@ -113,7 +120,22 @@ class Drive:
 
 
 def seen_at(eye: np.ndarray, places: np.ndarray, focal: float) -> np.ndarray:
-    """Return where places (n, 3) are seen, to the right and down of the middle, in view heights."""
+    """Return where places are seen.
+
+    Parameters
+    ----------
+    eye
+        (4, 4) pose of the camera: rows to the right, ahead and up, and its place, m.
+    places
+        (n, 3) x, y, z, m.
+    focal
+        Focal length in view heights.
+
+    Returns
+    -------
+    ndarray
+        (n, 2) to the right and down of the picture's middle, in view heights.
+    """
     across, ahead, up = eye[:3, :3] @ (places - eye[3, :3]).T
     return focal * np.stack([across, -up], axis=1) / ahead.clip(0.05)[:, None]
 

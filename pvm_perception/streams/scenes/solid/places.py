@@ -41,7 +41,19 @@ def _painted_view(number: int) -> tuple[Any, np.ndarray]:
 
 
 def photograph(rng: Rng, rows: int, cols: int, photos: Sequence[np.ndarray], least: float) -> np.ndarray:
-    """Return a part of a photograph, at least a share of its sides, as (rows, cols, 3) uint8."""
+    """Return a part of one of the photographs, (rows, cols, 3) uint8.
+
+    Parameters
+    ----------
+    rng
+        Draws it.
+    rows, cols
+        Size, pixels.
+    photos
+        (H, W, 3) uint8 each; at least one.
+    least
+        The smallest share of the photograph's sides that the part takes, 0..1.
+    """
     photo = photos[int(rng.integers(len(photos)))]
     h, w = (max(2, int(n * rng.uniform(least, 1))) for n in photo.shape[:2])
     kind = cv2.INTER_AREA if h > rows and w > cols else cv2.INTER_LINEAR
@@ -49,7 +61,15 @@ def photograph(rng: Rng, rows: int, cols: int, photos: Sequence[np.ndarray], lea
 
 
 def matter(rng: Rng, photos: Sequence[np.ndarray]) -> Any:
-    """Return the texture of some surface: painted, or of a photograph."""
+    """Return the texture of some surface: painted, or of a photograph.
+
+    Parameters
+    ----------
+    rng
+        Draws the surface.
+    photos
+        (H, W, 3) uint8 each; may be empty.
+    """
     if photos and rng.random() < 0.35:
         return renderer.texture(photograph(rng, 128, 128, photos, 0.2))
     return _painted_skin(int(rng.integers(SURFACES)))

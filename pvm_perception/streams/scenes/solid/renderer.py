@@ -85,6 +85,16 @@ def texture(picture: np.ndarray, repeat: bool = True, smooth: bool = True) -> An
     """Return the texture of a picture (H, W, 3 or 4) uint8 with sides that are powers of two.
 
     One that is not `smooth` is drawn in half the time: enough where its pixels are small.
+
+    Parameters
+    ----------
+    picture
+        (H, W, 3 or 4) uint8 BGR or BGR and alpha; its sides are powers of two.
+    repeat
+        Whether it goes on beyond its edges; else the edge's colours do.
+    smooth
+        Whether its pixels are interpolated. Without, it is drawn in half the time: enough where they are
+        small.
     """
     p = panda()
     rows, cols, channels = picture.shape
@@ -103,9 +113,16 @@ def texture(picture: np.ndarray, repeat: bool = True, smooth: bool = True) -> An
 
 
 def card_picture(sprite: np.ndarray, pixels: float) -> np.ndarray:
-    """Return the picture (S, S, 4) uint8 of a sprite as a card shows it that is so many pixels high.
+    """Return the picture of a sprite for a card, (S, S, 4) uint8.
 
     Its colours go on where it is transparent, so that its rim has no other.
+
+    Parameters
+    ----------
+    sprite
+        (h, w, 4), premultiplied, 0..1.
+    pixels
+        About how high the card is seen, pixels; S is a power of two.
     """
     side = power_of_two(pixels)
     kind = cv2.INTER_AREA if sprite.shape[0] > side else cv2.INTER_LINEAR
@@ -170,7 +187,17 @@ class World:
         return state.add_attrib(skin, priority)
 
     def light(self, ambient: np.ndarray, sun: np.ndarray, towards: np.ndarray) -> None:
-        """Light everything: BGR colours of the sky's light and the sun's, and where it shines to."""
+        """Light everything.
+
+        Parameters
+        ----------
+        ambient
+            (3,) BGR of the sky's light, 0..1.
+        sun
+            (3,) BGR of the sun's light, 0..1.
+        towards
+            (3,) the direction in which it shines.
+        """
         p = panda()
         for lamp, colour in ((p.AmbientLight(""), ambient), (p.DirectionalLight(""), sun)):
             lamp.set_color((*map(float, colour[::-1]), 1))
@@ -179,7 +206,17 @@ class World:
         node.look_at(*map(float, towards))
 
     def add(self, shape: Any, skin: Any, tint: np.ndarray | None = None) -> Any:
-        """Return the node of a new thing; what its skin has of alpha below a half is not there."""
+        """Return the node of a new thing.
+
+        Parameters
+        ----------
+        shape
+            Its triangles, as `meshes` makes them.
+        skin
+            Its texture; what has an alpha below a half is not there.
+        tint
+            (3,) BGR by which the texture's colours are multiplied; None leaves them.
+        """
         p = panda()
         geometry = p.GeomNode("")
         geometry.add_geom(shape)
@@ -195,12 +232,30 @@ class World:
 
     @staticmethod
     def repeat(node: Any, across: float, up: float) -> None:
-        """Repeat a thing's skin so many times."""
+        """Repeat a thing's skin.
+
+        Parameters
+        ----------
+        node
+            Of the thing.
+        across, up
+            How often, in either direction of the texture.
+        """
         node.set_tex_scale(panda().TextureStage.get_default(), float(across), float(up))
 
     @staticmethod
     def gloss(node: Any, strength: float, sharpness: float) -> None:
-        """Let a thing shine."""
+        """Let a thing shine.
+
+        Parameters
+        ----------
+        node
+            Of the thing.
+        strength
+            Of the highlight, 0..1.
+        sharpness
+            Exponent of the highlight; larger ones make it smaller.
+        """
         material = panda().Material()
         material.set_ambient((1, 1, 1, 1))
         material.set_diffuse((1, 1, 1, 1))
@@ -210,7 +265,15 @@ class World:
 
     @staticmethod
     def veil(node: Any, opacity: float) -> None:
-        """Make a thing a shadow: black, see-through, and hiding no target."""
+        """Make a thing a shadow: black, see-through, and hiding no target.
+
+        Parameters
+        ----------
+        node
+            Of the thing.
+        opacity
+            0..1.
+        """
         p = panda()
         node.set_light_off()
         node.set_color_scale(0, 0, 0, float(opacity))
@@ -220,11 +283,27 @@ class World:
 
     @staticmethod
     def move(node: Any, pose: np.ndarray) -> None:
-        """Put a thing where a pose (4, 4) says; its rows are the thing's axes and its place."""
+        """Put a thing somewhere.
+
+        Parameters
+        ----------
+        node
+            Of the thing.
+        pose
+            (4, 4), whose rows are the thing's axes and its place, m.
+        """
         node.set_mat(panda().LMatrix4f(*pose.ravel().tolist()))
 
     def name(self, node: Any, mask: Any = None) -> None:
-        """Make a thing the next target. `mask` is its skin in white."""
+        """Make a thing the next target.
+
+        Parameters
+        ----------
+        node
+            Of the thing.
+        mask
+            Texture of the thing's skin in white; None where all of it is solid.
+        """
         self.targets += 1
         node.set_tag("target", str(self.targets))
         self.cameras[LABELS].set_tag_state(str(self.targets), self._flat(self.targets * STEP, 2, mask))
@@ -232,10 +311,22 @@ class World:
     def look(
         self, eye: np.ndarray, rows: int, cols: int, labels: bool
     ) -> tuple[np.ndarray, np.ndarray | None]:
-        """Return what is seen from a pose (4, 4): a picture, and for each pixel which target it shows.
+        """Return what is seen from a pose.
 
-        The pose's rows are the directions to the right, forward and up, and the place. The first target
-        is 1, all that is none is 0. Without `labels` there is no second picture.
+        Parameters
+        ----------
+        eye
+            (4, 4), whose rows are the directions to the right, forward and up, and the place, m.
+        rows, cols
+            Size of the picture, pixels.
+        labels
+            Whether the second picture is made.
+
+        Returns
+        -------
+        picture, targets
+            (rows, cols, 3) uint8 BGR; (rows, cols), which target each pixel shows: the first is 1, none is 0.
+            Without `labels` the second is None.
         """
         p = panda()
         engine, _, made = _outputs()
