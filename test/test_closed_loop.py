@@ -158,6 +158,34 @@ def test_the_ball_rolls_along_its_path(simulate):
     assert np.linalg.norm(velocity[3:]) * BALL_RADIUS == pytest.approx(np.hypot(*velocity[:2]), rel=0.1)
 
 
+# --- the bridge
+
+
+@ros
+def test_a_command_that_is_not_finite_is_left_out_and_the_last_one_stands(robot):
+    from geometry_msgs.msg import Twist
+    from nav2_msgs.msg import SpeedLimit
+
+    from pvm_perception.closed_loop.bridge import Bridge, SimulationNode
+
+    node = SimulationNode("bridge_under_test")
+    bridges = [Bridge(node, None, None, cruise) for cruise in (False, True)]  # no frame is shown
+    robot.executor.add_node(node)
+    drive = robot.node.create_publisher(Twist, "/cmd_vel", 5)
+    limit = robot.node.create_publisher(SpeedLimit, "/speed_limit", 5)
+    robot.until(lambda: drive.get_subscription_count() and limit.get_subscription_count())
+    for odd in (0.3, math.nan, math.inf):
+        twist = Twist()
+        twist.linear.x = odd
+        drive.publish(twist)
+        limit.publish(SpeedLimit(speed_limit=100 * odd, percentage=True))
+    robot.until(lambda: node.faults.count("/cmd_vel") == node.faults.count("/speed_limit") == 2)
+    assert bridges[0]._twist.linear.x == 0.3
+    assert bridges[1].share == pytest.approx(0.3)
+    robot.executor.remove_node(node)
+    node.destroy_node()
+
+
 # --- the camera
 
 

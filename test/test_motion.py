@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from pvm_perception.vision.ego_motion import EgoMotion, picture_motion
+from pvm_perception.vision.ego_motion import MOST, EgoMotion, picture_motion
 from pvm_perception.vision.frame import View
 from pvm_perception.vision.motion import DEPTH, seen_through, view_motion
 
@@ -85,6 +85,25 @@ def test_odometry_that_does_not_cover_the_time_says_nothing():
     ego.moved(3.0, twist(yaw=0.2))  # time jumped back
     assert ego.between(10.4, 10.5, SIZE, FOV) is None
     assert ego.between(3.0, 3.1, SIZE, FOV) is not None
+
+
+def test_odometry_that_comes_late_is_put_in_its_order():
+    stamps = np.arange(10, 11, 0.02)
+    swapped = stamps.reshape(-1, 2)[:, ::-1].ravel()  # each second one before the one ahead of it
+    in_order, late = (driven({"yaw": lambda t: t - 10}, s) for s in (stamps, swapped))
+    expected = in_order.between(10.4, 10.6, SIZE, FOV)
+    np.testing.assert_array_equal(late.between(10.4, 10.6, SIZE, FOV), expected)
+    late.moved(10.5, twist(yaw=0.5))  # the same once more
+    np.testing.assert_array_equal(late.between(10.4, 10.6, SIZE, FOV), expected)
+
+
+def test_odometry_is_bounded_in_memory():
+    ego = EgoMotion()
+    for k in range(3 * MOST):
+        ego.moved(10 + k * 1e-4, twist(yaw=0.1))
+    assert len(ego._twists) == MOST
+    ego.moved(20.0, twist(yaw=0.1))
+    assert len(ego._twists) == 1
 
 
 def test_broken_odometry_is_left_out():

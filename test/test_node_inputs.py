@@ -183,3 +183,28 @@ def test_the_newest_frame_wins_and_nothing_queues():
     box.close()
     waiting.join(5)
     assert taken == [None]
+
+
+def test_a_simulated_clock_near_the_end_of_its_range_and_back(robot, start_tracker, images):
+    from builtin_interfaces.msg import Time
+    from rosgraph_msgs.msg import Clock
+    from sensor_msgs.msg import Image
+    from vision_msgs.msg import Detection2DArray
+
+    process = start_tracker("-p", "use_sim_time:=true", name="sim")
+    clock = robot.node.create_publisher(Clock, "/clock", 5)
+    camera = robot.node.create_publisher(Image, "/sim/camera", 5)
+    robot.listen(Detection2DArray, "/sim/detections")
+    for second in (5, 2**31 - 1, 10):
+        answers = len(robot.heard["/sim/detections"])
+        for k in range(200):
+            now = Time(sec=second, nanosec=(k % 30) * 33_000_000)
+            image = picture(images[k % 30], 1.0)
+            image.header.stamp = now
+            clock.publish(Clock(clock=now))
+            camera.publish(image)
+            robot.spin(0.04)
+            if len(robot.heard["/sim/detections"]) > answers + 10:
+                break
+        assert robot.heard["/sim/detections"][-1].header.stamp.sec == second
+    assert process.poll() is None

@@ -33,6 +33,8 @@ from pvm_perception.closed_loop.video import Video
 from pvm_perception.closed_loop.world import Camera, ball_world, sign_world
 from pvm_perception.errors import PvmError
 from pvm_perception.evaluation.metrics import overlap
+from pvm_perception.ros.faults import Guarded
+from pvm_perception.ros.finite import odd_number
 from pvm_perception.ros.messages import seconds_of, tracks_of
 from pvm_perception.signals import Stop
 from pvm_perception.types import Box, Track
@@ -46,6 +48,10 @@ PAUSE = 0.05  # s of real time for a command while none is due: a follower that 
 MOMENT = 0.005  # s of real time for a speed limit, which comes seldom
 CRUISE = 0.5  # m/s along the road
 PAST = 1.0  # m behind the sign where a run along the road ends
+
+
+class SimulationNode(Guarded, Node):
+    """The node that a bridge speaks through; an odd message does not end it."""
 
 
 class Bridge:
@@ -76,10 +82,12 @@ class Bridge:
 
     def _limit(self, message: SpeedLimit) -> None:
         """Take a limit as Nav2 does: percent or m/s; 0 = none."""
+        _refuse_odd(message)
         limit = message.speed_limit / (100 if message.percentage else CRUISE)
         self.share = min(limit, 1.0) if limit > 0 else 1.0
 
     def _command(self, message: Twist) -> None:
+        _refuse_odd(message)
         self._twist = message
         self._commands += 1
 
@@ -180,6 +188,12 @@ def odometry(simulation: Simulation, header: Header) -> Odometry:
     return message
 
 
+def _refuse_odd(message: Twist | SpeedLimit) -> None:
+    """Raise PvmError for a number that is not finite; the robot goes on as it was told before."""
+    if odd := odd_number(message):
+        raise PvmError(f"left out: {odd}")
+
+
 def _four(box: Box | Track) -> np.ndarray:
     return np.array([box.x, box.y, box.w, box.h])
 
@@ -200,7 +214,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f"pvm_perception: error: {error}", file=sys.stderr)
         return 2
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
-    node, executor = rclpy.create_node("simulation"), SingleThreadedExecutor()
+    node, executor = SimulationNode("simulation"), SingleThreadedExecutor()
     video = Video(args.video, RATE / FILMED)
     bridge = Bridge(node, simulation, video, cruise=args.scenario == "sign")
     executor.add_node(node)

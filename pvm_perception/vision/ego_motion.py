@@ -7,9 +7,10 @@ what driving sideways does depends on the distance alone and is left out.
 
 from __future__ import annotations
 
+import bisect
 import math
 import threading
-from collections import deque
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -41,7 +42,7 @@ class EgoMotion:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._twists: deque[tuple[float, ...]] = deque(maxlen=MOST)
+        self._twists: list[tuple[float, ...]] = []  # in the order of their stamps
         self._camera: PinholeCamera | None = None
         self.odometry_fault = self.calibration_fault = ""
 
@@ -56,7 +57,8 @@ class EgoMotion:
         """Take a geometry_msgs/Twist of the robot's base and when it was measured, seconds.
 
         One without a stamp, or with numbers that no robot reaches, is left out. Of several with the same
-        stamp the last one counts.
+        stamp the last one counts; one that comes late by up to `STALE` is put in its order, and one from
+        longer ago says that time has jumped back.
 
         Parameters
         ----------
@@ -79,13 +81,15 @@ class EgoMotion:
         self.odometry_fault = ""
         with self._lock:
             twists = self._twists
-            if twists and stamp < twists[-1][0]:
+            if twists and stamp < twists[-1][0] - STALE:
                 twists.clear()  # time jumped back
-            elif twists and stamp == twists[-1][0]:
-                twists.pop()
-            twists.append(values)
-            while twists[0][0] < stamp - KEPT:
-                twists.popleft()
+            place = bisect.bisect_left(twists, stamp, key=itemgetter(0))  # a late one is put in its order
+            if place < len(twists) and twists[place][0] == stamp:
+                twists[place] = values
+            else:
+                twists.insert(place, values)
+            first = bisect.bisect_left(twists, twists[-1][0] - KEPT, key=itemgetter(0))
+            del twists[: max(first, len(twists) - MOST)]
 
     def between(
         self, since: float, until: float, size: tuple[int, int], fov: float = USUAL_FOV
