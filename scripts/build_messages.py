@@ -27,7 +27,15 @@ def correct_exports(prefix: Path) -> None:
 
 
 def main(source: str, build: str) -> int:
-    """Configure, build, install; on failure show what the tools said."""
+    """Configure, build, install; on failure show what the tools said.
+
+    Parameters
+    ----------
+    source
+        Folder of the package.
+    build
+        Folder to build in.
+    """
     prefix = Path(sys.prefix)
     correct_exports(prefix)
     env = os.environ | {

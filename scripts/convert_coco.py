@@ -26,7 +26,20 @@ TO_NCHW, TO_NHWC = [0, 3, 1, 2], [0, 2, 3, 1]
 
 
 def read_weights(path: Path, manifest: list[dict]) -> dict[str, np.ndarray]:
-    """Return the constants by name; weights that are stored in 16 bits become float32."""
+    """Return the constants by name; weights that are stored in 16 bits become float32.
+
+    Parameters
+    ----------
+    path
+        The model's JSON file; the files of weights lie beside it.
+    manifest
+        Its `weightsManifest`.
+
+    Raises
+    ------
+    NotImplementedError
+        If weights are stored with a scale.
+    """
     arrays = {}
     for group in manifest:
         data, at = b"".join((path.parent / p).read_bytes() for p in group["paths"]), 0
@@ -82,7 +95,19 @@ class Converter:
             raise NotImplementedError(f"{name}: operation {op}")
 
     def emit(self, op: str, inputs: list[str], output: str | list[str], **attributes: object) -> str:
-        """Add an ONNX node; constants among its inputs become initializers. Return its output."""
+        """Add an ONNX node; constants among its inputs become initializers. Return its first output.
+
+        Parameters
+        ----------
+        op
+            ONNX's name of the operation.
+        inputs
+            Names of values.
+        output
+            Name of the value that it makes, or the names of several.
+        **attributes
+            Of the node.
+        """
         for i in inputs:
             if i in self.constants and i not in self.initializers:
                 self.initializers[i] = numpy_helper.from_array(self.constants[i], i)
@@ -91,7 +116,15 @@ class Converter:
         return outputs[0]
 
     def constant(self, name: str, value: np.ndarray) -> str:
-        """Name a new constant."""
+        """Add a constant; return its name.
+
+        Parameters
+        ----------
+        name
+            What it is called.
+        value
+            Of any shape and type.
+        """
         self.constants[name] = np.ascontiguousarray(value)
         return name
 
@@ -100,7 +133,19 @@ class Converter:
         return [int(v) for v in self.constants[name].ravel()]
 
     def spatial(self, op: str, inputs: list[str], name: str, **attributes: object) -> str:
-        """Add a node that wants its first input as (N, C, H, W), transposed there and back."""
+        """Add a node that wants its first input as (N, C, H, W), between two transposes; return its output.
+
+        Parameters
+        ----------
+        op
+            ONNX's name of the operation.
+        inputs
+            Names of values; the first is (N, H, W, C).
+        name
+            Of the value that it makes, (N, H, W, C).
+        **attributes
+            Of the node.
+        """
         first = self.emit("Transpose", inputs[:1], f"{name}/nchw", perm=TO_NCHW)
         out = self.emit(op, [first, *inputs[1:]], f"{name}/out", **attributes)
         return self.emit("Transpose", [out], name, perm=TO_NHWC)
@@ -226,7 +271,17 @@ OPERATIONS = {
 
 
 def main(source: Path, target: Path, outputs: list[str]) -> int:
-    """Convert one model."""
+    """Convert one model.
+
+    Parameters
+    ----------
+    source
+        The model's JSON file.
+    target
+        The ONNX file, which is written over.
+    outputs
+        Names of the values to translate.
+    """
     model = json.loads(source.read_text(encoding="utf-8"))
     converter = Converter(model["modelTopology"]["node"], read_weights(source, model["weightsManifest"]))
     for name in outputs:

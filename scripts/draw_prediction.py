@@ -27,7 +27,17 @@ ROUGH = 0.15  # the same of a model without a forecast by moves: error, black to
 
 
 def scene_images(seed: int, target: str, turns: float) -> list[np.ndarray]:
-    """Return the frames of a generated scene, (H, W, 3) uint8 BGR."""
+    """Return the frames of a generated scene, (H, W, 3) uint8 BGR.
+
+    Parameters
+    ----------
+    seed
+        Number of the scene.
+    target
+        What is in it.
+    turns
+        How fast the camera turns, as `Scene` takes it.
+    """
     scene = Scene(
         np.random.default_rng((9_127, seed)),
         FRAMES,
@@ -43,7 +53,15 @@ def scene_images(seed: int, target: str, turns: float) -> list[np.ndarray]:
 
 
 def tile(image: np.ndarray, words: str) -> np.ndarray:
-    """Return a picture of TILE's size below a line that names it."""
+    """Return a picture of TILE's size below a line that names it.
+
+    Parameters
+    ----------
+    image
+        (H, W, 3) uint8 BGR.
+    words
+        What the line says.
+    """
     head = np.full((HEAD, TILE[0], 3), 32, np.uint8)
     write(head, words, (6, HEAD - 7), WHITE, 0.45)
     picture = np.vstack([head, cv2.resize(image, TILE, interpolation=cv2.INTER_CUBIC)])
@@ -51,7 +69,17 @@ def tile(image: np.ndarray, words: str) -> np.ndarray:
 
 
 def shown(tracker: Tracker, values: np.ndarray, image: np.ndarray) -> np.ndarray:
-    """Return what belongs to units, (rows, cols, ...), for each pixel of the input that shows the frame."""
+    """Return what belongs to units, (rows, cols, ...), for each pixel of the input that shows the frame.
+
+    Parameters
+    ----------
+    tracker
+        Whose network the units are of.
+    values
+        (rows, cols, ...) of units, which cover the network's input, bars included.
+    image
+        (H, W, 3), the frame.
+    """
     view = View.fit(image.shape[:2], (tracker.config.height, tracker.config.width))
     rows, cols = view.shown
     large = cv2.resize(values, view.network[::-1], interpolation=cv2.INTER_NEAREST)

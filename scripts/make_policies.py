@@ -48,7 +48,19 @@ COMPRESSED = "compressed"  # the parameter `image_transport` moves the image the
 
 
 def full_name(name: str, namespace: str, node: str, remaps: Mapping[str, str]) -> str:
-    """Return a name as it is on the wire: "image", "~/reset", "/diagnostics"."""
+    """Return a name as it is on the wire.
+
+    Parameters
+    ----------
+    name
+        As in the node's code: "image", "~/reset", "/diagnostics".
+    namespace
+        Of the node, from "/".
+    node
+        The node's own name.
+    remaps
+        Other names, by names as in the code.
+    """
     name = remaps.get(name, name)
     if name.startswith("/"):
         return name
@@ -57,7 +69,20 @@ def full_name(name: str, namespace: str, node: str, remaps: Mapping[str, str]) -
 
 
 def rules(command: str, interface: Mapping[str, list[dict]]) -> dict[tuple[str, str], list[str]]:
-    """Return what a node of the snapshot may do, names as in its code."""
+    """Return what a node of the snapshot may do, names as in its code.
+
+    Parameters
+    ----------
+    command
+        Of the node, as in the snapshot.
+    interface
+        The snapshot of that node: rows with names, by kind.
+
+    Returns
+    -------
+    dict
+        Names by what may be done: ("topics", "publish") and the like.
+    """
     found = {rule: [row["name"] for row in interface.get(key, ())] for rule, key in RULES.items()}
     found["topics", "publish"] += PUBLISHED
     found["topics", "subscribe"] += SUBSCRIBED

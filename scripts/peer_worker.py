@@ -26,7 +26,20 @@ class OpenCvTracker:
         self.make = {"kcf": cv2.TrackerKCF_create, "csrt": cv2.TrackerCSRT_create}[name]
 
     def look(self, image: np.ndarray, box: list[int] | None) -> list[list]:
-        """Start at the box if there is one, else track; return the box, if it still has it."""
+        """Start at a box, or track; return the box, where the tracker still has it.
+
+        Parameters
+        ----------
+        image
+            (H, W, 3) uint8 BGR.
+        box
+            x, y, w, h to start at, px; None to track.
+
+        Returns
+        -------
+        list
+            At most one list of class name (empty), x, y, w, h (px), score.
+        """
         if box is not None:
             self.tracker = self.make()
             self.tracker.init(image, box)
@@ -53,7 +66,15 @@ class CocoDetector:
         self.net = onnxruntime.InferenceSession(folder / f"{name}.onnx", options)
 
     def look(self, image: np.ndarray, _box: None) -> list[list]:
-        """Return at most one box of each class."""
+        """Return at most one box of each class, laid out as `OpenCvTracker.look` does.
+
+        Parameters
+        ----------
+        image
+            (H, W, 3) uint8 BGR.
+        _box
+            Unused: a detector is not started.
+        """
         height, width = image.shape[:2]
         scale = self.side / max(height, width)
         small = cv2.resize(image, (round(width * scale), round(height * scale)))
@@ -127,7 +148,15 @@ WORKERS = {"kcf": OpenCvTracker, "csrt": OpenCvTracker, "nanodet": NanoDet, "cen
 
 
 def main(name: str, folder: Path) -> int:
-    """Answer until stdin ends."""
+    """Answer requests until stdin ends.
+
+    Parameters
+    ----------
+    name
+        One of `WORKERS`.
+    folder
+        Where its files are.
+    """
     cv2.setNumThreads(1)  # one core for everybody: the table compares times
     worker = WORKERS[name](name, folder)
     while line := sys.stdin.buffer.readline():

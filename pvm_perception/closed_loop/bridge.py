@@ -163,7 +163,15 @@ class Bridge:
 
 
 def camera_info(camera: Camera, header: Header) -> CameraInfo:
-    """Return a camera's calibration."""
+    """Return a camera's calibration, without distortion.
+
+    Parameters
+    ----------
+    camera
+        Its size and focal length, pixels.
+    header
+        Of the message; its frame is the camera's optical one (REP 103).
+    """
     f, (cx, cy) = camera.focal, camera.centre
     return CameraInfo(
         header=header,
@@ -178,7 +186,15 @@ def camera_info(camera: Camera, header: Header) -> CameraInfo:
 
 
 def odometry(simulation: Simulation, header: Header) -> Odometry:
-    """Return what the wheels say."""
+    """Return what the wheels say, as a message in frame "odom" of "base_link" (REP 105).
+
+    Parameters
+    ----------
+    simulation
+        Whose base is asked.
+    header
+        Whose stamp is taken.
+    """
     base = simulation.base
     message = Odometry(header=Header(stamp=header.stamp, frame_id="odom"), child_frame_id="base_link")
     pose, twist = message.pose.pose, message.twist.twist

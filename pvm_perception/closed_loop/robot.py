@@ -25,13 +25,27 @@ class BaseLimits:
 
 
 def wheel_rates(forward: float, turn: float) -> tuple[float, float]:
-    """Return the left and the right wheel's rate, rad/s, for these speeds."""
+    """Return the left and the right wheel's rate, rad/s.
+
+    Parameters
+    ----------
+    forward
+        m/s.
+    turn
+        rad/s, positive to the left.
+    """
     half = turn * TRACK / 2
     return (forward - half) / WHEEL_RADIUS, (forward + half) / WHEEL_RADIUS
 
 
 def body_speeds(left: float, right: float) -> tuple[float, float]:
-    """Return forward and turning speed that wheels of these rates, rad/s, make without slip."""
+    """Return the forward speed, m/s, and the turning speed, rad/s, that wheels make without slip.
+
+    Parameters
+    ----------
+    left, right
+        The wheels' rates, rad/s.
+    """
     return (left + right) / 2 * WHEEL_RADIUS, (right - left) * WHEEL_RADIUS / TRACK
 
 
@@ -50,7 +64,15 @@ class Base:
         self._wanted = self._now = (0.0, 0.0)  # speeds: as commanded, and as the ramp has them
 
     def command(self, forward: float, turn: float) -> None:
-        """Take the speeds to drive from now on; beyond the limits they are cut, too small is none."""
+        """Take the speeds to drive from now on; beyond the limits they are cut, too small is none.
+
+        Parameters
+        ----------
+        forward
+            m/s.
+        turn
+            rad/s, positive to the left.
+        """
         most = self.limits
         self._wanted = (
             _within(forward, most.least_speed, most.speed),
@@ -68,7 +90,15 @@ class Base:
         return wheel_rates(*self._now)
 
     def reckon(self, left: float, right: float, dt: float) -> None:
-        """Move the odometry on by how far, in radians, the wheels have turned in `dt` seconds."""
+        """Move the odometry on by how far the wheels have turned.
+
+        Parameters
+        ----------
+        left, right
+            Radians that the wheels have turned.
+        dt
+            In which time, s.
+        """
         way, angle = body_speeds(left, right)
         middle = self.yaw + angle / 2
         self.x += way * math.cos(middle)

@@ -39,7 +39,20 @@ class Moment:
 
 
 def write_moments(path: Path, moments: Sequence[Moment]) -> None:
-    """Write a run as CSV."""
+    """Write a run as CSV.
+
+    Parameters
+    ----------
+    path
+        The file, which is written over.
+    moments
+        Of the run, in order.
+
+    Raises
+    ------
+    PvmError
+        If the file cannot be written.
+    """
     with writing(path), path.open("w", newline="", encoding="utf-8") as file:
         table = csv.DictWriter(file, [f.name for f in fields(Moment)])
         table.writeheader()

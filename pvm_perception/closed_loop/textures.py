@@ -10,18 +10,48 @@ from pvm_perception.streams.scenes.signs import WHITE
 
 
 def grey(rng: Rng, low: float, high: float) -> np.ndarray:
-    """Return a grey (3,) BGR between two brightnesses in 0..1, mostly a warm one."""
+    """Return a grey (3,) BGR, mostly a warm one.
+
+    Parameters
+    ----------
+    rng
+        Draws it.
+    low, high
+        Its least and its greatest brightness, 0..1.
+    """
     return (rng.uniform(low, high) * np.array([rng.uniform(0.85, 1), 0.97, 1.0])).astype(np.float32)
 
 
 def surface(rng: Rng, colour: np.ndarray, size: tuple[int, int], contrast: float = 0.12) -> np.ndarray:
-    """Return a picture (*size, 3) BGR in 0..1 of a stained surface."""
+    """Return a picture of a stained surface, (rows, cols, 3) BGR in 0..1.
+
+    Parameters
+    ----------
+    rng
+        Draws the stains.
+    colour
+        (3,) BGR, 0..1.
+    size
+        (rows, cols), pixels.
+    contrast
+        Of the stains; 0 for none.
+    """
     stains = 1 + contrast * (noise(rng, *size, 0.3, 6) + 0.5 * rng.standard_normal(size, np.float32))
     return np.clip(colour * stains[..., None], 0, 1)
 
 
 def slabs(rng: Rng, colour: np.ndarray, count: int) -> np.ndarray:
-    """Return paving of count × count slabs, each of its own shade, with joints."""
+    """Return paving with joints, (1024, 1024, 3) BGR in 0..1.
+
+    Parameters
+    ----------
+    rng
+        Draws each slab's shade.
+    colour
+        (3,) BGR, 0..1.
+    count
+        Slabs along either side.
+    """
     size = 1024
     picture = surface(rng, colour, (size, size), 0.08)
     shades = rng.uniform(0.88, 1.08, (count, count)).astype(np.float32)

@@ -28,7 +28,17 @@ class Video:
         self._film = Film(path, rate)
 
     def add(self, image: np.ndarray, tracks: list[Track], simulation: Simulation) -> None:
-        """Add a picture: a frame of the camera, what was found in it, and where all that was."""
+        """Add a picture: a frame of the camera, what was found in it, and where all that was.
+
+        Parameters
+        ----------
+        image
+            (H, W, 3) uint8 BGR.
+        tracks
+            Found in it, pixels.
+        simulation
+            At that moment; it is drawn from above.
+        """
         picture = np.hstack(
             [
                 draw_tracks(image, tracks),

@@ -78,7 +78,15 @@ class World:
 
 
 def ball_world(seed: int, camera: Camera | None = None) -> World:
-    """Return a walled yard in which a ball of `BALL_RADIUS` rolls along a bent figure of eight."""
+    """Return a walled yard in which a ball of `BALL_RADIUS` rolls along a bent figure of eight.
+
+    Parameters
+    ----------
+    seed
+        Number of the place.
+    camera
+        Of the robot; None: the default one.
+    """
     rng, camera = np.random.default_rng(seed), camera or Camera()
     path = _eight(rng)
     half = 4.5  # of the yard's side
@@ -129,7 +137,15 @@ def ball_world(seed: int, camera: Camera | None = None) -> World:
 
 
 def sign_world(seed: int, camera: Camera | None = None) -> World:
-    """Return a road along x between house walls, with a stop sign of `SIGN_SIZE` to its right."""
+    """Return a road along x between house walls, with a stop sign of `SIGN_SIZE` to its right.
+
+    Parameters
+    ----------
+    seed
+        Number of the place.
+    camera
+        Of the robot; None: the default one.
+    """
     rng, camera = np.random.default_rng(seed), camera or Camera()
     assets = {
         "floor.png": png(surface(rng, grey(rng, 0.4, 0.55), (1024, 1024), 0.05)),

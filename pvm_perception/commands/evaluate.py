@@ -268,7 +268,20 @@ def _print_peers(
 
 
 def write_csv(path: Path, rows: list[dict]) -> None:
-    """Write the rows with four digits; what a row does not define or does not have stays blank."""
+    """Write the rows with four digits; what a row does not define or does not have stays blank.
+
+    Parameters
+    ----------
+    path
+        The file, which is written over.
+    rows
+        Values by column; columns stand in the order in which they first come.
+
+    Raises
+    ------
+    PvmError
+        If the file cannot be written.
+    """
     columns = dict.fromkeys(name for row in rows for name in row)
     with writing(path), path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(columns), lineterminator="\n")

@@ -94,9 +94,18 @@ class BenchOptions:
 
 
 def grown(config: HierarchyConfig, size: int = 1, code: float = 1) -> HierarchyConfig:
-    """Return a network with `size` times the sides of every grid, and codes `code` times as wide.
+    """Return a network with larger grids or wider codes.
 
     The top stays one unit: it receives more children.
+
+    Parameters
+    ----------
+    config
+        Of the network as it is.
+    size
+        Factor of the sides of all grids and of the input.
+    code
+        Factor of the width of all codes.
     """
     *layers, top = (dataclasses.replace(layer, code=round(layer.code * code)) for layer in config.layers)
     layers = [dataclasses.replace(x, rows=x.rows * size, cols=x.cols * size) for x in layers]
@@ -176,7 +185,19 @@ class Bench:
                 yield "peers", name, partial(self.peer, name)
 
     def tracker(self, name: str, device: str, learn: bool, fovea: bool) -> Row:
-        """Measure the whole way from image array to boxes, and what a process of it costs."""
+        """Measure the whole way from image array to boxes, and what a process of it costs.
+
+        Parameters
+        ----------
+        name
+            Of one of `models`.
+        device
+            One of `machines`.
+        learn
+            Whether the forecast learns from each frame.
+        fovea
+            Whether each frame is looked at a second time, through a window.
+        """
         o, path = self.options, self.models[name]
         tracker = Tracker(model=path, device=device, learn=learn, fovea=fovea)
 
@@ -202,7 +223,21 @@ class Bench:
         return Hierarchy(config, 1, self.machines[device].xp, weights)
 
     def network(self, name: str, device: str, batch: int, learn: bool, size: int = 1, code: float = 1) -> Row:
-        """Measure steps of the hierarchy alone, weights drawn anew."""
+        """Measure steps of the hierarchy alone, weights drawn anew.
+
+        Parameters
+        ----------
+        name
+            Of one of `models`, whose configuration is taken.
+        device
+            One of `machines`.
+        batch
+            Streams side by side.
+        learn
+            Whether each step learns; else whatever computes steps fastest is measured.
+        size, code
+            As for `grown`.
+        """
         machine = self.machines[device]
         config = grown(read_header(self.models[name])["config"], size, code)
         network = Hierarchy(config, batch, machine.xp, learns=learn)

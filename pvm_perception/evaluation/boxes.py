@@ -38,8 +38,16 @@ class FrameBoxes:
     def of(frame: Frame, target: str, tracks: Iterable[Track]) -> FrameBoxes:
         """Take a labelled frame's truth and what was reported of it.
 
-        Targets without an id of their own are told apart by their order in the frame. A label of weight 0
-        is no target, and what touches it and is not right is left out: neither counts.
+        A label of weight 0 is no target, and what touches it and is not right is left out: neither counts.
+
+        Parameters
+        ----------
+        frame
+            With its true boxes, pixels; those without an id of their own are numbered by their order.
+        target
+            Whose boxes are compared.
+        tracks
+            Reported of the frame; of all targets.
         """
         mine = [t for t in tracks if t.target == target]
         labels = [b for b in frame.boxes or () if b.target == target]

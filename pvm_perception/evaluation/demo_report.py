@@ -25,7 +25,15 @@ class Tally:
     overlaps: list[float] = field(default_factory=list)  # of the found: with the best of their boxes
 
     def add(self, tracks: Sequence[Track], truth: Sequence[Box]) -> None:
-        """Count a frame; a box is wrong, on whatever frame, as `evaluate` counts it."""
+        """Count a frame; a box is wrong, on whatever frame, as `evaluate` counts it.
+
+        Parameters
+        ----------
+        tracks
+            Reported of the frame.
+        truth
+            Its true boxes, pixels.
+        """
         self.frames += 1
         for target in {b.target for b in truth}:
             self.wanted += 1

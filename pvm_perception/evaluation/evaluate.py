@@ -126,6 +126,11 @@ def shot(frame: Frame, target: str, tracks: Iterable[Track]) -> Shot:
     """Compare a frame's best-scored box of a target with the truth.
 
     With several instances in the frame, the nearest one counts: finding any is right.
+
+    Parameters
+    ----------
+    frame, target, tracks
+        As for `FrameBoxes.of`.
     """
     found = FrameBoxes.of(frame, target, tracks)
     if not len(found.boxes):
@@ -149,8 +154,21 @@ def evaluate_sequence(
 ) -> list[Result]:
     """Track one sequence from its beginning; return a result for each labelled target.
 
-    A folder whose name ends in `_stills` holds unrelated images: the state is reset for each. What is
-    expected of each frame goes to `forecasts`, if given.
+    Parameters
+    ----------
+    folder
+        The sequence. Where its name ends in `_stills` it holds unrelated images: the state is reset for each.
+    make_tracker
+        Makes a tracker without a past.
+    progress
+        Called after each frame.
+    forecasts
+        Takes what is expected of each frame; None where nobody asks.
+
+    Raises
+    ------
+    PvmError
+        If the sequence has no labels, or cannot be read.
     """
     tracker, errors = make_tracker(), []
 
@@ -176,7 +194,15 @@ def is_stills(folder: Path) -> bool:
 
 
 def timed(function: Callable[..., Answer], *args: object) -> tuple[Answer, float]:
-    """Return what the function returns, and the seconds that it took."""
+    """Call a function; return what it returns, and the seconds that it took.
+
+    Parameters
+    ----------
+    function
+        What is timed.
+    *args
+        What it is called with.
+    """
     begin = time.perf_counter()
     answer = function(*args)
     return answer, time.perf_counter() - begin
@@ -239,7 +265,20 @@ def measure_sequence(
 
 
 def pooled_scores(results: Iterable[Result], target: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return the score of every box of a target, and whether it was right; both (boxes,)."""
+    """Return the score of every box of a target, and whether it was right.
+
+    Parameters
+    ----------
+    results
+        Of any sequences.
+    target
+        Whose boxes are taken.
+
+    Returns
+    -------
+    scores, hits
+        (boxes,) each; the scores 0..1.
+    """
     return scores_and_hits(f for r in results if r.target == target for f in r.boxes)
 
 

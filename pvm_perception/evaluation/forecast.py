@@ -142,10 +142,26 @@ def means(rows: list[dict[str, float | int | str]]) -> list[dict[str, float | in
 
 
 def moved_on(before: np.ndarray, now: np.ndarray, steps: int, flow: Any) -> list[np.ndarray]:
-    """Return `now` moved on by 1 to `steps` times the optical flow since `before`; (h, w, 3) uint8 BGR.
+    """Return a frame moved on by the optical flow, once for each frame ahead.
 
-    Dense inverse search (Kroeger et al. 2016) finds where each pixel of `now` was before; a pixel of the
-    next frame is taken from as far on that way again.
+    Dense inverse search (Kroeger et al. 2016) finds where each pixel was before; a pixel of the next frame is
+    taken from as far on that way again.
+
+    Parameters
+    ----------
+    before
+        (h, w, 3) uint8 BGR, the frame before.
+    now
+        (h, w, 3) uint8 BGR, which is moved.
+    steps
+        How many frames ahead.
+    flow
+        OpenCV's `DISOpticalFlow`.
+
+    Returns
+    -------
+    list
+        (h, w, 3) uint8 BGR each, from 1 to `steps` frames ahead.
     """
     then, last = (cv2.cvtColor(image, cv2.COLOR_BGR2GRAY) for image in (before, now))
     back = flow.calc(last, then, None)  # (h, w, 2) px

@@ -53,6 +53,15 @@ def draw_false_boxes(results: Iterable[Result], folders: dict[str, Path], path: 
     A tile shows the surroundings of the false box of the highest score, the truth in white, and names
     the frame, the score, and the number of frames that have such a box. At most `MOST` tiles; no file where
     there is no false box.
+
+    Parameters
+    ----------
+    results
+        Of any sequences.
+    folders
+        Of the sequences, by name.
+    path
+        The picture file; not written where there is no false box.
     """
     found = false_boxes(results)
     tiles = []

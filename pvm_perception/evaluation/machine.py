@@ -93,6 +93,13 @@ def allocations(step: Callable[[int], object], frames: int) -> Row:
 
     `temporary_kb`: the most that was in use above the level between frames; `retained_kb`: by how
     much that level grew over all frames.
+
+    Parameters
+    ----------
+    step
+        Runs a frame, given its number.
+    frames
+        How many are measured, after four that are not.
     """
     tracemalloc.start()
     try:
@@ -112,9 +119,28 @@ def allocations(step: Callable[[int], object], frames: int) -> Row:
 
 
 def cold_start(model: Path, device: str, learn: bool, fovea: bool, starts: int, frames: int) -> Row:
-    """Return the time from starting Python to the first answer, and the most memory in use.
+    """Measure processes of their own, from starting Python.
 
-    The memory is of the last process, over its first answer and `frames` more.
+    Parameters
+    ----------
+    model
+        Model file.
+    device
+        "cpu", "cuda" or "auto".
+    learn
+        Whether the forecast learns from each frame.
+    fovea
+        Whether each frame is looked at a second time, through a window.
+    starts
+        How many processes are started, one after the other.
+    frames
+        How many frames each runs after its first.
+
+    Returns
+    -------
+    Row
+        `cold_start_s`: median time to the first answer, s; `peak_mb`: most memory in use by the last process,
+        MB.
     """
     root = str(Path(__file__).resolve().parents[2])
     env = os.environ | {"PYTHONPATH": os.pathsep.join(p for p in (root, os.environ.get("PYTHONPATH")) if p)}

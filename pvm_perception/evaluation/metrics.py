@@ -9,7 +9,13 @@ FRAME_RATE = 30.0  # frames a second
 
 
 def overlap(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Return the intersection over union of boxes a (..., 4) and b (..., 4)."""
+    """Return the intersection over union of boxes, 0..1.
+
+    Parameters
+    ----------
+    a, b
+        (..., 4) x, y, w, h of one unit; their leading axes broadcast.
+    """
     low = np.maximum(a[..., :2], b[..., :2])
     high = np.minimum(a[..., :2] + a[..., 2:4], b[..., :2] + b[..., 2:4])
     both = np.clip(high - low, 0, None).prod(axis=-1)
@@ -33,9 +39,14 @@ def success_auc(ious: np.ndarray) -> float:
 
 
 def precision_at(errors: np.ndarray, limit: float) -> float:
-    """Return the share of frames whose centre error is at most `limit` (OTB: 20 px).
+    """Return the share of frames whose centre error is small enough.
 
-    A missing box has an infinite error.
+    Parameters
+    ----------
+    errors
+        (frames,) px; infinite where there is no box.
+    limit
+        The largest error that is small enough, px; OTB takes 20 px.
     """
     errors = np.asarray(errors, float)
     return float((errors <= limit).mean()) if len(errors) else 0.0
@@ -78,12 +89,22 @@ def long_term(ious: np.ndarray, scores: np.ndarray, present: np.ndarray) -> dict
 
 
 def presence(reported: np.ndarray, present: np.ndarray) -> dict[str, float]:
-    """Return F1 of "the target is in view" over frames, and how often there is a false alarm.
+    """Return how well the presence of a target is reported, over frames.
 
-    `false_alarms` is the share of frames without the target on which a box was reported,
-    `false_alarms_per_minute` how often one began, in a minute of such frames at `FRAME_RATE`: a
-    flicker and a steady error differ in it. NaN where every frame has the target; F1 is NaN
-    where none has.
+    Parameters
+    ----------
+    reported
+        (frames,) bool, whether a box was reported.
+    present
+        (frames,) bool, whether the target was in view.
+
+    Returns
+    -------
+    dict
+        `presence_f1`, NaN where no frame has the target; `false_alarms`, the share of frames without the
+        target on which a box was reported; `false_alarms_per_minute`, how often one began in a minute of such
+        frames at `FRAME_RATE`: a flicker and a steady error differ in it. The last two are NaN where every
+        frame has the target.
     """
     both = float((reported & present).sum())
     absent, false = int((~present).sum()), reported & ~present
@@ -119,9 +140,21 @@ def average_precision(scores: np.ndarray, hits: np.ndarray, total: int) -> float
 
 
 def reliability(scores: np.ndarray, hits: np.ndarray, bins: int = 10) -> np.ndarray:
-    """Return (bins, 3): mean score, share of hits, number of boxes, by score in equal steps.
+    """Return how often boxes of a score are right, by score in equal steps.
 
-    An empty bin has NaN means.
+    Parameters
+    ----------
+    scores
+        (boxes,), 0..1.
+    hits
+        (boxes,), whether each was right.
+    bins
+        Number of steps.
+
+    Returns
+    -------
+    ndarray
+        (bins, 3) mean score, share of hits, number of boxes; an empty bin has NaN means.
     """
     scores, hits = np.asarray(scores, float), np.asarray(hits, float)
     which = np.minimum((scores * bins).astype(int), bins - 1)
@@ -135,7 +168,18 @@ def reliability(scores: np.ndarray, hits: np.ndarray, bins: int = 10) -> np.ndar
 
 
 def calibration_error(scores: np.ndarray, hits: np.ndarray, bins: int = 10) -> float:
-    """Return the expected calibration error (Guo et al. 2017): |hits - score|, weighted by boxes."""
+    """Return the expected calibration error (Guo et al. 2017): |hits - score|, weighted by boxes.
+
+    Parameters
+    ----------
+    scores, hits, bins
+        As for `reliability`.
+
+    Returns
+    -------
+    float
+        0..1; NaN where there are no boxes.
+    """
     rows = reliability(scores, hits, bins)
     full = rows[:, 2] > 0
     if not full.any():

@@ -71,14 +71,19 @@ class PeerProcess:
     def ask(
         self, image: np.ndarray, box: tuple[int, int, int, int] | None = None
     ) -> tuple[list[list], float]:
-        """Show an image, (H, W, 3) uint8 BGR, with the true box on the first one if it is given.
+        """Let the peer look at an image.
 
-        Returns
-        -------
-        boxes
-            Lists of class name, x, y, w, h (px), score.
-        milliseconds
-            That finding them took, the way there and back left out.
+        Parameters
+        ----------
+        image
+            (H, W, 3) uint8 BGR.
+        box
+            x, y, w, h of the target, px, where a tracker is to start; None from then on, and for a detector.
+
+        Raises
+        ------
+        PvmError
+            If the process has ended.
         """
         head = json.dumps({"shape": image.shape, "box": box}).encode() + b"\n"
         try:

@@ -39,7 +39,16 @@ class Method(Protocol):
 class Follower(Method, Protocol):
     """A peer that is given the first true box."""
 
-    def init(self, image: np.ndarray, box: Rect) -> None: ...
+    def init(self, image: np.ndarray, box: Rect) -> None:
+        """Start on the first frame with the target.
+
+        Parameters
+        ----------
+        image
+            (H, W, 3) uint8 BGR.
+        box
+            x, y, w, h of the target, px.
+        """
 
 
 class Nothing:
@@ -77,6 +86,7 @@ class Template:
         self.target, self.scale = target, 1.0
 
     def init(self, image: np.ndarray, box: Rect) -> None:
+        """See `Follower.init`."""
         x, y, w, h = _inside(box, image)
         self.template = cv2.cvtColor(image[y : y + h, x : x + w], cv2.COLOR_BGR2GRAY)
 
@@ -112,6 +122,7 @@ class CamShift:
         self.target = target
 
     def init(self, image: np.ndarray, box: Rect) -> None:
+        """See `Follower.init`."""
         self.window: Sequence[int] = _inside(box, image)
         x, y, w, h = self.window
         hsv = cv2.cvtColor(image[y : y + h, x : x + w], cv2.COLOR_BGR2HSV)
@@ -139,6 +150,7 @@ class OpenCvTracker:
         self._process = PeerProcess(python_with_contrib(), name)
 
     def init(self, image: np.ndarray, box: Rect) -> None:
+        """See `Follower.init`."""
         self._process.ask(image, _inside(box, image))
 
     def update(self, image: np.ndarray) -> list[Track]:
@@ -216,8 +228,24 @@ def run_peer(
 
     Its forecast is that of a constant-velocity Kalman filter over its boxes.
 
-    A peer that is given the first true box has none for stills, nor where the target never comes:
-    no result then. Frames before that box count as frames without an answer.
+    A peer that is given the first true box has none for stills, nor where the target never comes: no result
+    then. Frames before that box count as frames without an answer.
+
+    Parameters
+    ----------
+    peer
+        One of `PEERS`.
+    folder
+        The labelled sequence.
+    targets
+        Names; those that the sequence has no labels of are left out.
+    progress
+        Called after each frame.
+
+    Raises
+    ------
+    PvmError
+        If the sequence has no labels, or the peer's process ends.
     """
     stream = FolderStream(folder)
     if stream.truth is None:

@@ -214,7 +214,15 @@ def _by_frame(results: Iterable[Result]) -> dict[str, list[tuple[str, Shot]]]:
 
 
 def frames_of(folder: Path, wanted: set[str]) -> dict[str, Frame]:
-    """Return the wanted frames of a sequence by name."""
+    """Return the wanted frames of a sequence by name.
+
+    Parameters
+    ----------
+    folder
+        The sequence.
+    wanted
+        File names of the frames; others are not read.
+    """
     stream = FolderStream(folder)
     stream.paths = [p for p in stream.paths if p.name in wanted]
     return {frame.name: frame for frame in stream}

@@ -27,7 +27,17 @@ class Load:
 
     @staticmethod
     def of(network: Hierarchy, learn: bool, looks: float = 1.0) -> Load:
-        """Count for one stream's frame; weights are shared by the streams of a step."""
+        """Count for one stream's frame; weights are shared by the streams of a step.
+
+        Parameters
+        ----------
+        network
+            The network; where it learns it has learnt once already.
+        learn
+            Whether each frame is learnt from.
+        looks
+            How often the network looks at a frame, on average.
+        """
         encoders, b = network.encoders, network.batch
         parts: list[Encoder | Readout] = [*encoders, network.readout]
         weights = sum(int(w.size) for w in network.weights.values())
@@ -59,11 +69,28 @@ def _peaks(machine: Machine, load: Load) -> tuple[float, float, float]:
 def timed_row(
     machine: Machine, step: Callable[[int], object], frames: int, load: Load | None, batch: int = 1
 ) -> Row:
-    """Time steps of `batch` frames each and compare them with the machine's peaks.
+    """Time steps and compare them with the machine's peaks.
 
-    `step` takes the step's number and returns when the answer is on the host, or the time in
-    seconds that the answer took. On the CPU, `ms_busy` is the processor's own time, which other
-    work on the machine hardly lengthens; what is done a second is of that time.
+    On the CPU, `ms_busy` is the processor's own time, which other work on the machine hardly lengthens; what
+    is done a second is of that time.
+
+    Parameters
+    ----------
+    machine
+        What the steps run on, and its peaks.
+    step
+        Takes the step's number; returns when the answer is on the host, or the seconds that it took.
+    frames
+        How many steps are timed, after three that are not.
+    load
+        The work of one stream's frame; None where it is not known: then there are no shares of peaks.
+    batch
+        Frames in a step.
+
+    Returns
+    -------
+    Row
+        Times in ms for each frame, with the unit in each name.
     """
     for k in range(3):
         step(k)

@@ -61,7 +61,15 @@ def explain_moments(
 
 
 def joined(pages: Sequence[str], end: str) -> str:
-    """Return several pages as one, with a last paragraph."""
+    """Return several pages as one, with a last paragraph.
+
+    Parameters
+    ----------
+    pages
+        HTML, whole pages; at least one.
+    end
+        HTML of the paragraph.
+    """
     head, _, _ = pages[0].partition("<body>")
     bodies = [text.partition("<body>")[2].partition("</body>")[0] for text in pages]
     return f"{head}<body>{'<hr>'.join(bodies)}{end}</body></html>\n"

@@ -61,7 +61,19 @@ def _cell(value: object) -> str:
 
 
 def over(image: Images, values: Floats, network: tuple[int, int], top: float) -> Images:
-    """Return an image with a map over it that covers the network's input, (rows, cols), bars included."""
+    """Return an image with a map over it.
+
+    Parameters
+    ----------
+    image
+        (H, W, 3) uint8 BGR.
+    values
+        (rows, cols) of units, which cover the network's input, bars included.
+    network
+        (height, width) of the input, pixels.
+    top
+        The value of the strongest colour.
+    """
     height, width = image.shape[:2]
     view = View.fit((height, width), network)
     whole = cv2.resize(colour_map(values, top), network[::-1], interpolation=cv2.INTER_LINEAR)
@@ -180,6 +192,15 @@ def page(facts: Facts, network: tuple[int, int], similar: Sequence[tuple[Images,
 
 def similar_moments(folder: Path, image: Images, most: int = 3) -> list[tuple[Images, str]]:
     """Return pictures of the moments of a memory that resemble an image most, with words.
+
+    Parameters
+    ----------
+    folder
+        The memory's.
+    image
+        (H, W, 3) uint8 BGR.
+    most
+        The largest number of moments.
 
     Raises
     ------

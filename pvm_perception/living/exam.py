@@ -156,7 +156,15 @@ def _mark(
 
 
 def readout_verdict(old: Marks, new: Marks) -> str:
-    """Return why a new readout is not worth keeping; empty where it is."""
+    """Return why a new readout is not worth keeping; empty where it is.
+
+    Parameters
+    ----------
+    old
+        Of the model in use.
+    new
+        Of the model after the sleep, on the same frames.
+    """
     return _forgot(old, new) or _gained_nothing(old, new)
 
 
@@ -194,7 +202,15 @@ def _gained_nothing(old: Marks, new: Marks) -> str:
 
 
 def forecast_verdict(old: Marks, new: Marks) -> str:
-    """Return why a new forecast is not worth keeping; empty where it is."""
+    """Return why a new forecast is not worth keeping; empty where it is.
+
+    Parameters
+    ----------
+    old
+        Of the model in use.
+    new
+        Of the model after the sleep, on the same frames.
+    """
     if not new.forecast <= FORECAST * old.forecast:
         change = f"{old.forecast:.3f} to {new.forecast:.3f}"
         return f"its error over copying's on held-back moments went from {change}"

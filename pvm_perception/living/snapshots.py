@@ -51,7 +51,18 @@ class Snapshots:
         return (self.paths() or [self.base])[-1]
 
     def add(self, config: HierarchyConfig, weights: dict[str, np.ndarray], history: dict[str, Any]) -> Path:
-        """Write a new model, which is in use from now on; remove the oldest beyond `KEPT`."""
+        """Write a new model, which is in use from now on; remove the oldest beyond `KEPT`.
+
+        Parameters
+        ----------
+        config, weights, history
+            Of the model, as for `save_model`.
+
+        Raises
+        ------
+        PvmError
+            If the file cannot be written.
+        """
         numbers = [int(p.stem[6:]) for p in self.folder.glob("model-*.safetensors") if p.stem[6:].isdigit()]
         path = self.folder / f"model-{max(numbers, default=0) + 1:06d}.safetensors"
         save_model(path, config, weights, history | {"base": self._fingerprint})

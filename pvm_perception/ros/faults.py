@@ -28,7 +28,15 @@ SOON = 1.0  # s before it shows other words of the same kind
 
 
 def nothing(_error: Exception, *_arguments: Any) -> None:
-    """Answer nothing: what most callbacks owe their caller."""
+    """Answer nothing: what most callbacks owe their caller.
+
+    Parameters
+    ----------
+    _error
+        What went wrong; unused.
+    *_arguments
+        Of the callback; unused.
+    """
 
 
 def reason_of(error: Exception) -> str:

@@ -24,7 +24,15 @@ HIT = 0.5  # overlap from which a box counts as right, as `evaluate` counts
 
 
 def scenes(count: int, photos: Sequence[np.ndarray] | None) -> Iterator[Scene]:
-    """Yield scenes of every cast in turn, up to as hard as training's."""
+    """Yield scenes of every cast in turn, up to as hard as training's.
+
+    Parameters
+    ----------
+    count
+        How many.
+    photos
+        (H, W, 3) uint8 each, for backgrounds; None for painted ones alone.
+    """
     for n in range(count):
         yield Scene(
             np.random.default_rng((SEED, n)),
@@ -40,7 +48,20 @@ def scenes(count: int, photos: Sequence[np.ndarray] | None) -> Iterator[Scene]:
 
 
 def sights(model: Path, count: int, photos: Sequence[np.ndarray] | None = None) -> np.ndarray:
-    """Return (n, 2): raw score and whether the box was right, of everything that was seen."""
+    """Return the score of everything that was seen, and whether it was right.
+
+    Parameters
+    ----------
+    model
+        Model file.
+    count, photos
+        As for `scenes`.
+
+    Returns
+    -------
+    ndarray
+        (n, 2) raw score, 0..1, and 1 where the box was right.
+    """
     rows: list[tuple[float, bool]] = []
     tracker = Tracker(model=model, calibration=Calibration())
     for scene in scenes(count, photos):
@@ -61,7 +82,15 @@ def sights(model: Path, count: int, photos: Sequence[np.ndarray] | None = None) 
 
 
 def fit(rows: np.ndarray, steps: int = 50) -> Calibration:
-    """Return the calibration of the greatest likelihood for (n, 2) scores and hits (Newton)."""
+    """Return the calibration of the greatest likelihood (Newton's method).
+
+    Parameters
+    ----------
+    rows
+        (n, 2) as `sights` returns them.
+    steps
+        Iterations.
+    """
     score = np.clip(rows[:, 0], 1e-6, 1 - 1e-6)
     x = np.stack([np.log(score / (1 - score)), np.ones(len(rows))], 1)
     w = np.array([1.0, 0.0])
@@ -74,5 +103,13 @@ def fit(rows: np.ndarray, steps: int = 50) -> Calibration:
 
 
 def calibrate(model: Path, count: int = 48, photos: Sequence[np.ndarray] | None = None) -> Calibration:
-    """Return the calibration of a model file, from `count` scenes."""
+    """Return the calibration of a model file.
+
+    Parameters
+    ----------
+    model
+        Model file.
+    count, photos
+        As for `scenes`.
+    """
     return fit(sights(model, count, photos))

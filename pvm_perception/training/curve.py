@@ -16,7 +16,20 @@ def read_curve(table: Path) -> list[dict[str, str]]:
 
 
 def add_to_curve(table: Path, row: dict[str, Any]) -> None:
-    """Append a row; its columns become the table's, for a network that grew has more of them."""
+    """Append a row; its columns become the table's, for a network that grew has more of them.
+
+    Parameters
+    ----------
+    table
+        CSV file, written anew.
+    row
+        Values by column.
+
+    Raises
+    ------
+    PvmError
+        If the file cannot be written.
+    """
     rows = [*read_curve(table), row] if table.exists() else [row]
     with writing(table), table.open("w", newline="") as file:
         writer = csv.DictWriter(file, list(row), restval="", extrasaction="ignore")
@@ -30,10 +43,19 @@ def draw_curve(table: Path, picture: Path) -> None:
     Where the forecast was measured on held-back video it takes the place of the accuracy, on two
     logarithmic axes.
 
+    Parameters
+    ----------
+    table
+        CSV file that `add_to_curve` wrote.
+    picture
+        Image file, which is written over.
+
     Raises
     ------
     ImportError
         matplotlib is not installed.
+    PvmError
+        If the picture cannot be written.
     """
     import matplotlib
 

@@ -33,12 +33,12 @@ class ForecastOnly(Hierarchy):
         shown: Rectangles | None = None,
         foresee: bool = True,
     ) -> None:
-        """Foresee the next frame of every stream; arguments as for `Hierarchy.step`."""
+        """Foresee the next frame of every stream, whatever `foresee` says; see `Hierarchy.step`."""
         self.known, self.fresh = ~self.fresh, np.zeros(self.batch, bool)
         self._forecasting.step(images, self.forecast_weights(), motion, shown)
 
     def learn(self, boxes: Floats | None = None, rate: float | None = None) -> Losses:
-        """Learn from the error of the last forecast; arguments as for `Hierarchy.learn`, boxes unused."""
+        """Learn from the error of the last forecast; boxes are unused. See `Hierarchy.learn`."""
         if self.optimizer is None:
             raise PvmError("a network whose forecast alone learns needs an optimizer")
         found = self._forecasting.gradients(self.forecast_weights(), self.config.forecast.weight)

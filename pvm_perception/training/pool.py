@@ -59,12 +59,29 @@ def draw_length(rng: np.random.Generator, shortest: int, longest: int) -> int:
 
     Short clips bring many scenes; a state that runs on for long is another thing to learn, for its
     codes come to be made of their own past.
+
+    Parameters
+    ----------
+    rng
+        Draws it.
+    shortest, longest
+        Frames, both included.
     """
     return int(1 / rng.uniform(1 / (longest + 1), 1 / shortest))
 
 
 def render(recipe: ClipRecipe, number: int, sources: Sources | None = None) -> Clip:
-    """Render clip `number` of a recipe; `sources` are the recipe's, loaded already."""
+    """Render one clip of a recipe.
+
+    Parameters
+    ----------
+    recipe
+        What clips are made of.
+    number
+        Of the clip; together with the recipe's seed it decides all that is drawn.
+    sources
+        The recipe's, loaded already; None loads them.
+    """
     rng = np.random.default_rng((recipe.seed, number))
     length = draw_length(rng, recipe.shortest, recipe.longest)
     sources = sources or Sources(recipe.paths, recipe.photos)

@@ -72,7 +72,15 @@ class Progress:
         return min(share, 1.0)
 
     def count(self, steps: int, clips: int) -> None:
-        """Count one step more; `steps` of learning and `clips` rendered are behind the model now."""
+        """Count one step more.
+
+        Parameters
+        ----------
+        steps
+            Learning steps that are behind the model now.
+        clips
+            Clips rendered so far.
+        """
         self.steps += 1
         self.history["frames"] += self.options.streams * self.ranks
         self.history["steps"], self.history["clips"] = steps, clips

@@ -38,10 +38,31 @@ class Reducer(Protocol):
     size: int
 
     def gather(self, values: Sequence[float], meanwhile: Callable[[], None]) -> np.ndarray:
-        """Wait for all ranks; return the few numbers that each brought, (size, n) float64."""
+        """Wait for all ranks; return what each brought.
+
+        Parameters
+        ----------
+        values
+            n numbers of this rank.
+        meanwhile
+            Called again and again while it waits.
+
+        Returns
+        -------
+        ndarray
+            (size, n) float64.
+        """
 
     def mean(self, arrays: Sequence[Array], meanwhile: Callable[[], None]) -> None:
-        """Replace float32 arrays by their mean over all ranks; the same bits on each of them."""
+        """Replace arrays by their mean over all ranks; the same bits on each of them.
+
+        Parameters
+        ----------
+        arrays
+            float32, of the same shapes on each rank; changed in place.
+        meanwhile
+            Called again and again while it waits.
+        """
 
     def close(self) -> None:
         """Leave in good order. A process that ends without this makes mpirun end the others."""
@@ -53,10 +74,11 @@ class Alone:
     rank, size = 0, 1
 
     def gather(self, values: Sequence[float], _meanwhile: Callable[[], None]) -> np.ndarray:
+        """See `Reducer.gather`."""
         return np.array([values], np.float64)
 
     def mean(self, _arrays: Sequence[Array], _meanwhile: Callable[[], None]) -> None:
-        """Leave the arrays as they are: the mean of one."""
+        """Leave the arrays as they are: the mean of one. See `Reducer.mean`."""
 
     def close(self) -> None:
         """Nobody waits."""
@@ -70,12 +92,14 @@ class MpiReducer:
         self.rank, self.size = self.comm.Get_rank(), self.comm.Get_size()
 
     def gather(self, values: Sequence[float], meanwhile: Callable[[], None]) -> np.ndarray:
+        """See `Reducer.gather`."""
         mine = np.array(values, np.float64)
         found = np.empty((self.size, len(mine)))
         self._wait(self.comm.Iallgather(mine, found), meanwhile)
         return found
 
     def mean(self, arrays: Sequence[Array], meanwhile: Callable[[], None]) -> None:
+        """See `Reducer.mean`."""
         total = self.xp.concatenate([a.ravel() for a in arrays])  # one message: dozens are latency
         self._sum(total, meanwhile)
         total /= np.float32(self.size)

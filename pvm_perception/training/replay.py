@@ -33,7 +33,17 @@ class Replay:
         return len(self._hardest)
 
     def judge(self, clip: Clip, error: float, seen: int) -> None:
-        """Take a clip that was seen `seen` times by now, the last time with this mean error."""
+        """Take a clip that was learnt from, and keep it where it is among the hardest.
+
+        Parameters
+        ----------
+        clip
+            The clip.
+        error
+            Its mean error the last time; one that is not finite is not kept.
+        seen
+            How often it was seen by now.
+        """
         if not self.share or seen > TIMES or not np.isfinite(error):
             return
         entry = (error, next(self._order), seen, clip)

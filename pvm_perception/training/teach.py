@@ -143,7 +143,17 @@ def check_sequences(folders: Sequence[Path]) -> HoldOut:
 
 
 def held_out_marks(model: Path, device: str, folders: Sequence[Path]) -> dict[str, dict[str, float]]:
-    """Look at each held-out frame for itself, as at a still; return the marks by target."""
+    """Look at each held-out frame for itself, as at a still; return the marks by target.
+
+    Parameters
+    ----------
+    model
+        Model file.
+    device
+        "cpu", "cuda" or "auto".
+    folders
+        Labelled sequences.
+    """
     tracker = Tracker(model=model, device=device)
     pooled: dict[str, Result] = {}
     with tqdm(
