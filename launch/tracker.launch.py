@@ -1,20 +1,27 @@
-"""The tracker on any camera: `ros2 launch pvm_perception tracker.launch.py image:=/camera/image_raw`."""
+"""The tracker on any camera: `ros2 launch pvm_perception tracker.launch.py image:=/camera/image_raw`.
+
+Each parameter of the node is an argument, with the meaning that config/tracker.yaml gives it. One that is
+not given, or empty, is as params_file says.
+"""
 
 import os
+import re
 import runpy
 from importlib.util import find_spec
 from pathlib import Path
 
+import yaml
 from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable
 from launch.conditions import IfCondition
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
 from launch_ros.actions import Node
+from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import FindPackageShare
 
 from launch import LaunchDescription
 
-# arguments that are parameters of the node; left empty, the node has what params_file says
-PARAMETERS = ("targets", "model", "device", "learning", "autostart", "image_transport", "reliability")
+SETTINGS = (Path(__file__).parent.parent / "config" / "tracker.yaml").read_text(encoding="utf-8")
+PARAMETERS = yaml.safe_load(SETTINGS)["/**"]["ros__parameters"]  # of the node: name and usual value
 # topics that rviz/tracker.rviz shows, beside the camera's
 SHOWN = (
     "pvm_tracker/debug_image",
@@ -28,21 +35,41 @@ SHOWN = (
 
 
 def _argument(name: str, description: str, default: object = "", choices: tuple = ()) -> object:
-    if name in PARAMETERS:
-        description += "; empty: as in params_file"
-        choices = ("", *choices) if choices else ()
     return DeclareLaunchArgument(
         name, default_value=default, description=description, choices=list(choices) or None
     )
 
 
+def _parameter_arguments() -> list:
+    """Return an argument for each parameter; in the file, meaning and choices stand above it."""
+    arguments = []
+    for meaning, name in re.findall(r"# (.*)\n +(\w+):", SETTINGS):
+        usual, choices = PARAMETERS[name], ()
+        if isinstance(usual, str) and (chosen := re.search(r" \((.*)\)$", meaning)):
+            meaning, choices = meaning[: chosen.start()], ("", *chosen[1].split(", "))
+        elif isinstance(usual, list):
+            usual = f'"{" ".join(usual)}"'
+        elif isinstance(usual, bool):
+            usual, choices = str(usual).lower(), ("", "true", "false")
+        otherwise = f", else {usual}" if usual != "" else ""
+        arguments.append(_argument(name, f"{meaning}; not given: as in params_file{otherwise}", "", choices))
+    return arguments
+
+
+def _given(context: object) -> dict:
+    """Return the parameters whose arguments have values, each of its own type."""
+    parameters = {}
+    for name, usual in PARAMETERS.items():
+        text = LaunchConfiguration(name).perform(context)
+        if text and isinstance(usual, list):
+            parameters[name] = text.replace(",", " ").split()
+        elif text:
+            parameters[name] = ParameterValue(LaunchConfiguration(name), value_type=type(usual))
+    return parameters
+
+
 def _tracker(context: object) -> list:
     """Return the actions, now that the arguments have values."""
-    given = {name: LaunchConfiguration(name).perform(context) for name in PARAMETERS}
-    # as substitutions, which are read as YAML: a plain "true" would stay text
-    parameters = {name: LaunchConfiguration(name) for name, text in given.items() if text}
-    if given["targets"]:
-        parameters["targets"] = given["targets"].replace(",", " ").split()
     image = LaunchConfiguration("image")
     return [
         *_image_transport(LaunchConfiguration("fastdds_profile").perform(context)),
@@ -53,7 +80,7 @@ def _tracker(context: object) -> list:
             namespace=LaunchConfiguration("namespace"),
             parameters=[
                 LaunchConfiguration("params_file"),
-                {"use_sim_time": LaunchConfiguration("use_sim_time")} | parameters,
+                {"use_sim_time": LaunchConfiguration("use_sim_time")} | _given(context),
             ],
             remappings=[
                 ("image", image),
@@ -108,28 +135,12 @@ def generate_launch_description() -> LaunchDescription:
                 "camera_info", "the camera's calibration, to read the odometry by", "/camera/camera_info"
             ),
             _argument("odom", "the odometry of the robot that carries the camera, looking ahead", "odom"),
-            _argument("image_transport", "which images to take", choices=("raw", "compressed")),
-            _argument(
-                "reliability",
-                "of the image subscription; auto = what the camera offers",
-                choices=("auto", "reliable", "best_effort"),
-            ),
-            _argument("targets", "what to look for, separated by spaces"),
-            _argument(
-                "device",
-                "where the network runs; auto = a GPU if one answers",
-                choices=("cpu", "cuda", "auto"),
-            ),
-            _argument("model", "model file"),
-            _argument("learning", "go on learning to predict from the stream", choices=("true", "false")),
-            _argument(
-                "autostart", "configure and activate without a lifecycle manager", choices=("true", "false")
-            ),
             _argument(
                 "params_file",
                 "parameters of the node",
                 PathJoinSubstitution([share, "config", "tracker.yaml"]),
             ),
+            *_parameter_arguments(),
             _argument("namespace", "of the node and its topics"),
             _argument("use_sim_time", "take the time from /clock", "false", ("true", "false")),
             _argument("log_level", "of the node", "info", ("debug", "info", "warn", "error", "fatal")),

@@ -17,6 +17,7 @@ from conftest import ROOT
 class Context:
     def __init__(self, arguments):
         self.arguments, self.found, self.environment = dict(arguments), [], {}
+        self.declared = set()
 
 
 def text_of(thing, context):
@@ -97,6 +98,7 @@ class DeclareLaunchArgument(Action):
         assert description, f"argument {name} has no description"
 
     def execute(self, context):
+        context.declared.add(self.name)
         if self.name not in context.arguments:
             assert self.default is not None, f"argument {self.name} is required"
             context.arguments[self.name] = text_of(self.default, context)
@@ -195,7 +197,12 @@ def value_of(value, context):
     """Return a parameter's value: launch_ros reads substitutions as YAML, unless told a type."""
     if isinstance(value, ParameterValue):
         text = text_of(value.value, context)
-        return yaml.safe_load(text) if value.type is None else value.type(text)
+        if value.type in (None, str):
+            return text if value.type else yaml.safe_load(text)
+        read = yaml.safe_load(text)
+        # a float may be written as an int, nothing else as another type
+        assert type(read) is value.type or (value.type, type(read)) == (float, int), text
+        return value.type(read)
     if isinstance(value, (bool, int, float, str)):
         return value
     if isinstance(value, list) and all(isinstance(v, str) for v in value):
@@ -257,9 +264,8 @@ def load(path):
 
 def run(path, **arguments):
     """Return what a launch file would start: ("node", executable, facts) or ("include", ...)."""
-    description = load(path)
-    unknown = set(arguments) - {a.name for a in description.arguments}
-    assert not unknown, f"{path} declares no {unknown}"
     context = Context(arguments)
-    description.visit(context)
+    load(path).visit(context)
+    unknown = set(arguments) - context.declared  # by the file, or by one that it includes
+    assert not unknown, f"{path} declares no {unknown}"
     return context.found

@@ -98,49 +98,6 @@ def check_our_node(executable, facts):
         assert source in topics | {"image/compressed"}, source
 
 
-def test_arguments_of_the_tracker():
-    path = ROOT / "launch" / "tracker.launch.py"
-    arguments = {a.name: a for a in launch_stand_in.load(path).arguments}
-    for field in NODES["tracker"].fields():
-        if field.name in arguments and field.metadata["choices"]:
-            assert set(arguments[field.name].choices) == {"", *field.metadata["choices"]}
-
-    def node(**given):
-        ((_, _, facts),) = launch_stand_in.run(path, **given)
-        return facts
-
-    assert node()["parameters"] == {"use_sim_time": False}  # all else is as params_file says
-    facts = node(
-        targets="stop_sign, green_ball",
-        device="cpu",
-        autostart="false",
-        namespace="left",
-        image="cam/image",
-        use_sim_time="true",
-        log_level="debug",
-        learning="true",
-    )
-    assert facts["parameters"] == {
-        "targets": ["stop_sign", "green_ball"],
-        "device": "cpu",
-        "autostart": False,
-        "use_sim_time": True,
-        "learning": True,
-    }
-    assert facts["remappings"] == {
-        "image": "cam/image",
-        "image/compressed": "cam/image/compressed",
-        "camera_info": "/camera/camera_info",
-        "odom": "odom",
-    }
-    assert facts["words"] == ["--log-level", "debug"]
-    assert facts["namespace"] == "left"
-    with pytest.raises(AssertionError):
-        node(device="tpu")
-    with pytest.raises(AssertionError):
-        node(colour="red")
-
-
 @pytest.mark.parametrize(
     ("distribution", "variable"),
     [("jazzy", "FASTRTPS_DEFAULT_PROFILES_FILE"), ("kilted", "FASTDDS_DEFAULT_PROFILES_FILE")],
