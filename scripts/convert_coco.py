@@ -55,7 +55,15 @@ def read_weights(path: Path, manifest: list[dict]) -> dict[str, np.ndarray]:
 
 
 class Converter:
-    """One graph on its way from TensorFlow's operations to ONNX's."""
+    """One graph on its way from TensorFlow's operations to ONNX's.
+
+    Parameters
+    ----------
+    graph
+        Nodes of the TensorFlow graph.
+    constants
+        Values of its constants, by name.
+    """
 
     def __init__(self, graph: list[dict], constants: dict[str, np.ndarray]) -> None:
         self.source = {n["name"]: n for n in graph}

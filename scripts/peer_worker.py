@@ -20,7 +20,15 @@ import numpy as np
 
 
 class OpenCvTracker:
-    """A tracker of OpenCV's contrib modules: KCF (Henriques et al. 2015), CSRT (Lukezic et al. 2017)."""
+    """A tracker of OpenCV's contrib modules: KCF (Henriques et al. 2015), CSRT (Lukezic et al. 2017).
+
+    Parameters
+    ----------
+    name
+        "kcf" or "csrt".
+    _folder
+        Unused: it has no files.
+    """
 
     def __init__(self, name: str, _folder: Path) -> None:
         self.make = {"kcf": cv2.TrackerKCF_create, "csrt": cv2.TrackerCSRT_create}[name]
@@ -53,6 +61,13 @@ class CocoDetector:
 
     The frame keeps its shape in the network's square input, grey on the free side: stretched,
     balls are no balls any more (NanoDet lost 0.2 of AUC on them).
+
+    Parameters
+    ----------
+    name
+        Of the network; its file is NAME.onnx.
+    folder
+        Where the file is.
     """
 
     classes = {11: "stop sign", 32: "sports ball"}  # noqa: RUF012 (index among COCO's 80)

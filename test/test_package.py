@@ -149,24 +149,29 @@ def test_no_python_file_is_longer_than_one_can_keep_in_mind():
             assert len(path.read_text().splitlines()) <= 350, path
 
 
+def arguments_of(function, is_method):
+    a = function.args
+    given = [arg.arg for arg in (*a.posonlyargs, *a.args)]
+    if is_method and "staticmethod" not in map(ast.unparse, function.decorator_list):
+        given = given[1:]
+    starred = [f"{star}{arg.arg}" for star, arg in (("*", a.vararg), ("**", a.kwarg)) if arg]
+    return {*given, *starred, *(arg.arg for arg in a.kwonlyargs)}
+
+
 def public_functions(folder):
-    """Yield (dotted name, arguments, docstring) of public functions and of public classes' methods."""
+    """Yield (dotted name, arguments, docstring) of public functions, methods and constructors."""
     for path in sorted(folder.rglob("*.py")):
         module = ".".join(path.relative_to(ROOT).with_suffix("").parts)
-        blocks = [(module, ast.parse(path.read_text()).body, False)]
+        blocks = [(module, ast.parse(path.read_text()), False)]
         for owner, block, is_class in blocks:
-            for node in block:
-                name = f"{owner}.{getattr(node, 'name', '_')}"
-                if isinstance(node, ast.ClassDef):
-                    blocks.append((name, node.body, True))
-                if not isinstance(node, ast.FunctionDef) or re.search(r"\._(?!main)", name):
-                    continue
-                a = node.args
-                given = [arg.arg for arg in (*a.posonlyargs, *a.args)]
-                if is_class and "staticmethod" not in map(ast.unparse, node.decorator_list):
-                    given = given[1:]
-                starred = [f"{star}{arg.arg}" for star, arg in (("*", a.vararg), ("**", a.kwarg)) if arg]
-                yield name, {*given, *starred, *(arg.arg for arg in a.kwonlyargs)}, ast.get_docstring(node)
+            for node in block.body:
+                name = f"{owner}.{getattr(node, 'name', '')}"
+                if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                    blocks.append((name, node, True))
+                elif isinstance(node, ast.FunctionDef) and node.name == "__init__":
+                    yield owner, arguments_of(node, True), ast.get_docstring(block)
+                elif isinstance(node, ast.FunctionDef) and not node.name.startswith("_"):
+                    yield name, arguments_of(node, is_class), ast.get_docstring(node)
 
 
 @pytest.mark.parametrize("folder", ["pvm_perception", "scripts"])

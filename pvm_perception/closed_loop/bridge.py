@@ -55,7 +55,19 @@ class SimulationNode(Guarded, Node):
 
 
 class Bridge:
-    """Publishes what the robot senses, drives as commanded, records what happened."""
+    """Publishes what the robot senses, drives as commanded, records what happened.
+
+    Parameters
+    ----------
+    node
+        Of rclpy, which is spun elsewhere.
+    simulation
+        What is driven.
+    video
+        Takes what is seen at each moment.
+    cruise
+        Whether the robot drives along by itself, within the speed limit; else as `/cmd_vel` commands.
+    """
 
     def __init__(self, node: Node, simulation: Simulation, video: Video, cruise: bool) -> None:
         self.simulation, self.video, self.cruise = simulation, video, cruise

@@ -17,6 +17,15 @@ from pvm_perception.core.kernels.forecast import steps
 class Scale:
     """The units of one scale of the picture, for B streams.
 
+    Parameters
+    ----------
+    config
+        The network's; its `forecast.code` is above 0.
+    number
+        Of the scale: 1 is the finest, each next one half as fine.
+    batch
+        Number of streams B.
+
     Attributes
     ----------
     now, last : what it made of this frame and of the one before

@@ -62,6 +62,17 @@ class Optimizer:
 
     The state lives in `state`, a flat dictionary of arrays like the weights, so that a
     checkpoint holds it as it is.
+
+    Parameters
+    ----------
+    weights
+        By name; they are changed by `update`.
+    learning
+        The rule and its settings.
+    xp
+        Array module of the weights.
+    streams
+        Streams whose gradients come at each step; they decide whether factors are kept.
     """
 
     def __init__(

@@ -240,7 +240,15 @@ class CellReader:
 
 
 class ShownReadout:
-    """Finds the shown targets of a model in what a network saw last."""
+    """Finds the shown targets of a model in what a network saw last.
+
+    Parameters
+    ----------
+    config
+        Of the network that is read.
+    shown
+        The model's shown targets; at least one.
+    """
 
     def __init__(self, config: HierarchyConfig, shown: ShownTargets) -> None:
         self.shown = shown

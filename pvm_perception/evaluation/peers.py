@@ -143,7 +143,15 @@ class CamShift:
 
 
 class OpenCvTracker:
-    """A tracker of OpenCV's contrib modules, in a process whose OpenCV has them."""
+    """A tracker of OpenCV's contrib modules, in a process whose OpenCV has them.
+
+    Parameters
+    ----------
+    target
+        Name that its boxes are given.
+    name
+        Of the tracker, as `scripts/peer_worker.py` knows it.
+    """
 
     def __init__(self, target: str, name: str) -> None:
         self.target = target
@@ -159,7 +167,15 @@ class OpenCvTracker:
 
 
 class CocoDetector:
-    """A network trained on COCO's 80 classes; its nearest class stands for a target."""
+    """A network trained on COCO's 80 classes; its nearest class stands for a target.
+
+    Parameters
+    ----------
+    targets
+        Names of the targets whose boxes are reported.
+    name
+        Of the network, as `scripts/peer_worker.py` knows it.
+    """
 
     classes = {"sports ball": "green_ball", "stop sign": "stop_sign"}  # noqa: RUF012
 

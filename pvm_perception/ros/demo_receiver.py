@@ -37,7 +37,17 @@ class GuardedNode(Guarded, Node):
 
 
 class Receiver:
-    """Writes what arrives to a folder."""
+    """Writes what arrives to a folder.
+
+    Parameters
+    ----------
+    node
+        Of rclpy.
+    folder
+        Where pictures are written.
+    file
+        Text file, open to write, that takes the table of boxes.
+    """
 
     def __init__(self, node: Any, folder: Path, file: Any) -> None:
         self.node, self.folder = node, folder

@@ -215,14 +215,14 @@ def _named(path: Path, what: str, topic: str, filled: list[str]) -> str:
 class DetectionBag:
     """Write tracks as vision_msgs/Detection2DArray: one message for each frame, also when empty.
 
+    The bag appears under its name when it is closed, and then also after an interruption.
+
     Parameters
     ----------
     path
         A name ending in `.mcap` for that one file, any other for a rosbag2 folder (MCAP).
     topic
         The detections' topic.
-
-    The bag appears under its name when it is closed, and then also after an interruption.
     """
 
     def __init__(self, path: Path, topic: str = "/detections") -> None:

@@ -85,7 +85,15 @@ class Alone:
 
 
 class MpiReducer:
-    """Ranks under mpirun, arrays on the host."""
+    """Ranks under mpirun, arrays on the host.
+
+    Parameters
+    ----------
+    mpi
+        The module `mpi4py.MPI`.
+    xp
+        Array module; NumPy here.
+    """
 
     def __init__(self, mpi: ModuleType, xp: ModuleType = np) -> None:
         self.mpi, self.xp, self.comm = mpi, xp, mpi.COMM_WORLD
@@ -125,7 +133,7 @@ class MpiReducer:
 class NcclReducer(MpiReducer):
     """Ranks under mpirun with a GPU each: numbers go by MPI, arrays from GPU to GPU.
 
-    Make it before any array: it picks the GPU.
+    Make it before any array: it picks the GPU. See `MpiReducer`.
     """
 
     def __init__(self, mpi: ModuleType, xp: ModuleType) -> None:

@@ -53,6 +53,13 @@ class _Weights(ctypes.Structure):
 class Bound:
     """A stream's frame with its addresses.
 
+    Parameters
+    ----------
+    g
+        Geometry of the frame's scale.
+    frame
+        Its arrays, which may not be replaced while this lives.
+
     Attributes
     ----------
     at : of the frame's struct

@@ -19,7 +19,17 @@ _BANK = np.random.default_rng(7).standard_normal(1 << 20, np.float32)  # sensor 
 
 
 class Light:
-    """Illumination over a clip: a map that multiplies linear light, (rows, cols, 3) float32."""
+    """Illumination over a clip: a map that multiplies linear light, (rows, cols, 3) float32.
+
+    Parameters
+    ----------
+    rng
+        Draws the light and how it changes.
+    rows, cols
+        Size of the map, pixels.
+    hard
+        How hard the scene is, 0..1: the more, the likelier are shadows and sudden changes.
+    """
 
     def __init__(self, rng: Rng, rows: int, cols: int, hard: float) -> None:
         self.size = (rows, cols)
@@ -100,11 +110,18 @@ class Light:
 class Camera:
     """Blur, tone, noise and compression of one clip's camera.
 
-    Noise is new at each frame, or, as of a camera that filters over time and of compressed video, the
-    same at all of them.
+    Noise is new at each frame, or, as of a camera that filters over time and of compressed video, the same at
+    all of them.
 
-    `coarse` is the probability that it has fewer pixels than the picture: a cheap camera, or a
-    window enlarged from a frame.
+    Parameters
+    ----------
+    rng
+        Draws the camera, and its noise.
+    hard
+        How hard the scene is, 0..1: the more, the likelier are blur and strong noise.
+    coarse
+        Probability that it has fewer pixels than the picture: a cheap camera, or a window enlarged from a
+        frame.
     """
 
     def __init__(self, rng: Rng, hard: float, coarse: float = COARSE) -> None:

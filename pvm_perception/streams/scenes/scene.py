@@ -28,7 +28,31 @@ EVERY_CAST = (("green_ball",), ("stop_sign",), ("green_ball", "stop_sign"), ()) 
 
 
 class Scene(Cast):
-    """Everything of one clip; `render` gives a frame."""
+    """Everything of one clip; `render` gives a frame.
+
+    Parameters
+    ----------
+    rng
+        Draws everything.
+    frames
+        Number of frames.
+    size
+        (rows, cols) of the frames.
+    photos
+        Photographs (H, W, 3) for places and cut-out things (H, W, 4), uint8; None for none.
+    supersample
+        Pixels along a side that are rendered for each one of a frame.
+    cast
+        Names of the targets in it, each of which comes once or twice; None draws them.
+    calm
+        Factor of the camera's motion; 0 keeps it still but for turns.
+    sizes
+        (least, most) height of the targets as a share of the frame's height; None draws the usual ones.
+    hardest
+        The most that the scene may be hard, 0..1: light, blur and noise.
+    turns
+        Probability that the camera turns steadily, as on a robot that turns in place.
+    """
 
     def __init__(
         self,

@@ -76,7 +76,19 @@ class Thing:
 
 
 class Drive:
-    """Where the camera is: it drives, curves, turns in place, shakes, or stands still."""
+    """Where the camera is: it drives, curves, turns in place, shakes, or stands still.
+
+    Parameters
+    ----------
+    rng
+        Draws it.
+    frames
+        Number of frames.
+    focal
+        Focal length in view heights.
+    turns
+        Probability that the camera turns steadily, as on a robot that turns in place.
+    """
 
     def __init__(self, rng: Rng, frames: int, focal: float, turns: float) -> None:
         self.frames, self.span = frames, rng.uniform(*TURNS_BACK)

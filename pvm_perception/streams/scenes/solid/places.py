@@ -84,12 +84,18 @@ def tone(rng: Rng) -> np.ndarray:
 class Place:
     """Ground and what bounds it, in a world.
 
-    It is at least `far` metres away where something is looked at; `finest` is how many metres of ground
-    a pixel sees at least.
-
-    Attributes
+    Parameters
     ----------
-    reach : m, within which things can stand
+    rng
+        Draws it.
+    world
+        What it is built in.
+    photos
+        (H, W, 3) uint8 each, for surfaces; may be empty.
+    far
+        How far away it is at least where something is looked at, m.
+    finest
+        How much ground a pixel sees at least, m.
     """
 
     def __init__(

@@ -34,7 +34,7 @@ PACE = (10.0, 30.0)  # frames a second, for what falls
 
 
 class SolidScene:
-    """Everything of one clip in three dimensions; `render` gives a frame, as `Scene` does."""
+    """Everything of one clip in three dimensions; `render` gives a frame. See `Scene`."""
 
     def __init__(
         self,
