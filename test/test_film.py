@@ -1,5 +1,6 @@
 """Films that are written and read: every frame, in its own time, or one line."""
 
+import os
 import resource
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from conftest import ROOT
 
 from pvm_perception.errors import PvmError
 from pvm_perception.streams.files import VideoStream, open_stream
-from pvm_perception.streams.film import Film
+from pvm_perception.streams.film import Film, without
 
 UNEVEN = [0.0, 0.033, 0.066, 0.5, 0.533, 0.9, 1.9, 2.0, 2.01, 3.5]  # s
 
@@ -31,7 +32,7 @@ def film(path, stamps, fps=30.0):
 
 
 @pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.webm"])
-def test_frames_keep_their_own_time(tmp_path, name):
+def test_frames_keep_their_own_time(tmp_path, name, capfd):
     path = film(tmp_path / name, [100 + t for t in UNEVEN])
     frames = list(open_stream(path))
     assert [f.stamp for f in frames] == pytest.approx(UNEVEN, abs=1e-3)
@@ -39,6 +40,18 @@ def test_frames_keep_their_own_time(tmp_path, name):
     for frame, image in zip(frames, pictures(len(UNEVEN)), strict=True):  # the right picture at each time
         assert np.abs(frame.image.astype(int) - image).mean() < 8
     assert [p.name for p in tmp_path.iterdir()] == [name]
+    assert capfd.readouterr().err == ""  # nothing for a user to wonder about
+
+
+def test_one_remark_is_left_out_and_no_other_line(capfd):
+    with without(b"'VP80' is no"):
+        os.write(2, b"the disk is on fire\ntag 'VP80' is not supported\nno encoder")
+    assert capfd.readouterr().err == "the disk is on fire\nno encoder"
+    with pytest.raises(ZeroDivisionError), without(b"VP80"):
+        os.write(2, b"why\n")
+        raise ZeroDivisionError
+    os.write(2, b"after\n")
+    assert capfd.readouterr().err == "why\nafter\n"
 
 
 @pytest.mark.parametrize("name", ["a.mp4", "a.avi"])

@@ -115,6 +115,8 @@ class VideoStream:
         self.fps = fps if 1 <= fps <= 1000 else 30.0
         count = int(self.capture.get(cv2.CAP_PROP_FRAME_COUNT))
         self.length = count if count > 0 and not self.live else None
+        # 1000 is what a film without a fixed rate claims; its count may be of milliseconds
+        self._counted = self.length is not None and fps < 1000
         self.name, self.truth = Path(path).stem, None
 
     def __iter__(self) -> Iterator[Frame]:
@@ -129,7 +131,7 @@ class VideoStream:
         self.capture.release()
         if index == 0:
             raise PvmError(f"{self.path} holds no frame that can be decoded")
-        if self.length is not None and index < self.length - 1:
+        if self._counted and self.length is not None and index < self.length - 1:
             warn(f"{self.path}: {index} of {self.length} frames could be decoded")
 
     def _stamp(self, index: int, last: float, begun: float) -> float:

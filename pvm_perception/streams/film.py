@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -13,6 +16,8 @@ from pvm_perception.errors import PvmError
 
 CODECS = {".webm": "VP80", ".avi": "MJPG"}  # by suffix
 USUAL = "mp4v"
+# WebM knows no tags, so OpenCV says this of any; it writes the file nevertheless
+UNTAGGED = b"'VP80' is not supported with codec id"
 UNEVEN = 0.5  # periods that a frame may be off a fixed rate before frames get stamps of their own
 TICKS = 1000  # a second, of such stamps
 LONGEST = 3600.0  # s between two frames; more is a clock that was set
@@ -71,8 +76,9 @@ class Film:
     def _opened(self, size: tuple[int, int]) -> cv2.VideoWriter:
         self._size = size
         self._part = self._place.enter_context(atomic_file(self.path, "video"))
-        code = cv2.VideoWriter.fourcc(*CODECS.get(self.path.suffix.lower(), USUAL))
-        writer = cv2.VideoWriter(str(self._part), code, self.fps, size)
+        self._code = cv2.VideoWriter.fourcc(*CODECS.get(self.path.suffix.lower(), USUAL))
+        with without(UNTAGGED):
+            writer = cv2.VideoWriter(str(self._part), self._code, self.fps, size)
         if not writer.isOpened():
             with self._place.pop_all():
                 raise PvmError(f"{self.path} cannot be written as a video; use a name ending in .mp4")
@@ -110,12 +116,11 @@ class Film:
         if not hasattr(cv2, "VIDEOWRITER_PROP_PTS") or self.path.suffix.lower() == ".avi":
             return  # OpenCV before 4.11; a format that knows only a fixed rate
         source = cv2.VideoCapture(str(self._part), cv2.CAP_FFMPEG, [cv2.CAP_PROP_FORMAT, -1])
-        code = int(source.get(cv2.CAP_PROP_FOURCC))
         _, start = source.retrieve(None, int(source.get(cv2.CAP_PROP_CODEC_EXTRADATA_INDEX)))
         with atomic_file(self._part, "video") as part:
-            target = cv2.VideoWriter(
-                str(part), cv2.CAP_FFMPEG, code, TICKS, self._size, [cv2.VIDEOWRITER_PROP_RAW_VIDEO, 1]
-            )
+            raw = [cv2.VIDEOWRITER_PROP_RAW_VIDEO, 1]
+            with without(UNTAGGED):
+                target = cv2.VideoWriter(str(part), cv2.CAP_FFMPEG, self._code, TICKS, self._size, raw)
             for stamp in self._stamps:
                 good, data = source.read()  # (N,) uint8, as it was encoded
                 if not good:
@@ -129,3 +134,26 @@ class Film:
             target.release()
             source.release()
             self._check(part)
+
+
+@contextlib.contextmanager
+def without(remark: bytes) -> Iterator[None]:
+    """Leave out a remark of a library on this process's stderr.
+
+    Parameters
+    ----------
+    remark
+        Lines with it are left out; all others come at the end of the block.
+    """
+    with tempfile.TemporaryFile() as heard:
+        console = os.dup(2)
+        os.dup2(heard.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(console, 2)
+            os.close(console)
+            heard.seek(0)
+            for line in heard:
+                if remark not in line:
+                    os.write(2, line)
