@@ -44,14 +44,21 @@ class HierarchyConfig:
     """Everything that fixes a network's shape and its learning; stored in the model file."""
 
     name: str
-    height: int = setting(144, "rows of the network's input", low=8, high=2048)
-    width: int = setting(192, "columns of the network's input", low=8, high=2048)
+    height: int = setting(144, "rows of the network's input, pixels", low=8, high=2048)
+    width: int = setting(192, "columns of the network's input, pixels", low=8, high=2048)
     block: int = setting(3, "side in pixels of the input's blocks, the children of layer 1", low=1, high=64)
     layers: tuple[Layer, ...] = ()
     links: tuple[Link, ...] = ()
     targets: tuple[str, ...] = ("green_ball", "stop_sign")
-    shared: bool = setting(True, "one set of weights for all units of a layer")
-    activation: str = setting("tanh", "code non-linearity", choices=("tanh", "leaky", "polynomial"))
+    shared: bool = setting(
+        True,
+        "one set of weights for all units of a layer; false = own weights for each unit, as in the paper",
+    )
+    activation: str = setting(
+        "tanh",
+        "non-linearity of a unit's code; polynomial = the paper's sigmoid",
+        choices=("tanh", "leaky", "polynomial"),
+    )
     normalise: bool = setting(
         False,
         "bring the sums before each unit's non-linearity to a root "
@@ -70,7 +77,9 @@ class HierarchyConfig:
         "parallel: those of the frame before, as in the paper",
         choices=("sweep", "parallel"),
     )
-    integral_decay: float = setting(0.98, "decay of the running mean of a signal", low=0.0, high=1.0)
+    integral_decay: float = setting(
+        0.98, "share of a signal's running mean that each frame keeps", low=0.0, high=1.0
+    )
     low: float = setting(-1.0, "input value of a black pixel", low=-8.0, high=8.0)
     high: float = setting(1.0, "input value of a white pixel", low=-8.0, high=8.0)
     readout: ReadoutConfig = field(default_factory=ReadoutConfig)

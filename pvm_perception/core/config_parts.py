@@ -25,7 +25,7 @@ class Layer:
     name: str
     rows: int = setting(1, "units from top to bottom", low=1, high=256)
     cols: int = setting(1, "units from left to right", low=1, high=256)
-    code: int = setting(48, "width of each unit's hidden code", low=1, high=1024)
+    code: int = setting(48, "values in each unit's code", low=1, high=1024)
     children: tuple[int, int] = (2, 2)  # the block of the layer below that one unit predicts
     terms: tuple[str, ...] = TERMS  # which views of its signal a unit gets
     start: int = setting(0, "learning step at which the layer begins to run", low=0)
@@ -54,11 +54,20 @@ class Link:
 
     source: str
     target: str
-    kind: str = setting("context", "what the link carries", choices=LINK_KINDS)
-    radius: int = setting(0, "neighbours on each side, in units of the source", low=0, high=16)
+    kind: str = setting(
+        "context",
+        "what the link carries to the target: its signal (feedforward), or context",
+        choices=LINK_KINDS,
+    )
+    radius: int = setting(
+        0,
+        "neighbours on each side that a unit reads beyond its own place, in units of the source; 0 = none",
+        low=0,
+        high=16,
+    )
     gain: float = setting(1.0, "strength: 0 cuts the link (graded recurrence)", low=0.0, high=8.0)
     start: int = setting(0, "learning step at which the link opens", low=0)
-    shape: str = setting("disk", "neighbourhood", choices=("disk", "square"))
+    shape: str = setting("disk", "form of the neighbourhood of `radius`", choices=("disk", "square"))
 
     def __post_init__(self) -> None:
         check(self)
@@ -69,14 +78,14 @@ class ReadoutConfig:
     """How codes become heat maps and boxes."""
 
     kind: str = setting(
-        "box", "box: one head per layer-1 cell; heatmap: the paper's, per unit", choices=("box", "heatmap")
+        "box", "box: one head per cell; heatmap: the paper's, one per unit", choices=("box", "heatmap")
     )
-    hidden: int = setting(96, "width of the readout's hidden layer", low=1, high=1024)
+    hidden: int = setting(96, "values in the readout's hidden layer", low=1, high=1024)
     radius: tuple[int, ...] = (1,)  # neighbourhood in each layer, from the bottom; last repeats
-    shape: str = setting("disk", "neighbourhood", choices=("disk", "square"))
+    shape: str = setting("disk", "form of the neighbourhoods of `radius`", choices=("disk", "square"))
     cells: str = setting("", "layer whose units are the cells that answer; empty = the first")
     memory: int = setting(0, "cells on each side whose last answers a cell reads; 0 = none", low=0, high=8)
-    mixing: int = setting(0, "width of a second hidden layer, 0 = none", low=0, high=1024)
+    mixing: int = setting(0, "values in a second hidden layer of the readout, 0 = none", low=0, high=1024)
 
     def __post_init__(self) -> None:
         check(self)
@@ -91,14 +100,23 @@ class ReadoutConfig:
 class Learning:
     """Online learning; the same for training and for a node that goes on learning."""
 
-    optimizer: str = setting("adam", "update rule", choices=("adam", "muon", "momentum"))
+    optimizer: str = setting(
+        "adam", "rule by which gradients change the weights", choices=("adam", "muon", "momentum")
+    )
     rate: float = setting(1e-3, "learning rate at the start", low=0.0, high=1.0)
     final_rate: float = setting(2e-5, "learning rate at the end of the schedule", low=0.0, high=1.0)
-    momentum: float = setting(0.5, "momentum (rule: momentum)", low=0.0, high=0.999)
-    clip: float = setting(5.0, "largest norm of one update's gradient, 0 = off", low=0.0)
-    prediction_weight: float = setting(1.0, "weight of the prediction error", low=0.0)
-    presence_weight: float = setting(1.0, "weight of the presence error of the readout", low=0.0)
-    box_weight: float = setting(1.0, "weight of the box error of the readout", low=0.0)
+    momentum: float = setting(
+        0.5,
+        "share of the running gradient that each step keeps, with optimizer momentum",
+        low=0.0,
+        high=0.999,
+    )
+    clip: float = setting(
+        5.0, "largest norm of a step's gradient, to which larger ones are cut; 0 = none is cut", low=0.0
+    )
+    prediction_weight: float = setting(1.0, "factor of the prediction error in learning", low=0.0)
+    presence_weight: float = setting(1.0, "factor of the readout's presence error in learning", low=0.0)
+    box_weight: float = setting(1.0, "factor of the readout's box error in learning", low=0.0)
     credit_depth: int = setting(
         16,
         "layers that the readout's error descends below the one it enters; 0 = it stays in that layer",
@@ -106,9 +124,18 @@ class Learning:
         high=16,
     )
     decay: float = setting(
-        0.0, "share of a weight lost per step and unit of rate (rule: muon)", low=0.0, high=10.0
+        0.0,
+        "share of a weight that is lost per step and unit of rate, with optimizer muon",
+        low=0.0,
+        high=10.0,
     )
-    average: float = setting(0.999, "decay of the averaged weights", low=0.0, high=0.99999)
+    average: float = setting(
+        0.999,
+        "share of the weights' running mean that each step keeps; the mean is what is used later, 0 = no "
+        "mean",
+        low=0.0,
+        high=0.99999,
+    )
 
     def __post_init__(self) -> None:
         check(self)
@@ -125,13 +152,18 @@ class Forecast:
 
     code: int = setting(
         0,
-        "width of a unit's code of how things move; 0 = the next picture is predicted by layer 1 alone",
+        "values in each unit's code",
         low=0,
         high=256,
     )
     scales: int = setting(4, "scales of the picture, each half as fine as the one below", low=1, high=5)
     whole: int = setting(2, "moves that every unit tries, whole px of its scale each way", low=0, high=4)
-    half: int = setting(1, "of these, up to how many px also in half steps", low=0, high=2)
+    half: int = setting(
+        1,
+        "px of its scale each way up to which a unit also tries moves of half a pixel; 0 = none",
+        low=0,
+        high=2,
+    )
     inherit: int = setting(
         2, "half px around its parent's move that a unit tries, each way; 0 = none", low=0, high=4
     )
@@ -145,7 +177,7 @@ class Forecast:
         low=0.0,
         high=0.999,
     )
-    weight: float = setting(0.05, "weight of the forecast's error in learning", low=0.0, high=100.0)
+    weight: float = setting(0.05, "factor of the forecast's error in learning", low=0.0, high=100.0)
 
     def __post_init__(self) -> None:
         check(self)

@@ -20,57 +20,75 @@ from pvm_perception.vision.tracker import TrackerSettings
 class TrackerNodeSettings:
     """What the tracker's node takes beside the tracker's own settings."""
 
-    targets: list[str] = setting(list(TARGETS), "what to look for")
-    model: str = setting("", "model file; empty = the one that ships")
-    device: str = setting("auto", "where the network runs; auto = a GPU if one answers", choices=DEVICES)
+    targets: list[str] = setting(
+        list(TARGETS), "names of the targets to track, of those that the model knows"
+    )
+    model: str = setting("", "path of the model file; empty = the one that ships with the package")
+    device: str = setting(
+        "auto",
+        "where the network runs; auto = an NVIDIA GPU where one answers, else the CPU",
+        choices=DEVICES,
+    )
     fovea: bool = setting(
         True,
-        "look a second time, at higher resolution, at what is tracked or "
-        "sought; a frame takes two to three times as long",
+        "look at each frame a second time, at higher resolution, around what is tracked or sought; a "
+        "frame takes two to three times as long",
     )
     latency_compensation: bool = setting(
-        False, "give boxes as expected when they are published, not as seen when the image was taken"
+        False,
+        "publish boxes where they are expected at the time of publication; false = where they were when "
+        "the image was taken",
     )
     learning: bool = setting(
         False, "learn to foresee the camera's next picture while tracking; boxes stay exactly as they are"
     )
     learning_budget: float = setting(
         0.15,
-        "share of one core's time that learning may take; frames beyond it are not learnt from",
+        "share of one core's time, 0 to 1, that `learning` may take; frames beyond it are tracked but not"
+        " learnt from",
         low=0.01,
         high=1.0,
     )
     memory: str = setting(
         "",
-        "folder to keep moments in, pictures of the camera, for ~/sleep to learn from; empty = no picture "
-        "is kept",
+        "folder in which moments, pictures of the camera, are kept for ~/sleep to learn from; empty = no "
+        "picture is kept",
     )
     memory_size: float = setting(
-        200.0, "MB that the moments in `memory` may take; the most alike go first", low=1.0, high=1e5
+        200.0,
+        "megabytes that the moments in `memory` may take; beyond it the most alike are removed first",
+        low=1.0,
+        high=1e5,
     )
     sleep_minutes: float = setting(
         10.0,
-        "minutes that ~/sleep learns, at low priority; an exam follows",
+        "minutes of learning, at low priority, after a call of ~/sleep; an exam of the new model follows",
         low=0.1,
         high=600.0,
     )
     sleep_when_idle: bool = setting(
-        False, "fall asleep where the camera has shown nothing new for ten minutes and new moments are kept"
+        False,
+        "begin a sleep without a call, once the camera has shown nothing new for ten minutes and new "
+        "moments are kept in `memory`",
     )
-    autostart: bool = setting(True, "configure and activate at start, without a lifecycle manager")
+    autostart: bool = setting(
+        True, "configure and activate the node at start; false = wait for a lifecycle manager"
+    )
     image_transport: str = setting(
         "raw",
-        "raw: Image on `image`; compressed: CompressedImage on `image/compressed`",
+        "type and topic of the images; raw: Image on `image`; compressed: CompressedImage on "
+        "`image/compressed`",
         choices=("raw", "compressed"),
     )
     reliability: str = setting(
         "auto",
-        "of the image subscription; auto = what the publishers offer",
+        "QoS reliability of the image subscription; auto = what the publishers offer",
         choices=("auto", "reliable", "best_effort"),
     )
     horizontal_fov: float = setting(
         USUAL_FOV,
-        "degrees; of the camera, for the robot's own motion where there is no camera_info",
+        "horizontal field of view of the camera in degrees, from which the robot's own motion is computed"
+        " where there is no camera_info",
         low=1.0,
         high=170.0,
     )
@@ -82,12 +100,14 @@ class TrackerNodeSettings:
     )
     frame_timeout: float = setting(
         2.0,
-        "seconds without a frame after which diagnostics warn; of "
-        "frames without detections after which they say error",
+        "seconds without a frame after which diagnostics warn; seconds in which frames come but no "
+        "detections are published after which they report an error",
         low=0.1,
         high=60.0,
     )
-    diagnostics_period: float = setting(1.0, "seconds between diagnostics", low=0.1, high=60.0)
+    diagnostics_period: float = setting(
+        1.0, "seconds from one diagnostics message to the next", low=0.1, high=60.0
+    )
 
 
 @dataclass(frozen=True)
@@ -99,16 +119,23 @@ class FollowerTarget(RangingSettings):
 class FollowerSettings:
     """What the follower does with what it knows."""
 
-    drive: bool = setting(False, "drive to the target: publish `cmd_vel`")
-    stamped: bool = setting(False, "`cmd_vel` as TwistStamped instead of Twist")
+    drive: bool = setting(
+        False, "drive to the target by publishing `cmd_vel`; false = only publish where it is"
+    )
+    stamped: bool = setting(False, "publish `cmd_vel` as TwistStamped; false = as Twist")
     broadcast_tf: bool = setting(
         False, "publish the followed target on /tf, as a frame whose parent is the camera's"
     )
-    target_frame: str = setting("", "name of that frame; empty = the target's, as green_ball")
-    base_frame: str = setting("base_link", "frame_id of a stamped `cmd_vel`")
-    rate: float = setting(20.0, "commands a second", low=1.0, high=200.0)
+    target_frame: str = setting(
+        "", "name of the frame that `broadcast_tf` publishes; empty = the target's name, as green_ball"
+    )
+    base_frame: str = setting("base_link", "frame_id of `cmd_vel` where it is `stamped`")
+    rate: float = setting(20.0, "commands on `cmd_vel` a second", low=1.0, high=200.0)
     max_age: float = setting(
-        0.5, "seconds; detections that are older by their stamp do not drive, 0 = any may", low=0.0, high=10.0
+        0.5,
+        "seconds; a frame that is older by its stamp when its turn comes is left out, 0 = none is",
+        low=0.0,
+        high=10.0,
     )
 
 
@@ -130,7 +157,7 @@ class GuardSettings:
 
     limit: float = setting(
         1.0,
-        "percent of the robot's largest speed while it has to stop; Nav2 reads 0 as no limit",
+        "speed limit while the robot has to stop, in percent of its largest speed; Nav2 reads 0 as no limit",
         low=0.1,
         high=100.0,
     )

@@ -22,38 +22,67 @@ class ServoSettings:
 
     follow_distance: float = setting(1.0, "metres to keep from the target's centre", low=0.1, high=20.0)
     distance_tolerance: float = setting(
-        0.1, "metres within which the distance is good enough", low=0.0, high=5.0
+        0.1,
+        "metres by which the distance may differ from `follow_distance` without a command to drive",
+        low=0.0,
+        high=5.0,
     )
     bearing_tolerance: float = setting(
-        0.03, "radians within which the bearing is good enough", low=0.0, high=1.0
+        0.03,
+        "radians by which the target may lie off straight ahead without a command to turn",
+        low=0.0,
+        high=1.0,
     )
-    distance_gain: float = setting(0.8, "m/s of speed for each metre too far", low=0.0, high=10.0)
-    bearing_gain: float = setting(1.5, "rad/s of turn for each radian off", low=0.0, high=10.0)
+    distance_gain: float = setting(
+        0.8, "speed in m/s for each metre that the target is too far", low=0.0, high=10.0
+    )
+    bearing_gain: float = setting(
+        1.5,
+        "turning speed in rad/s for each radian that the target lies off straight ahead",
+        low=0.0,
+        high=10.0,
+    )
     distance_trust: float = setting(
         0.3,
-        "share of the newest distance; the rest is what the last one and the robot's motion make of it",
+        "share of the newest distance in the one that is used; the rest is what the last one and the "
+        "robot's motion make of it, 1 = no smoothing",
         low=0.05,
         high=1.0,
     )
-    reverse: bool = setting(False, "drive backwards when the target comes too near")
-    max_speed: float = setting(0.3, "m/s", low=0.0, high=5.0)
-    max_turn: float = setting(1.0, "rad/s", low=0.0, high=10.0)
-    max_acceleration: float = setting(0.5, "m/s² when getting faster", low=0.01, high=20.0)
-    max_deceleration: float = setting(1.0, "m/s² when getting slower", low=0.01, high=20.0)
-    max_turn_acceleration: float = setting(2.0, "rad/s²", low=0.01, high=50.0)
-    min_speed: float = setting(0.02, "m/s below which the robot stands still", low=0.0, high=1.0)
+    reverse: bool = setting(
+        False, "drive backwards when the target comes nearer than `follow_distance`; false = stand still"
+    )
+    max_speed: float = setting(0.3, "largest speed in m/s, forward and backward", low=0.0, high=5.0)
+    max_turn: float = setting(1.0, "largest turning speed in rad/s, to either side", low=0.0, high=10.0)
+    max_acceleration: float = setting(
+        0.5, "largest acceleration in m/s² when getting faster", low=0.01, high=20.0
+    )
+    max_deceleration: float = setting(
+        1.0,
+        "largest deceleration in m/s² when getting slower; a stop after `dead_man_timeout` is at once",
+        low=0.01,
+        high=20.0,
+    )
+    max_turn_acceleration: float = setting(
+        2.0,
+        "largest change of the turning speed in rad/s², when getting faster and slower",
+        low=0.01,
+        high=50.0,
+    )
+    min_speed: float = setting(
+        0.02, "speed in m/s below which the robot stands still instead", low=0.0, high=1.0
+    )
     loss_timeout: float = setting(
         0.5, "seconds without the target after which the robot brakes to a stop", low=0.0, high=10.0
     )
     dead_man_timeout: float = setting(
         0.5,
-        "seconds without detections, or without the dead-man's "
-        "switch where one is asked for, after which the speed "
-        "is zero at once",
+        "seconds without detections, or with `dead_man` without a true on its topic, after which the "
+        "speed is zero at once",
         low=0.05,
         high=10.0,
     )
-    dead_man: bool = setting(False, "drive only while `dead_man` says true")
+    dead_man: bool = setting(False, "drive only while the messages on the topic `dead_man` are true")
 
     def __post_init__(self) -> None:
         check(self)

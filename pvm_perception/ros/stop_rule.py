@@ -16,34 +16,45 @@ class StopSettings:
     """Distances, frames and times of the stop."""
 
     stop_distance: float = setting(
-        2.0, "metres; a sign nearer than this makes the robot stop", low=0.2, high=50.0
+        2.0, "distance in metres; a sign nearer than this makes the robot stop", low=0.2, high=50.0
     )
     release_distance: float = setting(
         3.0,
-        "metres; after a stop, the next is for a sign that comes from beyond this, or from out of sight",
+        "distance in metres; after a stop, the next is for a sign that comes from beyond this, or from "
+        "out of sight",
         low=0.2,
         high=60.0,
     )
-    frames: int = setting(5, "consecutive frames that must show the sign near", low=1, high=100)
+    frames: int = setting(
+        5,
+        "number of consecutive frames that must show the sign nearer than `stop_distance` before the "
+        "robot stops",
+        low=1,
+        high=100,
+    )
     travel: float = setting(
         0.2,
-        "metres that the robot must have driven with the sign in view, at whatever "
-        "distance; without `odom`, and with 0, the frames alone decide",
+        "metres that the robot must have driven with the sign in view, at whatever distance, before it "
+        "stops; without `odom`, and with 0, the frames alone decide",
         low=0.0,
         high=10.0,
     )
     rearm_time: float = setting(
-        3.0, "seconds without a sign within release_distance before the next stop", low=0.0, high=60.0
+        3.0, "seconds without a sign within `release_distance` before the next stop", low=0.0, high=60.0
     )
-    stop_time: float = setting(3.0, "seconds to stand still", low=0.0, high=60.0)
+    stop_time: float = setting(3.0, "seconds to stand still at the sign", low=0.0, high=60.0)
     standstill: float = setting(
         0.05,
-        "m/s of `odom` below which the robot stands; without `odom` the stop is counted from the sign",
+        "speed in m/s of `odom` below which the robot counts as standing; without `odom` it counts as "
+        "standing from the stop's begin",
         low=0.0,
         high=1.0,
     )
     longest_stop: float = setting(
-        20.0, "seconds after which the limit is withdrawn in any case", low=1.0, high=600.0
+        20.0,
+        "seconds after which a stop ends in any case, whether the robot has stood or not",
+        low=1.0,
+        high=600.0,
     )
 
     def __post_init__(self) -> None:

@@ -59,12 +59,13 @@ class CompressedSettings:
 
     image_formats: list[str] = setting(
         ["jpeg", "png"],
-        "formats of compressed images that are decoded, known by their first bytes",
+        "formats of compressed images that are decoded, known by their first bytes; images of others are "
+        "left out",
         choices=tuple(FORMATS),
     )
     max_pixels: int = setting(
         25_000_000,
-        "pixels; a compressed image that claims more, or would take more "
+        "largest compressed image, in pixels, that is decoded; one that claims more, or would take more "
         "time or memory than one of so many pixels should, is left out",
         low=10_000,
         high=MAX_SIDE * MAX_SIDE,

@@ -34,38 +34,58 @@ class RangingSettings:
     (three sequences), 20 to 43 % of a sign's (three), root mean square where it was found.
     """
 
-    target: str = setting("green_ball", "class_id of the detections to use")
+    target: str = setting("green_ball", "class_id of the detections to use, as green_ball or stop_sign")
     shape: str = setting(
         "ball",
-        "ball: seen alike from all sides; flat: a sign, measured by its "
-        "height, because turning away only narrows it",
+        "how the target is measured; ball: seen alike from all sides; flat: a sign, by its height, "
+        "because turning away only narrows it",
         choices=SHAPES,
     )
-    size: float = setting(0.2, "the target's diameter or height, metres", low=0.005, high=10.0)
-    size_tolerance: float = setting(
-        0.03, "standard deviation of that size, as a share of it", low=0.0, high=1.0
+    size: float = setting(
+        0.2,
+        "the target's real diameter (a ball) or height (a sign) in metres, by which its distance is measured",
+        low=0.005,
+        high=10.0,
     )
-    min_score: float = setting(0.0, "detections below this score are ignored", low=0.0, high=1.0)
+    size_tolerance: float = setting(
+        0.03, "standard deviation of `size` from one target to the next, as a share of it", low=0.0, high=1.0
+    )
+    min_score: float = setting(0.0, "score, 0 to 1, below which detections are ignored", low=0.0, high=1.0)
     size_noise: float = setting(
-        0.2, "standard deviation of a box's size, as a share of it", low=0.01, high=1.0
+        0.2,
+        "standard deviation of a box's size, as a share of it; it widens the covariance of distances",
+        low=0.01,
+        high=1.0,
     )
     centre_noise: float = setting(
-        0.08, "standard deviation of a box's centre, as a share of its size", low=0.001, high=1.0
+        0.08,
+        "standard deviation of a box's centre, as a share of the box's size; it widens the covariance to "
+        "the sides",
+        low=0.001,
+        high=1.0,
     )
     rectified: bool = setting(
-        False, "the image is rectified: take P of camera_info, without distortion, instead of K and D"
+        False, "take the images for rectified: use P of camera_info, without distortion, instead of K and D"
     )
     horizontal_fov: float = setting(
-        0.0, "degrees; for a camera without calibration, 0 = use camera_info's", low=0.0, high=170.0
+        0.0,
+        "horizontal field of view in degrees of a camera without calibration; 0 = use camera_info's",
+        low=0.0,
+        high=170.0,
     )
     use_depth: bool = setting(
         False,
-        "measure the distance in `depth`, an image aligned with the "
-        "detections' one; known size where it has none",
+        "measure the distance in `depth`, an image aligned with the detections' one; by `size` where it "
+        "has none",
     )
-    depth_noise: float = setting(0.02, "standard deviation of depth, as a share of it", low=0.0, high=1.0)
+    depth_noise: float = setting(
+        0.02, "standard deviation of the depth in `depth`, as a share of it", low=0.0, high=1.0
+    )
     depth_tolerance: float = setting(
-        0.03, "seconds between a detection's stamp and its depth image's", low=0.0, high=1.0
+        0.03,
+        "largest difference in seconds between a detection's stamp and its depth image's",
+        low=0.0,
+        high=1.0,
     )
 
     def __post_init__(self) -> None:
