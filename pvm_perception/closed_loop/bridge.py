@@ -27,6 +27,7 @@ from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 from vision_msgs.msg import Detection2DArray
 
+from pvm_perception.bar import Bar
 from pvm_perception.closed_loop.score import Moment, write_moments
 from pvm_perception.closed_loop.simulation import Simulation
 from pvm_perception.closed_loop.video import Video
@@ -273,8 +274,11 @@ def main(argv: list[str] | None = None) -> int:
             return 2
         wait(lambda: False, 1.0)  # discovery in the other direction
         simulation.advance(1 / RATE)  # ROS takes time 0 for no time
+        bar = Bar(total=args.seconds, desc=f"sim: {args.scenario} {args.seed}, seconds", leave=False)
         while not (stop.is_set() or bridge.ended or len(bridge.moments) >= args.seconds * RATE):
             bridge.frame(wait)
+            bar.update(1 / RATE)
+        bar.close()
         write_moments(args.table, bridge.moments)
         video.close()
         return 0

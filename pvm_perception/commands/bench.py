@@ -56,8 +56,8 @@ def run(args: argparse.Namespace) -> int:
     from tempfile import TemporaryDirectory
 
     import cv2
-    from tqdm import tqdm
 
+    from pvm_perception.bar import Bar
     from pvm_perception.commands.evaluate import write_csv
     from pvm_perception.evaluation.bench import COMPARED, Bench, BenchOptions, with_ratios
     from pvm_perception.evaluation.bench_report import draw, table
@@ -83,7 +83,7 @@ def run(args: argparse.Namespace) -> int:
     rows = []
     with TemporaryDirectory() as folder:
         jobs = list(Bench(BenchOptions(**values), Path(folder)).jobs())
-        with tqdm(jobs, unit="row", disable=None) as bar:
+        with Bar(jobs, unit="row") as bar:
             for part, what, measure in bar:
                 bar.set_postfix_str(f"{part}: {what}")
                 rows.append({"part": part, "what": what} | measure())

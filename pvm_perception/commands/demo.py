@@ -120,6 +120,7 @@ def _report(args: argparse.Namespace, frames: Path) -> int:
     """Draw the video, say what was found in each scene, write the page."""
     import cv2
 
+    from pvm_perception.bar import Bar
     from pvm_perception.evaluation.demo_report import Tally, page
     from pvm_perception.streams.film import Film
     from pvm_perception.types import Box, Track
@@ -130,7 +131,7 @@ def _report(args: argparse.Namespace, frames: Path) -> int:
     film, delays, boxes = Film(args.output / VIDEO, args.fps), [], 0
     total = Tally()
     scenes: defaultdict[int, Tally] = defaultdict(Tally)
-    for number, stamp in enumerate(sorted(truth)):
+    for number, stamp in enumerate(Bar(sorted(truth), desc="demo: drawing the video, frame", leave=False)):
         labelled = [Box(r["target"], *_box(r)) for r in truth[stamp] if r["target"]]
         tracks = [
             Track(r["target"], *_box(r), float(r["score"]), int(r["id"]))

@@ -92,9 +92,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Evaluate; the table goes to the terminal, everything to the output folder."""
-    from tqdm import tqdm
-
     from pvm_perception.api import Tracker
+    from pvm_perception.bar import Bar
     from pvm_perception.errors import warn
     from pvm_perception.evaluation.evaluate import evaluate_sequence, is_stills, sequences, summary
     from pvm_perception.evaluation.forecast import Forecasts
@@ -114,7 +113,7 @@ def run(args: argparse.Namespace) -> int:
         warn(notice)
     total = sum(FolderStream(f).length for f in folders)  # and bad labels, too
     results, foreseen = [], []
-    with tqdm(total=total, unit="frame", disable=None) as bar:
+    with Bar(total=total, unit="frame") as bar:
         for folder in folders:
             # where times are compared, nothing else runs between two frames
             forecasts = None if args.peers or is_stills(folder) else Forecasts()
@@ -158,20 +157,19 @@ def run(args: argparse.Namespace) -> int:
 
 def _peers(args: argparse.Namespace, folders: list[Path], ours: list[Result]) -> None:
     """Run the peers; print a row for each method and target, write sequences and means."""
-    from tqdm import tqdm
-
+    from pvm_perception.bar import Bar
     from pvm_perception.evaluation.evaluate import summary
     from pvm_perception.evaluation.peer_process import HOW
     from pvm_perception.evaluation.peers import PEERS, run_peer
 
     ready = {name: peer for name, peer in PEERS.items() if peer.installed}
     methods = {OURS: ours}
-    with tqdm(total=len(ready) * len(folders), unit="run", disable=None) as bar:
+    with Bar(total=len(ready) * len(folders), unit="run") as bar:
         for name, peer in ready.items():
             methods[name] = []
             for folder in folders:
                 bar.set_postfix_str(f"{name}, {folder.name}")
-                methods[name] += run_peer(peer, folder, args.targets)
+                methods[name] += run_peer(peer, folder, args.targets, lambda: bar.update(0))
                 bar.update()
     groups, rows = {f.name: f.parent.name for f in folders}, []
     means = {name: summary(results) for name, results in methods.items()}

@@ -37,10 +37,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run up to the frame and write the page."""
-    from tqdm import tqdm
-
     from pvm_perception.api import Tracker
     from pvm_perception.atomic_file import atomic_file
+    from pvm_perception.bar import Bar
     from pvm_perception.core.model_file import read_header
     from pvm_perception.explanation.facts import gather
     from pvm_perception.explanation.page import page, similar_moments
@@ -56,9 +55,7 @@ def run(args: argparse.Namespace) -> int:
     tracker.targets = (target,)
     recent: deque[Frame] = deque(maxlen=RUN_UP + 1)
     count = 0
-    for frame in tqdm(
-        open_stream(args.input, args.topic), unit="frame", desc="read", leave=False, disable=None
-    ):
+    for frame in Bar(open_stream(args.input, args.topic), unit="frame", desc="read", leave=False):
         recent.append(frame)
         count += 1
         if count > args.frame:

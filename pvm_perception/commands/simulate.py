@@ -35,8 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write frames/*.jpg and groundtruth.csv."""
-    from tqdm import tqdm
-
+    from pvm_perception.bar import Bar
     from pvm_perception.signals import Stop
     from pvm_perception.streams.generated import SimulatedStream
     from pvm_perception.streams.groundtruth import write_groundtruth
@@ -63,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
     )
     labels = []
     with Stop(impatient=True) as stop:
-        for frame in tqdm(stream, total=args.frames, unit="frame", disable=None):
+        for frame in Bar(stream, total=args.frames, unit="frame"):
             if stop.is_set():
                 break
             name = f"{int(frame.name):06d}.jpg"

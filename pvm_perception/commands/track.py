@@ -75,9 +75,8 @@ def run(args: argparse.Namespace) -> int:
     """Track; rows are written as frames come, so that an interrupted run loses nothing."""
     from contextlib import ExitStack
 
-    from tqdm import tqdm
-
     from pvm_perception.api import Tracker
+    from pvm_perception.bar import Bar
     from pvm_perception.errors import PvmError, warn, writing
     from pvm_perception.living.moments import MomentMemory
     from pvm_perception.living.recorder import Recorder
@@ -109,7 +108,7 @@ def run(args: argparse.Namespace) -> int:
         if memory is not None:
             stack.callback(memory.close)
         film = stack.enter_context(Film(args.video, stream.fps)) if args.video else None
-        for frame in tqdm(stream, total=stream.length, unit="frame", disable=None):
+        for frame in Bar(stream, total=stream.length, unit="frame"):
             if stop.is_set():
                 break
             tracks = (

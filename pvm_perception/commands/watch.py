@@ -143,8 +143,7 @@ def _attach(args: argparse.Namespace) -> int:
 
 def _play(stream: Any, tracker: Tracker, view: LiveView, args: argparse.Namespace, stop: Stop) -> int:
     """Look at one frame after the other; return how many there were."""
-    from tqdm import tqdm
-
+    from pvm_perception.bar import Bar
     from pvm_perception.live_page import Thinner
 
     count, thinner = 0, Thinner(0.0 if args.no_viewer else args.rate)
@@ -152,7 +151,7 @@ def _play(stream: Any, tracker: Tracker, view: LiveView, args: argparse.Namespac
     # a camera sets the pace itself
     period = 0.0 if args.no_viewer or getattr(stream, "live", False) else 1 / stream.fps
     due = time.monotonic()
-    for frame in tqdm(stream, total=length, unit="frame", disable=None if args.no_viewer else True):
+    for frame in Bar(stream, total=length, unit="frame", disable=None if args.no_viewer else True):
         tracks = tracker.update(frame.image, frame.stamp, frame.motion)
         if thinner.passes():
             view.show(count, frame, tracks)

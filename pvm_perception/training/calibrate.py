@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from pvm_perception.api import Tracker
+from pvm_perception.bar import Bar
 from pvm_perception.core.cells import MIN_VISIBLE
 from pvm_perception.evaluation.metrics import overlap
 from pvm_perception.streams.scenes.scene import EVERY_CAST, Scene
@@ -64,7 +65,7 @@ def sights(model: Path, count: int, photos: Sequence[np.ndarray] | None = None) 
     """
     rows: list[tuple[float, bool]] = []
     tracker = Tracker(model=model, calibration=Calibration())
-    for scene in scenes(count, photos):
+    for scene in Bar(scenes(count, photos), total=count, desc="calibration", leave=False):
         tracker.reset()
         for k in range(FRAMES):
             image, truth = scene.render(k)

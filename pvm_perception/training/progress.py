@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from tqdm import tqdm
 
+from pvm_perception.bar import Bar
 from pvm_perception.core.interfaces import Losses
 
 if TYPE_CHECKING:
+    from pvm_perception.training.reducer import Reducer
     from pvm_perception.training.train import TrainOptions
 
 FIRST_CHECK = 500  # steps before the first validation, to see early that a run learns
@@ -28,19 +28,19 @@ class Progress:
     history
         Counts of all training behind the model, kept current here.
     ranks
-        Number of copies of the network that train.
+        Of the run; the first of them shows the bar.
     """
 
-    def __init__(self, options: TrainOptions, history: dict[str, Any], ranks: int) -> None:
-        self.options, self.history, self.ranks = options, history, ranks
+    def __init__(self, options: TrainOptions, history: dict[str, Any], ranks: Reducer) -> None:
+        self.options, self.history, self.ranks = options, history, ranks.size
         self.steps = 0
         self._frames, self._spent = history["frames"], history["seconds"]  # of earlier runs
         self._seconds = options.hours * 3600
         self._begin = self._last_check = self._now = time.monotonic()
-        self._bar = tqdm(
+        self._bar = Bar(
             total=round(self._seconds),
-            unit="s",
-            disable=not sys.stderr.isatty(),
+            desc="training, seconds",
+            disable=True if ranks.rank else None,
             bar_format="{l_bar}{bar}| {elapsed}<{remaining} {postfix}",
         )
 
@@ -104,7 +104,6 @@ class Progress:
         """Move the bar and write speed and the last steps' losses after it, now and then."""
         if self.steps % SHOWN_EVERY:
             return
-        self.advance()
         recent = losses[-SHOWN_EVERY:]
         speed = self.steps * self.options.streams * self.ranks / (self._now - self._begin)
         self._bar.set_postfix_str(
@@ -112,6 +111,7 @@ class Progress:
             f"presence {np.mean([x.presence for x in recent]):.2f} "
             f"box {np.mean([x.box for x in recent]):.3f}"
         )
+        self.advance()
 
     def close(self) -> None:
         """End the bar."""

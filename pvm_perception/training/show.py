@@ -6,9 +6,9 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from pvm_perception.api import Tracker
+from pvm_perception.bar import Bar
 from pvm_perception.core.shown import MOST_BOXES, check_name
 from pvm_perception.errors import PvmError
 from pvm_perception.streams.files import FolderStream
@@ -79,7 +79,7 @@ def show(tracker: Tracker, folders: Sequence[Path], leave_out: Collection[str] =
         for target, boxes in lessons.items()
     }
     total = sum(map(len, chosen.values()))
-    with tqdm(total=total, unit="box", desc="shown", leave=False, disable=None) as bar:
+    with Bar(total=total, unit="box", desc="shown", leave=False) as bar:
         for target, boxes in chosen.items():
             for path, box in boxes:
                 tracker.teach(read_image(path), target, (box.x, box.y, box.w, box.h))

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from pvm_perception.api import Tracker
+from pvm_perception.bar import Bar
 from pvm_perception.core.config import HierarchyConfig
 from pvm_perception.core.model_file import load_model, read_header, save_model
 from pvm_perception.errors import PvmError
@@ -156,12 +156,11 @@ def held_out_marks(model: Path, device: str, folders: Sequence[Path]) -> dict[st
     """
     tracker = Tracker(model=model, device=device)
     pooled: dict[str, Result] = {}
-    with tqdm(
+    with Bar(
         total=sum(FolderStream(f, part="held out").length for f in folders),
         unit="frame",
         desc="held out",
         leave=False,
-        disable=None,
     ) as bar:
         for folder in folders:
             for r in measure_sequence(

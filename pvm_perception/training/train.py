@@ -175,7 +175,7 @@ class Trainer:
             self.validation_set.render()
         streams = Streams(pool, o.streams, np.random.default_rng((o.seed, self.ranks.rank)), o.replay)
         self.ranks.gather((0,), self._rescue)  # all have rendered: now the clock starts
-        progress = Progress(o, self.history, self.ranks.size)
+        progress = Progress(o, self.history, self.ranks)
         losses: list[Losses] = []
         done, validation = False, None
         while not done:

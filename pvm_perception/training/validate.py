@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pvm_perception.bar import Bar
 from pvm_perception.core.cells import MIN_VISIBLE
 from pvm_perception.core.hierarchy import Hierarchy
 from pvm_perception.evaluation.metrics import overlap
@@ -63,7 +64,7 @@ def validate(
     ious: dict[int, list[float]] = {t: [] for t in range(len(config.targets))}
     scores: dict[int, list[tuple[float, bool]]] = {t: [] for t in range(len(config.targets))}
     errors, copies = 0.0, 0.0
-    for start in range(0, len(clips) - batch + 1, batch):
+    for start in Bar(range(0, len(clips) - batch + 1, batch), desc="validation", leave=False):
         group = clips[start : start + batch]
         network.reset()
         for k in range(len(group[0].images)):

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from functools import cached_property
 
+from pvm_perception.bar import Bar
 from pvm_perception.core.hierarchy import Hierarchy
 from pvm_perception.streams.generated import Clip
 from pvm_perception.training.pool import ClipPool, ClipRecipe
@@ -55,7 +56,7 @@ class ValidationSet:
         size, photos = self.recipe.size, self.recipe.photos
         pool = ClipPool(ClipRecipe(size, frames, frames, photos, SEED), self.workers)
         try:
-            return [pool.clip() for _ in range(count)]
+            return [pool.clip() for _ in Bar(range(count), desc="validation clips", leave=False)]
         finally:
             pool.close()
 
