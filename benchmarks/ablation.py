@@ -246,10 +246,26 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--frames", type=int, default=12_800)
-    parser.add_argument("--photos", type=Path, help="folder of photographs (make train-data)")
-    parser.add_argument("--output", type=Path, default=Path("build/ablation.csv"))
+    parser.add_argument(
+        "--seeds",
+        type=int,
+        default=3,
+        help="trainings of each variant, with seeds of their own (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--frames", type=int, default=12_800, help="frames of each training (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--photos",
+        type=Path,
+        help="folder of photographs for backgrounds, as `make train-data` collects them (default: none)",
+    )
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=Path("build/ablation.csv"),
+        help="table to write (default: %(default)s)",
+    )
     parser.add_argument("--table", type=Path, metavar="FILE", help="print this table and end")
     args = parser.parse_args()
     if args.table:

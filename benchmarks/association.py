@@ -146,10 +146,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--model", type=Path, default=default_model())
-    parser.add_argument("--scenes", type=int, default=48)
-    parser.add_argument("--photos", type=Path, help="folder of photographs (make train-data)")
-    parser.add_argument("--output", type=Path, default=Path("build/association.csv"))
+    parser.add_argument(
+        "--model", type=Path, default=default_model(), help="model file (default: the shipped one)"
+    )
+    parser.add_argument("--scenes", type=int, default=48, help="number of scenes (default: %(default)s)")
+    parser.add_argument(
+        "--photos",
+        type=Path,
+        help="folder of photographs for backgrounds, as `make train-data` collects them (default: none)",
+    )
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=Path("build/association.csv"),
+        help="table to write (default: %(default)s)",
+    )
     args = parser.parse_args()
     photos = load_photos(args.photos) if args.photos else None
     found: dict[tuple[str, str], list[dict[str, float]]] = {}

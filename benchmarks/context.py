@@ -81,9 +81,15 @@ def cut(config: HierarchyConfig, weights: dict[str, np.ndarray], kinds: set[str]
 def main() -> None:
     """Score every variant on both sets; print the table and write it."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", type=Path, default=default_model())
-    parser.add_argument("--scenes", type=int, default=128)
-    parser.add_argument("--output", type=Path, default=Path("build/context.csv"))
+    parser.add_argument(
+        "--model", type=Path, default=default_model(), help="model file (default: the shipped one)"
+    )
+    parser.add_argument(
+        "--scenes", type=int, default=128, help="number of scenes in each set (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--output", type=Path, default=Path("build/context.csv"), help="table to write (default: %(default)s)"
+    )
     args = parser.parse_args()
     config, weights, _ = load_model(args.model)
     sets = {"steady": clips(config, args.scenes, False), "changing": clips(config, args.scenes, True)}

@@ -251,12 +251,36 @@ def main() -> None:
     parser.add_argument(
         "--sequences", type=Path, nargs="*", default=[], metavar="DIR", help="labelled sequences, a day each"
     )
-    parser.add_argument("--frames", type=int, default=240, help="frames of a day; 20000 for the long form")
-    parser.add_argument("--held-back", type=int, default=60, help="held-back frames of each place")
-    parser.add_argument("--minutes", type=float, default=1.0, help="minutes of each sleep, without its exam")
-    parser.add_argument("--scenes", type=int, default=8, help="painted scenes of each exam")
-    parser.add_argument("--output", type=Path, default=Path("benchmarks/days.csv"), help="summary")
-    parser.add_argument("--picture", type=Path, default=Path("docs/living.png"))
+    parser.add_argument(
+        "--frames",
+        type=int,
+        default=240,
+        help="frames of a day; 20000 for the long form (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--held-back", type=int, default=60, help="held-back frames of each place (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--minutes",
+        type=float,
+        default=1.0,
+        help="minutes of each sleep, without its exam (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--scenes", type=int, default=8, help="painted scenes of each exam (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=Path("benchmarks/days.csv"),
+        help="summary to write, as CSV (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--picture",
+        type=Path,
+        default=Path("docs/living.png"),
+        help="picture to write (default: %(default)s)",
+    )
     args = parser.parse_args()
     cv2.setNumThreads(1)
     places: list[Place] = [Painted(name, *some) for name, some in PLACES.items()]

@@ -36,8 +36,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--frames", type=int, default=100_000)
-    parser.add_argument("--output", type=Path, default=Path("build/endurance.csv"))
+    parser.add_argument("--frames", type=int, default=100_000, help="number of frames (default: %(default)s)")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=Path("build/endurance.csv"),
+        help="table to write (default: %(default)s)",
+    )
     args = parser.parse_args()
     images = [frame.image for frame in SimulatedStream(frames=LOOP, size=(240, 320))]
     tracker, rows, begin = Tracker(), [], time.monotonic()

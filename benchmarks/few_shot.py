@@ -304,10 +304,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--kinds", type=int, default=len(KINDS), help="how many of the painted things")
-    parser.add_argument("--ball", type=Path, help="folder of the real orange ball")
-    parser.add_argument("--without", type=Path, help="folder of a real clip without it")
-    parser.add_argument("--output", type=Path, default=Path(__file__).with_suffix(".csv"))
+    parser.add_argument(
+        "--kinds",
+        type=int,
+        default=len(KINDS),
+        help="how many of the painted things are shown (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--ball", type=Path, help="folder of the real clip of an orange ball (default: left out)"
+    )
+    parser.add_argument("--without", type=Path, help="folder of a real clip without it, with --ball")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=Path(__file__).with_suffix(".csv"),
+        help="table to write (default: %(default)s)",
+    )
     args = parser.parse_args()
     if bool(args.ball) != bool(args.without):
         raise PvmError("--ball and --without belong together")

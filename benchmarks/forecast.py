@@ -47,8 +47,13 @@ def main() -> None:
         required=True,
         help="sequences, or folders of them; labels are not needed",
     )
-    parser.add_argument("--model", type=Path, help="model file instead of the shipped one")
-    parser.add_argument("--output", type=Path, default=Path("build/forecast.csv"))
+    parser.add_argument("--model", type=Path, help="model file (default: the shipped one)")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=Path("build/forecast.csv"),
+        help="table to write (default: %(default)s)",
+    )
     args = parser.parse_args()
     cv2.setNumThreads(1)
     rows = []

@@ -123,10 +123,24 @@ def main() -> None:
     parser.add_argument(
         "--video", nargs="+", type=Path, help="folders of frames, video files, bags to learn from"
     )
-    parser.add_argument("--held-back", nargs="+", type=Path, help="the same, to measure on")
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--frames", type=int, default=4_800, help="of each training")
-    parser.add_argument("--output", type=Path, default=Path("build/forecast_ablation.csv"))
+    parser.add_argument(
+        "--held-back", nargs="+", type=Path, help="folders of frames, video files, bags to measure on"
+    )
+    parser.add_argument(
+        "--seeds",
+        type=int,
+        default=3,
+        help="trainings of each variant, with seeds of their own (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--frames", type=int, default=4_800, help="frames of each training (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=Path("build/forecast_ablation.csv"),
+        help="table to write (default: %(default)s)",
+    )
     parser.add_argument("--table", type=Path, metavar="FILE", help="print this table and end")
     args = parser.parse_args()
     if args.table:

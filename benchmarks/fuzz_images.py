@@ -163,8 +163,12 @@ def fuzz(count: int, seed: int = 0, settings: CompressedSettings | None = None) 
 def main() -> None:
     """Fuzz and print what came of it."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--count", type=int, default=1_000_000, help="pictures")
-    parser.add_argument("--seed", type=int, default=0, help="fixes every byte")
+    parser.add_argument(
+        "--count", type=int, default=1_000_000, help="number of pictures (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--seed", type=int, default=0, help="number that fixes every byte (default: %(default)s)"
+    )
     args = parser.parse_args()
     outcome = fuzz(args.count, args.seed)
     print(f"{outcome.decoded} decoded, {outcome.refused} refused, slowest {outcome.slowest:.3f} s")

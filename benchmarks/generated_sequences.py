@@ -82,11 +82,26 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--model", type=Path, nargs="+", default=[default_model()])
-    parser.add_argument("--scenes", type=int, default=180)
-    parser.add_argument("--photos", type=Path, help="folder of photographs (make train-data)")
-    parser.add_argument("--solid", action="store_true", help="scenes in three dimensions (needs panda3d)")
-    parser.add_argument("--output", type=Path, default=Path("build/generated_sequences.csv"))
+    parser.add_argument(
+        "--model",
+        type=Path,
+        nargs="+",
+        default=[default_model()],
+        help="model files to score side by side (default: the shipped one)",
+    )
+    parser.add_argument("--scenes", type=int, default=180, help="number of scenes (default: %(default)s)")
+    parser.add_argument(
+        "--photos",
+        type=Path,
+        help="folder of photographs for backgrounds, as `make train-data` collects them (default: none)",
+    )
+    parser.add_argument("--solid", action="store_true", help="make scenes in three dimensions; needs panda3d")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=Path("build/generated_sequences.csv"),
+        help="table to write (default: %(default)s)",
+    )
     args = parser.parse_args()
     photos = load_photos(args.photos) if args.photos else None
     trackers = {model: Tracker(model=model) for model in args.model}

@@ -64,9 +64,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--scenes", type=int, default=150)
-    parser.add_argument("--model", type=Path, help="model file instead of the shipped one")
-    parser.add_argument("--output", type=Path, default=Path("build/guard_scores.csv"))
+    parser.add_argument("--scenes", type=int, default=150, help="number of scenes (default: %(default)s)")
+    parser.add_argument("--model", type=Path, help="model file (default: the shipped one)")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=Path("build/guard_scores.csv"),
+        help="table to write (default: %(default)s)",
+    )
     args = parser.parse_args()
     rows = table(boxes(args.scenes, args.model))
     for row in rows:

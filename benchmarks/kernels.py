@@ -210,11 +210,16 @@ def measured(network: Hierarchy) -> list[dict]:
 def main() -> int:
     """Write the compilers' table and print predictions, or measure; return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--batch", type=int, default=1)
+    parser.add_argument("--batch", type=int, default=1, help="streams side by side (default: %(default)s)")
     parser.add_argument(
-        "--output", type=Path, default=Path("build/kernels.csv"), help="table of what compilers say"
+        "--output",
+        type=Path,
+        default=Path("build/kernels.csv"),
+        help="table to write of what the compilers report (default: %(default)s)",
     )
-    parser.add_argument("--measure", type=Path, metavar="FILE", help="measure on the GPU, into this table")
+    parser.add_argument(
+        "--measure", type=Path, metavar="FILE", help="measure on the GPU, and write this table"
+    )
     args = parser.parse_args()
     config, weights, _ = load_model(default_model())
     network = Hierarchy(config, args.batch, weights=weights)

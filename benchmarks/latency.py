@@ -281,36 +281,38 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--seconds", type=float, default=60.0, help="seconds to run (default: %(default)s)")
     parser.add_argument(
         "--input",
         default="simulator",
-        help="simulator, or a video, folder of images or bag whose frames are shown",
+        help="simulator, or a video, folder of images or bag whose frames are shown (default: %(default)s)",
     )
     parser.add_argument(
         "--reliability",
         choices=("best_effort", "reliable"),
         default="best_effort",
-        help="that the camera offers",
+        help="QoS reliability that the camera offers (default: %(default)s)",
     )
-    parser.add_argument("--transport", choices=("raw", "compressed"), default="raw")
+    parser.add_argument(
+        "--transport", choices=("raw", "compressed"), default="raw", help="of images (default: %(default)s)"
+    )
     parser.add_argument(
         "--max-age",
         type=float,
         default=default_of(MAX_AGE),
         metavar="SECONDS",
-        help="the node's parameter: older frames are left out, 0 = none are",
+        help="parameter `max_age` of the node: older frames are left out, 0 = none is (default: %(default)s)",
     )
-    parser.add_argument("--learning", action="store_true", help="the node learns while it works")
-    parser.add_argument("--fps", type=float, default=30.0, help="of each camera")
+    parser.add_argument("--learning", action="store_true", help="let the node learn while it tracks")
+    parser.add_argument("--fps", type=float, default=30.0, help="frames a second (default: %(default)s)")
     parser.add_argument(
         "--cameras",
         nargs="+",
         default=[""],
         metavar="NAMESPACE",
-        help="several cameras, each with a node of its own",
+        help="namespaces of several cameras, each with a node of its own (default: one)",
     )
-    parser.add_argument("--output", type=Path, default=Path("build/latency.csv"))
+    parser.add_argument("--output", type=Path, default=Path("build/latency.csv"), help="table to write")
     parser.add_argument("--role", choices=tuple(ROLES), help=argparse.SUPPRESS)
     parser.add_argument("--of", help=argparse.SUPPRESS)  # the camera that the role belongs to
     args = parser.parse_args()

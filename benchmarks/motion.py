@@ -31,9 +31,18 @@ SEED = 515_151_000
 def main() -> None:
     """Score both; print the table and write it."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", type=Path, default=default_model())
-    parser.add_argument("--clips", type=int, default=160, help="rounded up to a multiple of 16")
-    parser.add_argument("--output", type=Path, default=Path("build/motion.csv"))
+    parser.add_argument(
+        "--model", type=Path, default=default_model(), help="model file (default: the shipped one)"
+    )
+    parser.add_argument(
+        "--clips",
+        type=int,
+        default=160,
+        help="number of clips, rounded up to a multiple of 16 (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--output", type=Path, default=Path("build/motion.csv"), help="table to write (default: %(default)s)"
+    )
     args = parser.parse_args()
     config, weights, _ = load_model(args.model)
     if not config.uses_motion:

@@ -61,7 +61,12 @@ def main() -> None:
     """Print the table and write it."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder of labelled sequences")
-    parser.add_argument("--output", type=Path, default=Path("build/predictability.csv"))
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=Path("build/predictability.csv"),
+        help="table to write (default: %(default)s)",
+    )
     args = parser.parse_args()
     rows = []
     for folder in sequences(args.data):

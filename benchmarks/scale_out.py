@@ -139,9 +139,18 @@ def predicted(ranks: int, link: str, step: float, copy: float, size: float) -> d
 def main() -> None:
     """Measure as a rank where mpirun started this; else start the ranks and write the table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=80.0, help="for each run")
-    parser.add_argument("--runs", type=int, default=2)
-    parser.add_argument("--output", type=Path, default=Path("build/scale_out.csv"))
+    parser.add_argument(
+        "--seconds", type=float, default=80.0, help="seconds of each run (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--runs", type=int, default=2, help="runs of each number of ranks (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=Path("build/scale_out.csv"),
+        help="table to write (default: %(default)s)",
+    )
     args = parser.parse_args()
     team = join("cpu", 1)
     if team.size > 1:

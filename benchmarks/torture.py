@@ -233,10 +233,17 @@ def main() -> int:
         nargs="+",
         choices=PARTS,
         default=[p for p in PARTS if "soak" not in p],
-        help="which attacks; all but the soaks if not given",
+        help="which attacks to run (default: all but the soaks)",
     )
-    parser.add_argument("--share", type=float, default=1.0, help="of each attack's full length, above 0")
-    parser.add_argument("--output", type=Path, default=Path("build/torture.csv"), help="table to write")
+    parser.add_argument(
+        "--share",
+        type=float,
+        default=1.0,
+        help="share of each attack's full length, above 0 (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--output", type=Path, default=Path("build/torture.csv"), help="table to write (default: %(default)s)"
+    )
     parser.add_argument("--one", choices=PARTS, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.one:

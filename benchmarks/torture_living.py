@@ -98,7 +98,9 @@ def kill_while_living(count: int, folder: Path) -> dict[str, Any]:
 def main() -> int:
     """Kill, print what came of it; 1 where anything failed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--kills", type=int, default=200)
+    parser.add_argument(
+        "--kills", type=int, default=200, help="how often a process is killed (default: %(default)s)"
+    )
     with tempfile.TemporaryDirectory() as folder:
         found = kill_while_living(parser.parse_args().kills, Path(folder))
     print(found)

@@ -207,10 +207,19 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--mutants", type=int, default=20_000)
-    parser.add_argument("--kills", type=int, default=300)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--plain", action="store_true", help="without sanitizers")
+    parser.add_argument(
+        "--mutants", type=int, default=20_000, help="damaged models to load (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--kills",
+        type=int,
+        default=300,
+        help="how often a process is killed while it saves (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--seed", type=int, default=0, help="number that fixes the damage (default: %(default)s)"
+    )
+    parser.add_argument("--plain", action="store_true", help="build the kernels without sanitizers")
     parser.add_argument("--worker", type=int, nargs=2, metavar=("FIRST", "COUNT"), help=argparse.SUPPRESS)
     parser.add_argument("--kernels", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()

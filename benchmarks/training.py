@@ -136,10 +136,19 @@ def measure(seconds: float, photos: Path | None) -> list[dict]:
 def main() -> None:
     """Measure the parts, some times over; print the table and write it."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=60.0, help="for each part")
-    parser.add_argument("--runs", type=int, default=2)
-    parser.add_argument("--photos", type=Path, help="folder of photographs for backgrounds")
-    parser.add_argument("--output", type=Path, default=Path("build/training.csv"))
+    parser.add_argument(
+        "--seconds", type=float, default=60.0, help="seconds of each part (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--runs", type=int, default=2, help="how often each part is measured (default: %(default)s)"
+    )
+    parser.add_argument("--photos", type=Path, help="folder of photographs for backgrounds (default: none)")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=Path("build/training.csv"),
+        help="table to write (default: %(default)s)",
+    )
     args = parser.parse_args()
     rows = []
     for run in range(args.runs):

@@ -153,15 +153,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--seconds", type=float, default=10.0, help="of each of the runs")
+    parser.add_argument(
+        "--seconds", type=float, default=10.0, help="seconds of each run (default: %(default)s)"
+    )
     parser.add_argument(
         "--sizes",
         type=size,
         nargs="+",
         metavar="WIDTHxHEIGHT",
         default=[(640, 480), (1280, 720), (1920, 1080)],
+        help="sizes of the images, pixels (default: 640x480 1280x720 1920x1080)",
     )
-    parser.add_argument("--output", type=Path, default=Path("build/transport.csv"))
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=Path("build/transport.csv"),
+        help="table to write (default: %(default)s)",
+    )
     args = parser.parse_args()
     rows = []
     for width, height in args.sizes:

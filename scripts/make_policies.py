@@ -130,13 +130,16 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--namespace", default="/", help="that the nodes run in")
+    parser.add_argument(
+        "--namespace", default="/", help="namespace that the nodes run in (default: %(default)s)"
+    )
     parser.add_argument(
         "--remap",
         action="append",
         default=[],
         metavar="FROM:=TO",
-        help="as the launch remaps a topic; may be given several times",
+        help="topic remapped as the launch does it, such as image:=/camera/image_raw; may be given several"
+        " times",
     )
     parser.add_argument("--output", type=Path, default=OUTPUT, help="file to write (default: %(default)s)")
     args = parser.parse_args()

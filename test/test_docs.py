@@ -248,27 +248,3 @@ def test_what_does_not_exist_is_noticed(span, why):
 
 def test_the_readme_is_short():
     assert len((ROOT / "README.md").read_text().splitlines()) <= 130
-
-
-def undescribed(path):
-    """Return the public functions of a file with two arguments or more and no section about them."""
-    for scope in ast.walk(ast.parse(path.read_text())):
-        public = isinstance(scope, ast.Module) or (
-            isinstance(scope, ast.ClassDef) and not scope.name.startswith("_")
-        )
-        for node in scope.body if public else ():
-            if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) or node.name.startswith("_"):
-                continue
-            known = [a.arg for a in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)]
-            known = [name for name in known if name not in ("self", "cls") and not name.startswith("_")]
-            text = ast.get_docstring(node)
-            if len(known) > 1 and text and "Parameters\n---" not in text:
-                yield node.name
-
-
-@pytest.mark.parametrize("folder", ["ros", "vision", "."])
-def test_public_functions_say_what_each_argument_is(folder):
-    """That a section names each argument is a rule of the linter (D417); here is that there is one."""
-    files = (ROOT / "pvm_perception" / folder).glob("*.py")
-    missing_in = {path.name: names for path in files if (names := list(undescribed(path)))}
-    assert not missing_in

@@ -1,4 +1,4 @@
-"""Arguments that several commands have, said once."""
+"""Arguments that several commands have."""
 
 from __future__ import annotations
 
@@ -35,5 +35,5 @@ def add_tracker(parser: argparse.ArgumentParser, purpose: str) -> None:
         default=list(TARGETS),
         help=f"names of the targets to {purpose}, of those that the model knows",
     )
-    parser.add_argument("--model", type=Path, help="model file to use instead of the shipped one")
+    parser.add_argument("--model", type=Path, help="model file (default: the shipped one)")
     add_device(parser)

@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--fps", type=float, default=30.0, help="frames a second that the camera process publishes"
     )
     parser.add_argument("--seed", type=int, default=0, help="number that fixes the simulator's scenes")
-    parser.add_argument("--model", type=Path, help="model file to use instead of the shipped one")
+    parser.add_argument("--model", type=Path, help="model file (default: the shipped one)")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -79,9 +79,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--learn",
         action="store_true",
-        help="go on learning to predict within each sequence; the model file stays as it is",
+        help="learn to foresee the next picture within each sequence; the model file stays as it is",
     )
-    parser.add_argument("--no-report", action="store_true", help="write tables only, no pictures")
+    parser.add_argument(
+        "--no-report", action="store_true", help="write tables only, no pictures (default: both)"
+    )
     parser.add_argument(
         "--peers",
         action="store_true",

@@ -16,21 +16,31 @@ RUN_UP = 60  # frames before the explained one that are looked at, so that state
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     parser.add_argument(
-        "--input", type=Path, required=True, help="a video, a folder of images, or a bag (MCAP or sqlite3)"
+        "--input",
+        type=Path,
+        required=True,
+        help="where the frame comes from: a video, a folder of images, or a ROS 2 bag (MCAP or sqlite3)",
     )
-    parser.add_argument("--frame", type=int, required=True, metavar="N", help="which frame, counted from 0")
-    parser.add_argument("--target", help="which target (default: the first that the model knows)")
+    parser.add_argument(
+        "--frame", type=int, required=True, metavar="N", help="number of the frame to explain, counted from 0"
+    )
+    parser.add_argument(
+        "--target", help="name of the target to explain (default: the first that the model knows)"
+    )
     parser.add_argument(
         "--output",
         type=Path,
         required=True,
         metavar="PAGE.html",
-        help="HTML page to write, which stands alone",
+        help="HTML page to write; pictures are in it",
     )
     parser.add_argument("--model", type=Path, help="model file (default: the shipped one)")
-    parser.add_argument("--topic", help="image topic of a bag, where it has several")
+    parser.add_argument("--topic", help="topic of the images in a bag; needed where it has several")
     parser.add_argument(
-        "--memory", type=Path, metavar="DIR", help="memory of moments, of which the most similar are shown"
+        "--memory",
+        type=Path,
+        metavar="DIR",
+        help="folder of moments, of which the most similar are shown (default: none)",
     )
     add_device(parser)
 

@@ -66,7 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=0,
         help="number that fixes the first run's place; later runs count up from it",
     )
-    parser.add_argument("--model", type=Path, help="model file to use instead of the shipped one")
+    parser.add_argument("--model", type=Path, help="model file (default: the shipped one)")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--stills",
         type=Path,
-        help="folder of labelled stills to move a virtual camera over, instead of generated scenes",
+        help="folder of labelled stills to move a virtual camera over (default: generated scenes)",
     )
     parser.add_argument("--frames", type=int, default=300, help="number of frames to write")
     parser.add_argument("--seed", type=int, default=0, help="number that fixes every pixel")

@@ -49,11 +49,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--photos",
         type=Path,
-        help="folder of photographs for backgrounds of generated scenes, as `make train-data` collects them",
+        help="folder of photographs for backgrounds of generated scenes, as `make train-data` collects them "
+        "(default: all are painted)",
     )
     add_device(parser)
     parser.add_argument(
-        "--forget", nargs="+", default=(), metavar="TARGET", help="shown targets to take back from the model"
+        "--forget",
+        nargs="+",
+        default=(),
+        metavar="TARGET",
+        help="names of shown targets to remove from the model (default: none)",
     )
     parser.add_argument(
         "--force", action="store_true", help="write the model even where it is no better than before"

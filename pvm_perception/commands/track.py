@@ -50,13 +50,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "kept)",
     )
     parser.add_argument(
-        "--video", type=Path, help="video file to write the frames to, with their boxes drawn in"
+        "--video",
+        type=Path,
+        help="video file to write the frames to, with their boxes drawn in (default: none)",
     )
     parser.add_argument(
         "--output-bag",
         type=Path,
         metavar="FILE.mcap",
-        help="bag to write the boxes to, as vision_msgs/Detection2DArray",
+        help="bag to write the boxes to, as vision_msgs/Detection2DArray (default: none)",
     )
     parser.add_argument(
         "--stills",
@@ -67,7 +69,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--horizon",
         type=int,
         default=0,
-        help="report each box where it is expected so many frames later; 0 = where it is seen",
+        help="number of frames ahead: each box is reported where it is expected then; 0 = where it is seen",
     )
 
 

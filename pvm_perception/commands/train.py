@@ -27,7 +27,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--frames",
         type=int,
-        help="number of frames after which training ends, if the hours are not over before",
+        help="number of frames after which training ends, if the hours are not over before "
+        "(default: no limit)",
     )
     parser.add_argument(
         "--preset",
@@ -37,12 +38,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="network to train from nothing, where --from is not given",
     )
     parser.add_argument(
-        "--from", dest="start", type=Path, metavar="MODEL", help="model or checkpoint to go on from"
+        "--from",
+        dest="start",
+        type=Path,
+        metavar="MODEL",
+        help="model file or checkpoint to go on from (default: new weights, see --preset)",
     )
     parser.add_argument(
         "--photos",
         type=Path,
-        help="folder of photographs for backgrounds, as `make train-data` collects them",
+        help="folder of photographs for backgrounds, as `make train-data` collects them "
+        "(default: all are painted)",
     )
     parser.add_argument(
         "--stills",
@@ -50,7 +56,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=(),
         metavar="DIR",
-        help="folders of labelled stills (images with groundtruth.csv or labels.csv) to learn from",
+        help="folders of labelled stills (images with groundtruth.csv or labels.csv) to learn from "
+        "(default: none)",
     )
     parser.add_argument(
         "--stills-part",
@@ -67,7 +74,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=(),
         metavar="PATH",
         help="unlabelled real video to learn to predict from: folders of frames, video "
-        "files, bags, and folders of these; nothing is taught about targets in it",
+        "files, bags, and folders of these; nothing is taught about targets in it (default: none)",
     )
     parser.add_argument(
         "--held-back",
@@ -76,7 +83,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=(),
         metavar="PATH",
         help="real video, as for --video, on which the forecast is measured at each "
-        "validation and from which nothing is learnt",
+        "validation and from which nothing is learnt (default: none)",
     )
     parser.add_argument(
         "--learn",
@@ -92,7 +99,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=(),
         metavar="PATH",
-        help="as --video, but known to hold no target: every box in it is an error",
+        help="as --video, but known to hold no target: every box in it is an error (default: none)",
     )
     parser.add_argument(
         "--shares",

@@ -43,12 +43,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="topic of the robot's odometry in a bag; '' uses none (default: the only one in the bag)",
     )
     parser.add_argument(
-        "--record", type=Path, metavar="FILE.rrd", help="file to record everything to, for the Rerun viewer"
+        "--record",
+        type=Path,
+        metavar="FILE.rrd",
+        help="file to record everything to, for the Rerun viewer (default: none)",
     )
     parser.add_argument(
         "--no-viewer", action="store_true", help="serve no page: only record, as fast as the computer allows"
     )
-    parser.add_argument("--port", type=int, default=9090, help="port of the page; its data use the next one")
+    parser.add_argument(
+        "--port", type=int, default=9090, help="TCP port of the page; its data use the next one"
+    )
     parser.add_argument(
         "--address",
         default=LOOPBACK,
@@ -63,7 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="frames a second that the page shows at most, so that it never lags; 0 = all; a recording "
         "holds all",
     )
-    parser.add_argument("--frames", type=int, help="number of frames after which it ends")
+    parser.add_argument("--frames", type=int, help="number of frames after which it ends (default: no limit)")
     add_tracker(parser, "report")
     parser.add_argument(
         "--learn",

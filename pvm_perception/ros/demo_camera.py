@@ -28,12 +28,16 @@ SIMULATOR = "simulator"
 def main(argv: list[str] | None = None) -> int:
     """Publish until the stream ends or a signal comes."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--input", required=True)
-    parser.add_argument("--truth", type=Path, required=True)
-    parser.add_argument("--frames", type=int, required=True)
-    parser.add_argument("--fps", type=float, default=30.0)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--listeners", type=int, default=2)
+    parser.add_argument(
+        "--input", required=True, help="where frames come from: simulator, or what `demo --input` takes"
+    )
+    parser.add_argument("--truth", type=Path, required=True, help="file to write the true boxes to")
+    parser.add_argument("--frames", type=int, required=True, help="number of frames to publish")
+    parser.add_argument("--fps", type=float, default=30.0, help="frames a second")
+    parser.add_argument("--seed", type=int, default=0, help="number that fixes the simulator's scenes")
+    parser.add_argument(
+        "--listeners", type=int, default=2, help="subscribers to wait for before the first frame"
+    )
     args = parser.parse_args(argv)
     stop = Stop()
     try:

@@ -79,8 +79,8 @@ class Receiver:
 def main(argv: list[str] | None = None) -> int:
     """Listen until a signal comes."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--table", type=Path, required=True)
-    parser.add_argument("--frames", type=Path, required=True)
+    parser.add_argument("--table", type=Path, required=True, help="CSV file to write, one row for each box")
+    parser.add_argument("--frames", type=Path, required=True, help="folder to write the images to, as JPEG")
     args = parser.parse_args(argv)
     stop = Stop()
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
