@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from not_tried import pytest_terminal_summary  # noqa: F401
 
 from pvm_perception.core.config import HierarchyConfig, Layer, Link
 
@@ -66,7 +67,7 @@ def robot():
 def nodes():
     """Return the package's nodes in this process by their commands; nothing spins them."""
     pytest.importorskip("rclpy", reason="ROS 2 is not installed; run `make setup`")
-    pytest.importorskip("nav2_msgs.msg", reason="run `make setup`")
+    pytest.importorskip("nav2_msgs.msg", reason="no nav2_msgs here; run `make setup`")
     from odd_sender import nodes_that_nothing_spins
 
     with nodes_that_nothing_spins() as made:

@@ -287,7 +287,7 @@ def test_the_follower_runs_without_nav2_and_the_guard_says_what_it_lacks(tmp_pat
 
 
 def test_the_guard_stops_nav2_and_lets_it_go_on(robot, start):
-    messages = pytest.importorskip("nav2_msgs.msg", reason="run `make setup`")
+    messages = pytest.importorskip("nav2_msgs.msg", reason="no nav2_msgs here; run `make setup`")
     robot.listen(messages.SpeedLimit, "/guard/speed_limit")
     said = robot.heard["/guard/speed_limit"]
     odometry = robot.node.create_publisher(Odometry, "/guard/odom", 5)
@@ -329,7 +329,7 @@ def test_the_guard_stops_nav2_and_lets_it_go_on(robot, start):
 
 
 def test_the_follower_heeds_a_speed_limit(robot, start):
-    messages = pytest.importorskip("nav2_msgs.msg", reason="run `make setup`")
+    messages = pytest.importorskip("nav2_msgs.msg", reason="no nav2_msgs here; run `make setup`")
     limit = robot.node.create_publisher(messages.SpeedLimit, "/slow/speed_limit", 10)
     drive = Drive(robot, "slow", distance=8, angle=0.0)
     start("follower", "slow", "-p", "drive:=true")

@@ -120,7 +120,9 @@ def test_the_interface_is_the_committed_one(robot, command):
 
 def test_our_annotations_are_foxgloves_on_the_wire(robot):
     """The hash is what a robot with Foxglove's own package reports."""
-    kind = pytest.importorskip("foxglove_msgs.msg", reason="run `make setup`").ImageAnnotations
+    kind = pytest.importorskip(
+        "foxglove_msgs.msg", reason="no foxglove_msgs here; run `make setup`"
+    ).ImageAnnotations
     if "metadata" not in kind.get_fields_and_field_types():
         pytest.skip("this foxglove_msgs is Foxglove's own, of 3.3.0 or older")
     publisher = robot.node.create_publisher(kind, "/annotations", 1)
@@ -146,7 +148,7 @@ def test_our_annotations_are_foxgloves_on_the_wire(robot):
 )
 def test_our_copies_of_messages_are_the_originals_on_the_wire(robot, package, name, digest):
     """The hashes are what programs that never saw our copies report of the originals."""
-    kind = getattr(pytest.importorskip(f"{package}.msg", reason="run `make setup`"), name)
+    kind = getattr(pytest.importorskip(f"{package}.msg", reason=f"no {package} here; run `make setup`"), name)
     publisher = robot.node.create_publisher(kind, "/copy", 1)
     robot.until(lambda: robot.node.get_publishers_info_by_topic("/copy"))
     (info,) = robot.node.get_publishers_info_by_topic("/copy")

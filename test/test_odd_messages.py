@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 rclpy = pytest.importorskip("rclpy", reason="ROS 2 is not installed; run `make setup`")
-pytest.importorskip("nav2_msgs.msg", reason="run `make setup`")
+pytest.importorskip("nav2_msgs.msg", reason="no nav2_msgs here; run `make setup`")
 
 from odd_sender import (  # noqa: E402
     Bench,

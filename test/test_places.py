@@ -57,7 +57,7 @@ def test_markers_are_bodies_with_words_and_wipe_out_the_last_ones():
 
 
 def test_the_follower_says_where_all_targets_are(robot, start):
-    tf = pytest.importorskip("tf2_msgs.msg", reason="run `make setup`").TFMessage
+    tf = pytest.importorskip("tf2_msgs.msg", reason="no tf2_msgs here; run `make setup`").TFMessage
     robot.listen(Detection3DArray, "/space/detections_3d")
     robot.listen(MarkerArray, "/space/target_follower/markers")
     robot.listen(tf, "/tf", QoSProfile(depth=100))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 rclpy = pytest.importorskip("rclpy", reason="ROS 2 is not installed; run `make setup`")
-pytest.importorskip("nav2_msgs.msg", reason="run `make setup`")
+pytest.importorskip("nav2_msgs.msg", reason="no nav2_msgs here; run `make setup`")
 
 from nav2_msgs.msg import SpeedLimit  # noqa: E402
 from nav_msgs.msg import Odometry  # noqa: E402
