@@ -23,6 +23,10 @@
 #include <cstring>
 #include <vector>
 
+#if defined(__AVX512F__)
+#include <immintrin.h>
+#endif
+
 #define INLINE static inline __attribute__((always_inline))
 #pragma GCC diagnostic ignored "-Wpsabi"  // vectors are passed to what is inlined only
 
@@ -92,6 +96,16 @@ INLINE float sum(Sixteen v) {
     std::memcpy(&low, &v, 32);
     std::memcpy(&high, (const char *)&v + 32, 32);
     return sum(low + high);
+}
+
+// 1 / v, to 1e-7 of it.
+INLINE Sixteen reciprocal(Sixteen v) {
+#if defined(__AVX512F__)
+    const Sixteen first = (Sixteen)_mm512_rcp14_ps((__m512)v);
+    return first * (2.0f - v * first);
+#else
+    return 1.0f / v;
+#endif
 }
 
 // Natural logarithm of positive, finite values, to 1e-6.

@@ -5,41 +5,53 @@
 namespace forecast {
 namespace {
 
-// Evidence of one kind for 16 units: the logarithm of the mean difference over each; and its statistics.
-void weigh(const Frame &f, int kind, int u) {
+// Evidence for 16 units: the logarithm of the mean difference over each; and the statistics of each kind.
+void weigh(const Frame &f, int u) {
+    static_assert(SURE == 2.0f, "the shares are squares");
     const Grid &g = *f.grid;
-    float *differ = f.evidence + (long)kind * g.moves * g.lanes + u, *to = f.inputs + (long)kind * STATISTICS * g.lanes + u;
-    Sixteen total = {}, least = load(differ);
-    const Sixteen stay = least;
-    for (int k = 0; k < g.moves; ++k) {
-        const Sixteen d = load(differ + (long)k * g.lanes);
-        total += d;
-        least = d < least ? d : least;
+    float *differ[KINDS];
+    Sixteen stay[KINDS], total[KINDS] = {}, least[KINDS];
+    for (int i = 0; i < KINDS; ++i) {
+        differ[i] = f.evidence + (long)i * g.moves * g.lanes + u;
+        stay[i] = least[i] = load(differ[i]);
     }
-    const Sixteen mean = total * (1.0f / g.moves) + QUIET, level_of_mean = logarithm(mean);
-    const Sixteen lowest = logarithm(least + QUIET);
-    Sixteen shares = {}, x = {}, y = {}, squares = {};
+    for (int k = 0; k < g.moves; ++k)
+        for (int i = 0; i < KINDS; ++i) {
+            const Sixteen d = load(differ[i] + (long)k * g.lanes);
+            total[i] += d;
+            least[i] = d < least[i] ? d : least[i];
+        }
+    Sixteen level_of_mean[KINDS], shares[KINDS] = {}, x[KINDS] = {}, y[KINDS] = {}, squares[KINDS] = {};
+    for (int i = 0; i < KINDS; ++i) {
+        level_of_mean[i] = logarithm(total[i] * (1.0f / g.moves) + QUIET);
+        least[i] += QUIET;
+    }
     for (int k = 0; k < g.moves; ++k) {
-        const Sixteen log = logarithm(load(differ + (long)k * g.lanes) + QUIET), share = exponential((lowest - log) * SURE);
-        store(differ + (long)k * g.lanes, level_of_mean - log);
         const int16_t *move = f.moves + (long)k * 2 * g.lanes + u;
-        const Sixteen down = in_pixels(move), right = in_pixels(move + g.lanes);
-        shares += share;
-        x += share * right;
-        y += share * down;
-        squares += share * (right * right + down * down);
+        const Sixteen down = in_pixels(move), right = in_pixels(move + g.lanes), way = right * right + down * down;
+        for (int i = 0; i < KINDS; ++i) {
+            float *at = differ[i] + (long)k * g.lanes;
+            const Sixteen d = load(at) + QUIET, ratio = least[i] * reciprocal(d), share = ratio * ratio;
+            store(at, level_of_mean[i] - logarithm(d));
+            shares[i] += share;
+            x[i] += share * right;
+            y[i] += share * down;
+            squares[i] += share * way;
+        }
     }
-    const Sixteen each = 1.0f / shares;
-    x *= each;
-    y *= each;
-    Sixteen spread = squares * each - x * x - y * y;
-    spread = spread > 0.0f ? spread : all(0.0f);
-    store(to, .3f * logarithm(stay + QUIET) + 1.5f);
-    store(to + g.lanes, .3f * lowest + 1.5f);
-    store(to + 2L * g.lanes, .3f * level_of_mean + 1.5f);
-    store(to + 3L * g.lanes, .25f * x);
-    store(to + 4L * g.lanes, .25f * y);
-    store(to + 5L * g.lanes, .5f * logarithm(spread + .05f) + .5f);
+    for (int i = 0; i < KINDS; ++i) {
+        const Sixteen each = 1.0f / shares[i], mean_x = x[i] * each, mean_y = y[i] * each;
+        Sixteen spread = squares[i] * each - mean_x * mean_x - mean_y * mean_y;
+        spread = spread > 0.0f ? spread : all(0.0f);
+        const Sixteen out[STATISTICS] = {.3f * logarithm(stay[i] + QUIET) + 1.5f,
+                                         .3f * logarithm(least[i]) + 1.5f,
+                                         .3f * level_of_mean[i] + 1.5f,
+                                         .25f * mean_x,
+                                         .25f * mean_y,
+                                         .5f * logarithm(spread + .05f) + .5f};
+        for (int n = 0; n < STATISTICS; ++n)
+            store(f.inputs + (long)(i * STATISTICS + n) * g.lanes + u, out[n]);
+    }
 }
 
 float mean_of(const float *values, int count) {
@@ -260,8 +272,7 @@ void code_units(const Frame &now, const Frame &last, const Frame *parent, const 
     if (known) {
         add_extras(now, last);
         for (int u = 0; u < units; u += LANES)
-            for (int kind = 0; kind < KINDS; ++kind)
-                weigh(now, kind, u);
+            weigh(now, u);
     } else {
         std::fill(now.inputs, now.inputs + (long)g.inputs * g.lanes, 0.0f);
     }

@@ -9,6 +9,9 @@ constexpr int CELL = OUTSIDE;  // px: side of the cells that blocks and windows 
 constexpr int REACH = 16;      // half px each way within which an equal move is looked up
 constexpr float IN_BLOCK = 1.0f / (COLOURS * BLOCK * BLOCK), IN_WINDOW = 1.0f / (COLOURS * WINDOW * WINDOW);
 
+// A count of values as whole vectors of them.
+int padded(int count) { return (count + LANES - 1) / LANES * LANES; }
+
 // The index of the shared move that is equal, or -1.
 struct Lookup {
     int16_t index[2 * REACH + 1][2 * REACH + 1];
@@ -59,34 +62,44 @@ void squares(const Frame &now, const Frame &last, const long *at, int y, int wid
     }
 }
 
-void add_pairs(const float *in, int count, float *__restrict out) {
+// Sums of two neighbours each, from in[0] on; writes whole vectors, and reads as far.
+void add_pairs(const float *__restrict in, int count, float *__restrict out) {
+#if defined(__AVX512F__)
+    for (int i = 0; i < count; i += LANES) {
+        const Sixteen low = load(in + 2 * i), high = load(in + 2 * i + LANES);
+        const Sixteen_i even = {0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30};
+        store(out + i, __builtin_shuffle(low, high, even) + __builtin_shuffle(low, high, even + 1));
+    }
+#else
     for (int i = 0; i < count; ++i)
         out[i] = in[2 * i] + in[2 * i + 1];
+#endif
 }
 
 // From four lines of cells, blocks (the two in the middle) and windows of a line of units.
 void add_cells(const float *const line[4], int cols, float *__restrict scratch, float *block, float *window) {
-    const int cells = 2 * cols + 2;
-    float *__restrict blocks = scratch, *__restrict windows = scratch + cells, *__restrict pairs = windows + cells;
-    for (int i = 0; i < cells; ++i) {
-        blocks[i] = line[1][i] + line[2][i];
-        windows[i] = line[0][i] + line[3][i] + blocks[i];
+    const int cells = 2 * cols + 2, wide = padded(cells);
+    float *__restrict sums = scratch, *__restrict windows = scratch + wide, *__restrict pairs = windows + wide;
+    for (int i = 0; i < cells; i += LANES) {
+        const Sixteen middle = load(line[1] + i) + load(line[2] + i);
+        store(sums + i, middle * IN_BLOCK);
+        store(windows + i, (load(line[0] + i) + load(line[3] + i) + middle) * IN_WINDOW);
     }
+    add_pairs(sums + 1, cols, pairs);
+    std::memcpy(block, pairs, 4 * cols);
     add_pairs(windows, cols + 1, pairs);
-    for (int c = 0; c < cols; ++c) {
-        block[c] = (blocks[2 * c + 1] + blocks[2 * c + 2]) * IN_BLOCK;
-        window[c] = (pairs[c] + pairs[c + 1]) * IN_WINDOW;
-    }
+    for (int c = 0; c < cols; ++c)
+        window[c] = pairs[c] + pairs[c + 1];
 }
 
 // The moves that all units try: each line of cells once.
 void compare_shared(const Frame &now, const Frame &last) {
     static thread_local Memory memory;
     const Grid &g = *now.grid;
-    const int cells = 2 * g.cols + 2, wide = (CELL * cells + LANES - 1) / LANES * LANES;
-    float *squared = memory.of((size_t)g.shared * (wide + 4 * cells) + 3 * (size_t)cells);
-    float *scratch = squared + g.shared * wide;
-    float *lines = scratch + 3 * cells;  // (shared, 4, cells): a ring
+    const int cells = 2 * g.cols + 2, line = padded(cells), wide = padded(CELL * cells);
+    float *squared = memory.of((size_t)g.shared * (wide + 4 * line) + 3 * (size_t)line + 2 * LANES);
+    float *lines = squared + g.shared * wide;  // (shared, 4, line): a ring
+    float *scratch = lines + g.shared * 4 * line;
     float *block = now.evidence, *window = now.evidence + (long)g.moves * g.lanes;
     std::vector<long> at(g.shared);  // of the shared moves in the planes
     for (int k = 0; k < g.shared; ++k)
@@ -94,13 +107,13 @@ void compare_shared(const Frame &now, const Frame &last) {
     for (int j = 0; j < 2 * g.rows + 2; ++j) {
         squares(now, last, at.data(), CELL * (j - 1), wide, squared);
         for (int k = 0; k < g.shared; ++k) {
-            float *ring = lines + (long)k * 4 * cells;
-            add_pairs(squared + k * wide, cells, ring + j % 4 * cells);
+            float *ring = lines + (long)k * 4 * line;
+            add_pairs(squared + k * wide, cells, ring + j % 4 * line);
             if (j >= 3 && j % 2) {
-                const float *const line[4] = {ring + (j + 1) % 4 * cells, ring + (j + 2) % 4 * cells,
-                                              ring + (j + 3) % 4 * cells, ring + j % 4 * cells};
+                const float *const four[4] = {ring + (j + 1) % 4 * line, ring + (j + 2) % 4 * line,
+                                              ring + (j + 3) % 4 * line, ring + j % 4 * line};
                 const long to = (long)k * g.lanes + (j - 3) / 2 * g.cols;
-                add_cells(line, g.cols, scratch, block + to, window + to);
+                add_cells(four, g.cols, scratch, block + to, window + to);
             }
         }
     }
