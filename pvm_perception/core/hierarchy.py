@@ -3,9 +3,11 @@
 One frame goes through `Hierarchy.step`: images become the input's blocks, each layer in turn makes its
 codes and its prediction (`encoder`), the readout turns all codes into heat maps and boxes. `learn` then
 adapts all layers to the error of their own predictions and, where true boxes are given, the readout and
-the codes to the readout's error.
+the codes to the readout's error. Beside the layers a `forecast.Forecaster` foresees the next picture by the
+moves of its parts; it reads the images alone, so the boxes do not depend on it.
 
-Shapes: B streams, U units of a layer, N values of a code, S values of a signal, H x W pixels.
+Shapes: B streams, U units of a layer, N values of a code, S values of a signal, H x W pixels, R x C cells of
+the readout, T targets.
 """
 
 from __future__ import annotations

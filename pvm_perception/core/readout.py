@@ -221,7 +221,7 @@ class BoxReadout:
         truth = self.cells.truth(boxes)
         count = max(float(truth.care[truth.heat == 1].sum()), 1.0)  # targets in view
         share = truth.weight / max(float(truth.weight.sum()), 1.0)
-        heat, box, weight, care = map(xp.asarray, (truth.heat, truth.box, share, truth.care))
+        heat, box, share, care = map(xp.asarray, (truth.heat, truth.box, share, truth.care))
         logit = out[..., 0]  # (B, R, C, T), as all that follows
         q = 1 / (1 + xp.exp(-logit))
         log_q, log_not = -xp.logaddexp(0, -logit), -xp.logaddexp(0, logit)
@@ -237,7 +237,7 @@ class BoxReadout:
         scale = xp.concatenate([offset_share, xp.full_like(offset_share, SIZE_SHARE)], axis=-1)
         miss = (out[..., 1:] - box) * scale  # (B, R, C, T, 4)
         far = xp.abs(miss)
-        learns = weight[..., None]
+        learns = share[..., None]  # of the box error: cells near a target's centre learn its box
         smooth = xp.where(far < BEND, miss * miss / (2 * BEND), far - BEND / 2)
         d_box = xp.where(far < BEND, miss / BEND, xp.sign(miss)) * scale * learns
         by_stream = loss.sum(axis=(1, 2, 3))  # (B,)
