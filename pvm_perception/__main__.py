@@ -81,7 +81,9 @@ def _lacks(command: str, error: ImportError) -> int:
 
 def _arguments(argv: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="pvm_perception", description="Track a green ball or a stop sign by prediction."
+        prog="pvm_perception",
+        description="Track a green ball or a stop sign by prediction.",
+        epilog="Example: python -m pvm_perception demo",
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)

@@ -1,11 +1,8 @@
 """The command line as a user starts it: a process, its output, its exit code."""
 
-import argparse
 import csv
-import importlib
 import json
 import os
-import shlex
 import shutil
 import signal
 import subprocess
@@ -19,7 +16,6 @@ from conftest import ROOT
 from rosbags.rosbag2 import Reader
 
 from pvm_perception import Tracker
-from pvm_perception.__main__ import COMMANDS, NODES
 from pvm_perception.core.backend import find_gpu
 from pvm_perception.streams.files import open_stream
 from pvm_perception.streams.film import Film
@@ -38,33 +34,6 @@ def one_line(process, *words):
     assert lines[0].startswith("pvm_perception: error: ")
     for word in words:
         assert word in lines[0]
-
-
-@pytest.mark.parametrize("command", COMMANDS)
-def test_help_has_an_example(command_line, command):
-    process = command_line(command, "--help")
-    assert process.returncode == 0
-    assert "Example: python -m pvm_perception " + command in " ".join(process.stdout.split())
-
-
-@pytest.mark.parametrize("command", [c for c in COMMANDS if c not in NODES])
-def test_each_option_has_a_text_that_stands_alone_and_the_example_parses(command):
-    module = importlib.import_module(f"pvm_perception.commands.{command}")
-    parser = argparse.ArgumentParser()
-    module.add_arguments(parser)
-    for action in parser._actions:
-        assert action.help and len(action.help.split()) >= 4, action.dest
-        assert not action.help.startswith(("of ", "how ")), action.help
-    name, *arguments = shlex.split(module.EXAMPLE.removeprefix("python -m pvm_perception "))
-    assert name == command
-    parser.parse_args(arguments)
-
-
-def test_help_shows_defaults_that_there_are(command_line):
-    text = " ".join(command_line("track", "--help").stdout.split())
-    assert "default: None" not in text and "default: False" not in text
-    assert "0 = where it is seen (default: 0)" in text
-    assert "(default: green_ball stop_sign)" in text
 
 
 def test_no_command_and_a_wrong_one(command_line):
