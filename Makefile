@@ -4,6 +4,9 @@ PYTHON ?= python3
 RUN = .venv/bin/python -m pvm_perception
 DATA ?= data
 INPUT ?= simulator
+# pages outside of docs/ are part of the site, so that each link leads where it does in the repository
+SITE = -D root_doc=docs/index \
+	-D 'include_patterns=README.md,CONTRIBUTING.md,SECURITY.md,models/README.md,docs/**'
 export OPENBLAS_NUM_THREADS ?= 1
 # any CuPy that is there already, for whichever CUDA, stays
 CUPY = .venv/bin/python -c "import cupy" 2>/dev/null || sh scripts/install.sh gpu
@@ -77,7 +80,7 @@ docs:  ## the site, build/site/index.html: pages and the API from docstrings; a 
 	test -x build/docs-env/bin/python || $(PYTHON) -m venv build/docs-env
 	build/docs-env/bin/python -m pip install -q --disable-pip-version-check --require-hashes \
 		-r requirements/locked/docs.txt
-	build/docs-env/bin/python -m sphinx -q -W --keep-going -b html -c docs . build/site
+	build/docs-env/bin/python -m sphinx -q -W --keep-going -b html -c docs $(SITE) . build/site
 	echo '<meta http-equiv="refresh" content="0; url=docs/index.html">' >build/site/index.html
 
 sbom: setup  ## build/sbom.cdx.json, the software bill of materials (CycloneDX): what is installed, and the model

@@ -17,6 +17,3 @@ html_sidebars = {"**": ["about.html", "searchfield.html", "navigation.html"]}
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 napoleon_google_docstring = False
-# pages outside of docs/ are part of the site, so that each link leads where it does in the repository
-root_doc = "docs/index"
-include_patterns = ["README.md", "CONTRIBUTING.md", "SECURITY.md", "models/README.md", "docs/**"]

@@ -10,6 +10,7 @@ import sys
 import xml.etree.ElementTree as ET
 
 import pytest
+import yaml
 from conftest import ROOT
 
 from pvm_perception import __version__
@@ -30,6 +31,10 @@ def test_package_xml_is_an_ament_python_package():
     assert xml.get("format") == "3"
     assert xml.findtext("export/build_type") == "ament_python"
     assert (ROOT / "resource" / xml.findtext("name")).exists()
+    kind, settings = yaml.safe_load_all((ROOT / xml.findtext("export/rosdoc2")).read_text())
+    assert kind == {"type": "rosdoc2 config", "version": 1}
+    pages = settings["builders"][0]["sphinx"]["user_doc_dir"]
+    assert (ROOT / pages / "index.md").is_file()
 
 
 @pytest.mark.parametrize("name", NODES)
