@@ -113,7 +113,14 @@ def test_what_cannot_be_written_is_one_line(tmp_path, name):
     assert [p.name for p in tmp_path.iterdir()] == ["no"]
 
 
-@pytest.mark.parametrize("address", ["rtsp://127.0.0.1:9/none", "http://127.0.0.1:9/none.mp4", "97"])
-def test_cameras_and_addresses_that_do_not_answer(address):
+@pytest.mark.parametrize("address", ["rtsp://127.0.0.1:9/none", "http://127.0.0.1:9/none.mp4"])
+def test_addresses_that_do_not_answer(address):
     with pytest.raises(PvmError, match="cannot be opened"):
         open_stream(address)
+
+
+@pytest.mark.parametrize("camera", ["97", "/dev/video97"])
+def test_a_camera_that_is_not_there_is_one_line(camera, capfd):
+    with pytest.raises(PvmError, match="there is no camera /dev/video97; "):
+        open_stream(camera)
+    assert capfd.readouterr().err == ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +24,15 @@ IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".tif", ".tiff")
 
 DEVICE = re.compile(r"(?:/dev/video)?(\d+)")
 ADDRESS = re.compile(r"(rtsps?|https?)://.+")
+
+
+def _check_camera(number: int) -> None:
+    """Raise PvmError where there is no such camera, and say which there are: OpenCV needs more lines."""
+    if sys.platform != "linux" or Path(f"/dev/video{number}").exists():
+        return
+    others = ", ".join(map(str, sorted(Path("/dev").glob("video*"), key=natural)))
+    known = f"there are: {others}" if others else "none is here"
+    raise PvmError(f"there is no camera /dev/video{number}; {known}")
 
 
 def natural(path: Path) -> tuple:
@@ -102,6 +112,8 @@ class VideoStream:
         there = Path(path).is_file()
         device = None if there else DEVICE.fullmatch(path)
         address = None if there else ADDRESS.fullmatch(path)
+        if device:
+            _check_camera(int(device[1]))
         # from its root, no colon in a file's name is taken for a protocol
         source = int(device[1]) if device else path if address else str(Path(path).absolute())
         self.capture = cv2.VideoCapture(source)
