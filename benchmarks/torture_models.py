@@ -142,9 +142,9 @@ def attack(count: int, seed: int = 0, sanitize: bool = True) -> dict[str, Any]:
             }
         at, end = seed, seed + count
         while at < end:
-            with tempfile.TemporaryFile("w+") as said:
+            with tempfile.TemporaryFile("w+") as errors:
                 command = [sys.executable, __file__, "--worker", str(at), str(end - at), *extra]
-                worker = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=said, text=True)
+                worker = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=errors, text=True)
                 for line in worker.stdout:
                     which, seconds, peak, says = line.rstrip("\n").split(" ", 3)
                     at = int(which) + 1
@@ -157,8 +157,8 @@ def attack(count: int, seed: int = 0, sanitize: bool = True) -> dict[str, Any]:
                         faults[int(which)] = says
                     bar.update()
                 if worker.wait() or at < end:
-                    said.seek(0)
-                    lines = [line.strip() for line in said if "ERROR" in line or "runtime error" in line]
+                    errors.seek(0)
+                    lines = [line.strip() for line in errors if "ERROR" in line or "runtime error" in line]
                     faults[at] = f"FAULT exit {worker.returncode}: {lines[0] if lines else 'silent'}"
                     row["mutants"] += 1
                     at += 1

@@ -194,7 +194,7 @@ class ParameterValue:
 
 
 def value_of(value, context):
-    """Return a parameter's value: launch_ros reads substitutions as YAML, unless told a type."""
+    """Return a parameter's value: launch_ros reads substitutions as YAML, unless given a type."""
     if isinstance(value, ParameterValue):
         text = text_of(value.value, context)
         if value.type in (None, str):

@@ -218,7 +218,7 @@ class Lesson:
         self.lessons._queue = self.queued.append
 
     def throw(self, rng):
-        """Send one odd message; what is said in one line is an answer, anything else a failure."""
+        """Send one odd message; a report of one line is an answer, anything else a failure."""
         odd = Odd(rng)
         try:
             if rng.random() < 0.7:

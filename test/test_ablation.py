@@ -91,13 +91,13 @@ def test_larger_units_leave_the_layers_above_as_they_were(ablation):
     before, after = preset("robot", forecast=Forecast()), ablation.grainy(preset("robot"))
     assert after.stride == before.stride
     assert after.grid("input") == after.grid("L2") == before.grid("L2")
-    heard = {k.target: [] for k in after.links}
+    sources = {k.target: [] for k in after.links}
     for link in after.links:
-        heard[link.target].append((link.source.replace("input", "L1"), link.kind, link.radius))
+        sources[link.target].append((link.source.replace("input", "L1"), link.kind, link.radius))
     for layer in before.layers[1:]:
         was = [(k.source, k.kind, k.radius) for k in before.links if k.target == layer.name]
-        assert heard.pop(layer.name) == was
-    assert not heard
+        assert sources.pop(layer.name) == was
+    assert not sources
 
 
 def test_a_shrunk_clip_keeps_its_boxes_on_their_things(ablation):
@@ -137,7 +137,7 @@ def test_two_ahead_compares_a_forecast_with_the_frame_after_the_next(ablation):
     assert network.forecast_errors()[1] == pytest.approx(np.mean(copied), rel=1e-4)  # 4 began a clip
 
 
-def test_two_ahead_learns_from_what_it_heard_two_frames_ago(ablation):
+def test_two_ahead_learns_from_what_it_read_two_frames_ago(ablation):
     """Gradients against finite differences: weights changed at one frame, the error two later."""
     network = ablation.TwoAhead(SMALL, 2, seed=3)
     for image in IMAGES[:3]:

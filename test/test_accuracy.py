@@ -31,9 +31,9 @@ def test_on_simulated_scenes():
             tracks = tracker.update(frame.image, k / 30)
             for target, values in ious.items():
                 truth = [np.array([b.x, b.y, b.w, b.h]) for b in frame.boxes if b.target == target]
-                said = [np.array([t.x, t.y, t.w, t.h]) for t in tracks if t.target == target]
+                reported = [np.array([t.x, t.y, t.w, t.h]) for t in tracks if t.target == target]
                 if truth:
-                    values.append(max((float(overlap(a, b)) for a in said for b in truth), default=0.0))
+                    values.append(max((float(overlap(a, b)) for a in reported for b in truth), default=0.0))
     scores = {target: success_auc(np.array(values)) for target, values in ious.items()}
     print("\nsimulated:", {k: round(v, 3) for k, v in scores.items()})
     for target, least in LEAST_SIMULATED.items():

@@ -120,44 +120,44 @@ def test_a_long_gap_leaves_boxes_where_something_is(frames, gap):
 
 @pytest.fixture(scope="module")
 def hearing(tmp_path_factory):
-    """Return a model that hears the robot's motion, and what it knows of it is not nothing."""
+    """Return a model that reads the robot's motion with weights that are not zero."""
     config, weights, history = load_model(default_model())
     for layer in config.layers:
         weights[f"{layer.name}.w1"][-4:] = 0.3
     path = tmp_path_factory.mktemp("hearing") / "model.safetensors"
-    history.pop("validation")  # heard so loud, it forecasts badly: that is not a state to begin anew
+    history.pop("validation")  # with weights so large it forecasts badly: that is not a state to begin anew
     save_model(path, config, weights, history)
     return path
 
 
 def test_the_robots_own_motion_reaches_both_looks(frames, hearing, monkeypatch):
-    tracker, still, told = Tracker(model=hearing), Tracker(model=hearing), {}
+    tracker, still, given = Tracker(model=hearing), Tracker(model=hearing), {}
     kind = type(tracker._network)
     plain = kind.step
     monkeypatch.setattr(
         kind,
         "step",
         lambda self, images, motion=None, *rest, **more: (
-            told.update({id(self): np.zeros(4) if motion is None else motion[0]}),
+            given.update({id(self): np.zeros(4) if motion is None else motion[0]}),
             plain(self, images, motion),
         )[1],
     )
     motion = (0.02, -0.01, 0.004, 0.01)
-    heard = []
+    taken = []
     for k, image in enumerate(frames):
         tracker.update(image, k / 30, motion)
         still.update(image, k / 30)
         near = tracker._perception.near.network
-        heard.append((told[id(tracker._network)], told.get(id(near)), tracker.fovea))
+        taken.append((given[id(tracker._network)], given.get(id(near)), tracker.fovea))
         if k:
             assert np.abs(tracker.codes()["L1"] - still.codes()["L1"]).max() > 0
-    assert not heard[0][0].any()  # nothing came before
+    assert not taken[0][0].any()  # nothing came before
     expected = np.array(motion) * [1, 120 / 128, 1, 1]  # 4:3 lies in 5:4 with bars
-    np.testing.assert_allclose(heard[-1][0], expected, atol=1e-6)
-    stays = [near for (_, _, last), (_, near, now) in itertools.pairwise(heard) if last == now is not None]
-    moves = [near for (_, _, last), (_, near, now) in itertools.pairwise(heard) if last != now is not None]
+    np.testing.assert_allclose(taken[-1][0], expected, atol=1e-6)
+    stays = [near for (_, _, last), (_, near, now) in itertools.pairwise(taken) if last == now is not None]
+    moves = [near for (_, _, last), (_, near, now) in itertools.pairwise(taken) if last != now is not None]
     assert stays or moves
-    assert all(near[0] > heard[-1][0][0] for near in stays)  # the frame's shift, enlarged
+    assert all(near[0] > taken[-1][0][0] for near in stays)  # the frame's shift, enlarged
     assert not any(near.any() for near in moves)  # a window that jumped has no past
 
 

@@ -123,7 +123,7 @@ def numbers_of(message):
     ]
 
 
-def test_a_bag_tells_the_network_what_the_node_would_hear(command_line, tmp_path):
+def test_a_bag_gives_the_network_what_the_node_would_receive(command_line, tmp_path):
     """The same recording through `track`, and message by message through the node over DDS."""
     pytest.importorskip("rclpy", reason="ROS 2 is not installed; run `make setup`")
     from nav_msgs.msg import Odometry
@@ -192,9 +192,9 @@ def test_a_bag_tells_the_network_what_the_node_would_hear(command_line, tmp_path
         end_node(node)
     finally:
         robot.close()
-    heard = [numbers_of(m) for m in answers]
-    assert [len(b) for b in heard] == [len(b) for b in found["with"]]
-    for ours, theirs in zip(found["with"], heard, strict=True):
+    received = [numbers_of(m) for m in answers]
+    assert [len(b) for b in received] == [len(b) for b in found["with"]]
+    for ours, theirs in zip(found["with"], received, strict=True):
         assert ours == pytest.approx(theirs, abs=0.01)
 
 

@@ -138,17 +138,17 @@ def test_the_robots_own_motion_comes_with_the_frames(tmp_path, images, storage, 
 
 
 def test_odometry_counts_from_when_it_was_recorded(tmp_path, images):
-    """A node hears no twist before it comes: the frame's motion is of what was recorded by then."""
+    """A node has no twist before it comes: the frame's motion is of what was recorded by then."""
     file = record(tmp_path / "drive", images, {"/image": RAW}, odometry=("/odom",))
-    heard, waiting = EgoMotion(), []
+    live, waiting = EgoMotion(), []
     with rosbag2.Reader(file) as reader:
         for connection, _, data in reader.messages():
             message = TYPES.deserialize_cdr(data, connection.msgtype)
             stamp = message.header.stamp.sec + message.header.stamp.nanosec * 1e-9
             if connection.topic == "/odom":
-                heard.moved(stamp, message.twist.twist)
+                live.moved(stamp, message.twist.twist)
             else:
-                waiting.append((stamp, heard.between(waiting[-1][0] if waiting else 0.0, stamp, (240, 320))))
+                waiting.append((stamp, live.between(waiting[-1][0] if waiting else 0.0, stamp, (240, 320))))
     for frame, (_, motion) in zip(open_stream(file, odom_topic="/odom"), waiting, strict=True):
         np.testing.assert_array_equal(frame.motion, motion)
 
@@ -161,8 +161,8 @@ def test_a_choice_of_odometry(tmp_path, images, capsys):
     two = record(tmp_path / "two", images[:3], {"/image": RAW}, odometry=("/visual", "/wheels"))
     assert capsys.readouterr().err == ""
     assert [f.motion for f in open_stream(two, odom_topic=None)] == [None] * 3
-    said = capsys.readouterr().err
-    assert "/visual, /wheels" in said and "--odom-topic" in said and said.count("\n") == 1
+    errors = capsys.readouterr().err
+    assert "/visual, /wheels" in errors and "--odom-topic" in errors and errors.count("\n") == 1
     assert list(open_stream(two, odom_topic="/wheels"))[2].motion is not None
     assert [f.motion for f in open_stream(two, odom_topic="")] == [None] * 3
     with pytest.raises(PvmError, match=r"no odometry on /up; it does on /visual, /wheels"):

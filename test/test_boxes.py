@@ -126,11 +126,16 @@ def test_tracks_by_hand():
 @needs_trackeval
 def test_ids_of_the_labels_tell_targets_apart_where_their_order_changes():
     left, right = (0, 0, 10, 10), (50, 0, 10, 10)
-    said = [(*left, 0.9, 1), (*right, 0.8, 2)]
-    frames = [frame([(*left, 5), (*right, 6)], said, "0"), frame([(*right, 6), (*left, 5)], said, "1")]
+    reported = [(*left, 0.9, 1), (*right, 0.8, 2)]
+    frames = [
+        frame([(*left, 5), (*right, 6)], reported, "0"),
+        frame([(*right, 6), (*left, 5)], reported, "1"),
+    ]
     assert track_measures(frames)["id_switches"] == 0
     assert track_measures(frames)["idf1"] == 1
-    assert track_measures([frame([left, right], said), frame([right, left], said)])["id_switches"] == 2
+    assert (
+        track_measures([frame([left, right], reported), frame([right, left], reported)])["id_switches"] == 2
+    )
 
 
 def test_without_targets_or_with_boxes_that_are_no_tracks_there_is_nothing_to_measure():

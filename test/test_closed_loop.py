@@ -117,7 +117,7 @@ def test_the_sign_s_face():
 # --- the physics
 
 
-def test_it_drives_as_it_is_told_and_its_odometry_is_right(simulate):
+def test_it_drives_as_commanded_and_its_odometry_is_right(simulate):
     simulation = simulate(sign_world(0))
     x, y, yaw = simulation.pose
     simulation.base.command(0.4, 0.5)

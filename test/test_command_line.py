@@ -140,7 +140,7 @@ def test_track_ends_in_good_order_on_a_signal(tmp_path, number, extra):
         assert Tracker(model=tmp_path / "learnt.safetensors").info()["history"]["awake_steps"] > 0
 
 
-def test_nothing_is_said_to_be_written_that_is_not(command_line, simulated, tmp_path):
+def test_no_file_is_reported_as_written_that_is_not(command_line, simulated, tmp_path):
     one_line(command_line("track", "--input", simulated, "--output", "/dev/full"), "/dev/full", "No space")
 
 

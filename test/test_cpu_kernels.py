@@ -232,7 +232,7 @@ def test_learning_takes_the_gradients_that_numpy_takes(build, monkeypatch):
         np.testing.assert_allclose(fast, plain, rtol=1e-3, atol=1e-5 * max(np.abs(plain).max(), 1e-3))
 
 
-def test_units_may_hear_any_number_of_parts():
+def test_units_may_read_any_number_of_parts():
     """More than the engine's tables hold: a configuration sets no limit."""
     rng = np.random.default_rng(0)
     source = rng.standard_normal((2, 6, 3), np.float32)

@@ -26,12 +26,12 @@ def test_the_diagnostics_say_where_a_frames_time_goes(robot, start_tracker, imag
     start_tracker("-p", "diagnostics_period:=0.2", name="stages")
     feed(robot, publisher, images, topic, 5, start=time.time() - 10)  # stamps of ten seconds ago
 
-    def said():
+    def values_of():
         found = [s for m in robot.heard["/diagnostics"] for s in m.status if s.name == "stages: tracker"]
         return {v.key: v.value for v in found[-1].values} if found else {}
 
-    robot.until(lambda: float(said().get("age (ms)", 0)) > 0)
-    values = {k: float(v) for k, v in said().items() if k.endswith(("(ms)", "(% of a core)"))}
+    robot.until(lambda: float(values_of().get("age (ms)", 0)) > 0)
+    values = {k: float(v) for k, v in values_of().items() if k.endswith(("(ms)", "(% of a core)"))}
     assert values["age when begun (ms)"] > 5000
     assert values["age (ms)"] == pytest.approx(
         values["age when begun (ms)"] + values["step time (ms)"], abs=0.2
@@ -44,7 +44,7 @@ def test_the_diagnostics_say_where_a_frames_time_goes(robot, start_tracker, imag
 
 @pytest.mark.parametrize("device", ["auto", "cpu"])
 def test_log_and_diagnostics_say_what_runs_the_network(robot, device):
-    """And where `auto` found no GPU, why; who asked for the CPU is not told."""
+    """And where `auto` found no GPU, why; who asked for the CPU gets no notice."""
     name = f"placed_{device}"
     robot.listen(DiagnosticArray, "/diagnostics")
     process = start_node(
@@ -58,20 +58,23 @@ def test_log_and_diagnostics_say_what_runs_the_network(robot, device):
         "diagnostics_period:=0.2",
     )
 
-    def said():
+    def values_of():
         found = [s for m in robot.heard["/diagnostics"] for s in m.status if s.name == f"{name}: tracker"]
         return {v.key: v.value for v in found[-1].values} if found else {}
 
     try:
-        robot.until(said)
+        robot.until(values_of)
     finally:
         logged = end_node(process)
     gpu, why = (None, "") if device == "cpu" else find_gpu()
     plain = Tracker()  # on the CPU
     notes = [f"device 'auto' takes the CPU: {why}" if why else "", "" if gpu else plain.notice]
     note = "; ".join(filter(None, notes))
-    assert (said()["device"], said()["device note"]) == ("cuda kernels" if gpu else plain.runs_on, note)
-    assert f"on {said()['device']}" in logged
+    assert (values_of()["device"], values_of()["device note"]) == (
+        "cuda kernels" if gpu else plain.runs_on,
+        note,
+    )
+    assert f"on {values_of()['device']}" in logged
     assert [line.partition("]: ")[2] for line in logged.splitlines() if "[WARN]" in line] == [note] * bool(
         note
     )
@@ -87,28 +90,28 @@ def test_a_frame_that_comes_too_late_is_left_out_and_counted(robot, start_tracke
     )
     answers = robot.heard[topic]
 
-    def said(key):
+    def values_of(key):
         found = [s for m in robot.heard["/diagnostics"] for s in m.status if s.name == "aged: tracker"]
         return {v.key: v.value for v in found[-1].values}[key] if found else ""
 
     def show(age):
         """Publish one frame of this age; return whether it became detections."""
         message = picture(images[0], time.time() - age)
-        counted, stamp = int(said("frames too old")), message.header.stamp
+        counted, stamp = int(values_of("frames too old")), message.header.stamp
         publisher.publish(message)
-        robot.until(lambda: answers[-1].header.stamp == stamp or int(said("frames too old")) > counted)
+        robot.until(lambda: answers[-1].header.stamp == stamp or int(values_of("frames too old")) > counted)
         return answers[-1].header.stamp == stamp
 
     feed(robot, publisher, images, topic, 12, start=100.0)  # no stamps of this machine's clock
     robot.until(
-        lambda: "not kept" in said("age limit") or feed(robot, publisher, images, topic, 1, start=100.0)
+        lambda: "not kept" in values_of("age limit") or feed(robot, publisher, images, topic, 1, start=100.0)
     )
-    assert "behind the node's clock" in said("age limit")
+    assert "behind the node's clock" in values_of("age limit")
     assert show(0)
-    robot.until(lambda: said("age limit") == "3.0 s")
+    robot.until(lambda: values_of("age limit") == "3.0 s")
     assert [show(30), show(0)] == [False, True]
     robot.until(lambda: show(30), 60)  # it is the clock that is wrong
-    assert int(said("frames too old")) > 1
+    assert int(values_of("frames too old")) > 1
     assert [show(30), show(0), show(30)] == [True, True, False]
     process.send_signal(signal.SIGTERM)
     words = process.stdout.read()
@@ -201,7 +204,7 @@ def test_health_is_of_the_last_seconds(monkeypatch, kind):
     assert watched.state() == (OK, "tracking")
 
 
-def test_some_bad_frames_are_said_by_their_share(monkeypatch):
+def test_some_bad_frames_are_reported_by_their_share(monkeypatch):
     watched = Watched(monkeypatch)
     for bad, level, words in ((1, OK, "tracking"), (8, WARN, "of the last"), (60, ERROR, "most frames")):
         for _ in range(4):

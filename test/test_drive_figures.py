@@ -1,4 +1,4 @@
-"""What is said of a drive: following, full stops, the committed table."""
+"""The report of a drive: following, full stops, the committed table."""
 
 import csv
 import math

@@ -1,4 +1,4 @@
-"""What callbacks raise ends in one place: counted, said once, answered; nothing that is not finite leaves."""
+"""What callbacks raise ends in one place: counted, reported once, answered; only finite numbers leave."""
 
 import asyncio
 import math
@@ -25,14 +25,14 @@ from pvm_perception.types import Track  # noqa: E402
 
 
 class Console:
-    """Faults whose clock is set by hand, and what they said."""
+    """Faults whose clock is set by hand, and what they reported."""
 
     def __init__(self):
         self.now, self.lines = 0.0, []
         self.faults = Faults(lambda severity, text: self.lines.append(f"{severity} {text}"), lambda: self.now)
 
 
-def test_a_kind_of_fault_is_counted_each_time_and_said_now_and_then():
+def test_a_kind_of_fault_is_counted_each_time_and_reported_now_and_then():
     console = Console()
     for _ in range(30):
         console.now += 1 / 3
@@ -187,13 +187,13 @@ def test_a_frame_that_never_ends_is_an_error_and_services_answer(robot, live_tra
 
     monkeypatch.setattr(live_tracker.tracker, "update", hangs)
     robot.listen(DiagnosticArray, "/diagnostics")
-    said = robot.heard["/diagnostics"]
+    statuses = robot.heard["/diagnostics"]
     robot.until(
         lambda: (
             live_tracker.show(images[0])
             or any(
                 "one frame has kept the network busy" in s.message and s.level == b"\x02"
-                for m in said
+                for m in statuses
                 for s in m.status
             )
         )

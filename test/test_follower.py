@@ -99,14 +99,14 @@ def test_where_the_target_is(robot, start):
     assert not robot.heard["/pose/target_pose"]
     stamps = {}
 
-    def told():
+    def arrived():
         header = eyes.show(ball(centre))
         stamps[header.stamp.sec, header.stamp.nanosec] = header
         eyes.show()  # a frame without the target has no pose
         robot.spin(0.05)
         return len(robot.heard["/pose/target_pose_covariance"]) >= 5
 
-    robot.until(told)
+    robot.until(arrived)
     for plain, full in zip(
         robot.heard["/pose/target_pose"], robot.heard["/pose/target_pose_covariance"], strict=False
     ):
@@ -127,7 +127,7 @@ def test_depth_is_better_than_size(robot, start):
     eyes = Eyes(robot, "deep")
     start("follower", "deep", "-p", "use_depth:=true", "-p", "size:=0.4")  # a wrong size
 
-    def told():
+    def arrived():
         header = eyes.header()
         depth = np.full((480, 640), 1900 - 182, np.uint16)  # the ball's face is nearer than it
         eyes.depth.publish(fill_image(Image(), depth, "16UC1", header))
@@ -144,7 +144,7 @@ def test_depth_is_better_than_size(robot, start):
             m for m in robot.heard["/deep/target_pose_covariance"] if abs(m.pose.pose.position.z - 1.9) < 0.02
         ]
 
-    robot.until(told)
+    robot.until(arrived)
     assert math.sqrt(deep()[-1].pose.covariance[14]) < 0.06
 
 
@@ -155,14 +155,14 @@ class Drive:
         self.robot, self.eyes = robot, Eyes(robot, namespace)
         self.x = self.y = self.heading = self.v = self.w = 0.0
         self.ball = (distance * math.cos(angle), distance * math.sin(angle))
-        self.told, self.last = [], time.monotonic()
+        self.commands, self.last = [], time.monotonic()
         robot.node.create_subscription(kind, f"/{namespace}/cmd_vel", self._obey, 10)
 
     def _obey(self, message):
         twist = getattr(message, "twist", message)
         self.move()
         self.v, self.w = twist.linear.x, twist.angular.z
-        self.told.append((time.monotonic(), self.v, self.w))
+        self.commands.append((time.monotonic(), self.v, self.w))
 
     def move(self):
         dt, self.last = time.monotonic() - self.last, time.monotonic()
@@ -186,12 +186,12 @@ class Drive:
 def test_it_drives_to_its_distance_and_stops_on_loss(robot, start):
     drive = Drive(robot, "drive")
     start("follower", "drive", "-p", "drive:=true", "-p", "max_speed:=0.6")
-    robot.until(lambda: drive.see() or drive.told)
+    robot.until(lambda: drive.see() or drive.commands)
     begin = time.monotonic()
     while time.monotonic() < begin + 6:
         drive.see()
     assert drive.distance == pytest.approx(1.1, abs=0.1)  # follow_distance and its tolerance
-    times, speeds, turns = np.array(drive.told).T
+    times, speeds, turns = np.array(drive.commands).T
     assert speeds.max() <= 0.6 and speeds.min() >= 0
     assert speeds.max() > 0.4
     assert turns.max() > 0.1  # to the left, where the ball is
@@ -204,15 +204,15 @@ def test_it_drives_to_its_distance_and_stops_on_loss(robot, start):
     while time.monotonic() < lost + 2.5:  # the tracker lives and sees nothing
         drive.eyes.show()
         robot.spin(0.04)
-    after = [(t - lost, v) for t, v, _ in drive.told if t > lost]
+    after = [(t - lost, v) for t, v, _ in drive.commands if t > lost]
     assert after[-1][1] == 0
     assert next(t for t, v in after if v == 0) < 0.5 + 0.6 + 0.4
     assert any(0 < v < 0.4 for t, v in after)  # it braked, it did not stop dead
-    count = len(drive.told)
+    count = len(drive.commands)
     for _ in range(10):
         drive.eyes.show()
         robot.spin(0.04)
-    assert len(drive.told) <= count + 1  # silent: others may drive
+    assert len(drive.commands) <= count + 1  # silent: others may drive
 
 
 def test_silence_of_the_tracker_is_a_stop_at_once(robot, start):
@@ -221,7 +221,7 @@ def test_silence_of_the_tracker_is_a_stop_at_once(robot, start):
     robot.until(lambda: drive.see() or drive.v > 0.25)
     quiet = time.monotonic()
     robot.spin(1.2)
-    after = [(t - quiet, v) for t, v, _ in drive.told if t > quiet]
+    after = [(t - quiet, v) for t, v, _ in drive.commands if t > quiet]
     stop = next(k for k, (_, v) in enumerate(after) if v == 0)
     assert after[stop][0] < 0.5 + 0.25
     assert after[stop - 1][1] > 0.25
@@ -240,7 +240,7 @@ def test_stamped_with_a_dead_mans_switch_and_only_fresh_detections(robot, start)
     robot.until(lambda: drive.see() or robot.heard["/safe/target_pose"])
     for _ in range(15):
         drive.see()
-    assert not any(v for _, v, _ in drive.told)
+    assert not any(v for _, v, _ in drive.commands)
     robot.until(lambda: switch.publish(Bool(data=True)) or drive.see() or drive.v > 0.25)
     assert robot.heard["/safe/cmd_vel"][-1].header.frame_id == "base_link"
     assert robot.heard["/safe/cmd_vel"][-1].header.stamp.sec > 0
@@ -289,7 +289,7 @@ def test_the_follower_runs_without_nav2_and_the_guard_says_what_it_lacks(tmp_pat
 def test_the_guard_stops_nav2_and_lets_it_go_on(robot, start):
     messages = pytest.importorskip("nav2_msgs.msg", reason="no nav2_msgs here; run `make setup`")
     robot.listen(messages.SpeedLimit, "/guard/speed_limit")
-    said = robot.heard["/guard/speed_limit"]
+    limits = robot.heard["/guard/speed_limit"]
     odometry = robot.node.create_publisher(Odometry, "/guard/odom", 5)
     eyes = Eyes(robot, "guard")
     process = start("guard", "guard", "-p", "stop_time:=1.0", "-p", "rearm_time:=0.5")
@@ -304,27 +304,27 @@ def test_the_guard_stops_nav2_and_lets_it_go_on(robot, start):
     robot.until(lambda: show(4.0, 0.5) or robot.node.count_publishers("/guard/speed_limit"))
     for _ in range(20):
         show(4.0, 0.5)
-    assert not said
-    robot.until(lambda: show(1.5, 0.5) or said)
-    assert (said[0].percentage, said[0].speed_limit) == (True, 1.0)
-    assert said[0].header.stamp.sec > 0
+    assert not limits
+    robot.until(lambda: show(1.5, 0.5) or limits)
+    assert (limits[0].percentage, limits[0].speed_limit) == (True, 1.0)
+    assert limits[0].header.stamp.sec > 0
     begin = time.monotonic()
     while time.monotonic() < begin + 1.5:  # still rolling: the stop is not over
         show(None, 0.2)
-    assert {m.speed_limit for m in said} == {1.0}
-    assert len(said) >= 2  # repeated, for a controller that came late
+    assert {m.speed_limit for m in limits} == {1.0}
+    assert len(limits) >= 2  # repeated, for a controller that came late
     begin = time.monotonic()
-    robot.until(lambda: show(1.0, 0.0) or said[-1].speed_limit == 0)
+    robot.until(lambda: show(1.0, 0.0) or limits[-1].speed_limit == 0)
     assert time.monotonic() - begin == pytest.approx(1.0, abs=0.4)
-    count = len(said)
+    count = len(limits)
     for _ in range(25):
         show(1.0, 0.3)
-    assert len(said) == count  # not twice for one sign
+    assert len(limits) == count  # not twice for one sign
     for _ in range(25):
         show(None, 0.3)
-    robot.until(lambda: show(1.5, 0.5) or said[-1].speed_limit == 1.0)
+    robot.until(lambda: show(1.5, 0.5) or limits[-1].speed_limit == 1.0)
     process.send_signal(signal.SIGTERM)  # a guard that ends leaves no limit behind
-    robot.until(lambda: said[-1].speed_limit == 0)
+    robot.until(lambda: limits[-1].speed_limit == 0)
     process.wait(10)
 
 

@@ -209,7 +209,7 @@ def test_untaught_units_foresee_a_picture_that_moves_on(texture, down, right):
     assert wrong < 0.3 * copied  # what comes in at the border was not there to be seen
 
 
-def test_streams_do_not_hear_each_other_and_forget_apart(texture):
+def test_streams_do_not_affect_each_other_and_forget_apart(texture):
     config = small()
     weights = first_weights(config.forecast, np.random.default_rng(0))
     both, alone = Forecaster(config, 2), Forecaster(config, 1)

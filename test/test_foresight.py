@@ -55,13 +55,13 @@ def film():
 
 
 @pytest.mark.parametrize("off", [0, 51])
-def test_errors_are_those_of_each_frame_against_what_was_said_of_it(film, off):
+def test_errors_are_those_of_each_frame_against_its_forecast(film, off):
     forecasts, oracle = Forecasts(), Oracle(film, off)
     for image in film:
         forecasts.see(oracle, image)
     for horizon in HORIZONS:
         table = np.array(forecasts.errors[horizon])
-        # the first frame has no flow, so what is said of others begins with the second
+        # the first frame has no flow, so forecasts of others begin with the second
         assert table.shape == (len(film) - 1 - horizon, 3)
         np.testing.assert_allclose(table[:, 1], (off / 255) ** 2, rtol=1e-5)
         copied = np.square(film[1 + horizon].astype(float) - film[1]).mean() / 255**2

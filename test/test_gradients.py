@@ -192,7 +192,7 @@ def test_credit_depth_bounds_how_far_the_readouts_error_descends():
 
 
 @pytest.mark.parametrize("shared", [True, False])
-def test_gradients_of_the_rows_that_hear_the_robots_motion(shared):
+def test_gradients_of_the_rows_that_read_the_robots_motion(shared):
     """Directions through all weights hardly notice four rows of many: here are these alone."""
     rng = np.random.default_rng(7)
     network = Hierarchy(with_own_motion(small(shared=shared)), 2, seed=4)

@@ -37,7 +37,7 @@ def answers(network, images, motion=None):
 @pytest.mark.parametrize(
     "readout", [ReadoutConfig(), ReadoutConfig(memory=1, mixing=20), ReadoutConfig("heatmap", hidden=9)]
 )
-def test_a_network_that_comes_to_hear_motion_makes_nothing_of_it_at_first(shared, readout):
+def test_a_network_that_comes_to_read_motion_makes_nothing_of_it_at_first(shared, readout):
     config = tiny(shared=shared, readout=readout)
     hearing = dataclasses.replace(
         config, links=(*config.links, *(Link(MOTION, layer.name) for layer in config.layers))
@@ -93,7 +93,7 @@ def test_what_is_new_is_learnt():
     moved = {name: w - before[name] for name, w in network.weights.items()}
     for name in ("L1.w1", "L2.w1", "readout.project2", "readout.mix", "readout.w2"):
         new = [slice(n, None) for n in weight_shapes(config)[name]]
-        assert np.abs(moved[name][new[0]]).any() or name == "L1.w1", name  # which hears no new input
+        assert np.abs(moved[name][new[0]]).any() or name == "L1.w1", name  # which reads no new input
         assert np.abs(moved[name][:, new[1]]).any() or name == "readout.w2", name
 
 

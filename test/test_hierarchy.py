@@ -49,13 +49,13 @@ def test_configuration_survives_plain_data():
 
 
 def part_of(network, kind):
-    """Return what layer 1 hears through its link of that kind."""
+    """Return what layer 1 reads through its link of that kind."""
     return next(part for link, part in network.encoders[0].inputs.context if link.kind == kind)
 
 
 @pytest.mark.parametrize("kind", ["lateral", "feedback", "global"])
 def test_removing_a_link_changes_only_what_it_should(kind):
-    """The first frame has no past to hear; afterwards only the target and what hears it differ."""
+    """The first frame has no past to read; afterwards only the target and what reads it differ."""
     whole = tiny()
     link = next(k for k in whole.links if k.kind == kind and k.target == "L1")
     cut = dataclasses.replace(
@@ -90,22 +90,22 @@ def test_a_gain_grades_a_link():
     np.testing.assert_allclose(part_of(b, "lateral").now, 0.5 * part_of(a, "lateral").now, atol=1e-6)
 
 
-def test_links_and_layers_start_when_they_are_told():
+def test_links_and_layers_start_at_their_learning_step():
     config = tiny()
     links = tuple(dataclasses.replace(k, start=2) if k.kind == "lateral" else k for k in config.links)
     layers = (*config.layers[:2], dataclasses.replace(config.layers[2], start=3))
     network = Hierarchy(dataclasses.replace(config, links=links, layers=layers))
-    heard, ran = [], []
+    opened, ran = [], []
     for image in noise_images(5):
         network.step(image)
-        heard.append(bool(part_of(network, "lateral").now.any()))
+        opened.append(bool(part_of(network, "lateral").now.any()))
         ran.append(bool(network.encoders[2].h.any()))
         network.learn()
-    assert heard == [False, False, True, True, True]
+    assert opened == [False, False, True, True, True]
     assert ran == [False, False, False, True, True]
 
 
-def test_streams_of_a_batch_do_not_hear_each_other():
+def test_streams_of_a_batch_do_not_affect_each_other():
     config, images = tiny(), noise_images(4, batch=3)
     together = Hierarchy(config, 3, seed=2)
     alone = Hierarchy(config, 1, seed=2)
@@ -132,7 +132,7 @@ def hearing_motion():
     return dataclasses.replace(config, links=links)
 
 
-def test_every_layer_hears_the_robots_motion_except_at_a_streams_first_frame():
+def test_every_layer_reads_the_robots_motion_except_at_a_streams_first_frame():
     network, still = (Hierarchy(hearing_motion(), 2, seed=1) for _ in range(2))
     first, second = noise_images(2, batch=2)
     motion = np.float32([[0.05, -0.025, 0, 0], [0, 0, 0.01, 9.0]])
@@ -143,9 +143,9 @@ def test_every_layer_hears_the_robots_motion_except_at_a_streams_first_frame():
     still.reset(np.array([False, True]))
     network.step(second, motion), still.step(second, np.zeros((2, 4), np.float32))
     for a, b in zip(network.encoders, still.encoders, strict=True):
-        heard = a.inputs.context[-1][1].now[:, :-1]
-        np.testing.assert_allclose(heard[0], np.broadcast_to([2, -1, 0, 0], heard[0].shape), atol=1e-6)
-        assert not heard[1].any()
+        values = a.inputs.context[-1][1].now[:, :-1]
+        np.testing.assert_allclose(values[0], np.broadcast_to([2, -1, 0, 0], values[0].shape), atol=1e-6)
+        assert not values[1].any()
         assert np.abs(a.h[0] - b.h[0]).max() > 1e-3
         np.testing.assert_array_equal(a.h[1], b.h[1])
     network.step(second, motion)
@@ -264,7 +264,7 @@ def test_blocks_tile_or_overlap_and_cover_everything():
 def test_neighbours_outside_are_the_row_of_zeros():
     index = wiring.neighbour_index((3, 4), (3, 4), 1, "square")
     assert index.shape == (12, 9)
-    assert (index[0] == 12).sum() == 5  # a corner hears four of nine
+    assert (index[0] == 12).sum() == 5  # a corner reads four of nine
 
 
 @pytest.mark.parametrize(

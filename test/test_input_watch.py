@@ -44,7 +44,7 @@ def test_a_camera_a_third_of_whose_frames_are_lost():
         np.tile(100 + np.arange(0, 60, 1.7) / 30, 4),  # a short bag, again and again
     ],
 )
-def test_a_camera_of_which_nothing_is_said(stamps):
+def test_a_camera_of_which_nothing_is_reported(stamps):
     assert judged(stamps) is None
 
 
@@ -70,22 +70,24 @@ def test_a_tracker_without_images_names_the_topics_that_have_some(robot, start_t
     packed = start_tracker("-p", "frame_timeout:=0.5", name="packed")
     others.append(robot.node.create_publisher(CompressedImage, "/packed/camera", 5))
     robot.listen(DiagnosticArray, "/diagnostics")
-    said = {}
+    statuses = {}
 
     def all_said():
-        said.update({s.name.split(":")[0]: s for m in robot.heard["/diagnostics"] for s in m.status})
-        return len(said) == 3 and (
-            "/cam/depth/image_raw" in said["lost"].message
-            and "/robot offers" in said["mute"].message
-            and "instead of" in said["packed"].message
+        statuses.update({s.name.split(":")[0]: s for m in robot.heard["/diagnostics"] for s in m.status})
+        return len(statuses) == 3 and (
+            "/cam/depth/image_raw" in statuses["lost"].message
+            and "/robot offers" in statuses["mute"].message
+            and "instead of" in statuses["packed"].message
         )
 
     robot.until(all_said, 60)
     robot.spin(1.5)
-    assert {s.level for s in said.values()} == {DiagnosticStatus.WARN}
-    order = [said["lost"].message.find(t) for t in ("/cam/image_raw", "/mute/camera", "/cam/depth/image_raw")]
+    assert {s.level for s in statuses.values()} == {DiagnosticStatus.WARN}
+    order = [
+        statuses["lost"].message.find(t) for t in ("/cam/image_raw", "/mute/camera", "/cam/depth/image_raw")
+    ]
     assert -1 < order[0] < order[1] < order[2]
-    assert "--ros-args -r image:=/cam/image_raw" in said["lost"].message
+    assert "--ros-args -r image:=/cam/image_raw" in statuses["lost"].message
     for process, words in (
         (lost, "nobody publishes it; "),
         (mute, "/robot offers best_effort, volatile, which reliability: reliable never hears"),
@@ -99,13 +101,13 @@ def test_a_tracker_without_images_names_the_topics_that_have_some(robot, start_t
         robot.node.destroy_publisher(publisher)
 
 
-def test_a_camera_that_is_heard_in_part_names_the_profile(robot, start_tracker, images):
+def test_a_camera_that_is_received_in_part_names_the_profile(robot, start_tracker, images):
     publisher = robot.node.create_publisher(Image, "/holes/camera", 5)
     robot.listen(DiagnosticArray, "/diagnostics")
     process = start_tracker("-p", "diagnostics_period:=0.2", "-p", "max_age:=0.0", name="holes")
     moment = time.time()
 
-    def said():
+    def statuses():
         nonlocal moment
         for gap in (1, 2, 1, 3):
             moment += gap / 30
@@ -114,8 +116,8 @@ def test_a_camera_that_is_heard_in_part_names_the_profile(robot, start_tracker, 
         found = [s for m in robot.heard["/diagnostics"] for s in m.status if s.name == "holes: tracker"]
         return found and "images a second on /holes/camera arrive" in found[-1].message and found[-1]
 
-    robot.until(said, 60)
-    assert said().level == DiagnosticStatus.WARN
+    robot.until(statuses, 60)
+    assert statuses().level == DiagnosticStatus.WARN
     process.send_signal(signal.SIGTERM)
     logged = process.stdout.read()
     assert "of the 30.0 images a second on /holes/camera arrive" in logged

@@ -1,4 +1,4 @@
-"""How it is installed: names of executables, what is said where a package is missing, containers."""
+"""How it is installed: names of executables, the message where a package is missing, containers."""
 
 import json
 import os
@@ -46,7 +46,7 @@ exec(open("setup.py").read())
     assert "install_scripts=$base/lib/pvm_perception" in (ROOT / "setup.cfg").read_text()
 
 
-def test_the_version_is_told(command_line):
+def test_the_version_is_printed(command_line):
     process = command_line("--version")
     assert (process.returncode, process.stdout) == (0, f"pvm_perception {__version__}\n")
 

@@ -39,7 +39,7 @@ def test_rviz_displays_are_of_our_topics():
             continue
         topic, reliable = display["Topic"]["Value"], display["Topic"]["Reliability Policy"] == "Reliable"
         topics.add(topic)
-        if topic == CAMERA:  # reliable would hear nothing from a best-effort camera
+        if topic == CAMERA:  # reliable would receive nothing from a best-effort camera
             assert kind == "Image" and not reliable
             continue
         assert PUBLISHED[topic]["type"] == DISPLAYS[kind]

@@ -43,7 +43,7 @@ def test_a_box_teaches_and_a_name_forgets(robot, live_tracker):
             node.show(scene(3, AT))
         return found()
 
-    def heard(target):
+    def detected(target):
         last = robot.heard["detections"][-1:]
         return any(d.results[0].hypothesis.class_id == target for m in last for d in m.detections)
 
@@ -52,15 +52,15 @@ def test_a_box_teaches_and_a_name_forgets(robot, live_tracker):
 
     assert show_until(lambda: robot.heard["detections"])
     faults = node.faults.count()
-    box.publish(Detection2D())  # names no target: said, and nothing else happens
+    box.publish(Detection2D())  # names no target: reported, and nothing else happens
     assert show_until(lambda: node.faults.count() > faults)
     box.publish(drawn("badge", box_at(*AT)))
-    assert show_until(lambda: heard("badge"))
+    assert show_until(lambda: detected("badge"))
     assert show_until(lambda: labels() == ["green_ball", "stop_sign", "badge"])
     assert list(node.value("targets")) == ["green_ball", "stop_sign", "badge"]
     name.publish(String(data="badge"))
     assert show_until(lambda: labels() == ["green_ball", "stop_sign"])
-    assert show_until(lambda: not heard("badge"))
+    assert show_until(lambda: not detected("badge"))
     faults = node.faults.count()
     name.publish(String(data="badge"))
     assert show_until(lambda: node.faults.count() > faults)

@@ -232,12 +232,12 @@ def test_rubbish_is_dropped_and_the_codes_stay(tmp_path, monkeypatch):
         assert labels(replace(some, before={5: 9}, after={5: 9})).targets == {"green_ball"}
     monkeypatch.setattr(sleeping, "labels", lambda m: labels(replace(m, before={5: 9}, after={5: 9})))
     monkeypatch.setattr(exam, "labels", lambda m: labels(replace(m, before={5: 9}, after={5: 9})))
-    said = []
+    steps = []
     outcome = sleep(
-        SleepOptions(tmp_path, 5.0, scenes=1, steps=18), lambda what, share: said.append((what, share))
+        SleepOptions(tmp_path, 5.0, scenes=1, steps=18), lambda what, share: steps.append((what, share))
     )
     assert "not where this model sees it" in outcome.verdicts["readout"]
-    assert {what for what, _ in said} == {"the forecast learns", "the readout learns", "the exam"}
+    assert {what for what, _ in steps} == {"the forecast learns", "the readout learns", "the exam"}
     assert Snapshots(tmp_path, default_model()).paths() == ([outcome.path] if outcome.path else [])
     if outcome.path:  # the forecast alone may have passed
         old, new = load_model(default_model())[1], load_model(outcome.path)[1]

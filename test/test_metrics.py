@@ -48,10 +48,10 @@ def test_long_term_takes_the_best_threshold():
 
 
 def test_presence_by_hand():
-    said, there = np.array([1, 1, 0, 0], bool), np.array([1, 0, 1, 0], bool)
-    found = metrics.presence(said, there)
+    reported, there = np.array([1, 1, 0, 0], bool), np.array([1, 0, 1, 0], bool)
+    found = metrics.presence(reported, there)
     assert (found["presence_f1"], found["false_alarms"]) == (0.5, 0.5)
-    assert np.isnan(metrics.presence(said, np.ones(4, bool))["false_alarms"])
+    assert np.isnan(metrics.presence(reported, np.ones(4, bool))["false_alarms"])
 
 
 def test_finding_any_instance_is_right():
@@ -77,10 +77,10 @@ def test_a_calibrated_score_has_no_calibration_error():
 
 def test_false_alarms_per_minute_count_beginnings():
     """Two episodes in 900 frames without the target, which are half a minute."""
-    said, there = np.zeros(1000, bool), np.zeros(1000, bool)
-    there[:100] = said[:50] = True
-    said[200:230] = said[999] = True
-    found = metrics.presence(said, there)
+    reported, there = np.zeros(1000, bool), np.zeros(1000, bool)
+    there[:100] = reported[:50] = True
+    reported[200:230] = reported[999] = True
+    found = metrics.presence(reported, there)
     assert found["false_alarms_per_minute"] == pytest.approx(4)
     assert found["false_alarms"] == pytest.approx(31 / 900)
-    assert np.isnan(metrics.presence(said, np.ones(1000, bool))["false_alarms_per_minute"])
+    assert np.isnan(metrics.presence(reported, np.ones(1000, bool))["false_alarms_per_minute"])

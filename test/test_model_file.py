@@ -1,4 +1,4 @@
-"""Model files: what is written comes back; what is damaged is told in one line."""
+"""Model files: what is written comes back; what is damaged is reported in one line."""
 
 import dataclasses
 import json

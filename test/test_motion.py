@@ -124,7 +124,7 @@ def test_broken_odometry_is_left_out():
         ("pitch", math.nan),
     ],
 )
-def test_odometry_that_no_robot_reaches_is_left_out_and_said(name, value):
+def test_odometry_that_no_robot_reaches_is_left_out_and_reported(name, value):
     ego = driven({"yaw": lambda _: 0.5}, np.arange(10, 11, 0.02))
     assert ego.odometry_fault == ""
     ego.moved(11.0, twist(**{name: value}))

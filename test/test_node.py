@@ -73,7 +73,7 @@ def test_time_that_jumps_back_is_a_new_beginning(robot, start_tracker, images):
 
 
 def test_two_cameras_in_namespaces_do_not_mix(robot, images, tmp_path, monkeypatch):
-    """Two nodes as two launches start them: each answers its own camera, and is told apart by all else."""
+    """Two nodes as two launches start them: each answers its own camera, and differs by name."""
     monkeypatch.setenv("ROS_HOME", str(tmp_path))
     names, sent, processes = ("front", "rear"), {}, []
     robot.listen(DiagnosticArray, "/diagnostics")
@@ -141,16 +141,18 @@ def test_two_cameras_in_namespaces_do_not_mix(robot, images, tmp_path, monkeypat
 
 
 def test_every_parameter_is_described_and_bad_values_are_refused(robot, start_tracker):
-    start_tracker(name="told")
-    names = robot.call(ListParameters, "/told/list_parameters").result.names
+    start_tracker(name="described")
+    names = robot.call(ListParameters, "/described/list_parameters").result.names
     ours = {f.name for f in NODES["tracker"].fields()}
     assert ours <= set(names)
-    described = robot.call(DescribeParameters, "/told/describe_parameters", names=sorted(ours)).descriptors
+    described = robot.call(
+        DescribeParameters, "/described/describe_parameters", names=sorted(ours)
+    ).descriptors
     assert all(d.description for d in described)
 
     def change(name, value):
         request = [Parameter(name, value=value).to_parameter_msg()]
-        return robot.call(SetParameters, "/told/set_parameters", parameters=request).results[0]
+        return robot.call(SetParameters, "/described/set_parameters", parameters=request).results[0]
 
     assert change("birth_score", 0.6).successful
     assert change("targets", ["stop_sign"]).successful

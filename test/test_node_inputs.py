@@ -1,4 +1,4 @@
-"""What the node hears: images of all kinds, odometry, calibrations; odd ones cost themselves and no more."""
+"""What the node receives: images, odometry, calibrations; odd ones cost themselves and no more."""
 
 import struct
 import threading
@@ -75,7 +75,7 @@ def test_odometry_reaches_the_network_at_the_frames_own_time(robot, start_tracke
     robot.until(lambda: any("no odometry" in v and "/turning/odom" in v for v in own_motion()))
     moment = 200.0
 
-    def told():
+    def complete():
         nonlocal moment
         moment += 1 / 30
         odometry = Odometry()
@@ -86,7 +86,7 @@ def test_odometry_reaches_the_network_at_the_frames_own_time(robot, start_tracke
         robot.spin(0.05)
         return "picture" in own_motion()[-1]
 
-    robot.until(told, 40)
+    robot.until(complete, 40)
     right, down = (float(own_motion()[-1].split()[k]) for k in (1, 3))
     frames = right / (0.5 / 30 * 0.5 / np.tan(np.radians(30)))  # one, or more where some were dropped
     assert frames == pytest.approx(round(frames), abs=0.05)
@@ -151,7 +151,7 @@ def test_a_broken_optional_input_costs_itself(robot, start_tracker, images, topi
     start_tracker("-p", "diagnostics_period:=0.2", "-r", f"{topic}:=/{name}/{topic}", name=name)
     feed(robot, camera, images, f"/{name}/detections", 3)
 
-    def said():
+    def complete():
         message = kind()
         message.header.stamp = picture(images[0], 200.0).header.stamp
         if topic == "odom":
@@ -168,7 +168,7 @@ def test_a_broken_optional_input_costs_itself(robot, start_tracker, images, topi
             if s.name == f"{name}: tracker" and s.level == DiagnosticStatus.WARN and words in s.message
         ]
 
-    robot.until(said, 40)
+    robot.until(complete, 40)
 
 
 def test_the_newest_frame_wins_and_nothing_queues():

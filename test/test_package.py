@@ -204,7 +204,7 @@ def test_functions_of_several_arguments_explain_each(folder):
 
 
 @pytest.mark.parametrize(("wish", "threads"), [(None, 1), ("2", 2)])
-def test_products_run_on_one_thread_unless_told_otherwise(wish, threads):
+def test_products_run_on_one_thread_unless_the_variable_says_otherwise(wish, threads):
     """The variable acts only before NumPy loads, however the package is imported."""
     env = {k: v for k, v in os.environ.items() if k != "OPENBLAS_NUM_THREADS"}
     env |= {"OPENBLAS_NUM_THREADS": wish} if wish else {}

@@ -215,7 +215,7 @@ def test_a_contact_sheet_shows_truth_boxes_and_what_was_missed(moving, tmp_path)
         cells = [sheet[HEAD + row * THUMB[1] :][: THUMB[1], x : x + THUMB[0]] for row in (0, 1)]
         _, box = picture("green_ball", 40 + 4 * index, 45 + 2 * (index % 10))
         left, top = round(1.5 * box.x), round(1.5 * (box.y + box.h / 2))  # 160 px wide, shown as 240
-        if index == 0:  # nothing there, nothing said
+        if index == 0:  # nothing there, nothing reported
             assert not any((np.abs(c - WHITE).max(2) < 30).any() for c in cells)
             continue
         found = cells[0][top, left]

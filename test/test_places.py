@@ -64,12 +64,12 @@ def test_the_follower_says_where_all_targets_are(robot, start):
     eyes = Eyes(robot, "space")
     start("follower", "space", "-p", "broadcast_tf:=true", "-p", "target_frame:=ball")
 
-    def told():
+    def complete():
         eyes.show(ball(CENTRE))
         robot.spin(0.05)
         return len(robot.heard["/tf"]) >= 3
 
-    robot.until(told, 40)
+    robot.until(complete, 40)
     eyes.show()
     robot.until(lambda: not robot.heard["/space/detections_3d"][-1].detections)
     found = robot.heard["/space/detections_3d"][0].detections[0]

@@ -79,7 +79,7 @@ K = [500.0, 0.0, 320.0, 0.0, 500.0, 240.0, 0.0, 0.0, 1.0]
         (wrong(k=[math.inf, *K[1:]]), "finite"),
     ],
 )
-def test_a_wrong_calibration_is_said_and_says_no_place(follower, info, words):
+def test_a_wrong_calibration_is_reported_and_gives_no_place(follower, info, words):
     follower.node.faults._kinds.clear()
     published = show(follower, info=info, count=30)
     assert "pose" not in published
@@ -91,7 +91,7 @@ def test_a_wrong_calibration_is_said_and_says_no_place(follower, info, words):
 
 
 @pytest.mark.parametrize(("width", "height"), [(1280, 960), (320, 240), (1280, 720), (640, 360)])
-def test_a_calibration_of_another_resolution_says_no_place(follower, width, height):
+def test_a_calibration_of_another_resolution_gives_no_place(follower, width, height):
     """Every distance would be wrong by the ratio: 0.5 m, where it is a metre."""
     tracker_says = vision_info(Header(), "robot", "x.safetensors", 1, (480, 640))
     assert image_size(tracker_says) == (640, 480)

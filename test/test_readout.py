@@ -121,17 +121,17 @@ def test_heat_map_readout_finds_the_extent_around_its_peak():
     assert tiny().readout.kind == "box"
 
 
-def test_what_was_said_is_heard_at_the_next_frame_until_it_is_forgotten():
+def test_answers_are_read_at_the_next_frame_until_they_are_forgotten():
     import dataclasses
 
     config = tiny(readout=dataclasses.replace(tiny().readout, memory=1))
     images = noise_images(2, batch=2)
     network = Hierarchy(config, 2, seed=3)
     network.step(images[0])
-    said = network.readout.memory.copy()
-    assert said[:, :-1].any()
+    answers_then = network.readout.memory.copy()
+    assert answers_then[:, :-1].any()
     network.step(images[1])
-    np.testing.assert_array_equal(network.readout.memory_before, said)
+    np.testing.assert_array_equal(network.readout.memory_before, answers_then)
     network.reset(np.array([True, False]))
     assert not network.readout.memory[0].any()
     assert network.readout.memory[1].any()

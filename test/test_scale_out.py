@@ -165,7 +165,7 @@ def test_a_curve_counts_the_frames_of_all_ranks(tmp_path):
 
 
 @MPI
-def test_a_rank_told_to_stop_stops_all_in_good_order(tmp_path):
+def test_a_rank_that_gets_a_signal_stops_all_in_good_order(tmp_path):
     output = tmp_path / "out"
     process = at_work(output)
     os.kill(rank_of(process, 1), signal.SIGTERM)
@@ -176,7 +176,7 @@ def test_a_rank_told_to_stop_stops_all_in_good_order(tmp_path):
 
 
 @MPI
-@pytest.mark.parametrize("how", ["a rank is killed", "mpirun is told to stop"])
+@pytest.mark.parametrize("how", ["a rank is killed", "mpirun gets a signal"])
 def test_a_run_that_is_cut_off_leaves_a_checkpoint_to_go_on_from(tmp_path, how):
     output = tmp_path / "out"
     process = at_work(output)
@@ -314,7 +314,7 @@ def test_a_process_alone_needs_no_mpi():
     np.testing.assert_array_equal(a, [0, 1, 2])
 
 
-def test_mpirun_without_mpi4py_is_told_what_to_install(tmp_path):
+def test_mpirun_without_mpi4py_names_what_to_install(tmp_path):
     code = (
         "import sys; sys.modules['mpi4py'] = None; from pvm_perception.__main__ import main; "
         f"sys.exit(main(['train', '--output', {str(tmp_path)!r}]))"

@@ -1,4 +1,4 @@
-"""SROS 2: the policies say what the nodes do, no more; and a node that is told to be secure is, or ends."""
+"""SROS 2: the policies say what the nodes do, no more; and a node that is to be secure is, or ends."""
 
 import importlib.util
 import json
@@ -73,10 +73,10 @@ def test_a_namespace_and_remapped_topics(maker):
     tree = maker.policies(SNAPSHOT, "/front", {"image": "/camera/image_raw", "cmd_vel": "cmd_vel_raw"})
     SCHEMA.validate(ET.tostring(tree.getroot(), encoding="unicode"))
     tracker = allowed(tree, "pvm_tracker")
-    heard, said = tracker["topics", "subscribe"], tracker["topics", "publish"]
-    assert heard >= {"/camera/image_raw", "/camera/image_raw/compressed", "/front/odom"}
-    assert said >= {"/front/detections", "/front/pvm_tracker/heatmap", "/diagnostics"}
-    assert "/front/image" not in heard
+    subscribed, published = tracker["topics", "subscribe"], tracker["topics", "publish"]
+    assert subscribed >= {"/camera/image_raw", "/camera/image_raw/compressed", "/front/odom"}
+    assert published >= {"/front/detections", "/front/pvm_tracker/heatmap", "/diagnostics"}
+    assert "/front/image" not in subscribed
     assert "/front/cmd_vel_raw" in allowed(tree, "target_follower")["topics", "publish"]
     assert next(tree.iter("enclave")).get("path") == "/front/pvm_tracker"
 

@@ -1,4 +1,4 @@
-"""The servo keeps its limits whatever it is told; the rule of the stop sign has its hysteresis."""
+"""The servo keeps its limits whatever it gets; the rule of the stop sign has its hysteresis."""
 
 import itertools
 import math
@@ -53,13 +53,13 @@ def test_limits_hold_whatever_happens(events, reverse, dead_man):
 
 def run(servo, seconds, now=0.0, see=None, period=0.05):
     """Step at 20 Hz; `see` sets what each frame shows. Return commands and the time."""
-    said = []
+    commands = []
     for _ in range(round(seconds / period)):
         now += period
         if see:
             see(servo, now)
-        said.append(servo.step(now))
-    return said, now
+        commands.append(servo.step(now))
+    return commands, now
 
 
 def test_it_comes_to_its_distance_and_does_not_overshoot():
@@ -90,8 +90,8 @@ def test_distances_that_err_do_not_shake_the_robot():
         servo = Servo(
             ServoSettings(distance_trust=trust, max_speed=2.0, max_acceleration=5.0, max_deceleration=5.0)
         )
-        said, _ = run(servo, 10, 0.0, lambda s, t: s.saw(0.0, 1.8 * math.exp(rng.gauss(0, 0.2)), t))
-        speeds = [c.forward for c in said[20:]]
+        commands, _ = run(servo, 10, 0.0, lambda s, t: s.saw(0.0, 1.8 * math.exp(rng.gauss(0, 0.2)), t))
+        speeds = [c.forward for c in commands[20:]]
         changes[trust] = sum(abs(b - a) for a, b in itertools.pairwise(speeds))
     assert changes[0.3] < 0.5 * changes[1.0]
 
@@ -102,26 +102,26 @@ def ahead(servo, now):
 
 def test_loss_brakes_and_then_is_silent():
     servo = Servo(ServoSettings())
-    assert run(servo, 1)[0] == [None] * 20  # nothing seen yet, nothing said
-    said, now = run(servo, 2, 1.0, ahead)
-    assert said[-1].forward == pytest.approx(0.3)
-    said, now = run(servo, 4, now, lambda s, t: s.missed(t))
+    assert run(servo, 1)[0] == [None] * 20  # nothing seen yet, no command
+    commands, now = run(servo, 2, 1.0, ahead)
+    assert commands[-1].forward == pytest.approx(0.3)
+    commands, now = run(servo, 4, now, lambda s, t: s.missed(t))
     assert servo.state == "target lost"
-    speeds = [c.forward for c in said if c]
+    speeds = [c.forward for c in commands if c]
     assert speeds[8] == pytest.approx(0.3)  # within loss_timeout it drives on
     assert speeds[-1] == 0 and all(a >= b for a, b in itertools.pairwise(speeds))
-    assert said[-1] is None  # and lets others drive
-    said, now = run(servo, 1, now, ahead)
-    assert said[-1].forward > 0.2
+    assert commands[-1] is None  # and lets others drive
+    commands, now = run(servo, 1, now, ahead)
+    assert commands[-1].forward > 0.2
 
 
 def test_silence_is_a_stop_at_once():
     servo = Servo(ServoSettings())
     _, now = run(servo, 2, 0.0, ahead)
-    said, _ = run(servo, 1, now)
-    k = next(k for k, c in enumerate(said) if c == Command())
+    commands, _ = run(servo, 1, now)
+    k = next(k for k, c in enumerate(commands) if c == Command())
     assert k == pytest.approx(10, abs=1)  # dead_man_timeout
-    assert said[k - 1].forward > 0.25
+    assert commands[k - 1].forward > 0.25
     assert servo.state == "no detections"
 
 
@@ -133,29 +133,29 @@ def test_the_dead_mans_switch():
         servo.held(True, now)
         ahead(servo, now)
 
-    said, now = run(servo, 2, 1.0, pressed)
-    assert said[-1].forward > 0.25
+    commands, now = run(servo, 2, 1.0, pressed)
+    assert commands[-1].forward > 0.25
     servo.held(False, now)
     assert servo.step(now + 0.05) == Command()
-    said, now = run(servo, 2, now, pressed)
-    said, now = run(servo, 2, now, ahead)  # the button's radio is gone
-    assert said[12] == Command()
+    commands, now = run(servo, 2, now, pressed)
+    commands, now = run(servo, 2, now, ahead)  # the button's radio is gone
+    assert commands[12] == Command()
 
 
 def test_a_speed_limit_and_a_clock_that_jumps_back():
     servo = Servo(ServoSettings())
     servo.limit(0.5)
-    said, now = run(servo, 2, 100.0, ahead)
-    assert said[-1].forward == pytest.approx(0.15)
+    commands, now = run(servo, 2, 100.0, ahead)
+    assert commands[-1].forward == pytest.approx(0.15)
     servo.limit(0.01)
-    said, now = run(servo, 2, now, ahead)
-    assert said[-1].forward == 0  # below min_speed
+    commands, now = run(servo, 2, now, ahead)
+    assert commands[-1].forward == 0  # below min_speed
     servo.limit(1.0)
     run(servo, 2, now, ahead)
-    said, _ = run(servo, 3, 5.0)
-    assert said[0] == Command() and said[-1] is None
-    said, _ = run(servo, 2, 8.0, ahead)
-    assert said[-1].forward > 0.2
+    commands, _ = run(servo, 3, 5.0)
+    assert commands[0] == Command() and commands[-1] is None
+    commands, _ = run(servo, 2, 8.0, ahead)
+    assert commands[-1].forward > 0.2
 
 
 def frames(rule, distance, count, now, period=0.1):
@@ -246,7 +246,7 @@ def test_without_odometry_or_when_it_falls_silent_the_frames_decide():
     rule.moved(0.0)  # standing, as far as is known
     now = frames(rule, 1.5, 10, 0.0)
     assert rule.state == CLEAR
-    frames(rule, 1.5, 2, now)  # 1.1 s later nobody has said so again
+    frames(rule, 1.5, 2, now)  # 1.1 s later nobody has repeated it
     assert rule.state == STOPPING
 
 

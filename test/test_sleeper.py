@@ -24,11 +24,11 @@ import signal, sys, time
 from pathlib import Path
 from pvm_perception.core.model_file import load_model
 from pvm_perception.living.snapshots import Snapshots
-told = []
-signal.signal(signal.SIGTERM, lambda *_: told.append(1))
+stopped = []
+signal.signal(signal.SIGTERM, lambda *_: stopped.append(1))
 given = dict(zip(sys.argv[1::2], sys.argv[2::2]))
 print("sleep: the forecast learns, 10 %", flush=True)
-while not told and given["--minutes"] == "600.0":
+while not stopped and given["--minutes"] == "600.0":
     time.sleep(0.05)
 if given["--minutes"] == "0.5":
     sys.exit("pvm_perception: error: the disk is full")
@@ -41,7 +41,7 @@ print("sleep: outcome: forecast kept", flush=True)
 
 @pytest.fixture
 def asleep(robot, live_tracker, tmp_path, monkeypatch):
-    """Return a node that keeps moments, and whose child sleeps as long as it is told."""
+    """Return a node that keeps moments, and whose child sleeps as long as its arguments ask."""
     memory = MomentMemory(tmp_path / "memory")
     for k in range(LEAST):
         memory.add(moment(k))
@@ -68,9 +68,9 @@ def test_a_sleep_is_followed_taken_and_given_back(robot, asleep, images):
     again, back = service(robot, "sleep"), service(robot, "rollback")
     assert not again.success and "already" in again.message
     assert not back.success and "wake it first" in back.message
-    heard = len(robot.heard["detections"])
+    count = len(robot.heard["detections"])
     robot.until(
-        lambda: node.show(images[0]) or len(robot.heard["detections"]) > heard + 3
+        lambda: node.show(images[0]) or len(robot.heard["detections"]) > count + 3
     )  # it sees meanwhile
     assert node.tracker.model_version == version
     assert service(robot, "wake").success

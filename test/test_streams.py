@@ -49,7 +49,7 @@ def test_names_of_any_kind_have_an_order(tmp_path):
     assert sorted(f.name for f in open_stream(numbered(tmp_path / "clip", names))) == sorted(names)
 
 
-def test_labels_that_name_no_image_are_said(tmp_path, capsys):
+def test_labels_that_name_no_image_are_reported(tmp_path, capsys):
     folder = numbered(tmp_path / "clip", ["1.png", "2.png"])
     labels = folder / "groundtruth.csv"
     write_groundtruth(labels, [("1.png", ()), ("3.png", ()), ("4.png", ())], ["green_ball"])

@@ -101,7 +101,7 @@ def test_both_kinds_of_frames_are_held_out(shown, block):
     assert held_out_block([s == "1" for s in shown]) == block
 
 
-def test_what_cannot_be_examined_is_said_before_the_training(command_line, simulated, tmp_path):
+def test_what_cannot_be_examined_is_reported_before_the_training(command_line, simulated, tmp_path):
     shutil.copytree(simulated, tmp_path / "some")
     labels = tmp_path / "some" / "groundtruth.csv"
     names = [p.name for p in FolderStream(simulated).paths]

@@ -1,4 +1,4 @@
-"""Training: what the streams tell, and models that are older than what their preset hears."""
+"""Training: what the streams give, and models that are older than what their preset reads."""
 
 import dataclasses
 
@@ -33,13 +33,13 @@ def test_half_of_the_clips_keep_their_motion_to_themselves():
     streams = Streams(Clips(), 40, np.random.default_rng(0))
     before = streams.next()[2]
     assert before.shape == (40, 4)
-    heard = []
+    given = []
     for _ in range(30):
         _, _, motion, new = streams.next()
         np.testing.assert_array_equal(motion[~new], before[~new])  # all along or not at all
-        heard += list(motion[new].any(axis=1))
+        given += list(motion[new].any(axis=1))
         before = motion
-    assert 0.4 < np.mean(heard) < 0.6
+    assert 0.4 < np.mean(given) < 0.6
 
 
 def test_the_hardest_clips_come_again_but_not_for_ever():
@@ -79,7 +79,7 @@ def test_without_replay_every_clip_is_new():
 
 
 def older(path):
-    """Write a checkpoint of the robot preset from before it heard motion; return its weights."""
+    """Write a checkpoint of the robot preset from before it read motion; return its weights."""
     config = preset("robot")
     config = dataclasses.replace(config, links=tuple(k for k in config.links if k.source != "motion"))
     network = Hierarchy(config, seed=3)
@@ -110,7 +110,7 @@ def test_training_goes_on_from_a_model_that_is_older_than_motion(tmp_path):
         network.step(image, motion)
         network.learn(rate=1e-3)
     for layer in config.layers[:-1]:
-        assert network.weights[f"{layer.name}.w1"][-4:].any()  # and hears it from now on
+        assert network.weights[f"{layer.name}.w1"][-4:].any()  # and reads it from now on
     assert not load_model(path)[0].uses_motion  # the file itself stays as it is
     assert any(name.startswith(OPTIMIZER) for name in load_model(path, optimizer=True)[1])
 
@@ -136,7 +136,7 @@ def test_a_learning_curve_grows_columns_with_the_network(tmp_path):
     assert trainer.curve.with_suffix(".png").stat().st_size > 10_000
 
 
-def test_validation_tells_the_motion_only_when_asked():
+def test_validation_gives_the_motion_only_when_asked():
     config = preset("robot", forecast=Forecast())  # whose layers alone predict, with the motion
     rng = np.random.default_rng(1)
     clips = [

@@ -81,11 +81,11 @@ def test_boxes_for_foxglove_are_those_of_the_detections(robot, start_tracker, im
 
     def of_the_images():
         """Return pairs of both answers to the same image."""
-        said = {(m.header.stamp.sec, m.header.stamp.nanosec): m for m in robot.heard[topic]}
+        published = {(m.header.stamp.sec, m.header.stamp.nanosec): m for m in robot.heard[topic]}
         return [
-            (said[key], m)
+            (published[key], m)
             for m in robot.heard[drawn]
-            if (key := (m.timestamp.sec, m.timestamp.nanosec)) in said
+            if (key := (m.timestamp.sec, m.timestamp.nanosec)) in published
         ]
 
     robot.until(lambda: any(m.points for _, m in of_the_images()))

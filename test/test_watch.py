@@ -324,7 +324,7 @@ def test_a_page_attaches_to_a_running_tracker(robot, start_tracker, images, tmp_
     rows = counts(file)
     assert rows["/camera/image"] == rows["/camera/tracks"] == 40
     assert all(rows[f"/network/{name}"] for name in ("heatmap", "prediction", "surprise"))
-    heard = {
+    received = {
         f"{d.results[0].hypothesis.class_id} {d.id}"
         for m in robot.heard["/watched/detections"]
         for d in m.detections
@@ -334,4 +334,4 @@ def test_a_page_attaches_to_a_running_tracker(robot, start_tracker, images, tmp_
         for row in column(file, "/camera/tracks", "Boxes2D:labels")
         for label in row or ()
     }
-    assert shown and shown <= heard
+    assert shown and shown <= received
