@@ -198,6 +198,8 @@ def test_train_resumes_and_leaves_model_and_curve(command_line, tmp_path):
         6,
         "--validation-clips",
         16,
+        "--calibration-scenes",
+        2,
     ]
     process = command_line(*arguments, "--frames", 80)
     assert process.returncode == 0, process.stderr
@@ -208,7 +210,7 @@ def test_train_resumes_and_leaves_model_and_curve(command_line, tmp_path):
     assert [int(r["frames"]) for r in curve] == [80, 120]
     assert (tmp_path / "curve.png").stat().st_size > 10_000
     info = json.loads(command_line("info", "--json", tmp_path / "model.safetensors").stdout)
-    assert info["history"]["frames"] == 120
+    assert info["history"]["frames"] == 120 and len(info["history"]["calibration"]) == 2
     one_line(command_line("train", "--output", tmp_path, "--hours", -1), "--hours")
     one_line(command_line("train", "--output", tmp_path, "--photos", tmp_path / "none"), "photo")
 

@@ -104,17 +104,27 @@ def test_the_shipped_model_is_what_its_card_says():
     assert f"{header['history']['frames']:,} frames" in card
 
 
-@pytest.mark.parametrize("where", ["--prefix", "--target"])
-def test_an_installed_package_finds_its_model(tmp_path, where):
-    """`pip install .` somewhere, without a ROS environment: the command line runs from another folder."""
-    source = tmp_path / "source"
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    """Return the wheel that `pip install .` builds, and then installs."""
+    folder = tmp_path_factory.mktemp("wheel")
+    source = folder / "source"
     names = [p.name for p in ROOT.iterdir() if p.name[0] != "." and p.name not in ("build", "install", "log")]
     source.mkdir()
     for name in names:
         (shutil.copytree if (ROOT / name).is_dir() else shutil.copy)(ROOT / name, source / name)
+    pip = [sys.executable, "-m", "pip"]
+    subprocess.run([*pip, "wheel", "-q", "--no-deps", "-w", folder, source], check=True, timeout=600)
+    (file,) = folder.glob("*.whl")
+    return file
+
+
+@pytest.mark.parametrize("where", ["--prefix", "--target"])
+def test_an_installed_package_finds_its_model(tmp_path, where, wheel):
+    """Somewhere, without a ROS environment: the command line runs from another folder."""
     place = tmp_path / "place"
     subprocess.run(
-        [sys.executable, "-m", "pip", "install", "-q", "--no-deps", where, place, source],
+        [sys.executable, "-m", "pip", "install", "-q", "--no-deps", where, place, wheel],
         check=True,
         timeout=600,
     )

@@ -1,4 +1,4 @@
-"""`teach` as a process: a model, marks before and after, and what it refuses."""
+"""`teach`: a model, marks before and after, and what it refuses."""
 
 import json
 import re
@@ -7,22 +7,27 @@ import shutil
 import pytest
 from test_command_line import one_line
 
+from pvm_perception.__main__ import main
 from pvm_perception.core.config import preset
 from pvm_perception.errors import PvmError
 from pvm_perception.streams.files import FolderStream
 from pvm_perception.streams.hold_out import held_out_block
 from pvm_perception.streams.stills import load_stills
+from pvm_perception.training import teach as teaching
 from pvm_perception.training.teach import Assessment, HoldOut, Lesson, check_sequences
 from pvm_perception.training.validate import Validation
 
 
-def test_teach_writes_a_model_that_says_how_it_was_made(command_line, simulated, tmp_path):
+def test_teach_writes_a_model_that_says_how_it_was_made(
+    command_line, simulated, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(teaching, "VALIDATION_CLIPS", 16)
+    monkeypatch.setattr(teaching, "CALIBRATION_SCENES", 4)
     output = tmp_path / "sub" / "mine.safetensors"
-    process = command_line(
-        "teach", "--data", simulated, "--output", output, "--minutes", 0.05, "--force", timeout=600
-    )
-    assert process.returncode == 0, process.stderr
-    assert "60 labelled frames in 1 sequences: 48 to learn from, 12 held out" in process.stdout
+    arguments = ["teach", "--data", str(simulated), "--output", str(output)]
+    assert main([*arguments, "--minutes", "0.05", "--force"]) == 0
+    said = capsys.readouterr().out
+    assert "60 labelled frames in 1 sequences: 48 to learn from, 12 held out" in said
     for line in (
         "held out +stop_sign +[a-z1 ]+",
         "generated +green_ball +auc",
@@ -30,7 +35,7 @@ def test_teach_writes_a_model_that_says_how_it_was_made(command_line, simulated,
         "held out +mark",
         "generated +mark",
     ):
-        assert re.search(rf"^{line} +[01]\.\d+ +[01]\.\d+$", process.stdout, re.MULTILINE), line
+        assert re.search(rf"^{line} +[01]\.\d+ +[01]\.\d+$", said, re.MULTILINE), line
     history = json.loads(command_line("info", "--json", output).stdout)["history"]
     (lesson,) = history["taught"]
     assert lesson["from"] == "robot.safetensors"
@@ -117,17 +122,15 @@ def test_what_cannot_be_examined_is_reported_before_the_training(command_line, s
 
 
 def test_what_was_learnt_is_kept_beside_with_the_reason(monkeypatch, capsys, simulated, tmp_path):
-    from pvm_perception.__main__ import main
     from pvm_perception.core.model_file import load_model
     from pvm_perception.shipped import default_model
-    from pvm_perception.training import teach
 
     config, weights, history = load_model(default_model())
     worse = Assessment(
         {"green_ball": dict.fromkeys(("auc", "presence_f1", "false_alarms"), 0.5)},
         Validation({"green_ball": 0.5}, {"green_ball": 0.5}, 1.0),
     )
-    monkeypatch.setattr(teach, "teach", lambda *_: Lesson(config, weights, history, worse, worse))
+    monkeypatch.setattr(teaching, "teach", lambda *_: Lesson(config, weights, history, worse, worse))
     output = tmp_path / "mine.safetensors"
     arguments = ["teach", "--data", str(simulated), "--output", str(output), "--minutes", "1"]
     assert main(arguments) == 1

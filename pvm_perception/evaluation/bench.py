@@ -14,7 +14,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from types import ModuleType
 from typing import cast
@@ -264,8 +264,9 @@ class Bench:
     def _where(self, device: str, what: Tracker | Network) -> Row:
         return {"device": device, "machine": device_name(self.machines[device].xp), "runs_on": what.runs_on}
 
+    @cached_property
     def _ball(self) -> list[Frame]:
-        """Return frames with a ball in view, there and back again, so that it never jumps."""
+        """Frames with a ball in view, there and back again, so that it never jumps."""
         run: list[Frame] = []
         for frame in SimulatedStream(0, CAMERA):
             seen = any(b.target == "green_ball" for b in frame.boxes or ())
@@ -278,7 +279,7 @@ class Bench:
 
     def ours(self, device: str) -> Row:
         """Measure the tracker on the frames that peers are shown."""
-        frames, tracker = self._ball(), Tracker(device=device)
+        frames, tracker = self._ball, Tracker(device=device)
         row = timed_row(
             self.machines[device],
             lambda k: tracker.update(frames[k % len(frames)].image),
@@ -289,7 +290,7 @@ class Bench:
 
     def peer(self, name: str) -> Row:
         """Measure a peer, which follows one ball, or finds both targets in one pass."""
-        frames, peer = self._ball(), PEERS[name]
+        frames, peer = self._ball, PEERS[name]
         method = peer.make(("green_ball", "stop_sign") if peer.one_pass else "green_ball")
         if peer.given:
             box = next(b for b in frames[0].boxes or () if b.target == "green_ball")

@@ -28,6 +28,8 @@ from pvm_perception.training.validate import Validation
 
 LEAST_FRAMES = 5  # labelled, so that at least one is held out
 RATE = 0.25  # highest learning rate, as a share of that of a training from nothing
+VALIDATION_CLIPS = 96  # generated, for the marks before and after
+CALIBRATION_SCENES = 32  # from which the meaning of the new scores is fitted
 FORGOTTEN = 0.05  # what the mark on generated scenes may lose
 
 
@@ -216,8 +218,8 @@ def teach(
             longest=8,
             device=device,
             validate_every=float("inf"),
-            validation_clips=96,
-            calibration_scenes=32,
+            validation_clips=VALIDATION_CLIPS,
+            calibration_scenes=CALIBRATION_SCENES,
         )
         trainer = Trainer(options)
         begin = dict(trainer.history)
