@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pvm_perception.training.train import TrainOptions
 
 FIRST_CHECK = 500  # steps before the first validation, to see early that a run learns
-SHOWN_EVERY = 20  # steps between two updates of the bar, and over which its losses are averaged
+SHOWN_EVERY = 20  # steps over which the bar's losses are averaged
 
 
 class Progress:
@@ -101,7 +101,8 @@ class Progress:
         self._bar.update(round(self._now - self._begin) - self._bar.n)
 
     def show(self, losses: list[Losses]) -> None:
-        """Move the bar and write speed and the last steps' losses after it, now and then."""
+        """Move the bar; write speed and the last steps' losses after it, now and then."""
+        self.advance()
         if self.steps % SHOWN_EVERY:
             return
         recent = losses[-SHOWN_EVERY:]
@@ -111,7 +112,6 @@ class Progress:
             f"presence {np.mean([x.presence for x in recent]):.2f} "
             f"box {np.mean([x.box for x in recent]):.3f}"
         )
-        self.advance()
 
     def close(self) -> None:
         """End the bar."""
