@@ -12,7 +12,8 @@ from conftest import ROOT
 
 from pvm_perception.errors import PvmError
 from pvm_perception.streams.files import VideoStream, open_stream
-from pvm_perception.streams.film import Film, without
+from pvm_perception.streams.film import Film
+from pvm_perception.streams.library_words import without
 
 UNEVEN = [0.0, 0.033, 0.066, 0.5, 0.533, 0.9, 1.9, 2.0, 2.01, 3.5]  # s
 
@@ -44,10 +45,10 @@ def test_frames_keep_their_own_time(tmp_path, name, capfd):
 
 
 def test_one_remark_is_left_out_and_no_other_line(capfd):
-    with without(b"'VP80' is no"):
+    with without("'VP80' is no"):
         os.write(2, b"the disk is on fire\ntag 'VP80' is not supported\nno encoder")
     assert capfd.readouterr().err == "the disk is on fire\nno encoder"
-    with pytest.raises(ZeroDivisionError), without(b"VP80"):
+    with pytest.raises(ZeroDivisionError), without("VP80"):
         os.write(2, b"why\n")
         raise ZeroDivisionError
     os.write(2, b"after\n")
@@ -114,9 +115,10 @@ def test_what_cannot_be_written_is_one_line(tmp_path, name):
 
 
 @pytest.mark.parametrize("address", ["rtsp://127.0.0.1:9/none", "http://127.0.0.1:9/none.mp4"])
-def test_addresses_that_do_not_answer(address):
-    with pytest.raises(PvmError, match="cannot be opened"):
+def test_an_address_that_does_not_answer_is_one_line_with_the_reason(address, capfd):
+    with pytest.raises(PvmError, match=r"cannot be opened: Connection refused$"):
         open_stream(address)
+    assert capfd.readouterr().err == ""
 
 
 @pytest.mark.parametrize("camera", ["97", "/dev/video97"])

@@ -16,6 +16,7 @@ from pvm_perception.errors import PvmError, warn
 from pvm_perception.streams.bags import BagStream, is_bag
 from pvm_perception.streams.groundtruth import OTHER, GroundTruth, labels_of, read_groundtruth
 from pvm_perception.streams.hold_out import Part, places
+from pvm_perception.streams.library_words import heard
 from pvm_perception.types import Frame
 from pvm_perception.vision.compressed_image import read_image
 
@@ -33,6 +34,16 @@ def _check_camera(number: int) -> None:
     others = ", ".join(map(str, sorted(Path("/dev").glob("video*"), key=natural)))
     known = f"there are: {others}" if others else "none is here"
     raise PvmError(f"there is no camera /dev/video{number}; {known}")
+
+
+def _answering(address: str) -> cv2.VideoCapture:
+    """Return what is sent from an address; raise PvmError with the library's last reason."""
+    with heard() as said:
+        capture = cv2.VideoCapture(address)
+    if not capture.isOpened():
+        reason = said[-1].strip().rpartition(": ")[2] if said else "no answer"
+        raise PvmError(f"{address} cannot be opened: {reason}")
+    return capture
 
 
 def natural(path: Path) -> tuple:
@@ -115,8 +126,8 @@ class VideoStream:
         if device:
             _check_camera(int(device[1]))
         # from its root, no colon in a file's name is taken for a protocol
-        source = int(device[1]) if device else path if address else str(Path(path).absolute())
-        self.capture = cv2.VideoCapture(source)
+        source = int(device[1]) if device else str(Path(path).absolute())
+        self.capture = _answering(path) if address else cv2.VideoCapture(source)
         if not self.capture.isOpened():
             raise PvmError(
                 f"{path} cannot be opened as a video; give a video file, a folder of "

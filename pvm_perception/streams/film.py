@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -13,11 +10,12 @@ import numpy as np
 
 from pvm_perception.atomic_file import atomic_file
 from pvm_perception.errors import PvmError
+from pvm_perception.streams.library_words import without
 
 CODECS = {".webm": "VP80", ".avi": "MJPG"}  # by suffix
 USUAL = "mp4v"
 # WebM knows no tags, so OpenCV says this of any; it writes the file nevertheless
-UNTAGGED = b"'VP80' is not supported with codec id"
+UNTAGGED = "'VP80' is not supported with codec id"
 UNEVEN = 0.5  # periods that a frame may be off a fixed rate before frames get stamps of their own
 TICKS = 1000  # a second, of such stamps
 LONGEST = 3600.0  # s between two frames; more is a clock that was set
@@ -134,26 +132,3 @@ class Film:
             target.release()
             source.release()
             self._check(part)
-
-
-@contextlib.contextmanager
-def without(remark: bytes) -> Iterator[None]:
-    """Leave out a remark of a library on this process's stderr.
-
-    Parameters
-    ----------
-    remark
-        Lines with it are left out; all others come at the end of the block.
-    """
-    with tempfile.TemporaryFile() as heard:
-        console = os.dup(2)
-        os.dup2(heard.fileno(), 2)
-        try:
-            yield
-        finally:
-            os.dup2(console, 2)
-            os.close(console)
-            heard.seek(0)
-            for line in heard:
-                if remark not in line:
-                    os.write(2, line)
