@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Iterator
@@ -23,8 +24,12 @@ class Bar(tqdm):
         True for neither bar nor lines.
     """
 
+    _said = -math.inf  # when the last line came, or the first bar began: short bars in a row speak as one
+
     def __init__(self, *arguments: Any, disable: bool | None = None, **settings: Any) -> None:
-        self._silent, self._said, self.postfix = bool(disable), time.monotonic(), None
+        self._silent, self.postfix = bool(disable), None
+        if time.monotonic() - Bar._said > 2 * EVERY:
+            Bar._said = time.monotonic()
         self._name = settings.get("desc") or settings.get("unit", "it")
         super().__init__(*arguments, disable=disable, **settings)
 
@@ -48,8 +53,8 @@ class Bar(tqdm):
             return super().update(n)
         self.n += n
         now = time.monotonic()
-        if now - self._said >= EVERY and not self._silent:
-            self._said = now
+        if now - Bar._said >= EVERY and not self._silent:
+            Bar._said = now
             count = f"{self.n:g}" + (f" of {self.total:g}" if self.total else "")
             postfix = f", {self.postfix}" if self.postfix else ""
             print(f"{self._name}: {count}{postfix}", file=sys.stderr, flush=True)

@@ -1,12 +1,16 @@
 """Progress: a bar on a terminal, lines elsewhere, so that a log or a pipe is never silent for long."""
 
 import fcntl
+import math
 import os
 import pty
 import struct
 import subprocess
 import sys
 import termios
+from functools import partial
+from itertools import count
+from types import SimpleNamespace
 
 import pytest
 from conftest import ROOT
@@ -41,9 +45,18 @@ def test_lines_where_there_is_no_terminal(monkeypatch, capsys):
     ]
 
 
-def test_what_is_done_soon_says_nothing(capsys):
+def test_what_is_done_soon_says_nothing(monkeypatch, capsys):
+    monkeypatch.setattr(Bar, "_said", -math.inf)
     assert list(Bar(range(5))) == [0, 1, 2, 3, 4]
     assert capsys.readouterr().err == ""
+
+
+def test_short_bars_in_a_row_are_not_a_silence(monkeypatch, capsys):
+    monkeypatch.setattr(Bar, "_said", -math.inf)
+    monkeypatch.setattr(bar, "time", SimpleNamespace(monotonic=partial(next, count())))  # a second a look
+    for _ in range(5):
+        list(Bar(range(2)))
+    assert capsys.readouterr().err == "it: 2 of 2\nit: 1 of 2\n"
 
 
 def test_a_command_says_in_a_pipe_how_far_it_is(simulated, tmp_path):
