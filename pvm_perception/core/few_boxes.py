@@ -18,15 +18,15 @@ from pvm_perception.core.size import BOX_ANSWERS
 
 Halves = npt.NDArray[np.float16]
 Doubles = npt.NDArray[np.float64]
-RIDGE = 0.3  # of presence, in variances of what a cell reads
-BOX_RIDGE = 0.3
+RIDGE = 10.0  # of presence, in variances of what a cell reads; far less finds things only as they were shown
+BOX_RIDGE = 3.0
 POSITIVE = 0.1  # weight of all the target's cells together, all cells being 1
 NEAR, FAR, HARD = 0.35, 0.35, 0.3  # shares in the weight of what is not the target: other cells of the taught
 # pictures, of the backgrounds, and of those of either that a first fit takes for the target
 HARDEST = 256  # cells of the last kind
 FOLDS = 3
 ALARM = 0.95  # share of the backgrounds whose best cell stays below `DOUBT`
-DOUBT = -1.5  # presence logit of a background's best cells, from which no track is born
+DOUBT = -0.3  # presence logit of a background's best cells, from which no track is born
 SURE = 2.0  # and of the target's usual cell
 LEAST_STEP = 0.05  # between the two, before scaling: no target is told from noise
 

@@ -21,6 +21,7 @@ from pvm_perception.vision.frame import BAR, View, as_bgr, network_input
 VIEWS = 12  # of a box
 SIDES = (12.0, 80.0)  # network px that the target's longer side has in a view
 GAIN, TINT, GAMMA = 0.25, 0.06, 0.15  # spread of a view's light, of its colour, and of its contrast
+DRIFT = 5  # network px at most that a background has moved since the frame before
 LEAST_PRESENCE = 0.3  # of a cell that counts as the target's
 OUTSIDE = 24  # cells of a view that count as not the target's
 LEAST_SIDE = 4.0  # px of a taught box
@@ -97,17 +98,33 @@ class Teacher:
         if self._backgrounds is None or self._backgrounds[0] != step:
             pictures = backgrounds()
             view = View.fit((pictures.shape[1], pictures.shape[2]), self._size)
-            read = np.stack([self._read(p, view).astype(np.float16) for p in pictures])
+            drifts = self._rng.integers(-DRIFT, DRIFT + 1, (len(pictures), 2))  # px
+            drifts[::2] = 0  # half of them stand still
+            read = np.stack(
+                [self._read(p, view, d).astype(np.float16) for p, d in zip(pictures, drifts, strict=True)]
+            )
             self._backgrounds = step, Backgrounds(read)
         return self._backgrounds[1]
 
-    def _read(self, image: Images, view: View) -> Floats:
-        """Return what the cells read of a still, (R * C, D)."""
+    def _read(self, image: Images, view: View, drift: Sequence[int] = (0, 0)) -> Floats:
+        """Return what the cells read of a picture, (R * C, D).
+
+        Parameters
+        ----------
+        image
+            (H, W, 3) uint8, BGR.
+        view
+            The part of it that the network sees.
+        drift
+            How far it has moved since the frame before, network px down and right: codes of what moves
+            differ from those of what stands.
+        """
         picture = network_input(image, view)[None]
         shown = np.array([view.filled], np.int32)
         self._network.reset()
-        for _ in range(2):  # the first time without context, as `Eye.see`
-            self._network.step(picture, None, shown, foresee=False)
+        before = np.roll(picture, (-drift[0], -drift[1]), (1, 2))
+        for frame in (before, picture):  # the first one is seen without context, as by `Eye.see`
+            self._network.step(np.ascontiguousarray(frame), None, shown, foresee=False)
         return self._reader.read(self._network)
 
     def _example(self, image: Images, box: tuple[float, float, float, float]) -> Example:
