@@ -189,7 +189,8 @@ def test_the_closed_form_tells_a_direction_from_noise_and_finds_the_box():
     far = Backgrounds(rng.normal(0, 1, (20, 40, 12)).astype(np.float16))
     inside = rng.normal(0, 1, (60, 12)).astype(np.float32)
     inside[:, 0] += 6
-    box = inside[:, 1:5] * 0.5 + 1
+    inside[:, 1:5] *= 4  # what tells the box varies far more than noise does
+    box = inside[:, 1:5] / 8 + 1
     example = Example(
         np.repeat(np.arange(6), 10),
         inside.astype(np.float16),
@@ -202,7 +203,7 @@ def test_the_closed_form_tells_a_direction_from_noise_and_finds_the_box():
     there = inside @ weights[:, 0] + bias[0]
     elsewhere = rng.normal(0, 1, (200, 12)) @ weights[:, 0] + bias[0]
     assert there.min() > elsewhere.max()
-    assert np.abs(inside @ weights[:, 1:] + bias[1:] - box).mean() < 0.25
+    assert np.abs(inside @ weights[:, 1:] + bias[1:] - box).mean() < 0.1
 
 
 def test_views_show_the_box_where_they_say():
