@@ -94,9 +94,11 @@ def test_a_tracker_without_images_names_the_topics_that_have_some(robot, start_t
         (packed, "but sensor_msgs/msg/CompressedImage instead of sensor_msgs/msg/Image"),
     ):
         process.send_signal(signal.SIGTERM)
-        (line,) = [line for line in process.stdout.read().splitlines() if "no image for" in line]
-        assert "[WARN]" in line
-        assert words in line
+        lines = [line for line in process.stdout.read().splitlines() if "no image for" in line]
+        assert all("[WARN]" in line for line in lines)
+        causes = [line.partition(" (")[2] for line in lines]
+        assert len(set(causes)) == len(causes)  # a cause is said once, a new one at once
+        assert words in causes[-1]
     for publisher in others:
         robot.node.destroy_publisher(publisher)
 
