@@ -53,13 +53,13 @@ class Services:
         response.success, response.message = True, "state and tracks are forgotten, weights kept"
         return response
 
-    async def _save_model(self, _request: Any, response: Any) -> Any:
+    async def _save_model(self, request: Any, response: Any) -> Any:
         """Answer when the model is on the disk; frames go on meanwhile."""
-        await self._save(response)
+        await self.save(request, response)
         response.success = True
         return response
 
-    def _save(self, response: Any) -> Writing:
+    def save(self, _request: Any, response: Any) -> Writing:
         """Begin to write the model as it is now, to a name that no other save has; the answer holds it."""
         path = model_path(self._node.get_namespace(), self._node.get_name())
         with self._node.frame_done():

@@ -62,6 +62,7 @@ class TrackerNode(Guarded, LifecycleNode):
         self.age_limit = AgeLimit()
         self.worker: Worker | None = None  # while it is active
         self.requests = Services(self)
+        self._save = self.requests.save  # without a client: (None, Trigger.Response()) and stop() to await
         self.recent = Recent()
         self.lessons = Lessons(self)
         self.sleeper = Sleeper(self)
