@@ -13,11 +13,11 @@ def green(rng: Rng) -> np.ndarray:
     kind = rng.random()
     if kind < 0.2:  # tennis felt, optic yellow-green
         return hsv(rng.uniform(66, 80), rng.uniform(0.45, 0.95), rng.uniform(0.6, 1.0))
-    if kind < 0.45:  # lime
+    if kind < 0.41:  # lime
         return hsv(rng.uniform(78, 105), rng.uniform(0.6, 1.0), rng.uniform(0.45, 1.0))
-    if kind < 0.78:
+    if kind < 0.7:
         return hsv(rng.uniform(100, 150), rng.uniform(0.5, 1.0), rng.uniform(0.35, 1.0))
-    if kind < 0.92:  # dark
+    if kind < 0.92:  # dark, or in the shade on a bright day
         return hsv(rng.uniform(85, 165), rng.uniform(0.45, 1.0), rng.uniform(0.15, 0.42))
     return hsv(rng.uniform(140, 168), rng.uniform(0.4, 0.9), rng.uniform(0.4, 0.95))
 
