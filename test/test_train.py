@@ -16,6 +16,7 @@ from pvm_perception.training.clip_streams import Streams
 from pvm_perception.training.curve import read_curve
 from pvm_perception.training.train import Trainer, TrainOptions
 from pvm_perception.training.validate import validate
+from pvm_perception.types import Box, Truth
 
 
 class Clips:
@@ -181,6 +182,28 @@ def test_links_that_opened_in_training_are_open_in_validation(tmp_path):
     closed = trainer.validate()
     trainer.network.step_count = 10
     assert trainer.validate() != closed
+
+
+@pytest.mark.parametrize("name", ["robot", "paper"])
+def test_codes_learn_without_labels_and_the_readout_alone_on_them(name):
+    """The paper's second experiment: first what it sees, then, briefly, what is asked for."""
+    config = preset(name)
+    network, rng = Hierarchy(config, 2, seed=1), np.random.default_rng(0)
+    boxes = np.stack([Truth.rows([Box("green_ball", 20, 20, 30, 30)])] * 2)
+    images = rng.integers(0, 256, (6, 2, config.height, config.width, 3), dtype=np.uint8)
+
+    def changed(**how):
+        before = {n: w.copy() for n, w in network.weights.items()}
+        for image in images:
+            network.step(image)
+            network.learn(rate=1e-3, **how)
+        return {n.split(".")[0].rstrip("1234") for n, w in network.weights.items() if (w != before[n]).any()}
+
+    layers = {layer.name.rstrip("1234") for layer in config.layers}
+    layers |= {"forecast"} if config.forecast.code else set()
+    assert changed() == layers
+    assert changed(boxes=boxes, codes=False) == {"readout"}
+    assert changed(boxes=boxes) == layers | {"readout"}
 
 
 def test_the_forecast_learns_alone_from_video_and_leaves_the_rest(tmp_path):

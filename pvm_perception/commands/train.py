@@ -88,10 +88,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--learn",
         dest="learns",
-        choices=("all", "forecast"),
+        choices=("all", "codes", "readout", "forecast"),
         default="all",
-        help="what learns: the whole network, or its forecast alone, several times as fast; "
-        "layers and readout then stay as they are",
+        help="what learns: the whole network; its codes, without labels; its readout alone, on codes that "
+        "stay as they are; or its forecast alone, several times as fast",
     )
     parser.add_argument(
         "--negatives",

@@ -252,7 +252,7 @@ class Hierarchy:
         """Return the last frame's presence, (B, R, C, T) in 0..1."""
         return self.readout.heat(self.answers())
 
-    def learn(self, boxes: Floats | None = None, rate: float | None = None) -> Losses:
+    def learn(self, boxes: Floats | None = None, rate: float | None = None, codes: bool = True) -> Losses:
         """Learn from the frame of the last `step`: its surprise and, where known, its boxes.
 
         Parameters
@@ -262,6 +262,8 @@ class Hierarchy:
             None learns from the stream alone.
         rate
             Learning rate; None takes the configuration's final rate.
+        codes
+            Whether layers and forecast learn; else the readout alone does.
 
         Returns
         -------
@@ -269,7 +271,7 @@ class Hierarchy:
             What the step cost, before it changed the weights.
         """
         self.prepare_learning()
-        return learning.learn(self, boxes, rate)
+        return learning.learn(self, boxes, rate, codes)
 
     def forecast_weights(self) -> dict[str, Floats]:
         """Return the forecast's weights on the host, by name; copied anew where they have learnt."""

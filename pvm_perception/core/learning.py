@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pvm_perception.core.hierarchy import Hierarchy
 
 
-def learn(network: Hierarchy, boxes: Floats | None, rate: float | None) -> Losses:
+def learn(network: Hierarchy, boxes: Floats | None, rate: float | None, codes: bool = True) -> Losses:
     """Change the weights by the errors of the last frame.
 
     Parameters
@@ -32,6 +32,8 @@ def learn(network: Hierarchy, boxes: Floats | None, rate: float | None) -> Losse
         (B, M, Truth.COLUMNS) the true boxes in network pixels, or None.
     rate
         Learning rate; None takes the configuration's final rate.
+    codes
+        Whether layers and forecast learn; else the readout alone does.
     """
     xp, settings = network.xp, network.config.learning
     if network.optimizer is None:
@@ -43,10 +45,10 @@ def learn(network: Hierarchy, boxes: Floats | None, rate: float | None) -> Losse
     if boxes is not None:
         found, errors, losses = network.readout.backward(network.part("readout"), network.answers(), boxes)
         gradients |= {f"readout.{k}": g for k, g in found.items()}
-        dz_now = pass_down(network, errors)
+        dz_now = pass_down(network, errors) if codes else None
     prediction = nothing
     for i, encoder in enumerate(network.encoders):
-        if network.step_count < encoder.layer.start:
+        if not codes or network.step_count < encoder.layer.start:
             continue
         name, dz = encoder.layer.name, None if network.dz_readout is None else network.dz_readout[i]
         found, loss = encoder.gradients(network.part(name), network.known, settings.prediction_weight, dz)
@@ -54,7 +56,7 @@ def learn(network: Hierarchy, boxes: Floats | None, rate: float | None) -> Losse
         gradients |= {f"{name}.{k}": g for k, g in found.items()}
     # The readout's error of this frame waits for the next: then both use the same inputs.
     network.dz_readout = dz_now
-    if network.forecaster:
+    if network.forecaster and codes:
         forecast_weights = network.forecast_weights()
         of_forecast = network.forecaster.gradients(forecast_weights, network.config.forecast.weight)
         gradients |= {name: xp.asarray(g) for name, g in of_forecast.items()}

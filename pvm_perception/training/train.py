@@ -62,7 +62,7 @@ class TrainOptions:
     network: str = "robot"
     start: Path | None = None  # a model or a checkpoint to go on from
     photos: Path | None = None
-    learns: str = "all"  # or "forecast": the rest of the network neither runs nor learns
+    learns: str = "all"  # or "codes", without labels; "readout"; "forecast": the rest does not even run
     held_back: tuple[Path, ...] = ()  # real video on which the forecast is measured, and not learnt
     stills: tuple[Path, ...] = ()  # folders of labelled stills
     stills_part: Part | None = None  # of each, as `streams.hold_out` has it; None = all
@@ -162,7 +162,7 @@ class Trainer:
         finally:
             pool.close()
             signals.put_back(before)
-        if self.ranks.rank == 0 and o.learns == "all":
+        if self.ranks.rank == 0 and o.learns in ("all", "readout"):
             self._calibrate()
         self.ranks.gather((0,), self._rescue)  # a rank that left early would make the others wait in a loop
         self.ranks.close()
@@ -171,7 +171,7 @@ class Trainer:
     def _loop(self, pool: ClipPool) -> Validation | None:
         """Step until the time is used up; validate and write now and then, and at the end."""
         o, network = self.options, self.network
-        if self.ranks.rank == 0 and o.learns == "all":
+        if self.ranks.rank == 0 and o.learns != FORECAST:
             self.validation_set.render()
         streams = Streams(pool, o.streams, np.random.default_rng((o.seed, self.ranks.rank)), o.replay)
         self.ranks.gather((0,), self._rescue)  # all have rendered: now the clock starts
@@ -210,7 +210,8 @@ class Trainer:
         if new.any():
             self.network.reset(new)
         self.network.step(images, motion)
-        losses = self.network.learn(boxes, rate)
+        learns = self.options.learns
+        losses = self.network.learn(None if learns == "codes" else boxes, rate, learns != "readout")
         streams.learnt(losses.by_stream)
         return losses
 
@@ -274,10 +275,10 @@ class Trainer:
         left
             Seconds left.
         """
-        if self.options.learns == "all":
+        if self.options.learns != FORECAST:
             save_checkpoint(self.checkpoint, self.network, self.history)  # validating may take minutes
         validation, scores = None, {}
-        if self.options.learns == "all":
+        if self.options.learns != FORECAST:
             validation = self.validate()
             scores = validation.row() | self.validation_set.other_scores(self._averaged)
         if self.held_back:
