@@ -151,6 +151,14 @@ def main() -> None:
     )
     parser.add_argument("--scenes", type=int, default=48, help="number of scenes (default: %(default)s)")
     parser.add_argument(
+        "--sizes",
+        type=float,
+        nargs=2,
+        default=SIZES,
+        metavar=("LEAST", "MOST"),
+        help="heights of the targets as shares of the frame's (default: %(default)s)",
+    )
+    parser.add_argument(
         "--photos",
         type=Path,
         help="folder of photographs for backgrounds, as `make train-data` collects them (default: none)",
@@ -166,7 +174,7 @@ def main() -> None:
     found: dict[tuple[str, str], list[dict[str, float]]] = {}
     for number in tqdm(range(args.scenes), desc="scenes"):
         rng, cast = np.random.default_rng((SEED, number)), CASTS[number % len(CASTS)]
-        scene = Crossing(rng, FRAMES, SIZE, photos, 1, cast, 0.35, SIZES, 0.5)
+        scene = Crossing(rng, FRAMES, SIZE, photos, 1, cast, 0.35, tuple(args.sizes), 0.5)
         tracker, others = Tracker(model=args.model), rivals()
         boxes: dict[tuple[str, str], list[FrameBoxes]] = {}
         for frame in scene.frames_with_truth():

@@ -164,7 +164,8 @@ class Detection:
 class Track:
     """A target believed present: box in source pixels, score 0..1, stable id, state.
 
-    `state` is "confirmed" (seen now) or "coasting" (carried through a gap).
+    `state` is "confirmed" (seen now), "coasting" (carried through a gap), or, of what is never reported,
+    "tentative" (not believed yet).
     """
 
     target: str

@@ -12,8 +12,8 @@ SOURCE, NETWORK = (480, 640), (128, 160)
 WHOLE = View.fit(SOURCE, NETWORK)
 
 
-def track(x, y, side, number=1):
-    return Track("stop_sign", x, y, side, side, 0.9, number)
+def track(x, y, side, number=1, state="confirmed"):
+    return Track("stop_sign", x, y, side, side, 0.9, number, state)
 
 
 def inside(view, t):
@@ -63,6 +63,39 @@ def test_two_small_tracks_take_turns():
     seen = [[inside(fovea.choose(WHOLE, tracks, []), t) for t in tracks] for _ in range(24)]
     assert np.mean([row[0] for row in seen]) > 0.25
     assert np.mean([row[1] for row in seen]) > 0.25
+
+
+def test_while_the_second_eye_follows_the_third_searches():
+    fovea, followed, glances = Fovea(), [track(300, 200, 30)], []
+    for _ in range(40):
+        fovea.choose(WHOLE, followed, [])
+        glances.append(fovea.choose_beside(WHOLE, followed, []))
+    for first, second in zip(glances[::2], glances[1::2], strict=True):  # two frames at each tile
+        assert first.view == second.view
+        assert (first.new, first.counts) == (True, False)
+        assert (second.new, second.counts) == (False, True)
+    covered = np.zeros(SOURCE, bool)
+    for v in {glance.view for glance in glances}:
+        covered[v.y : v.y + v.height, v.x : v.x + v.width] = True
+    assert covered.all()
+    fovea.choose(WHOLE, [], [])
+    assert fovea.choose_beside(WHOLE, [], []) is None  # the second eye searches
+
+
+def test_the_third_eye_sees_a_hint_at_once_and_stays_with_what_is_doubtful():
+    fovea, followed = Fovea(), [track(300, 200, 30)]
+    hint = Candidate("stop_sign", 500, 300, 20, 20, 0.1)
+    fovea.choose(WHOLE, followed, [hint])
+    glance = fovea.choose_beside(WHOLE, followed, [hint])
+    assert inside(glance.view, hint) and glance.new and glance.counts
+    doubtful = track(502, 301, 20, 2, "tentative")
+    views = []
+    for _ in range(3):
+        fovea.choose(WHOLE, [*followed, doubtful], [])
+        assert inside(fovea.view, followed[0])  # what is sure has the second eye
+        views.append(fovea.choose_beside(WHOLE, [*followed, doubtful], []))
+        assert inside(views[-1].view, doubtful) and views[-1].counts
+    assert not views[-1].new
 
 
 def test_a_source_without_more_pixels_gets_no_second_look():

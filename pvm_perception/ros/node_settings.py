@@ -31,8 +31,8 @@ class TrackerNodeSettings:
     )
     fovea: bool = setting(
         True,
-        "look at each frame a second time, at higher resolution, around what is tracked or sought; a "
-        "frame takes two to three times as long",
+        "look at each frame more than once, at higher resolution, around what is tracked and where more may "
+        "be; a frame takes two to three times as long",
     )
     latency_compensation: bool = setting(
         False,

@@ -60,7 +60,15 @@ class Services:
         return response
 
     def save(self, _request: Any, response: Any) -> Writing:
-        """Begin to write the model as it is now, to a name that no other save has; the answer holds it."""
+        """Begin to write the model as it is now.
+
+        Parameters
+        ----------
+        _request
+            Unused.
+        response
+            Its message gets the file's name, which no other save has.
+        """
         path = model_path(self._node.get_namespace(), self._node.get_name())
         with self._node.frame_done():
             model = self._node.tracker.snapshot()

@@ -59,7 +59,12 @@ class Eye:
         self.had_forecast = False
 
     def see(
-        self, image: Images, view: View, motion: npt.NDArray[np.float32] | None, targets: Collection[str]
+        self,
+        image: Images,
+        view: View,
+        motion: npt.NDArray[np.float32] | None,
+        targets: Collection[str],
+        twice: bool = True,
     ) -> list[Candidate]:
         """Show the network a part of a frame and return its candidates.
 
@@ -76,6 +81,8 @@ class Eye:
             (4,) what the camera's motion did to the whole frame, or None.
         targets
             Names of the targets that are looked for.
+        twice
+            Whether to show a picture without a past twice.
 
         Returns
         -------
@@ -97,7 +104,8 @@ class Eye:
                 self.network.reset()
         if not self.had_forecast:
             self._step()
-            self._step(first=False)
+            if twice:
+                self._step(first=False)
         return self._candidates(view, size, targets)
 
     def _step(self, motion: npt.NDArray[np.float32] | None = None, first: bool = True) -> None:

@@ -1,14 +1,16 @@
-"""The fovea: where in the frame the second eye looks, at a higher resolution.
+"""The fovea: where in the frame two closer eyes look, at a higher resolution.
 
-Its window follows tracks that are small in the whole view, verifies candidates, and else searches the
-frame tile by tile. It fixates: the window stays where it is while its target lies well inside, since
-each move costs the second eye its recurrent state.
+The second eye's window follows tracks that are small in the whole view, verifies candidates, and else
+searches the frame tile by tile. It fixates: the window stays where it is while its target lies well inside,
+since each move costs the eye its recurrent state. While it follows, a third eye goes on with the search, so
+that one small thing in view does not hide the next.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from pvm_perception.types import Candidate, Track
 from pvm_perception.vision.frame import View
@@ -34,13 +36,77 @@ SAME_PLACE = 0.5  # sides that two boxes' centres may be apart and name the same
 SAME_AREA = (0.33, 3.0)  # and the ratio that their areas may have
 
 
+@dataclass(frozen=True)
+class Glance:
+    """What the third eye does in a frame.
+
+    Attributes
+    ----------
+    view : its window
+    new : whether it looks elsewhere than in the frame before
+    counts : whether what it sees counts; where not, it has no past in that window yet
+    """
+
+    view: View
+    new: bool
+    counts: bool
+
+
+class Search:
+    """The windows of an eye that looks for what is not tracked yet: around hints, and the tiles in turn.
+
+    Attributes
+    ----------
+    verifies : whether the last window is around a hint
+    """
+
+    def __init__(self) -> None:
+        self.verifies = False
+        self._place = self._turn = 0
+        self._visited: list[tuple[float, float]] = []
+        self._glimpses: list[Candidate] = []  # of the windows since it last verified a candidate
+
+    def note(self, near: Sequence[Candidate]) -> None:
+        """Remember what the eye saw, source px: the next windows may verify it."""
+        self._glimpses += near
+
+    def forget(self) -> None:
+        """Forget what was noted: the windows that follow are of something else."""
+        self._glimpses = []
+
+    def choose(self, whole: View, tracks: Sequence[Track], hints: Sequence[Candidate]) -> View | None:
+        """Choose the next window; None where it would show no more than the whole view.
+
+        Its parameters are explained there: see `Fovea.choose`.
+        """
+        scale = min(SEARCH * whole.scale, MAX_ENLARGEMENT)
+        if scale < GAIN * whole.scale:
+            return None
+        new = [h for h in (*hints, *self._glimpses) if not any(touch(h, t) for t in tracks)]
+        self._turn += 1
+        self.verifies = False
+        if self._turn % 2:
+            self._glimpses = []
+            for hint in sorted(new, key=lambda h: -h.score):
+                x, y, side = hint.x + hint.w / 2, hint.y + hint.h / 2, max(hint.w, hint.h)
+                fresh = all(abs(x - a) + abs(y - b) > side for a, b in self._visited)
+                if fresh and _worth(whole, side):
+                    self._visited = [*self._visited[1 - VISITED :], (x, y)]
+                    self.verifies = True
+                    return View.window(_size(whole), whole.network, (x, y), _scale(side))
+        tiles = _tiles(whole, scale)
+        self._place = (self._place + 1) % len(tiles)
+        return tiles[self._place]
+
+
 class Fovea:
-    """Chooses the second eye's window of each frame.
+    """Chooses the closer eyes' windows of each frame.
 
     Attributes
     ----------
     view : the window of the last frame; None where there was none
     moved : whether it differs from the window before
+    beside : what the third eye does in this frame; None where it rests
     """
 
     def __init__(self) -> None:
@@ -49,15 +115,19 @@ class Fovea:
     def reset(self) -> None:
         """Forget all windows so far."""
         self.view: View | None = None
+        self.beside: Glance | None = None
         self.moved = False
-        self._place = self._turn = self._stay = 0
+        self._stay = 0
         self._attended: int | None = None
-        self._visited: list[tuple[float, float]] = []
-        self._glimpses: list[Candidate] = []  # of the windows since it last verified a candidate
+        self._search, self._search_beside = Search(), Search()
 
     def note_candidates(self, near: Sequence[Candidate]) -> None:
         """Remember the second eye's candidates, source px: the next windows may verify them."""
-        self._glimpses += near
+        self._search.note(near)
+
+    def note_beside(self, near: Sequence[Candidate]) -> None:
+        """Remember the third eye's candidates, source px, in the same way."""
+        self._search_beside.note(near)
 
     def choose(self, whole: View, tracks: Sequence[Track], hints: Sequence[Candidate]) -> View | None:
         """Choose the window of a frame; None where a second eye would see no more than the first.
@@ -74,17 +144,44 @@ class Fovea:
         before = self.view
         small = [t for t in tracks if _worth(whole, max(t.w, t.h))]
         if small:
-            self._glimpses = []
-            self.view = self._follow(whole, small)
+            self._search.forget()
+            self.view = self._follow(whole, [t for t in small if t.state == "confirmed"] or small)
         elif tracks and before is not None:
             # a large target is seen well by the first eye: the search for more rests every second frame
             self._attended = self.view = None
         else:
             self._attended = None
-            new = [h for h in (*hints, *self._glimpses) if not any(_touch(h, t) for t in tracks)]
-            self.view = self._search(whole, sorted(new, key=lambda h: -h.score))
+            self.view = self._search.choose(whole, tracks, hints)
         self.moved = self.view is not None and self.view != before
         return self.view
+
+    def choose_beside(
+        self, whole: View, tracks: Sequence[Track], hints: Sequence[Candidate]
+    ) -> Glance | None:
+        """Choose the third eye's window; None where it rests. Called after `choose`: see `Fovea.choose`.
+
+        While the second eye follows something, the third one looks at what is not sure, else searches. At a
+        tile it stays for two frames, since it has no past at the first one. What is around a hint may have
+        moved away by then: there it looks twice at once.
+        """
+        before, self.beside = self.beside, None
+        if self._attended is None:
+            return None
+        doubtful = [t for t in tracks if not self.leaves_alone(t) and _worth(whole, max(t.w, t.h))]
+        if doubtful:
+            view = self._around(whole, max(doubtful, key=lambda t: t.score), before.view if before else None)
+            self.beside = Glance(view, before is None or view != before.view, True)
+        elif before is not None and not before.counts:
+            self.beside = Glance(before.view, False, True)
+        else:
+            window = self._search_beside.choose(whole, tracks, hints)
+            if window is not None:
+                self.beside = Glance(window, True, self._search_beside.verifies)
+        return self.beside
+
+    def leaves_alone(self, track: Track) -> bool:
+        """Tell whether the third eye must not judge a track: it is sure, or the second eye follows it."""
+        return track.state == "confirmed" or track.id == self._attended
 
     def _follow(self, whole: View, tracks: list[Track]) -> View:
         ids = [t.id for t in tracks]
@@ -94,36 +191,18 @@ class Fovea:
             self._attended = ids[(ids.index(self._attended) + 1) % len(ids)]
             self._stay = 0
         self._stay += 1
-        t = tracks[ids.index(self._attended)]
-        return self._at(whole, t.x + t.w / 2, t.y + t.h / 2, max(t.w, t.h))
+        return self._around(whole, tracks[ids.index(self._attended)], self.view)
 
-    def _at(self, whole: View, x: float, y: float, side: float) -> View:
-        """Return the present window if (x, y) and `side` sit well in it, else one around them."""
-        v = self.view
-        if v is not None and COMFORT[0] <= side * v.scale <= COMFORT[1]:
-            near_x = abs(x - v.x - v.width / 2) < v.width / 2 - MARGIN * side
-            near_y = abs(y - v.y - v.height / 2) < v.height / 2 - MARGIN * side
+    @staticmethod
+    def _around(whole: View, track: Track, before: View | None) -> View:
+        """Return the window of the frame before if a track sits well in it, else one around the track."""
+        x, y, side = track.x + track.w / 2, track.y + track.h / 2, max(track.w, track.h)
+        if before is not None and COMFORT[0] <= side * before.scale <= COMFORT[1]:
+            near_x = abs(x - before.x - before.width / 2) < before.width / 2 - MARGIN * side
+            near_y = abs(y - before.y - before.height / 2) < before.height / 2 - MARGIN * side
             if near_x and near_y:
-                return v
+                return before
         return View.window(_size(whole), whole.network, (x, y), _scale(side))
-
-    def _search(self, whole: View, hints: Sequence[Candidate]) -> View | None:
-        """Return the next window of the search: around hints, best first, and the frame's tiles in turn."""
-        scale = min(SEARCH * whole.scale, MAX_ENLARGEMENT)
-        if scale < GAIN * whole.scale:
-            return None
-        self._turn += 1
-        if self._turn % 2:
-            self._glimpses = []
-            for hint in hints:
-                x, y, side = hint.x + hint.w / 2, hint.y + hint.h / 2, max(hint.w, hint.h)
-                fresh = all(abs(x - a) + abs(y - b) > side for a, b in self._visited)
-                if fresh and _worth(whole, side):
-                    self._visited = [*self._visited[1 - VISITED :], (x, y)]
-                    return View.window(_size(whole), whole.network, (x, y), _scale(side))
-        tiles = _tiles(whole, scale)
-        self._place = (self._place + 1) % len(tiles)
-        return tiles[self._place]
 
 
 def _scale(side: float) -> float:
@@ -175,7 +254,7 @@ def merge(far: Sequence[Candidate], near: Sequence[Candidate], view: View, whole
     for d in far:
         side = max(d.w, d.h)
         twin = max(
-            (n for n in left if n.target == d.target and _touch(n, d)), key=lambda n: n.score, default=None
+            (n for n in left if n.target == d.target and touch(n, d)), key=lambda n: n.score, default=None
         )
         if twin is not None:
             left.remove(twin)
@@ -189,8 +268,14 @@ def merge(far: Sequence[Candidate], near: Sequence[Candidate], view: View, whole
     return sorted(result + left, key=lambda d: -d.score)
 
 
-def _touch(a: Candidate, b: Candidate | Track) -> bool:
-    """Return whether two boxes name the same thing: their centres are near, their sizes alike."""
+def touch(a: Candidate, b: Candidate | Track) -> bool:
+    """Tell whether two boxes name the same thing: their centres are near, their sizes alike.
+
+    Parameters
+    ----------
+    a, b
+        In pixels of the same image.
+    """
     side = (max(a.w, a.h) + max(b.w, b.h)) / 2
     apart = max(abs(a.x + a.w / 2 - b.x - b.w / 2), abs(a.y + a.h / 2 - b.y - b.h / 2))
     areas = (a.w * a.h) / max(b.w * b.h, 1e-9)

@@ -13,11 +13,11 @@ from pvm_perception.core.awake import ForecastLearner, forecast_learner
 from pvm_perception.core.backend import Floats, Images, OneThread
 from pvm_perception.core.interfaces import Network
 from pvm_perception.core.shown import ShownReadout, ShownTargets
-from pvm_perception.types import Detection, Track
+from pvm_perception.types import Candidate, Detection, Track
 from pvm_perception.vision.calibration import Calibration
 from pvm_perception.vision.eye import Eye
 from pvm_perception.vision.foresight import Foresight, expected
-from pvm_perception.vision.fovea import Fovea, merge
+from pvm_perception.vision.fovea import Fovea, merge, touch
 from pvm_perception.vision.frame import View
 
 GOOD_FORECAST = 1.5  # forecast error over copying's on validation clips, of a network worth its state
@@ -56,10 +56,12 @@ class Perception:
         forecasts_well = quality < GOOD_FORECAST
         self.whole = Eye(network, forecasts_well)
         self.near: Eye | None = None
+        self.beside: Eye | None = None
         # the heat map readout draws one contour a frame: a second eye has nothing to add to it
         if fovea and network.config.readout.kind == "box":
-            # nobody asks the closer eye what it foresees, and that takes as long as all the rest
+            # nobody asks the closer eyes what they foresee, and that takes as long as all the rest
             self.near = Eye(network.twin(), forecasts_well, foresees=False)
+            self.beside = Eye(network.twin(), forecasts_well, foresees=False)
         self._fovea = Fovea()
         self._calibration = calibration or Calibration.of(history)
         self._foresight = Foresight()
@@ -70,7 +72,7 @@ class Perception:
 
     @property
     def _eyes(self) -> list[Eye]:
-        return [self.whole] if self.near is None else [self.whole, self.near]
+        return [eye for eye in (self.whole, self.near, self.beside) if eye is not None]
 
     @property
     def network(self) -> Network:
@@ -159,7 +161,34 @@ class Perception:
                     near = self.near.see(image, window, motion, targets)
                     self._fovea.note_candidates(near)
                     found = merge(found, near, window, self.view)
+                found = self._search_beside(image, motion, targets, tracks, found)
         return [self._calibration.detection(c) for c in found]
+
+    def _search_beside(
+        self,
+        image: Images,
+        motion: npt.NDArray[np.float32] | None,
+        targets: Collection[str],
+        tracks: Sequence[Track],
+        found: list[Candidate],
+    ) -> list[Candidate]:
+        """Return `found` and what the third eye sees, which searches while the second follows."""
+        if self.beside is None or self.view is None:
+            return found
+        glance = self._fovea.choose_beside(self.view, tracks, found)
+        if glance is None:
+            return found
+        if glance.new:
+            self.beside.reset()
+        seen = self.beside.see(image, glance.view, motion, targets, twice=glance.counts)
+        if not glance.counts:
+            return found
+        others = [t for t in tracks if self._fovea.leaves_alone(t)]
+        tracked = [c for c in found if any(touch(c, t) for t in others)]
+        rest = [c for c in found if c not in tracked]
+        seen = [c for c in seen if not any(touch(c, t) for t in others)]
+        self._fovea.note_beside(seen)
+        return sorted(tracked + merge(rest, seen, glance.view, self.view), key=lambda c: -c.score)
 
     def change_targets(self) -> None:
         """Forget where targets were looked for that are not looked for any more."""

@@ -285,7 +285,7 @@ class TrackManager:
             if count[m.target] <= s.max_instances:
                 x, y, w, h = m.ahead(ahead)
                 w, h = math.exp(w), math.exp(h)
-                state = "confirmed" if m.gap == 0 else "coasting"
+                state = "tentative" if not m.born else "confirmed" if m.gap == 0 else "coasting"
                 tracks.append(
                     Track(m.target, x - w / 2, y - h / 2, w, h, min(max(m.score, 0.0), 1.0), m.id, state)
                 )
