@@ -197,8 +197,35 @@ def _turned(rng: Rng, sprite: np.ndarray, straight: float) -> np.ndarray:
     return trim(tilt(sprite, float(np.clip(yaw, -1.1, 1.1)), float(rng.normal(0, 0.12)), float(roll)))
 
 
+def _pictogram(rng: Rng, canvas: np.ndarray, radius: float, colour: np.ndarray) -> None:
+    """Draw an arrow or some other picture in strokes into the middle of a canvas (N, N, 3)."""
+    ink, middle = [float(c) for c in colour], np.array(canvas.shape[:2]) // 2
+    if rng.random() < 0.5:
+        tip = rng.uniform(-0.6, 0.6, 2) * radius
+        start, end = (tuple((middle + way * tip).astype(int).tolist()) for way in (-1, 1))
+        cv2.arrowedLine(canvas, start, end, ink, max(1, int(0.18 * radius)), cv2.LINE_AA, 0, 0.4)
+    else:
+        points = middle + rng.uniform(-0.55, 0.55, (int(rng.integers(4, 9)), 2)) * radius
+        cv2.polylines(canvas, [points.astype(np.int32)], False, ink, max(1, int(0.11 * radius)), cv2.LINE_AA)
+
+
+def _lines(rng: Rng, canvas: np.ndarray, ink: np.ndarray) -> None:
+    """Write up to three lines of letters on a canvas (N, N, 3)."""
+    big, lines = len(canvas), int(rng.integers(4))
+    for k in range(lines):
+        word = "".join(rng.choice(list("ABEHKLMNORSTUX"), int(rng.integers(2, 7))))
+        y, high = 0.5 + (k - lines / 2) * 0.7 / lines, rng.uniform(0.3, 0.6) / lines
+        put_heavy_text(
+            canvas,
+            word,
+            (big * 0.12, big * y, big * rng.uniform(0.5, 0.76), big * high),
+            int(rng.integers(300, 900)),
+            ink,
+        )
+
+
 def other_sign(rng: Rng, size: int, askew: bool = True) -> np.ndarray:
-    """Return a sign that is no stop sign: no entry, yield, limits, blue discs, boards.
+    """Return a sign that is no stop sign: no entry, yield, limits, discs, boards.
 
     Parameters
     ----------
@@ -271,36 +298,24 @@ def other_sign(rng: Rng, size: int, askew: bool = True) -> np.ndarray:
         middle = points.mean(0)
         inside = polygon_mask((big, big), middle + (points - middle) * rng.uniform(0.5, 0.75))
         canvas = canvas * (1 - inside[..., None]) + white * inside[..., None]
-    elif kind == 5:  # blue disc with an arrow
-        disc(blue, r)
-        tip = (np.array([0.5, 0.5]) + rng.uniform(-0.3, 0.3, 2)) * big
-        cv2.arrowedLine(
-            canvas,
-            tuple((big - tip).astype(int).tolist()),
-            tuple(tip.astype(int).tolist()),
-            [float(c) for c in white],
-            max(1, int(0.09 * big)),
-            cv2.LINE_AA,
-            0,
-            0.4,
+    elif kind == 5:  # blue or green disc with an arrow or a picture, half of them on a board
+        radius = float(r)
+        if rng.random() < 0.5:
+            mask, radius = np.ones_like(square), r * rng.uniform(0.5, 0.85)
+        disc(
+            blue
+            if rng.random() < 0.6
+            else hsv(rng.uniform(110, 185), rng.uniform(0.5, 1), rng.uniform(0.2, 0.8)),
+            radius,
         )
+        _pictogram(rng, canvas, radius, white)
     elif kind == 6:  # board or badge with writing, or with none
         mask = square if rng.random() < 0.6 else mask
         green = hsv(rng.uniform(75, 170), rng.uniform(0.4, 1), rng.uniform(0.2, 0.9))
         paints = [(red, white), (white, red), (blue, white), (green, white), (green, green * 0.2)]
         ground, ink = paints[int(rng.choice(5, p=[0.4, 0.15, 0.1, 0.25, 0.1]))]
         canvas[:] = ground
-        lines = int(rng.integers(4))
-        for k in range(lines):
-            word = "".join(rng.choice(list("ABEHKLMNORSTUX"), int(rng.integers(2, 7))))
-            y, high = 0.5 + (k - lines / 2) * 0.7 / lines, rng.uniform(0.3, 0.6) / lines
-            put_heavy_text(
-                canvas,
-                word,
-                (big * 0.12, big * y, big * rng.uniform(0.5, 0.76), big * high),
-                int(rng.integers(300, 900)),
-                ink,
-            )
+        _lines(rng, canvas, ink)
     elif kind == 7:  # orange or yellow diamond
         mask = polygon_mask((big, big), np.array([[0.5, 0], [1, 0.5], [0.5, 1], [0, 0.5]]) * big)
         canvas[:] = hsv(rng.uniform(18, 50), rng.uniform(0.7, 1), rng.uniform(0.6, 1))
