@@ -14,7 +14,13 @@ import numpy as np
 
 from pvm_perception.errors import PvmError, warn
 from pvm_perception.streams.bags import BagStream, is_bag
-from pvm_perception.streams.groundtruth import OTHER, GroundTruth, labels_of, read_groundtruth
+from pvm_perception.streams.groundtruth import (
+    OTHER,
+    GroundTruth,
+    labels_of,
+    labels_of_video,
+    read_groundtruth,
+)
 from pvm_perception.streams.hold_out import Part, places
 from pvm_perception.streams.library_words import heard
 from pvm_perception.types import Frame
@@ -116,7 +122,7 @@ class VideoStream:
     """A video file, a camera device such as /dev/video0 or 0, or a stream such as rtsp://camera/1.
 
     A film's frames have its own time stamps, in seconds, where it has any that go on; those of a camera
-    or network stream tell when they came, since the first.
+    or network stream tell when they came, since the first. A file may have truth beside it (groundtruth.py).
     """
 
     def __init__(self, path: str) -> None:
@@ -140,7 +146,9 @@ class VideoStream:
         self.length = count if count > 0 and not self.live else None
         # 1000 is what a film without a fixed rate claims; its count may be of milliseconds
         self._counted = self.length is not None and fps < 1000
-        self.name, self.truth = Path(path).stem, None
+        self.name = Path(path).stem
+        labels = labels_of_video(Path(path)) if there else None
+        self.truth: GroundTruth | None = read_groundtruth(labels) if labels else None
 
     def __iter__(self) -> Iterator[Frame]:
         index, stamp, begun = 0, -math.inf, time.monotonic()
@@ -149,7 +157,8 @@ class VideoStream:
             if not good:
                 break
             stamp = self._stamp(index, stamp, begun)
-            yield Frame(np.asarray(image, np.uint8), str(index), stamp)
+            boxes = self.truth.boxes.get(str(index)) if self.truth else None
+            yield Frame(np.asarray(image, np.uint8), str(index), stamp, boxes)
             index += 1
         self.capture.release()
         if index == 0:

@@ -1,5 +1,6 @@
-"""groundtruth.csv: `frame,target,x,y,w,h[,visible_fraction][,id][,weight]`; a blank box = absent.
+"""groundtruth.csv: `frame,target,x,y,w,h[,visible_fraction][,id][,weight][,scene]`; a blank box = absent.
 
+A video's lies beside it: clip.groundtruth.csv beside clip.webm, with each frame's number, from 0, as name.
 Sets that were labelled for learning may call the file labels.csv; it is read the same way. A target such as
 `other_ball` or `other_sign` is a thing that resembles a target and is none.
 """
@@ -9,7 +10,7 @@ from __future__ import annotations
 import csv
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pvm_perception.errors import PvmError, writing
@@ -28,15 +29,23 @@ class GroundTruth:
     ----------
     boxes : by frame name, all boxes in it (none = labelled as empty)
     targets : what was labelled at all, in order of appearance
+    scenes : by frame name, the scene it belongs to, where the file has that column
     """
 
     boxes: dict[str, tuple[Box, ...]]
     targets: tuple[str, ...]
+    scenes: dict[str, str] = field(default_factory=dict)
 
 
 def labels_of(folder: Path) -> Path | None:
     """Return the file of a folder's labels; None where it has none."""
     return next((folder / name for name in NAMES if (folder / name).is_file()), None)
+
+
+def labels_of_video(video: Path) -> Path | None:
+    """Return the file of a video's labels; None where it has none."""
+    path = video.with_suffix(".groundtruth.csv")
+    return path if path.is_file() else None
 
 
 def read_groundtruth(path: str | Path) -> GroundTruth:
@@ -59,19 +68,22 @@ def read_groundtruth(path: str | Path) -> GroundTruth:
                 )
             boxes: dict[str, tuple[Box, ...]] = {}
             targets: dict[str, None] = {}
+            scenes: dict[str, str] = {}
             for row in rows:
                 name, target = row["frame"], row["target"]
                 if not name or not target:
                     raise PvmError(f"{path}, line {rows.line_num}: frame and target must be given")
                 targets[target] = None
                 boxes.setdefault(name, ())
+                if row.get("scene"):
+                    scenes[name] = row["scene"] or ""
                 numbers = [(row[c] or "").strip() for c in COLUMNS[2:]]
                 if not any(numbers):
                     continue
                 boxes[name] += (_box(path, rows.line_num, target, numbers, row),)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise PvmError(f"{path} cannot be read: {error}") from error
-    return GroundTruth(boxes, tuple(targets))
+    return GroundTruth(boxes, tuple(targets), scenes)
 
 
 def _box(path: Path, line: int, target: str, numbers: list[str], row: dict[str, str | None]) -> Box:
