@@ -1,9 +1,9 @@
-.PHONY: setup demo demo-hard watch sim test test-install test-arm test-gpu evaluate peers train train-data bench bench-gpu latency \
+.PHONY: setup demo demo-hard drive watch sim test test-install test-arm test-gpu evaluate peers train train-data bench bench-gpu latency \
 	scale-out docs sbom torture soak lint clean
 PYTHON ?= python3
 RUN = .venv/bin/python -m pvm_perception
 DATA ?= data
-INPUT ?= simulator
+INPUT ?=
 # pages outside of docs/ are part of the site, so that each link leads where it does in the repository
 SITE = -D root_doc=docs/index \
 	-D 'include_patterns=README.md,CONTRIBUTING.md,SECURITY.md,models/README.md,docs/**'
@@ -19,14 +19,21 @@ setup: .venv/.ready
 	touch $@
 
 demo: setup  ## the main job: camera, node and receiver over real DDS (INPUT=clip.mp4, a folder, /dev/video0)
-	$(RUN) demo --input "$(INPUT)"
+	$(RUN) demo $(if $(INPUT),--input "$(INPUT)")
 
 demo-hard: setup  ## eight generated scenes of three seconds with look-alikes, blur and bad light
 	$(RUN) demo --input simulator --output build/demo-hard
 
+drive:  ## render the demo's clip anew, clips/drive.webm: an hour or so on two cores (Python 3.11, Blender's bpy)
+	test -x build/drive-env/bin/python || $(PYTHON) -m venv build/drive-env
+	build/drive-env/bin/python -m pip install -q --disable-pip-version-check --require-hashes \
+		-r requirements/locked/drive.txt
+	build/drive-env/bin/python scripts/drive/render.py --output build/drive
+	build/drive-env/bin/python scripts/drive/encode.py --frames build/drive --output clips/drive.webm
+
 watch: setup  ## what it sees and expects, live in the browser (INPUT=clip.mp4, a folder, /dev/video0)
 	sh scripts/install.sh watch
-	$(RUN) watch --input "$(INPUT)"
+	$(RUN) watch --input "$(or $(INPUT),simulator)"
 
 sim: setup  ## close the loop with a simulated robot: follow a rolling ball, stop at stop signs
 	sh scripts/install.sh sim

@@ -10,6 +10,7 @@ import pytest
 
 from pvm_perception.commands import demo
 from pvm_perception.evaluation.demo_report import Tally
+from pvm_perception.streams.files import open_stream
 from pvm_perception.types import Box, Track
 
 
@@ -36,18 +37,21 @@ def table(path, columns, rows):
         csv.writer(file).writerows([columns, *rows])
 
 
-@pytest.mark.parametrize(("source", "scenes"), [("simulator", 2), ("drive", 0)])
-def test_the_report_is_a_page_with_a_video_that_browsers_play(tmp_path, capsys, source, scenes):
+@pytest.mark.parametrize(
+    ("source", "days", "scenes"),
+    [("simulator", ("", ""), 2), ("clip", ("", ""), 0), ("clip", ("noon", "dusk"), 2)],
+)
+def test_the_report_is_a_page_with_a_video_that_browsers_play(tmp_path, capsys, source, days, scenes):
     frames = tmp_path / "frames"
     frames.mkdir()
     sent, received = [], []
     for k in range(12):
         stamp = 10**18 + k * 10**9 // 2  # two frames a second: a scene has six
         cv2.imwrite(str(frames / f"{stamp}.jpg"), np.full((120, 160, 3), 90, np.uint8))
-        sent.append([stamp, k, 1, *(("green_ball", 10, 20, 30, 30) if k < 6 else [""] * 5)])
+        sent.append([stamp, k, 1, days[k // 6], *(("green_ball", 10, 20, 30, 30) if k < 6 else [""] * 5)])
         found = ("green_ball", 10, 20, 30, 30, 0.8, 1) if k != 3 else [""] * 7
         received.append([stamp, 5.0 + k, *found])
-    table(tmp_path / "truth.csv", ["stamp", "frame", "known", "target", "x", "y", "w", "h"], sent)
+    table(tmp_path / "truth.csv", ["stamp", "frame", "known", "scene", "target", "x", "y", "w", "h"], sent)
     columns = ["stamp", "latency_ms", "target", "x", "y", "w", "h", "score", "id"]
     table(tmp_path / "received.csv", columns, received[:-1])  # one never came back
     args = argparse.Namespace(output=tmp_path, input=source, fps=2.0)
@@ -66,3 +70,17 @@ def test_the_report_is_a_page_with_a_video_that_browsers_play(tmp_path, capsys, 
     video = (tmp_path / "demo.webm").read_bytes()
     assert video[:4] == b"\x1a\x45\xdf\xa3" and b"webm" in video[:64] and b"V_VP8" in video
     assert not frames.exists()
+
+
+def test_the_usual_input_is_the_rendered_drive_and_every_frame_of_it_has_its_truth():
+    parser = argparse.ArgumentParser()
+    demo.add_arguments(parser)
+    stream = open_stream(parser.parse_args([]).input)
+    frames = list(stream)
+    rows, cols = frames[0].image.shape[:2]
+    assert [frame.name for frame in frames] == list(stream.truth.boxes)
+    assert list(dict.fromkeys(stream.truth.scenes.values())) == ["noon", "shadow", "dusk", "lamp", "rain"]
+    boxes = [b for frame in frames for b in frame.boxes]
+    assert {b.target for b in boxes} == {"green_ball", "stop_sign"}
+    for b in boxes:
+        assert b.x >= 0 and b.y >= 0 and b.x + b.w <= cols + 0.01 and b.y + b.h <= rows + 0.01

@@ -13,8 +13,11 @@ import numpy as np
 
 from pvm_perception.errors import PvmError
 from pvm_perception.processes import run_together
+from pvm_perception.shipped import shipped
 
-SIMULATOR, SCENE = "simulator", 3.0  # the input that ends in scenes, and how long each lasts, s
+SIMULATOR, SCENE = "simulator", 3.0  # the input without a file, and how long each of its scenes lasts, s
+CLIP = "clips/drive.webm"  # the usual input: a rendered drive on five days
+SIMULATED = 30.0  # frames a second of the simulator
 VIDEO = "demo.webm"  # VP8, which every browser plays
 EXAMPLE = "python -m pvm_perception demo --input /dev/video0"
 
@@ -23,9 +26,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     parser.add_argument(
         "--input",
-        default=SIMULATOR,
-        help="where frames come from: simulator, a video, a folder of images, a ROS 2 bag, "
-        "or a camera device such as /dev/video0",
+        default=str(shipped(CLIP)),
+        help="where frames come from: a rendered drive unless given; or simulator, a video, a folder of "
+        "images, a ROS 2 bag, or a camera device such as /dev/video0",
     )
     parser.add_argument(
         "--output",
@@ -34,10 +37,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="folder to write the annotated video and the tables to",
     )
     parser.add_argument(
-        "--seconds", type=float, default=24.0, help="seconds after which the run ends at the latest"
+        "--seconds", type=float, default=60.0, help="seconds after which the run ends at the latest"
     )
     parser.add_argument(
-        "--fps", type=float, default=30.0, help="frames a second that the camera process publishes"
+        "--fps",
+        type=float,
+        help="frames a second that the camera process publishes; "
+        "by default the input's own, 30 of the simulator",
     )
     parser.add_argument("--seed", type=int, default=0, help="number that fixes the simulator's scenes")
     parser.add_argument("--model", type=Path, help="model file (default: the shipped one)")
@@ -54,7 +60,9 @@ def run(args: argparse.Namespace) -> int:
     if args.input != SIMULATOR:  # bad input fails before anything starts
         from pvm_perception.streams.files import open_stream
 
-        open_stream(args.input)
+        stream = open_stream(args.input)
+        args.fps = args.fps or getattr(stream, "fps", SIMULATED)  # a bag has no rate
+    args.fps = args.fps or SIMULATED
     try:
         import rclpy  # noqa: F401
         import vision_msgs.msg  # noqa: F401
@@ -127,10 +135,10 @@ def _report(args: argparse.Namespace, frames: Path) -> int:
     from pvm_perception.vision.draw import draw_tracks
 
     received, truth = _rows(args.output / "received.csv"), _rows(args.output / "truth.csv")
-    scene_frames = round(SCENE * args.fps) if args.input == SIMULATOR else len(truth) + 1
+    length = round(SCENE * args.fps)  # frames of a scene of the simulator
     film, delays, boxes = Film(args.output / VIDEO, args.fps), [], 0
     total = Tally()
-    scenes: defaultdict[int, Tally] = defaultdict(Tally)
+    scenes: defaultdict[str, Tally] = defaultdict(Tally)
     for number, stamp in enumerate(Bar(sorted(truth), desc="demo: drawing the video, frame", leave=False)):
         labelled = [Box(r["target"], *_box(r)) for r in truth[stamp] if r["target"]]
         tracks = [
@@ -142,7 +150,8 @@ def _report(args: argparse.Namespace, frames: Path) -> int:
             delays.append(float(received[stamp][0]["latency_ms"]))
             boxes += len(tracks)
             if truth[stamp][0]["known"] == "1":
-                for tally in (total, scenes[number // scene_frames]):
+                usual = str(number // length + 1) if args.input == SIMULATOR else ""
+                for tally in (total, scenes[truth[stamp][0]["scene"] or usual]):
                     tally.add(tracks, labelled)
         picture = cv2.imread(str(frames / f"{stamp}.jpg"))
         if picture is not None:
@@ -150,7 +159,7 @@ def _report(args: argparse.Namespace, frames: Path) -> int:
             film.write(draw_tracks(picture, tracks, unnamed), stamp * 1e-9)
     film.close()
     shutil.rmtree(frames)
-    named = [(f"{n + 1}", scenes[n]) for n in sorted(scenes)] if len(scenes) > 1 else []
+    named = list(scenes.items()) if len(scenes) > 1 else []
     for name, tally in named:
         print(f"demo: scene {name}: {tally.words()}")
     if total.frames:
