@@ -22,7 +22,7 @@ demo: setup  ## the main job: camera, node and receiver over real DDS (INPUT=cli
 	$(RUN) demo $(if $(INPUT),--input "$(INPUT)")
 
 demo-hard: setup  ## eight generated scenes of three seconds with look-alikes, blur and bad light
-	$(RUN) demo --input simulator --output build/demo-hard
+	$(RUN) demo --input simulator --seconds 24 --output build/demo-hard
 
 drive:  ## render the demo's clip anew, clips/drive.webm: an hour or so on two cores (Python 3.11, Blender's bpy)
 	test -x build/drive-env/bin/python || $(PYTHON) -m venv build/drive-env

@@ -23,7 +23,6 @@ for name in gpu scale-out sim solid watch; do  # into the same environment: the 
     lock $name -c requirements/locked/setup.txt requirements/$name.txt
 done
 lock docs requirements/run.txt requirements/docs.txt  # whose docutils is not catkin_pkg's
-lock drive requirements/drive.txt  # bpy has wheels for 3.11 alone
-for name in peers sbom; do
+for name in drive peers sbom; do
     lock $name requirements/$name.txt
 done

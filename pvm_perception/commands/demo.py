@@ -60,8 +60,8 @@ def run(args: argparse.Namespace) -> int:
     if args.input != SIMULATOR:  # bad input fails before anything starts
         from pvm_perception.streams.files import open_stream
 
-        stream = open_stream(args.input)
-        args.fps = args.fps or getattr(stream, "fps", SIMULATED)  # a bag has no rate
+        own = open_stream(args.input).fps
+        args.fps = args.fps or own
     args.fps = args.fps or SIMULATED
     try:
         import rclpy  # noqa: F401

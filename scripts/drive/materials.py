@@ -32,7 +32,7 @@ class Nodes:
             Name of its class, without `ShaderNode`.
         inputs
             Its inputs by name or number: a number, a colour, or another node's output.
-        settings
+        **settings
             Its properties.
         """
         node = self.tree.nodes.new(f"ShaderNode{kind}")
@@ -112,7 +112,7 @@ class Nodes:
             Height of the surface, or None for a smooth one.
         depth
             What a height of 1 is, m.
-        inputs
+        **inputs
             Of the Principled BSDF; `_` stands for a space.
         """
         named = {k.replace("_", " "): v for k, v in inputs.items()}
@@ -142,7 +142,7 @@ def plain(name: str, colour: Colour, rough: float = 0.6, **inputs: Any) -> bpy.t
         Of the surface.
     rough
         0 mirrors, 1 is dull.
-    inputs
+    **inputs
         As `Nodes.surface` takes them.
     """
     material, nodes, _ = _new(name)
