@@ -48,6 +48,8 @@ def test_the_report_is_a_page_with_a_video_that_browsers_play(tmp_path, capsys, 
     for k in range(12):
         stamp = 10**18 + k * 10**9 // 2  # two frames a second: a scene has six
         cv2.imwrite(str(frames / f"{stamp}.jpg"), np.full((120, 160, 3), 90, np.uint8))
+        for name in demo.VIEWS if k != 5 else ():  # of one frame nothing came
+            cv2.imwrite(str(frames / f"{stamp}.{name}.png"), np.full((12, 16, 3), 20 * k, np.uint8))
         sent.append([stamp, k, 1, days[k // 6], *(("green_ball", 10, 20, 30, 30) if k < 6 else [""] * 5)])
         found = ("green_ball", 10, 20, 30, 30, 0.8, 1) if k != 3 else [""] * 7
         received.append([stamp, 5.0 + k, *found])
@@ -70,6 +72,13 @@ def test_the_report_is_a_page_with_a_video_that_browsers_play(tmp_path, capsys, 
     video = (tmp_path / "demo.webm").read_bytes()
     assert video[:4] == b"\x1a\x45\xdf\xa3" and b"webm" in video[:64] and b"V_VP8" in video
     assert not frames.exists()
+    film = cv2.VideoCapture(str(tmp_path / "demo.webm"))
+    shown = [film.read()[1] for _ in range(12)]
+    assert shown[0].shape == (120, 160 + 54, 3)
+    for k, picture in enumerate(shown):
+        expected, surprise = (float(picture[row : row + 20, 170:].mean()) for row in (18, 58))
+        assert expected == pytest.approx(20 * (k - 1) if k not in (0, 6) else 0, abs=4)  # one frame earlier
+        assert surprise == pytest.approx(20 * k if k != 5 else 0, abs=4)
 
 
 def test_the_usual_input_is_the_rendered_drive_and_every_frame_of_it_has_its_truth():

@@ -7,7 +7,9 @@ import csv
 import shutil
 import sys
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,10 +17,14 @@ from pvm_perception.errors import PvmError
 from pvm_perception.processes import run_together
 from pvm_perception.shipped import shipped
 
+if TYPE_CHECKING:
+    from pvm_perception.types import Box, Track
+
 SIMULATOR, SCENE = "simulator", 3.0  # the input without a file, and how long each of its scenes lasts, s
 CLIP = "clips/drive.webm"  # the usual input: a rendered drive on five days
 SIMULATED = 30.0  # frames a second of the simulator
 VIDEO = "demo.webm"  # VP8, which every browser plays
+VIEWS = {"prediction": "what it expected", "surprise": "surprise", "heatmap": "heat"}  # topics, and titles
 EXAMPLE = "python -m pvm_perception demo --input /dev/video0"
 
 
@@ -124,19 +130,38 @@ def _box(row: dict[str, str]) -> tuple[float, float, float, float]:
     return float(row["x"]), float(row["y"]), float(row["w"]), float(row["h"])
 
 
-def _report(args: argparse.Namespace, frames: Path) -> int:
-    """Draw the video, say what was found in each scene, write the page."""
+def _picture(
+    frames: Path, stamp: int, before: int, tracks: Sequence[Track], truth: Sequence[Box]
+) -> np.ndarray | None:
+    """Return a frame of the video: boxes, what was expected, surprise, heat; None: it never came."""
+    from pvm_perception.types import Box
+    from pvm_perception.vision.draw import beside, draw_tracks
+
+    camera = _image(frames / f"{stamp}.jpg")
+    if camera is None:
+        return None
+    unnamed = [Box("", b.x, b.y, b.w, b.h) for b in truth]
+    when = {"prediction": before, "surprise": stamp, "heatmap": stamp}  # expected of this, one frame earlier
+    views = {VIEWS[name]: _image(frames / f"{when[name]}.{name}.png") for name in VIEWS}
+    return beside(draw_tracks(camera, tracks, unnamed), views)
+
+
+def _image(path: Path) -> np.ndarray | None:
     import cv2
 
+    return cv2.imread(str(path)) if path.is_file() else None
+
+
+def _report(args: argparse.Namespace, frames: Path) -> int:
+    """Draw the video, say what was found in each scene, write the page."""
     from pvm_perception.bar import Bar
     from pvm_perception.evaluation.demo_report import Tally, page
     from pvm_perception.streams.film import Film
     from pvm_perception.types import Box, Track
-    from pvm_perception.vision.draw import draw_tracks
 
     received, truth = _rows(args.output / "received.csv"), _rows(args.output / "truth.csv")
     length = round(SCENE * args.fps)  # frames of a scene of the simulator
-    film, delays, boxes = Film(args.output / VIDEO, args.fps), [], 0
+    film, delays, boxes, before = Film(args.output / VIDEO, args.fps), [], 0, 0
     total = Tally()
     scenes: defaultdict[str, Tally] = defaultdict(Tally)
     for number, stamp in enumerate(Bar(sorted(truth), desc="demo: drawing the video, frame", leave=False)):
@@ -153,10 +178,10 @@ def _report(args: argparse.Namespace, frames: Path) -> int:
                 usual = str(number // length + 1) if args.input == SIMULATOR else ""
                 for tally in (total, scenes[truth[stamp][0]["scene"] or usual]):
                     tally.add(tracks, labelled)
-        picture = cv2.imread(str(frames / f"{stamp}.jpg"))
+        picture = _picture(frames, stamp, before, tracks, labelled)
         if picture is not None:
-            unnamed = [Box("", b.x, b.y, b.w, b.h) for b in labelled]
-            film.write(draw_tracks(picture, tracks, unnamed), stamp * 1e-9)
+            film.write(picture, stamp * 1e-9)
+        before = stamp
     film.close()
     shutil.rmtree(frames)
     named = list(scenes.items()) if len(scenes) > 1 else []

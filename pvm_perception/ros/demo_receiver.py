@@ -1,7 +1,7 @@
 """The demo's receiver: a process that subscribes to detections and camera, as a user's node would.
 
-It writes each detection with its delay to a table, and the camera's frames as JPEG, from which
-`demo` draws the video when all is over.
+It writes each detection with its delay to a table, the camera's frames as JPEG, and the node's pictures
+(what it expects next, surprise, heat) as PNG; `demo` draws the video of them when all is over.
 """
 
 from __future__ import annotations
@@ -9,10 +9,12 @@ from __future__ import annotations
 import argparse
 import csv
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import cv2
+import numpy as np
 import rclpy
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
@@ -24,6 +26,7 @@ from vision_msgs.msg import Detection2DArray
 from pvm_perception.errors import PvmError, writing
 from pvm_perception.ros.faults import Guarded
 from pvm_perception.ros.messages import tracks_of
+from pvm_perception.ros.views import TITLES, decode_view
 from pvm_perception.signals import Stop
 from pvm_perception.vision.image_codec import decode_image
 
@@ -56,6 +59,8 @@ class Receiver:
         self.table.writerow(["stamp", "latency_ms", "target", "x", "y", "w", "h", "score", "id"])
         node.create_subscription(Detection2DArray, "detections", self._detections, 50)
         node.create_subscription(Image, "/camera/image_raw", self._image, QoSProfile(depth=10))
+        for name in TITLES:
+            node.create_subscription(Image, f"/pvm_tracker/{name}", self._view(name), QoSProfile(depth=10))
 
     def _detections(self, message: Detection2DArray) -> None:
         stamp = _nanoseconds(message.header)
@@ -67,8 +72,17 @@ class Receiver:
             self.table.writerow([stamp, delay, *row])
 
     def _image(self, message: Image) -> None:
-        _, data = cv2.imencode(".jpg", decode_image(message), [cv2.IMWRITE_JPEG_QUALITY, 85])
-        path = self.folder / f"{_nanoseconds(message.header)}.jpg"
+        self._write(
+            f"{_nanoseconds(message.header)}.jpg", decode_image(message), cv2.IMWRITE_JPEG_QUALITY, 85
+        )
+
+    def _view(self, name: str) -> Callable[[Image], None]:
+        """Return what writes one of the node's pictures."""
+        return lambda message: self._write(f"{_nanoseconds(message.header)}.{name}.png", decode_view(message))
+
+    def _write(self, name: str, image: np.ndarray, *options: int) -> None:
+        _, data = cv2.imencode(Path(name).suffix, image, options)
+        path = self.folder / name
         try:
             with writing(path):
                 path.write_bytes(data.tobytes())

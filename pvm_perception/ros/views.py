@@ -12,7 +12,7 @@ from std_msgs.msg import Header
 from pvm_perception.api import Tracker
 from pvm_perception.types import Track
 from pvm_perception.vision.draw import colour_map, draw_tracks
-from pvm_perception.vision.image_codec import fill_image
+from pvm_perception.vision.image_codec import decode_depth, decode_image, fill_image
 
 try:
     from foxglove_msgs.msg import ImageAnnotations
@@ -22,6 +22,8 @@ except ImportError:  # boxes for Foxglove are nothing that a robot must have
     ImageAnnotations = None
 
 PICTURES = ("debug_image", "heatmap", "prediction", "surprise")
+TITLES = {"prediction": "expected next", "surprise": "surprise", "heatmap": "heat"}  # of what it thinks
+TOP_SURPRISE = 6.0  # at the colour map's end; where all is as usual it is about 0.5
 
 
 class Views:
@@ -79,3 +81,26 @@ def _picture(
         return np.nan_to_num(surprise, posinf=0.0, neginf=0.0), "32FC1"
     heat = max((tracker.heatmap(t) for t in tracker.targets), key=lambda h: h.max())
     return colour_map(heat), "bgr8"
+
+
+def decode_view(message: Any) -> np.ndarray:
+    """Return one of the node's pictures as it is shown to people.
+
+    Parameters
+    ----------
+    message
+        sensor_msgs/Image of `~/prediction`, `~/heatmap`, `~/surprise` or `~/debug_image`.
+
+    Returns
+    -------
+    (height, width, 3) uint8
+        BGR; the surprise in colours.
+
+    Raises
+    ------
+    ValueError
+        As `decode_image`.
+    """
+    if message.encoding == "32FC1":
+        return colour_map(decode_depth(message), TOP_SURPRISE)
+    return decode_image(message)

@@ -25,16 +25,14 @@ from pvm_perception.ros.faults import Guarded
 from pvm_perception.ros.input_watch import InputWatch
 from pvm_perception.ros.messages import seconds_of
 from pvm_perception.ros.qos import SENSOR
+from pvm_perception.ros.views import TITLES, decode_view
 from pvm_perception.types import Track
 from pvm_perception.vision.compressed_image import CompressedSettings
-from pvm_perception.vision.draw import colour_map
-from pvm_perception.vision.image_codec import decode_compressed, decode_depth, decode_image
+from pvm_perception.vision.image_codec import decode_compressed, decode_image
 
 KEPT = 10  # images that wait for their detections
 ALONE = 1.0  # s without detections after which images are shown without boxes
 QUIET = 2.0  # s without an image after which the console says why
-PICTURES = {"heatmap": "heat", "prediction": "expected next", "surprise": "surprise"}
-TOP_SURPRISE = 6.0  # at the colour map's end; where all is as usual it is about 0.5
 
 
 def tracks_of(message: Detection2DArray) -> list[Track]:
@@ -77,13 +75,13 @@ class WatchNode(Guarded, Node):
         self._camera = CameraInput(self, transport, "best_effort", self._image)
         self._watch = InputWatch(self, self._camera)
         self.create_subscription(Detection2DArray, f"{namespace}/detections", self._detections, SENSOR)
-        self._shown = {name: Thinner(rate) for name in PICTURES}
-        for name in PICTURES:
+        self._shown = {name: Thinner(rate) for name in TITLES}
+        for name in TITLES:
             self.create_subscription(Image, f"{tracker}/{name}", self._picture(name), SENSOR)
         self.create_timer(1.0, self._look_after)
         blueprint = page.blueprint
         page.lay_out(
-            [blueprint.Spatial2DView(origin=f"network/{n}", name=words) for n, words in PICTURES.items()],
+            [blueprint.Spatial2DView(origin=f"network/{n}", name=words) for n, words in TITLES.items()],
             [],
             [("scores", "scores")],
         )
@@ -124,9 +122,7 @@ class WatchNode(Guarded, Node):
 
         def show(message: Image) -> None:
             if self._shown[name].passes():
-                depths = message.encoding == "32FC1"
-                image = colour_map(decode_depth(message), TOP_SURPRISE) if depths else decode_image(message)
-                self._page.log(f"network/{name}", self._page.jpeg(image))
+                self._page.log(f"network/{name}", self._page.jpeg(decode_view(message)))
 
         return show
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import cv2
 import numpy as np
@@ -98,6 +98,27 @@ def write(
             1,
             cv2.LINE_AA,
         )
+
+
+def beside(picture: np.ndarray, others: Mapping[str, np.ndarray | None]) -> np.ndarray:
+    """Return a picture with others in a column at its right, each with its title.
+
+    Parameters
+    ----------
+    picture
+        (H, W, 3) uint8, BGR.
+    others
+        By title, (h, w, 3) uint8 BGR of any size, stretched to an equal part of the height; None stays black.
+    """
+    height = picture.shape[0] // max(len(others), 1)
+    width = 2 * round(height * picture.shape[1] / picture.shape[0] / 2)  # codecs want even sides
+    column = np.zeros((picture.shape[0], width, 3), np.uint8)
+    for number, (title, other) in enumerate(others.items()):
+        part = column[number * height : (number + 1) * height]
+        if other is not None:
+            part[:] = cv2.resize(other, (width, height), interpolation=cv2.INTER_NEAREST)
+        write(part, title, (4, 14), WHITE)
+    return np.hstack([picture, column])
 
 
 def colour_map(values: np.ndarray, top: float = 1.0) -> np.ndarray:
