@@ -53,7 +53,7 @@ def encode(pictures: list[Path], output: Path) -> None:
             strip.elements.append(f"{number:05d}.png")
         scene.render.image_settings.media_type = "VIDEO"
         film = scene.render.ffmpeg
-        film.format, film.codec, film.constant_rate_factor = "WEBM", "WEBM", "HIGH"
+        film.format, film.codec, film.constant_rate_factor = "WEBM", "WEBM", "LOWEST"
         film.ffmpeg_preset, film.gopsize, film.audio_codec = "GOOD", 2 * FPS, "NONE"
         scene.render.filepath = str(output.absolute())
         scene.render.use_file_extension = False
