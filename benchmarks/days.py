@@ -237,6 +237,7 @@ def draw(rows: Sequence[dict[str, Any]], path: Path) -> None:
 
 def write(rows: Sequence[dict[str, Any]], path: Path) -> None:
     """Write a table."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
         writer.writeheader()
