@@ -183,12 +183,15 @@ class Perception:
         seen = self.beside.see(image, glance.view, motion, targets, twice=glance.counts)
         if not glance.counts:
             return found
-        others = [t for t in tracks if self._fovea.leaves_alone(t)]
-        tracked = [c for c in found if any(touch(c, t) for t in others)]
-        rest = [c for c in found if c not in tracked]
-        seen = [c for c in seen if not any(touch(c, t) for t in others)]
+        left_alone = [t for t in tracks if self._fovea.leaves_alone(t)]
+
+        def spared(c: Candidate) -> bool:
+            return any(touch(c, t) for t in left_alone)
+
+        seen = [c for c in seen if not spared(c)]
         self._fovea.note_beside(seen)
-        return sorted(tracked + merge(rest, seen, glance.view, self.view), key=lambda c: -c.score)
+        joined = merge([c for c in found if not spared(c)], seen, glance.view, self.view)
+        return sorted([c for c in found if spared(c)] + joined, key=lambda c: -c.score)
 
     def change_targets(self) -> None:
         """Forget where targets were looked for that are not looked for any more."""
