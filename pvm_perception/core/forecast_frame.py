@@ -185,7 +185,7 @@ class Frame:
     Attributes
     ----------
     planes : the picture
-    moves, same : int16, the moves that units try; of each of a unit's own the equal shared one, or -1
+    moves, same : int16, the moves that units try; of each of a unit's own an equal earlier one, or -1
     evidence : logarithm of the mean difference over that of each move; of block, window, siblings' windows
     choice : each move's share
     habit : logarithm of the shares in the frame before

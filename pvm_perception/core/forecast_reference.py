@@ -169,7 +169,7 @@ def _fill(now: Bound) -> None:
 
 
 def _try_moves(now: Bound, last: Bound, parent: Bound | None) -> None:
-    """Write the moves that are not all units', and which of the shared are equal."""
+    """Write the moves that are not all units', and which earlier ones are equal."""
     g, f, shared = now.g, now.frame, len(now.g.shared)
     offsets, units = g.tried[shared:, :, None], g.units  # (own, 2, 1)
     if parent:
@@ -178,7 +178,8 @@ def _try_moves(now: Bound, last: Bound, parent: Bound | None) -> None:
     kept = np.clip(last.frame.likeliest[:, :units], -g.limit, g.limit)
     f.moves[g.alike :, :, :units] = kept + offsets[len(g.inherited) :]
     own = f.moves[shared:, None, :, :units]  # (own, 1, 2, U)
-    equal = (own == f.moves[None, :shared, :, :units]).all(2)  # (own, shared, U)
+    earlier = np.arange(g.alike) < np.arange(shared, g.moves)[:, None]  # (own, alike)
+    equal = (own == f.moves[None, : g.alike, :, :units]).all(2) & earlier[..., None]  # (own, alike, U)
     f.same[:, :units] = np.where(equal.any(1), equal.argmax(1), -1)
 
 

@@ -14,7 +14,8 @@
 // right, down, and both: a move is an address. Vectors read up to 15 values past a line, into the margin of the next.
 //
 // The moves that all units try are worked off line by line of the picture, so that no square is taken twice where
-// windows overlap; most of the other moves of a unit are among these (`same`), only the rest is compared by itself.
+// windows overlap; most of the other moves of a unit are among these (`same`). Of the rest, those that a unit tries
+// with its three siblings are compared as one patch, the others window by window.
 
 #pragma once
 #include <algorithm>
@@ -33,6 +34,7 @@
 namespace forecast {
 
 constexpr int BLOCK = 4, WINDOW = 8, OUTSIDE = (WINDOW - BLOCK) / 2;
+constexpr int PATCH = WINDOW + BLOCK;  // px: side of the windows of four siblings together
 constexpr int COLOURS = 3, PHASES = 4;
 constexpr int KINDS = 3, STATISTICS = 6;           // of evidence: block, window, siblings; of each, its statistics
 constexpr int PRIORS = 7, TERMS = KINDS + PRIORS;  // of a choice
@@ -59,7 +61,7 @@ struct Grid {  // one scale's geometry, as in kernels/forecast.py
 struct Frame {  // of one stream and scale, as in kernels/forecast.py
     const Grid *grid;
     float *planes;                        // (PHASES, COLOURS, lines, pitch)
-    int16_t *moves, *same;                // (moves, 2, lanes) half px; (moves - shared, lanes) the equal one, or -1
+    int16_t *moves, *same;                // (moves, 2, lanes) half px; (moves - shared, lanes) an earlier equal one, or -1
     float *evidence, *choice, *habit;     // (KINDS, moves, lanes), (moves, lanes), (shared, lanes)
     float *inputs, *sums, *sizes, *code;  // (D, lanes), (N, lanes), (lanes,), (N, lanes)
     float *gates;                         // (TERMS, lanes)
@@ -156,6 +158,13 @@ static inline long displaced(const Grid &g, int unit, int down, int right) {
     const long line = held(y, -g.margin, g.height + g.margin - WINDOW) + g.margin;
     const int phase = (right & 1) + 2 * (down & 1);
     return ((long)phase * COLOURS * g.lines + line) * g.pitch + held(x, -g.margin, g.width + g.margin - WINDOW) + g.margin;
+}
+
+// Whether the windows of a unit and its siblings lie in the planes, displaced by a move, as one patch; a line below
+// it, since vectors read past its last one.
+static inline bool patch_inside(const Grid &g, int unit, int down, int right) {
+    const int y = unit / g.cols * BLOCK - OUTSIDE + (down >> 1), x = unit % g.cols * BLOCK - OUTSIDE + (right >> 1);
+    return y >= -g.margin && y + PATCH < g.height + g.margin && x >= -g.margin && x + PATCH <= g.width + g.margin;
 }
 
 // A thread's memory, as large as was ever asked for.

@@ -12,13 +12,13 @@ constexpr float IN_BLOCK = 1.0f / (COLOURS * BLOCK * BLOCK), IN_WINDOW = 1.0f / 
 // A count of values as whole vectors of them.
 int padded(int count) { return (count + LANES - 1) / LANES * LANES; }
 
-// The index of the shared move that is equal, or -1.
+// Of some of the tried moves, the index of the one that equals an offset, or -1.
 struct Lookup {
     int16_t index[2 * REACH + 1][2 * REACH + 1];
 
-    explicit Lookup(const Grid &g) {
+    Lookup(const Grid &g, int first, int end) {
         std::memset(index, -1, sizeof index);
-        for (int k = g.shared - 1; k >= 0; --k)
+        for (int k = end - 1; k >= first; --k)
             index[g.tried[2 * k] + REACH][g.tried[2 * k + 1] + REACH] = k;
     }
     int operator()(int down, int right) const {
@@ -27,10 +27,9 @@ struct Lookup {
     }
 };
 
-// Write move k of `count` neighbouring units, and what is known of it already: the evidence of an equal one.
-void set_move(const Frame &f, const Lookup &lookup, int k, int unit, int count, int down, int right) {
+// Write move k of `count` neighbouring units, and which earlier one is equal, so that its evidence is known.
+void set_move(const Frame &f, int k, int unit, int count, int down, int right, int same) {
     const Grid &g = *f.grid;
-    const int same = lookup(down, right);
     int16_t *to = f.moves + (long)k * 2 * g.lanes + unit, *equal = f.same + (long)(k - g.shared) * g.lanes + unit;
     for (int i = 0; i < count; ++i) {
         to[i] = down;
@@ -119,7 +118,7 @@ void compare_shared(const Frame &now, const Frame &last) {
     }
 }
 
-// A unit's window of its own move k, which equals none of the shared.
+// A unit's window of its own move k, which equals no earlier one.
 void compare_alone(const Frame &now, const Frame &last, int k, int unit) {
     const Grid &g = *now.grid;
     const long colour = (long)g.pitch * g.lines;
@@ -138,7 +137,40 @@ void compare_alone(const Frame &now, const Frame &last, int k, int unit) {
     block[(long)g.moves * g.lanes] = sum(inner + outer) * IN_WINDOW;
 }
 
-// The units' own move k: what is known of an equal one, else window by window.
+// The four windows of a unit and its siblings, of their move k: as one patch, no square twice.
+void compare_siblings(const Frame &now, const Frame &last, int k, int unit) {
+    const Grid &g = *now.grid;
+    const long colour = (long)g.pitch * g.lines;
+    const int16_t *move = now.moves + (long)k * 2 * g.lanes + unit;
+    if (!patch_inside(g, unit, move[0], move[g.lanes])) {
+        for (int i = 0; i < 4; ++i)
+            compare_alone(now, last, k, unit + i / 2 * g.cols + i % 2);
+        return;
+    }
+    const float *seen = now.planes + displaced(g, unit, 0, 0);
+    const float *before = last.planes + displaced(g, unit, move[0], move[g.lanes]);
+    Sixteen cells[PATCH / CELL] = {};
+    for (int c = 0; c < COLOURS; ++c)
+        for (int y = 0; y < PATCH; ++y) {
+            const long at = c * colour + y * g.pitch;
+            const Sixteen d = load(seen + at) - load(before + at);
+            cells[y / CELL] += d * d;
+        }
+    for (int i = 0; i < 2; ++i) {
+        const Sixteen *first = cells + 2 * i;
+        float inner[LANES], both[LANES];
+        store(inner, first[1] + first[2]);
+        store(both, (first[0] + first[3]) + (first[1] + first[2]));
+        for (int j = 0; j < 2; ++j) {
+            float *block = now.evidence + (long)k * g.lanes + unit + i * g.cols + j;
+            const float *in = inner + BLOCK * j + OUTSIDE;
+            *block = ((in[0] + in[1]) + (in[2] + in[3])) * IN_BLOCK;
+            block[(long)g.moves * g.lanes] = sum(*(const Eight *)(both + BLOCK * j)) * IN_WINDOW;
+        }
+    }
+}
+
+// The units' own move k: what is known of an equal one, else window by window, or four of them at once.
 void compare_own(const Frame &now, const Frame &last, int k) {
     const Grid &g = *now.grid;
     const int units = g.rows * g.cols;
@@ -149,9 +181,16 @@ void compare_own(const Frame &now, const Frame &last, int k) {
         for (int u = 0; u < units; ++u)
             to[u] = from[std::max<int>(same[u], 0) * g.lanes + u];
     }
-    for (int u = 0; u < units; ++u)
-        if (same[u] < 0)
-            compare_alone(now, last, k, u);
+    if (k >= g.alike) {
+        for (int u = 0; u < units; ++u)
+            if (same[u] < 0)
+                compare_alone(now, last, k, u);
+        return;
+    }
+    for (int row = 0; row < g.rows; row += 2)
+        for (int u = row * g.cols; u < (row + 1) * g.cols; u += 2)
+            if (same[u] < 0)
+                compare_siblings(now, last, k, u);
 }
 
 // The mean of the windows of a unit and its three siblings, for the moves that they try alike.
@@ -182,22 +221,26 @@ void average_siblings(const Frame &now) {
 // The moves that are not all units' own: around twice the parent's, then around the unit's last.
 void try_moves(const Frame &now, const Frame &last, const Frame *parent) {
     const Grid &g = *now.grid;
-    const Lookup lookup(g);
+    const Lookup shared(g, 0, g.shared), inherited(g, g.shared, g.alike);
     for (int unit = 0; unit < g.rows * g.cols; ++unit) {
         const int row = unit / g.cols, col = unit % g.cols;
-        if (parent && row % 2 == 0 && col % 2 == 0) {
+        int base[2] = {};  // twice the parent's move, as the siblings took it
+        if (parent) {
             const int16_t *move = parent->likeliest + row / 2 * (g.cols / 2) + col / 2;
-            const int down = 2 * held(move[0], -g.limit, g.limit);
-            const int right = 2 * held(move[parent->grid->lanes], -g.limit, g.limit);
-            for (int k = g.shared; k < g.alike; ++k)
+            for (int axis = 0; axis < 2; ++axis)
+                base[axis] = 2 * held(move[axis * parent->grid->lanes], -g.limit, g.limit);
+            for (int k = g.shared; k < g.alike && row % 2 == 0 && col % 2 == 0; ++k) {
+                const int down = base[0] + g.tried[2 * k], right = base[1] + g.tried[2 * k + 1];
                 for (int sibling = 0; sibling < 2; ++sibling)
-                    set_move(now, lookup, k, unit + sibling * g.cols, 2, down + g.tried[2 * k],
-                             right + g.tried[2 * k + 1]);
+                    set_move(now, k, unit + sibling * g.cols, 2, down, right, shared(down, right));
+            }
         }
-        const int down = held(last.likeliest[unit], -g.limit, g.limit);
-        const int right = held(last.likeliest[g.lanes + unit], -g.limit, g.limit);
-        for (int k = g.alike; k < g.moves; ++k)
-            set_move(now, lookup, k, unit, 1, down + g.tried[2 * k], right + g.tried[2 * k + 1]);
+        for (int k = g.alike; k < g.moves; ++k) {
+            const int down = held(last.likeliest[unit], -g.limit, g.limit) + g.tried[2 * k];
+            const int right = held(last.likeliest[g.lanes + unit], -g.limit, g.limit) + g.tried[2 * k + 1];
+            const int all = shared(down, right);
+            set_move(now, k, unit, 1, down, right, all < 0 ? inherited(down - base[0], right - base[1]) : all);
+        }
     }
 }
 

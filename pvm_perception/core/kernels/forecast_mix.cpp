@@ -6,6 +6,8 @@
 
 #include "forecast.h"
 
+#include <array>
+
 namespace forecast {
 namespace {
 
@@ -59,7 +61,92 @@ void add_window(const Frame &f, const Window &window, long at, float share) {
         }
 }
 
-// Add the shares of a line of units' own move k to those of equal moves; the others' windows to the forecast.
+// What a unit and its siblings chose of the moves that they try together, and that not all units try.
+struct Patch {
+    int unit;                                // the first of them
+    std::vector<const float *> from;         // by move: where its patch begins in the planes
+    std::vector<std::array<float, 4>> share; // by move and sibling
+};
+
+// Add the four windows of each of a patch's moves to the forecast.
+void add_patch(const Frame &f, const Patch &patch) {
+    const Grid &g = *f.grid;
+    const Window first(g, patch.unit), second(g, patch.unit + g.cols + 1);
+    float side[2][LANES] = {};
+    for (int i = 0; i < WINDOW; ++i) {
+        side[0][i] = first.right[i];
+        side[1][BLOCK + i] = second.right[i];
+    }
+    const Sixteen left = load(side[0]), right = load(side[1]);
+    const bool inside = first.left >= 0 && first.left + LANES <= g.width;
+    for (int c = 0; c < COLOURS; ++c) {
+        Sixteen upper[WINDOW] = {}, lower[WINDOW] = {};  // of the two siblings above, and below
+        for (size_t n = 0; n < patch.from.size(); ++n) {
+            const std::array<float, 4> &share = patch.share[n];
+            const Sixteen above = share[0] * left + share[1] * right, below = share[2] * left + share[3] * right;
+            const float *from = patch.from[n] + c * (long)g.lines * g.pitch;
+#pragma GCC unroll 8
+            for (int y = 0; y < WINDOW; ++y) {
+                upper[y] += above * load(from + (long)y * g.pitch);
+                lower[y] += below * load(from + (long)(y + BLOCK) * g.pitch);
+            }
+        }
+        for (int y = 0; y < PATCH; ++y) {
+            const int line = first.top + y;
+            if (line < 0 || line >= g.height)
+                continue;
+            Sixteen part = {};
+            if (y < WINDOW)
+                part += first.down[y] * upper[y];
+            if (y >= BLOCK)
+                part += second.down[y - BLOCK] * lower[y - BLOCK];
+            float *to = f.picture + ((long)c * g.height + line) * g.width + first.left;
+            if (inside)
+                store(to, load(to) + part);
+            else
+                for (int x = std::max(-first.left, 0); x < std::min(PATCH, g.width - first.left); ++x)
+                    to[x] += part[x];
+        }
+    }
+}
+
+// Add what a unit and its siblings chose of the moves that they try together, and their last moves equal to these.
+void add_siblings(const Frame &f, int unit, Patch &patch) {
+    const Grid &g = *f.grid;
+    patch.unit = unit;
+    patch.from.clear();
+    patch.share.clear();
+    for (int k = g.shared; k < g.alike; ++k) {
+        if (f.same[(long)(k - g.shared) * g.lanes + unit] >= 0)
+            continue;
+        std::array<float, 4> share;
+        float total = 0.0f;
+        for (int i = 0; i < 4; ++i) {
+            const int at = unit + i / 2 * g.cols + i % 2;
+            share[i] = f.choice[(long)k * g.lanes + at];
+            for (int own = g.alike; own < g.moves; ++own)
+                share[i] += f.same[(long)(own - g.shared) * g.lanes + at] == k ? f.choice[(long)own * g.lanes + at] : 0.0f;
+            total += share[i];
+        }
+        if (total == 0.0f)
+            continue;
+        const int16_t *move = f.moves + (long)k * 2 * g.lanes + unit;
+        if (patch_inside(g, unit, move[0], move[g.lanes])) {
+            patch.from.push_back(f.planes + displaced(g, unit, move[0], move[g.lanes]));
+            patch.share.push_back(share);
+            continue;
+        }
+        for (int i = 0; i < 4; ++i) {
+            const int at = unit + i / 2 * g.cols + i % 2;
+            add_window(f, Window(g, at), displaced(g, at, move[0], move[g.lanes]), share[i]);
+        }
+    }
+    if (!patch.from.empty())
+        add_patch(f, patch);
+}
+
+// Add the shares of a line of units' own move k to those of equal moves that all units try; windows of moves that
+// are a unit's alone to the forecast.
 void gather_own(const Frame &f, int row, int k, Chosen &line) {
     const Grid &g = *f.grid;
     const float *share = f.choice + (long)k * g.lanes + row * g.cols;
@@ -71,9 +158,11 @@ void gather_own(const Frame &f, int row, int k, Chosen &line) {
     }
     if (total == 0.0f)
         return;
-    for (int x = 0; x < g.cols; ++x)
-        line.shares[std::max<int>(same[x], 0) * line.stride + 1 + x] += same[x] < 0 ? 0.0f : share[x];
-    for (int x = 0; x < g.cols && alone > 0.0f; ++x)
+    for (int x = 0; x < g.cols; ++x) {
+        const bool known = same[x] >= 0 && same[x] < g.shared;
+        line.shares[(known ? same[x] : 0) * line.stride + 1 + x] += known ? share[x] : 0.0f;
+    }
+    for (int x = 0; x < g.cols && alone > 0.0f && k >= g.alike; ++x)
         if (same[x] < 0 && share[x] > 0.0f) {
             const int unit = row * g.cols + x;
             const int16_t *move = f.moves + (long)k * 2 * g.lanes + unit;
@@ -197,6 +286,10 @@ void mix(const Frame &now) {
     Chosen line[2] = {{lines, stride, std::vector<char>(g.shared)},
                       {lines + g.shared * stride, stride, std::vector<char>(g.shared)}};
     std::fill(now.picture, now.picture + (long)COLOURS * g.height * g.width, 0.0f);
+    Patch patch;
+    for (int row = 0; row < g.rows && g.alike > g.shared; row += 2)
+        for (int col = 0; col < g.cols; col += 2)
+            add_siblings(now, row * g.cols + col, patch);
     for (int row = 0; row < g.rows; ++row) {
         const Chosen &upper = line[(row + 1) % 2], &lower = line[row % 2];
         gather_line(now, row, line[row % 2]);
