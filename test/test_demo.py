@@ -27,6 +27,11 @@ def test_a_tally_counts_targets_overlaps_and_false_boxes_on_all_frames():
     assert tally.words() == (
         "boxes on 50 % of 4 targets in view, mean IoU 0.75; false boxes on 2 of 6 frames"
     )
+    faint, doubtful = Tally(), Box("green_ball", 0, 10, 9, 20, weight=0.0)  # all but out of view
+    faint.add([], [doubtful])
+    faint.add([Track("green_ball", 0, 10, 9, 20, 0.9, 1)], [doubtful])
+    faint.add([Track("green_ball", 90, 10, 9, 20, 0.9, 1)], [doubtful])
+    assert (faint.wanted, faint.wrong) == (0, 1)
     empty = Tally()
     empty.add([], [])
     assert empty.words() == "no target; false boxes on 0 of 1 frames"
@@ -50,10 +55,11 @@ def test_the_report_is_a_page_with_a_video_that_browsers_play(tmp_path, capsys, 
         cv2.imwrite(str(frames / f"{stamp}.jpg"), np.full((120, 160, 3), 90, np.uint8))
         for name in demo.VIEWS if k != 5 else ():  # of one frame nothing came
             cv2.imwrite(str(frames / f"{stamp}.{name}.png"), np.full((12, 16, 3), 20 * k, np.uint8))
-        sent.append([stamp, k, 1, days[k // 6], *(("green_ball", 10, 20, 30, 30) if k < 6 else [""] * 5)])
+        sent.append([stamp, k, 1, days[k // 6], *(("green_ball", 10, 20, 30, 30, 1) if k < 6 else [""] * 6)])
         found = ("green_ball", 10, 20, 30, 30, 0.8, 1) if k != 3 else [""] * 7
         received.append([stamp, 5.0 + k, *found])
-    table(tmp_path / "truth.csv", ["stamp", "frame", "known", "scene", "target", "x", "y", "w", "h"], sent)
+    columns = ["stamp", "frame", "known", "scene", "target", "x", "y", "w", "h", "weight"]
+    table(tmp_path / "truth.csv", columns, sent)
     columns = ["stamp", "latency_ms", "target", "x", "y", "w", "h", "score", "id"]
     table(tmp_path / "received.csv", columns, received[:-1])  # one never came back
     args = argparse.Namespace(output=tmp_path, input=source, fps=2.0)

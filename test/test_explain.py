@@ -79,7 +79,7 @@ BOX = ("green_ball", 1.0, 2.0, 30.0, 30.0)
             {"detections": (Detection(*BOX, 0.5),), "beliefs": (Belief("green_ball", 1, 0.34, 0, False),)},
             "no box yet.* 0.34, is below birth_score, 0.4",
         ),
-        ({"beliefs": (Belief("green_ball", 4, 0.2, 2, True),)}, "track 4, 0.20, fell below keep_score, 0.3"),
+        ({"beliefs": (Belief("green_ball", 4, 0.2, 2, True),)}, "track 4, 0.20, fell below keep_score, 0.25"),
         ({"beliefs": (Belief("green_ball", 4, 0.5, 3, True),)}, "track 4 has been without support for 3.0"),
         ({"tracks": (Track(*BOX, 0.7, 2, "confirmed"),)}, "There is a box: track 2 has evidence 0.70"),
         ({"tracks": (Track(*BOX, 0.5, 2, "coasting"),)}, "nothing in this frame supports it: track 2 coasts"),

@@ -59,6 +59,15 @@ def test_hysteresis_keeps_a_track_through_weak_frames_that_would_not_bear_one():
     assert tracks == []
 
 
+def test_what_was_never_nearly_sure_ends_where_it_would_not_begin():
+    manager = TrackManager(SETTINGS)
+    (track,) = seen(manager, 10, ball(50, 50, 0.5))
+    assert seen(manager, 10, ball(50, 50, 0.3)) == []
+    assert manager.report(tentative=True)[0].state == "tentative"  # followed on, for the closer eyes
+    (again,) = seen(manager, 10, ball(50, 50, 0.5))
+    assert again.id == track.id
+
+
 def test_two_instances_keep_their_ids_when_they_pass():
     manager = TrackManager(SETTINGS)
     for k in range(12):

@@ -140,7 +140,7 @@ def _picture(
     camera = _image(frames / f"{stamp}.jpg")
     if camera is None:
         return None
-    unnamed = [Box("", b.x, b.y, b.w, b.h) for b in truth]
+    unnamed = [Box("", b.x, b.y, b.w, b.h) for b in truth if b.weight > 0]
     when = {"prediction": before, "surprise": stamp, "heatmap": stamp}  # expected of this, one frame earlier
     views = {VIEWS[name]: _image(frames / f"{when[name]}.{name}.png") for name in VIEWS}
     return beside(draw_tracks(camera, tracks, unnamed), views)
@@ -165,7 +165,9 @@ def _report(args: argparse.Namespace, frames: Path) -> int:
     total = Tally()
     scenes: defaultdict[str, Tally] = defaultdict(Tally)
     for number, stamp in enumerate(Bar(sorted(truth), desc="demo: drawing the video, frame", leave=False)):
-        labelled = [Box(r["target"], *_box(r)) for r in truth[stamp] if r["target"]]
+        labelled = [
+            Box(r["target"], *_box(r), weight=float(r["weight"])) for r in truth[stamp] if r["target"]
+        ]
         tracks = [
             Track(r["target"], *_box(r), float(r["score"]), int(r["id"]))
             for r in received.get(stamp, ())

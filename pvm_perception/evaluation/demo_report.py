@@ -27,6 +27,8 @@ class Tally:
     def add(self, tracks: Sequence[Track], truth: Sequence[Box]) -> None:
         """Count a frame; a box is wrong, on whatever frame, as `evaluate` counts it.
 
+        A label of weight 0, as of what is hardly in view, need not be found; what touches it is not wrong.
+
         Parameters
         ----------
         tracks
@@ -35,9 +37,10 @@ class Tally:
             Its true boxes, pixels.
         """
         self.frames += 1
-        for target in {b.target for b in truth}:
+        sure = [b for b in truth if b.weight > 0]
+        for target in {b.target for b in sure}:
             self.wanted += 1
-            best = [_overlap(t, b) for t in tracks for b in truth if t.target == b.target == target]
+            best = [_overlap(t, b) for t in tracks for b in sure if t.target == b.target == target]
             self.found += bool(best)
             self.overlaps += [max(best)] if best else []
         self.wrong += any(

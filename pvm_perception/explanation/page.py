@@ -16,6 +16,7 @@ from pvm_perception.errors import PvmError
 from pvm_perception.explanation.facts import Facts
 from pvm_perception.vision.draw import colour_map, colour_of, draw_box, draw_tracks
 from pvm_perception.vision.frame import View
+from pvm_perception.vision.tracker import PROVEN
 
 WIDTH = 480  # px of a picture on the page
 TOP_SURPRISE = 4.0  # that is shown in full colour; 1 is usual
@@ -164,8 +165,8 @@ def page(facts: Facts, network: tuple[int, int], similar: Sequence[tuple[Images,
         ),
         "<h2>Tracks</h2>",
         f"<p>A track is reported from evidence {f.settings.birth_score:g} (birth_score) on, until it falls "
-        f"below {f.settings.keep_score:g} (keep_score) or nothing has supported it for more than "
-        f"{f.settings.coast:g} frames (coast).</p>",
+        f"below {f.settings.keep_score:g} (keep_score), or below birth_score again where it never reached "
+        f"{PROVEN:g}, or nothing has supported it for more than {f.settings.coast:g} frames (coast).</p>",
         _table(
             ("track", "evidence", "frames without support", "was reported"),
             ((b.id, b.evidence, b.gap, b.born) for b in f.beliefs),

@@ -78,7 +78,7 @@ def _publish(args: argparse.Namespace, stream: Any, node: Any, publisher: Any, s
     period, progress = 1 / args.fps, max(1, round(PROGRESS * args.fps))
     with writing(args.truth), args.truth.open("w", newline="", encoding="utf-8") as file:
         truth = csv.writer(file)
-        truth.writerow(["stamp", "frame", "known", "scene", "target", "x", "y", "w", "h"])
+        truth.writerow(["stamp", "frame", "known", "scene", "target", "x", "y", "w", "h", "weight"])
         due, labels = time.monotonic(), getattr(stream, "truth", None)
         for count, frame in enumerate(stream):
             if stop.is_set() or count >= args.frames:
@@ -89,7 +89,7 @@ def _publish(args: argparse.Namespace, stream: Any, node: Any, publisher: Any, s
             due = max(due + period, time.monotonic())
             now = node.get_clock().now()
             header = Header(stamp=now.to_msg(), frame_id="camera")
-            rows = [(b.target, b.x, b.y, b.w, b.h) for b in frame.boxes or ()] or [("",) * 5]
+            rows = [(b.target, b.x, b.y, b.w, b.h, b.weight) for b in frame.boxes or ()] or [("",) * 6]
             scene = labels.scenes.get(frame.name, "") if labels else ""
             for row in rows:
                 truth.writerow([now.nanoseconds, frame.name, int(frame.boxes is not None), scene, *row])

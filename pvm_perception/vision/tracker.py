@@ -29,6 +29,7 @@ FIRST_SIGHT = 0.5  # share of the first detection's score in a new track's evide
 UNBORN_GAP = 1.0  # frames without a detection after which a track is forgotten that was never reported
 CROWD = 2  # tracks of one target that are followed, in times of max_instances
 SAME_ASPECT = 0.02  # difference of two images' aspects, as a logarithm, that rounding may make
+PROVEN = 0.6  # evidence that a track must have reached once for `keep_score` to hold, and not `birth_score`
 PATIENCE = 2.0  # frames that the second eye still follows a track without a detection
 
 
@@ -43,7 +44,11 @@ class TrackerSettings:
         high=1.0,
     )
     keep_score: float = setting(
-        0.3, "evidence, 0 to 1, below which a track is no longer reported", low=0.0, high=1.0
+        0.25,
+        "evidence, 0 to 1, below which a track is no longer reported that once had evidence of 0.6; one that "
+        "never had ends below birth_score",
+        low=0.0,
+        high=1.0,
     )
     smoothing: float = setting(
         0.35,
@@ -88,7 +93,7 @@ class Belief:
     target, id : its own
     evidence : running mean of the detections' scores
     gap : frames without a detection
-    born : whether it was ever reported
+    born : whether it is reported, unless a gap or too little evidence hides it
     """
 
     target: str
@@ -109,6 +114,7 @@ class _Memory:
     score: float
     gap: float = 0.0
     born: bool = False
+    proven: bool = False
 
     def ahead(self, dt: float) -> list[float]:
         return [b + s * dt for b, s in zip(self.box, self.speed, strict=True)]
@@ -123,7 +129,8 @@ class TrackManager:
 
     A detection belongs to the track of its target that it lies nearest to, in sides of the boxes. A
     track's evidence is a running mean of the detections' scores: a single detection founds no track that
-    is reported unless it is nearly certain, and a single miss ends none.
+    is reported unless it is nearly certain, and a single miss ends none that was proven. What never was,
+    look-alikes above all, is reported no longer than its evidence would bear a new track.
 
     Parameters
     ----------
@@ -215,7 +222,8 @@ class TrackManager:
             self._found(d)
         self._bury()
         for m in self._memory:
-            m.born = m.born or m.score >= s.birth_score
+            m.proven = m.proven or m.score >= PROVEN
+            m.born = m.score >= s.birth_score or (m.born and m.proven)
         return self.report()
 
     @staticmethod

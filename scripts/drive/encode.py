@@ -24,7 +24,7 @@ from days import DAYS
 from render import FPS, SIZE
 
 TARGETS = ("green_ball", "stop_sign")
-COLUMNS = ("frame", "target", "x", "y", "w", "h", "visible_fraction", "scene")
+COLUMNS = ("frame", "target", "x", "y", "w", "h", "visible_fraction", "weight", "scene")
 
 
 def encode(pictures: list[Path], output: Path) -> None:
@@ -65,6 +65,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--frames", type=Path, default=Path("build/drive"), help="folder of the frames")
     parser.add_argument("--output", type=Path, default=Path("clips/drive.webm"), help="the clip")
+    parser.add_argument("--truth-only", action="store_true", help="write the truth, encode nothing")
     args = parser.parse_args()
     pictures: list[Path] = []
     args.output.parent.mkdir(parents=True, exist_ok=True)
@@ -74,19 +75,23 @@ def main() -> int:
         for day in DAYS:
             folder = args.frames / day.name
             found = sorted(p for p in folder.glob("*.png") if p.stem.isdecimal())
+            if args.truth_only:
+                found = [folder / f"{k:04d}.png" for k in range(round(day.seconds * FPS))]
             if not found:
                 continue
-            width = bpy.data.images.load(str(found[0])).size[0]
+            width = SIZE[0] if args.truth_only else bpy.data.images.load(str(found[0])).size[0]
             truth = _read(folder / "truth.csv", width / SIZE[0])
             for picture in found:
                 boxes = truth[int(picture.stem)]
                 for target in TARGETS:
-                    mine = [b for b in boxes if b[0] == target] or [(target, *[""] * 5)]
+                    mine = [b for b in boxes if b[0] == target] or [(target, *[""] * 6)]
                     table.writerows([len(pictures), *box, day.name] for box in mine)
                 pictures.append(picture)
     if not pictures:
         print(f"drive: no frames in {args.frames}; run render.py first", file=sys.stderr)
         return 2
+    if args.truth_only:
+        return 0
     encode(pictures, args.output)
     print(f"drive: {args.output}: {len(pictures)} frames, {args.output.stat().st_size / 1e6:.1f} MB")
     return 0
@@ -98,7 +103,7 @@ def _read(path: Path, scale: float) -> dict[int, list[tuple]]:
     with path.open(newline="", encoding="utf-8") as file:
         for row in csv.DictReader(file):
             numbers = (f"{scale * float(row[c]):.2f}" for c in "xywh")
-            table[int(row["frame"])].append((row["target"], *numbers, row["visible_fraction"]))
+            table[int(row["frame"])].append((row["target"], *numbers, row["visible_fraction"], row["weight"]))
     return table
 
 

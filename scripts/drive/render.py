@@ -158,7 +158,7 @@ def _write_truth(path: Path, frames, camera, targets) -> None:
     screen = Screen(bpy.context.evaluated_depsgraph_get(), [t for things in targets.values() for t in things])
     with path.open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file)
-        table.writerow(["frame", "target", "x", "y", "w", "h", "visible_fraction"])
+        table.writerow(["frame", "target", "x", "y", "w", "h", "visible_fraction", "weight"])
         for frame in frames:
             for target, *numbers in boxes(frame, SHUTTER, camera, targets, screen, SIZE):
                 table.writerow([frame, target, *(f"{n:.2f}" for n in numbers)])

@@ -11,7 +11,7 @@ from mathutils import Vector
 from mathutils.bvhtree import BVHTree
 
 LINES = 30  # rays across a target, at most
-LEAST_VISIBLE, LEAST_SIZE = 0.25, 10.0  # share and pixels; with less a target has no box
+LEAST_VISIBLE, LEAST_SIZE = 0.25, 10.0  # share and pixels; with less a target's weight is 0
 MARGIN = 0.02  # m, how far before a surface something must be to hide it: letters lie on a sign's face
 NEAR = (9.0, 26.0)  # m, along x and y from the middle: what is further off hides no target
 
@@ -160,8 +160,8 @@ def boxes(
     targets: dict[str, list[bpy.types.Object]],
     screen: Screen,
     size: tuple[int, int],
-) -> list[tuple[str, float, float, float, float, float]]:
-    """Return target, x, y, w, h and visible share of each target in a frame, a blurred one with its streak.
+) -> list[tuple[str, float, float, float, float, float, float]]:
+    """Return target, x, y, w, h, visible share and weight of each target in a frame, with its streak.
 
     Parameters
     ----------
@@ -197,8 +197,8 @@ def boxes(
         low = np.min([v[0][:2] for v in views], axis=0)
         high = np.max([v[0][2:] for v in views], axis=0)
         share = float(np.mean([v[1] for v in views])) * len(views) / 3
-        if share >= LEAST_VISIBLE and (high - low).max() >= LEAST_SIZE:
-            rows.append((name, *low.tolist(), *(high - low).tolist(), share))
+        clear = share >= LEAST_VISIBLE and (high - low).max() >= LEAST_SIZE
+        rows.append((name, *low.tolist(), *(high - low).tolist(), share, float(clear)))
     return rows
 
 
