@@ -23,6 +23,6 @@ for name in gpu scale-out sim solid watch; do  # into the same environment: the 
     lock $name -c requirements/locked/setup.txt requirements/$name.txt
 done
 lock docs requirements/run.txt requirements/docs.txt  # whose docutils is not catkin_pkg's
-for name in drive peers sbom; do
+for name in browser drive peers sbom; do
     lock $name requirements/$name.txt
 done

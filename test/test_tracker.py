@@ -68,6 +68,16 @@ def test_what_was_never_nearly_sure_ends_where_it_would_not_begin():
     assert again.id == track.id
 
 
+def test_what_flies_keeps_its_id_from_the_first_frame_on_and_what_rests_takes_nothing_from_afar():
+    thrown = TrackManager(SETTINGS)
+    ids = [t.id for k in range(6) for t in thrown.update([ball(50 + 52 * k, 50)])]  # 1.3 sides a frame
+    assert ids == [1] * 6
+    resting = TrackManager(SETTINGS)
+    (before,) = seen(resting, 6, ball(50, 50))
+    (after,) = seen(resting, 4, ball(102, 50))
+    assert after.id != before.id
+
+
 def test_two_instances_keep_their_ids_when_they_pass():
     manager = TrackManager(SETTINGS)
     for k in range(12):

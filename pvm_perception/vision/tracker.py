@@ -18,8 +18,9 @@ SPEED_KEPT_UNSEEN = 0.8  # the same per frame without a detection
 LONGEST_STEP = 3.0  # frames that a box is moved on to meet the next one; after a gap its speed says little
 # which detection belongs to which track; distances are in sides of the box
 FAINT = 0.25  # share of keep_score below which a detection is left out
-REACH = 1.5  # largest distance of a detection that belongs to a track
-REACH_GROWTH = 0.2  # what each frame without a detection adds to it
+REACH = (1.0, 1.5)  # largest distance of a detection that belongs to a track: one at rest; a fast or new one
+FAST = 0.5  # speed of a fast one, in sides of its box per frame
+REACH_GROWTH = 0.2  # what each frame without a detection adds to the reach
 SCORE_BONUS = 0.5  # distance by which a certain detection is preferred to an impossible one
 SHAPE_WEIGHT = 0.3  # distance that a factor of e in width or height is worth
 SAME = 0.5  # distance from a track below which a detection founds no other track
@@ -65,7 +66,7 @@ class TrackerSettings:
         high=1.0,
     )
     max_gap: float = setting(
-        8.0,
+        16.0,
         "frames that a track is remembered, with its id, while no detection supports it",
         low=0.0,
         high=300.0,
@@ -105,16 +106,35 @@ class Belief:
 
 @dataclass
 class _Memory:
-    """A track on its way: centre and size with their speeds per frame, and its evidence."""
+    """A track on its way.
+
+    Attributes
+    ----------
+    box, speed : centre x, centre y, log w, log h; and how they change per frame
+    score : its evidence
+    gap, born : as of `Belief`
+    proven : whether its evidence ever reached `PROVEN`
+    known : whether it was ever reported, under this id
+    seen : detections so far
+    """
 
     id: int
     target: str
-    box: list[float]  # centre x, centre y, log w, log h
+    box: list[float]
     speed: list[float]
     score: float
     gap: float = 0.0
     born: bool = False
     proven: bool = False
+    known: bool = False
+    seen: int = 1
+
+    @property
+    def reach(self) -> float:
+        """How far from where it is expected a detection may be, in sides of the boxes."""
+        speed = math.hypot(self.speed[0], self.speed[1]) / math.exp((self.box[2] + self.box[3]) / 2)
+        fast = min(speed / FAST, 1.0) if self.seen > 1 else 1.0  # the speed of a new one is not known yet
+        return REACH[0] + (REACH[1] - REACH[0]) * fast + REACH_GROWTH * self.gap
 
     def ahead(self, dt: float) -> list[float]:
         return [b + s * dt for b, s in zip(self.box, self.speed, strict=True)]
@@ -206,11 +226,7 @@ class TrackManager:
         free = list(self._memory)
         for m in sorted(self._memory, key=lambda m: -m.score):
             near = [(self._distance(m, d), i) for i, d in enumerate(left) if d.target == m.target]
-            near = [
-                (far - SCORE_BONUS * left[i].score, i)
-                for far, i in near
-                if far < REACH + REACH_GROWTH * m.gap
-            ]
+            near = [(far - SCORE_BONUS * left[i].score, i) for far, i in near if far < m.reach]
             if near:
                 self._support(m, left.pop(min(near)[1]), dt)
                 free.remove(m)
@@ -224,6 +240,7 @@ class TrackManager:
         for m in self._memory:
             m.proven = m.proven or m.score >= PROVEN
             m.born = m.score >= s.birth_score or (m.born and m.proven)
+            m.known = m.known or m.born
         return self.report()
 
     @staticmethod
@@ -247,6 +264,7 @@ class TrackManager:
             m.speed = [SPEED_KEPT * v + g * e / dt for v, g, e in zip(m.speed, gain, miss, strict=True)]
         m.score += self.settings.smoothing * (d.score - m.score)
         m.gap = 0.0
+        m.seen += 1
 
     def _found(self, d: Detection) -> None:
         """Begin a track with a detection that belongs to none."""
@@ -263,7 +281,7 @@ class TrackManager:
 
     def _bury(self) -> None:
         s = self.settings
-        self._memory = [m for m in self._memory if m.gap <= (s.max_gap if m.born else UNBORN_GAP)]
+        self._memory = [m for m in self._memory if m.gap <= (s.max_gap if m.known else UNBORN_GAP)]
 
     def beliefs(self) -> list[Belief]:
         """Return all that is followed, best first."""
