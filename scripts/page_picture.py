@@ -36,8 +36,9 @@ READY = 2  # of a video: the frame at its time is there
 class Page(QWebEnginePage):
     """A page whose console is this one's."""
 
-    def javaScriptConsoleMessage(self, _level, message, line, source) -> None:  # noqa: N802, a name of Qt
+    def javaScriptConsoleMessage(self, *said) -> None:  # noqa: N802, a name of Qt
         """Say what the page says."""
+        _, message, line, source = said
         print(f"{source}:{line}: {message}", file=sys.stderr)
 
 

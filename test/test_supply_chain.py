@@ -20,6 +20,7 @@ LOCKED = {"setup": ("run", "ros", "dev"), "docs": ("run", "docs")} | {
         "sim",
         "solid",
         "watch",
+        "browser",
         "drive",
         "peers",
         "sbom",
