@@ -177,6 +177,8 @@ class Tracker(TargetBook, Inspection):
         self._tracks.follow_size((image.shape[0], image.shape[1]))
         expected = self._tracks.report(min(periods, LONGEST_STEP), tentative=True)
         self.detections = self._perception.see(image, moved, self._targets, expected)
+        if self._perception.cut:
+            self._tracks.cut()
         return self._tracks.update(self.detections, periods)
 
     def track_still(self, image: Images, steps: int = 3) -> list[Track]:

@@ -78,6 +78,18 @@ def test_what_flies_keeps_its_id_from_the_first_frame_on_and_what_rests_takes_no
     assert after.id != before.id
 
 
+def test_what_rolls_out_of_the_image_does_not_coast_on_outside_of_it():
+    manager = TrackManager(SETTINGS)
+    manager.follow_size((480, 640))
+    for k in range(8):
+        (track,) = manager.update([ball(530 + 15 * k, 100)])
+    assert track.state == "confirmed"
+    assert manager.update([]) == []  # its centre would be beyond 640
+    manager.update([])
+    (again,) = seen(manager, 4, ball(625, 100))
+    assert again.id == track.id
+
+
 def test_two_instances_keep_their_ids_when_they_pass():
     manager = TrackManager(SETTINGS)
     for k in range(12):

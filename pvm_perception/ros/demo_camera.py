@@ -12,6 +12,7 @@ from typing import Any
 import rclpy
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
+from rclpy.time import Time
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
@@ -80,19 +81,21 @@ def _publish(args: argparse.Namespace, stream: Any, node: Any, publisher: Any, s
         truth = csv.writer(file)
         truth.writerow(["stamp", "frame", "known", "scene", "target", "x", "y", "w", "h", "weight"])
         due, labels = time.monotonic(), getattr(stream, "truth", None)
+        # a camera's stamps are those of its exposures: what delays a process is none of them
+        epoch = node.get_clock().now().nanoseconds - round(due * 1e9)
         for count, frame in enumerate(stream):
             if stop.is_set() or count >= args.frames:
                 return
             if count and count % progress == 0:
                 print(f"demo: {count} of at most {args.frames} frames shown", file=sys.stderr, flush=True)
             stop.wait(max(0.0, due - time.monotonic()))
+            stamp = epoch + round(due * 1e9)
             due = max(due + period, time.monotonic())
-            now = node.get_clock().now()
-            header = Header(stamp=now.to_msg(), frame_id="camera")
+            header = Header(stamp=Time(nanoseconds=stamp).to_msg(), frame_id="camera")
             rows = [(b.target, b.x, b.y, b.w, b.h, b.weight) for b in frame.boxes or ()] or [("",) * 6]
             scene = labels.scenes.get(frame.name, "") if labels else ""
             for row in rows:
-                truth.writerow([now.nanoseconds, frame.name, int(frame.boxes is not None), scene, *row])
+                truth.writerow([stamp, frame.name, int(frame.boxes is not None), scene, *row])
             publisher.publish(fill_image(Image(), frame.image, "bgr8", header))
 
 

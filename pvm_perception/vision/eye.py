@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection
 
 import numpy as np
 import numpy.typing as npt
 
 from pvm_perception.core.awake import ForecastLearner
-from pvm_perception.core.backend import Images
+from pvm_perception.core.backend import Floats, Images
 from pvm_perception.core.interfaces import Network
 from pvm_perception.core.shown import ShownReadout
 from pvm_perception.types import Candidate
+from pvm_perception.vision.cuts import CutDetector
 from pvm_perception.vision.divergence import DivergenceMonitor
 from pvm_perception.vision.frame import View, network_input
 from pvm_perception.vision.motion import seen_through
@@ -35,7 +37,9 @@ class Eye:
     ----------
     learner : what teaches the network's forecast by each picture; None where nothing learns
     shown : finds the targets that were shown in a few boxes; None where there are none
-    had_forecast : whether the last picture was one of a stream: there was a forecast of it
+    errors : (forecast's, copying's) mean squared errors at the last picture, in units of the full range from
+        black to white, squared; copying expects the picture before once more. NaN where there was no forecast
+    cut : whether the last picture has nothing in common with what was expected: another scene
     times_diverged : how often the state was begun anew because it had diverged
     steps : how often the network was shown a picture
     """
@@ -47,7 +51,7 @@ class Eye:
         self._picture = np.empty((1, config.height, config.width, 3), np.uint8)
         self._shown = np.array([[0, 0, config.height, config.width]], np.int32)
         self._scratch: dict[tuple[int, int], Images] = {}
-        self._monitor = DivergenceMonitor()
+        self._monitor, self._cuts = DivergenceMonitor(), CutDetector()
         self.times_diverged = self.steps = 0
         self.learner: ForecastLearner | None = None
         self.reset()
@@ -56,7 +60,9 @@ class Eye:
         """Forget the past."""
         self.network.reset()
         self._monitor.reset()
-        self.had_forecast = False
+        self._cuts.reset()
+        self.errors: tuple[float, float] = (math.nan, math.nan)
+        self.cut = False
 
     def see(
         self,
@@ -92,21 +98,42 @@ class Eye:
         size = (image.shape[0], image.shape[1])
         network_input(image, view, self._picture[0], self._scratch)
         self._shown[0] = view.filled
-        self.had_forecast = not self.network.fresh.any()
-        if self.had_forecast:
-            moved = None if motion is None else seen_through(view, motion, size)[None]
+        self.errors = (math.nan, math.nan)
+        knows_past = not self.network.fresh.any()
+        moved = None if motion is None else seen_through(view, motion, size)[None]
+        if knows_past:
             self._step(moved)
+            if self._foresees:
+                self.errors = self._scaled(self.network.forecast_errors())
+        self.cut = self._foresees and self._cuts.is_cut(self._part(), self.errors)
+        if self.cut:
+            self._surprise_at_cut = self.network.surprise()[0]
+        elif knows_past:
             if self.learner is not None:
                 self.learner.learn(self._picture, moved, self._shown)
             if self._forecasts_well and self._monitor.diverged(*self._scaled(self.network.layer_errors())):
                 self.times_diverged += 1
-                self.had_forecast = False
-                self.network.reset()
-        if not self.had_forecast:
-            self._step()
-            if twice:
-                self._step(first=False)
+                self.errors = (math.nan, math.nan)
+                knows_past = False
+        if self.cut or not knows_past:
+            self._begin(twice)
         return self._candidates(view, size, targets)
+
+    def _begin(self, twice: bool) -> None:
+        """Begin the state anew with the picture that is shown."""
+        self.network.reset()
+        self._step()
+        if twice:
+            self._step(first=False)
+
+    def _part(self) -> Images:
+        """Return the part of the network's picture that shows the frame, (rows, cols, 3)."""
+        top, left, rows, cols = self._shown[0]
+        return self._picture[0, top : top + rows, left : left + cols]
+
+    def surprise(self) -> Floats:
+        """Return how surprised each unit is by the last picture, (rows, cols); see `Network.surprise`."""
+        return self._surprise_at_cut if self.cut else self.network.surprise()[0]
 
     def _step(self, motion: npt.NDArray[np.float32] | None = None, first: bool = True) -> None:
         self.network.step(self._picture, motion, self._shown, foresee=first and self._foresees)
@@ -129,14 +156,6 @@ class Eye:
                 if w > 0 and h > 0:
                     found.append(Candidate(target, x, y, w, h, score))
         return sorted(found, key=lambda c: -c.score)
-
-    def forecast_errors(self) -> tuple[float, float]:
-        """Return (forecast's, copying's) mean squared errors at the last picture.
-
-        Copying means to expect the picture before once more. In units of the full range from black to
-        white, squared.
-        """
-        return self._scaled(self.network.forecast_errors())
 
     def _scaled(self, errors: tuple[float, float]) -> tuple[float, float]:
         """Return squared errors in input units in squared units of the full range from black to white."""

@@ -94,7 +94,7 @@ class Inspection:
         The squared error of its forecast over the one that it expected: about 1 where all is as usual. A
         model without a forecast by moves gives the root mean square error, full range from black to white.
         """
-        return self._network.surprise()[0]
+        return self._perception.whole.surprise()
 
     def moves(self) -> Floats | None:
         """Return how each unit expects its part of the picture to move on, (rows, cols, 2) float32.

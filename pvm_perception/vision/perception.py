@@ -19,6 +19,7 @@ from pvm_perception.vision.eye import Eye
 from pvm_perception.vision.foresight import Foresight, expected
 from pvm_perception.vision.fovea import Fovea, merge, touch
 from pvm_perception.vision.frame import View
+from pvm_perception.vision.reflections import discount_reflections
 
 GOOD_FORECAST = 1.5  # forecast error over copying's on validation clips, of a network worth its state
 
@@ -114,9 +115,15 @@ class Perception:
         self.view = self._size = None
 
     def forget(self) -> None:
-        """Forget both eyes' recurrent state and where the second one looked."""
+        """Forget all eyes' recurrent state and where the closer ones looked."""
+        self.whole.reset()
+        self._forget_windows()
+
+    def _forget_windows(self) -> None:
+        """Forget the closer eyes' recurrent state and where they looked."""
         for eye in self._eyes:
-            eye.reset()
+            if eye is not self.whole:
+                eye.reset()
         self._fovea.reset()
 
     def warm_up(self) -> None:
@@ -153,6 +160,9 @@ class Perception:
             self.forget()  # the old codes belong to other parts of the scene
         with self._one_thread:
             found = self.whole.see(image, self.view, motion, targets)
+            if self.cut:
+                self._forget_windows()
+                tracks = ()
             if self.near is not None:
                 window = self._fovea.choose(self.view, tracks, found)
                 if window is not None:
@@ -162,7 +172,7 @@ class Perception:
                     self._fovea.note_candidates(near)
                     found = merge(found, near, window, self.view)
                 found = self._search_beside(image, motion, targets, tracks, found)
-        return [self._calibration.detection(c) for c in found]
+        return discount_reflections(image, [self._calibration.detection(c) for c in found])
 
     def _search_beside(
         self,
@@ -208,6 +218,11 @@ class Perception:
         return sum(eye.steps for eye in self._eyes)
 
     @property
+    def cut(self) -> bool:
+        """Whether the last frame had nothing in common with what was expected: another scene."""
+        return self.whole.cut
+
+    @property
     def times_diverged(self) -> int:
         """How often a state that had diverged was begun anew."""
         return sum(eye.times_diverged for eye in self._eyes)
@@ -243,4 +258,4 @@ class Perception:
 
         In units of the full range from black to white, squared; NaN until two frames of a stream were seen.
         """
-        return self.whole.forecast_errors() if self.whole.had_forecast else (math.nan, math.nan)
+        return self.whole.errors

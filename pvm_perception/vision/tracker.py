@@ -202,6 +202,10 @@ class TrackManager:
             m.box = [x * right, y * down, log_w + math.log(right), log_h + math.log(down)]
             m.speed = [m.speed[0] * right, m.speed[1] * down, *m.speed[2:]]
 
+    def cut(self) -> None:
+        """Take note that another scene comes now: what is not seen in it is no longer reported."""
+        self.update(None, self.settings.coast + 1)
+
     def update(self, detections: Sequence[Detection] | None, dt: float = 1.0) -> list[Track]:
         """Take one frame's detections.
 
@@ -288,6 +292,13 @@ class TrackManager:
         found = [Belief(m.target, m.id, m.score, m.gap, m.born) for m in self._memory]
         return sorted(found, key=lambda b: -b.evidence)
 
+    def _has_left(self, m: _Memory) -> bool:
+        """Tell whether a track's centre lies outside of the image: unseen there, it has left the view."""
+        if self._size is None:
+            return False
+        rows, cols = self._size
+        return not (0 <= m.box[0] <= cols and 0 <= m.box[1] <= rows)
+
     def report(self, ahead: float = 0.0, tentative: bool = False) -> list[Track]:
         """Return the tracks as they are, or as expected `ahead` frames later.
 
@@ -307,6 +318,8 @@ class TrackManager:
         tracks: list[Track] = []
         count: dict[str, int] = {}
         for m in alive:
+            if m.gap > 0 and self._has_left(m):
+                continue
             count[m.target] = count.get(m.target, 0) + 1
             if count[m.target] <= s.max_instances:
                 x, y, w, h = m.ahead(ahead)
