@@ -122,7 +122,8 @@ class EgoMotion:
         times = np.array([since, *inside, until])
         rates = [np.interp(times, stamps, twists[:, k]) for k in range(1, 5)]
         steps = np.diff(times)
-        roll, pitch, yaw, way = (float((r[1:] + r[:-1]) / 2 @ steps) for r in rates)
+        # no product of vectors: the first one would wait for BLAS to start
+        roll, pitch, yaw, way = (float(((r[1:] + r[:-1]) / 2 * steps).sum()) for r in rates)
         across, along = self._focal(size, fov)
         motion = picture_motion(roll, pitch, yaw, way, across, along)
         return motion if (np.abs(motion) <= LARGEST).all() else None  # false for NaN, too
