@@ -180,13 +180,23 @@ def smoothing_acts():
 
 
 def box_smoothing_acts():
-    lefts = []
-    for share in (0.05, 1.0):
+    found = []
+    for share in (0.05, 0.5, 1.0):
         manager = TrackManager(SETTINGS)
         seen(manager, 10, ball(50, 50))
         manager.settings = changed_to(box_smoothing=share)
-        lefts.append(seen(manager, 1, ball(60, 50))[0].x)
-    assert lefts == [pytest.approx(30.5), pytest.approx(40)]
+        (track,) = seen(manager, 1, ball(60, 50, side=42))
+        found.append((track.x + track.w / 2, track.w))
+    places, sizes = zip(*found, strict=True)
+    assert places == (pytest.approx(53.4, abs=0.1), pytest.approx(59.9, abs=0.1), pytest.approx(60))
+    assert 40 < sizes[0] < sizes[1] < sizes[2] == pytest.approx(42)
+    assert sizes[1] == pytest.approx(41, abs=0.5)  # a size follows more slowly than a place
+
+
+def test_a_size_that_changes_much_is_followed_at_once():
+    manager = TrackManager(SETTINGS)
+    seen(manager, 10, ball(50, 50, side=40))
+    assert seen(manager, 1, ball(50, 50, side=60))[0].w == pytest.approx(60)
 
 
 def max_gap_acts():

@@ -12,6 +12,8 @@ from pvm_perception.types import Detection, Track
 # motion of a track's box
 SPEED_GAIN = (0.1, 0.8)  # share of a small, and of a large, error of the expected place that becomes speed
 TURN = 0.3  # error of the expected place, in sides of the box, that is a large one
+PLACE_POWER = 6  # how many times the share of the newest detection in a track's size counts for its place
+RESIZED = 0.2  # error of the expected log size from which the newest detection's is taken as it is
 GROWTH_GAIN = 0.05  # share of an error of the expected log size that becomes growth
 SPEED_KEPT = 0.95  # factor of the speed per frame: moving things slow down
 SPEED_KEPT_UNSEEN = 0.8  # the same per frame without a detection
@@ -59,9 +61,9 @@ class TrackerSettings:
         high=1.0,
     )
     box_smoothing: float = setting(
-        0.9,
-        "share of the newest detection in a track's box; the rest is where the track was expected, 1 = no"
-        " smoothing",
+        0.5,
+        "share of the newest detection in a track's size, and more in its place; the rest is what was "
+        "expected, 1 = no smoothing",
         low=0.05,
         high=1.0,
     )
@@ -255,10 +257,14 @@ class TrackManager:
         return math.hypot(x - m.box[0], y - m.box[1]) / side + SHAPE_WEIGHT * shape
 
     def _support(self, m: _Memory, d: Detection, dt: float) -> None:
-        new, a = _encode(d), self.settings.box_smoothing
-        a = a + (1 - a) * min(m.gap, 2) / 2  # after a gap the old box says little
-        miss = [n - b for n, b in zip(new, m.box, strict=True)]
-        m.box = [b + a * e for b, e in zip(m.box, miss, strict=True)]
+        miss = [n - b for n, b in zip(_encode(d), m.box, strict=True)]
+        size = self.settings.box_smoothing
+        place = 1 - (1 - size) ** PLACE_POWER
+        # sizes change slowly: what detections of them differ by is mostly noise, unless it is much
+        sizes = [size + (1 - size) * min(abs(e) / RESIZED, 1.0) for e in miss[2:]]
+        shares = [place, place, *sizes]
+        old = (1 - min(m.gap, 2) / 2) * (1 - 1 / m.seen)  # after a gap, and when new, the old box says little
+        m.box = [b + (1 - (1 - a) * old) * e for b, a, e in zip(m.box, shares, miss, strict=True)]
         if dt > 0:
             # small errors of the expected place are the readout's noise, large ones a change of motion
             side = math.exp((m.box[2] + m.box[3]) / 2)
