@@ -1,9 +1,9 @@
 """The fovea: where in the frame two closer eyes look, at a higher resolution.
 
-The second eye's window follows tracks that are small in the whole view, verifies candidates, and else
-searches the frame tile by tile. It fixates: the window stays where it is while its target lies well inside,
-since each move costs the eye its recurrent state. While it follows, a third eye goes on with the search, so
-that one small thing in view does not hide the next.
+The second eye's window follows tracks that are small in the whole view, verifies candidates, those at
+surprising places first, and else searches the frame tile by tile. It fixates: the window stays where it is
+while its target lies well inside, since each move costs the eye its recurrent state. While it follows, a third
+eye goes on with the search, so that one small thing in view does not hide the next.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from pvm_perception.types import Candidate, Track
 from pvm_perception.vision.frame import View
+from pvm_perception.vision.surprise import Surprise
 
 # where the window is put
 GOAL = 52.0  # network px that a target's longer side should have in the window
@@ -24,6 +25,7 @@ MAX_ENLARGEMENT = 2.0  # largest scale of a window, network px per source px
 DWELL = 4  # frames that one of several tracks is followed before the next
 SEARCH = 2.0  # enlargement over the whole view of the windows that search the frame
 TILE_OVERLAP = 1.2  # how many times the search's tiles cover the frame along each axis
+CURIOSITY = 0.1  # score of a hint that the frame's most surprising place is worth
 VISITED = 6  # verified places that are remembered, so that others come first
 # how both eyes' candidates are joined
 NEAR_SHARE = 0.7  # weight of the second eye in a joint score, from a logistic fit on generated scenes
@@ -74,7 +76,13 @@ class Search:
         """Forget what was noted: the windows that follow are of something else."""
         self._glimpses = []
 
-    def choose(self, whole: View, tracks: Sequence[Track], hints: Sequence[Candidate]) -> View | None:
+    def choose(
+        self,
+        whole: View,
+        tracks: Sequence[Track],
+        hints: Sequence[Candidate],
+        surprise: Surprise | None = None,
+    ) -> View | None:
         """Choose the next window; None where it would show no more than the whole view.
 
         Its parameters are explained there: see `Fovea.choose`.
@@ -87,7 +95,7 @@ class Search:
         self.verifies = False
         if self._turn % 2:
             self._glimpses = []
-            for hint in sorted(new, key=lambda h: -h.score):
+            for hint in sorted(new, key=lambda h: -self._promise(h, surprise)):
                 x, y, side = hint.x + hint.w / 2, hint.y + hint.h / 2, max(hint.w, hint.h)
                 fresh = all(abs(x - a) + abs(y - b) > side for a, b in self._visited)
                 if fresh and _worth(whole, side):
@@ -97,6 +105,11 @@ class Search:
         tiles = _tiles(whole, scale)
         self._place = (self._place + 1) % len(tiles)
         return tiles[self._place]
+
+    @staticmethod
+    def _promise(hint: Candidate, surprise: Surprise | None) -> float:
+        """Return how much a hint deserves a closer look."""
+        return hint.score + (CURIOSITY * surprise.at(hint) if surprise else 0.0)
 
 
 class Fovea:
@@ -129,7 +142,13 @@ class Fovea:
         """Remember the third eye's candidates, source px, in the same way."""
         self._search_beside.note(near)
 
-    def choose(self, whole: View, tracks: Sequence[Track], hints: Sequence[Candidate]) -> View | None:
+    def choose(
+        self,
+        whole: View,
+        tracks: Sequence[Track],
+        hints: Sequence[Candidate],
+        surprise: Surprise | None = None,
+    ) -> View | None:
         """Choose the window of a frame; None where a second eye would see no more than the first.
 
         Parameters
@@ -140,6 +159,8 @@ class Fovea:
             What is believed present, as expected in this frame; source px.
         hints
             The first eye's candidates in this frame; source px.
+        surprise
+            Where the first eye is surprised in this frame; None where it had no forecast.
         """
         before = self.view
         small = [t for t in tracks if _worth(whole, max(t.w, t.h))]
@@ -151,12 +172,16 @@ class Fovea:
             self._attended = self.view = None
         else:
             self._attended = None
-            self.view = self._search.choose(whole, tracks, hints)
+            self.view = self._search.choose(whole, tracks, hints, surprise)
         self.moved = self.view is not None and self.view != before
         return self.view
 
     def choose_beside(
-        self, whole: View, tracks: Sequence[Track], hints: Sequence[Candidate]
+        self,
+        whole: View,
+        tracks: Sequence[Track],
+        hints: Sequence[Candidate],
+        surprise: Surprise | None = None,
     ) -> Glance | None:
         """Choose the third eye's window; None where it rests. Called after `choose`: see `Fovea.choose`.
 
@@ -174,7 +199,7 @@ class Fovea:
         elif before is not None and not before.counts:
             self.beside = Glance(before.view, False, True)
         else:
-            window = self._search_beside.choose(whole, tracks, hints)
+            window = self._search_beside.choose(whole, tracks, hints, surprise)
             if window is not None:
                 self.beside = Glance(window, True, self._search_beside.verifies)
         return self.beside

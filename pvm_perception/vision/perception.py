@@ -20,6 +20,7 @@ from pvm_perception.vision.foresight import Foresight, expected
 from pvm_perception.vision.fovea import Fovea, merge, touch
 from pvm_perception.vision.frame import View
 from pvm_perception.vision.reflections import discount_reflections
+from pvm_perception.vision.surprise import Surprise
 
 GOOD_FORECAST = 1.5  # forecast error over copying's on validation clips, of a network worth its state
 
@@ -164,14 +165,17 @@ class Perception:
                 self._forget_windows()
                 tracks = ()
             if self.near is not None:
-                window = self._fovea.choose(self.view, tracks, found)
+                surprise = None
+                if not math.isnan(self.whole.errors[0]):
+                    surprise = Surprise(self.whole.surprise(), self.view, tracks)
+                window = self._fovea.choose(self.view, tracks, found, surprise)
                 if window is not None:
                     if self._fovea.moved:
                         self.near.reset()  # the window's own jump is no motion of what is in it
                     near = self.near.see(image, window, motion, targets)
                     self._fovea.note_candidates(near)
                     found = merge(found, near, window, self.view)
-                found = self._search_beside(image, motion, targets, tracks, found)
+                found = self._search_beside(image, motion, targets, tracks, found, surprise)
         return discount_reflections(image, [self._calibration.detection(c) for c in found])
 
     def _search_beside(
@@ -181,11 +185,12 @@ class Perception:
         targets: Collection[str],
         tracks: Sequence[Track],
         found: list[Candidate],
+        surprise: Surprise | None,
     ) -> list[Candidate]:
         """Return `found` and what the third eye sees, which searches while the second follows."""
         if self.beside is None or self.view is None:
             return found
-        glance = self._fovea.choose_beside(self.view, tracks, found)
+        glance = self._fovea.choose_beside(self.view, tracks, found, surprise)
         if glance is None:
             return found
         if glance.new:

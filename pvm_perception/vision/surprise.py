@@ -1,0 +1,54 @@
+"""Where in a frame the first eye is surprised: the closer eyes look there first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+from pvm_perception.core.backend import Floats
+from pvm_perception.types import Candidate, Track
+from pvm_perception.vision.frame import View
+
+USUAL = 2.0  # surprise, over what is usual at a place, up to which a frame has nothing special
+AROUND = 0.5  # sides around a track within which surprise is that of what is tracked already
+
+
+class Surprise:
+    """The surprise of a frame that no track explains.
+
+    Parameters
+    ----------
+    heights
+        (rows, cols) the units' surprise, as `Tracker.surprise` returns it.
+    view
+        What these units see.
+    tracks
+        What is known to be there; source px.
+    """
+
+    def __init__(self, heights: Floats, view: View, tracks: Sequence[Track]) -> None:
+        rows, cols = heights.shape
+        down, right = view.network[0] / rows, view.network[1] / cols  # network px of a unit
+        middles = np.zeros((rows, cols, 4))
+        middles[..., 0] = (np.arange(cols) + 0.5) * right
+        middles[..., 1] = ((np.arange(rows) + 0.5) * down)[:, None]
+        places = view.to_source(middles)  # (rows, cols, 4)
+        self._x, self._y = places[0, :, 0], places[:, 0, 1]  # (cols,) and (rows,) source px
+        self._heights = cv2.blur(np.asarray(heights, np.float32), (3, 3))
+        for t in tracks:
+            side = AROUND * max(t.w, t.h)
+            self._heights[self._part(t.x - side, t.y - side, t.w + 2 * side, t.h + 2 * side)] = 0
+        self._scale = float(self._heights.max(initial=0.0)) + USUAL
+
+    def _part(self, x: float, y: float, w: float, h: float) -> tuple[slice, slice]:
+        """Return the rows and columns of the units whose middles lie in a box of source px."""
+        down = slice(*np.searchsorted(self._y, (y, y + h)))
+        return down, slice(*np.searchsorted(self._x, (x, x + w)))
+
+    def at(self, candidate: Candidate) -> float:
+        """Return the largest surprise around a candidate, as a share of the frame's: 0 to 1, small where calm."""
+        c, side = candidate, AROUND * max(candidate.w, candidate.h)
+        part = self._heights[self._part(c.x - side, c.y - side, c.w + 2 * side, c.h + 2 * side)]
+        return float(part.max(initial=0.0)) / self._scale

@@ -1,0 +1,65 @@
+"""The closer eyes look first where the frame surprises, unless a track explains it."""
+
+import numpy as np
+import pytest
+
+from pvm_perception.types import Candidate, Track
+from pvm_perception.vision.fovea import Fovea
+from pvm_perception.vision.frame import View
+from pvm_perception.vision.surprise import Surprise
+
+WHOLE = View.fit((480, 640), (128, 160))  # bars of 4 rows above and below
+SHAPE = (32, 40)
+
+
+def heights(*places):
+    """Return calm surprise, and much of it at places (x, y) in source px."""
+    found = np.full(SHAPE, 0.5, np.float32)
+    for x, y in places:
+        found[int((y * WHOLE.scale + WHOLE.top) / 4), int((x * WHOLE.scale + WHOLE.left) / 4)] = 40
+    return found
+
+
+def candidate(x, y, score, side=30):
+    return Candidate("green_ball", x - side / 2, y - side / 2, side, side, score)
+
+
+@pytest.mark.parametrize("place", [(60, 60), (600, 40), (320, 240), (30, 450), (620, 460)])
+def test_it_lies_where_the_picture_surprised(place):
+    surprise = Surprise(heights(place), WHOLE, [])
+    assert surprise.at(candidate(*place, 0.1)) > 0.6
+    assert surprise.at(candidate(640 - place[0], (place[1] + 200) % 480, 0.1)) < 0.3
+
+
+def test_a_calm_frame_has_no_surprising_place():
+    surprise = Surprise(heights(), WHOLE, [])
+    assert surprise.at(candidate(100, 100, 0.1)) < 0.3
+    assert Surprise(np.zeros(SHAPE, np.float32), WHOLE, []).at(candidate(100, 100, 0.1)) == 0
+
+
+def test_what_is_tracked_surprises_nobody():
+    track = Track("green_ball", 185, 185, 30, 30, 0.9, 1)
+    surprise = Surprise(heights((200, 200), (500, 100)), WHOLE, [track])
+    assert surprise.at(candidate(200, 200, 0.1)) < 0.1
+    assert surprise.at(candidate(500, 100, 0.1)) > 0.6
+
+
+def test_candidates_beyond_the_border_are_taken():
+    assert Surprise(heights((5, 5)), WHOLE, []).at(candidate(-200, -200, 0.1)) == 0
+
+
+@pytest.mark.parametrize("moved", [True, False])
+def test_of_two_faint_hints_the_one_that_moved_is_looked_at_first(moved):
+    still, rolling = candidate(100, 100, 0.12), candidate(500, 300, 0.08)
+    surprise = Surprise(heights((500, 300)), WHOLE, []) if moved else None
+    first = Fovea().choose(WHOLE, [], [still, rolling], surprise)
+    hint = rolling if moved else still
+    x, y = hint.x + hint.w / 2, hint.y + hint.h / 2
+    assert first.x < x < first.x + first.width
+    assert first.y < y < first.y + first.height
+
+
+def test_a_hint_that_is_nearly_sure_comes_before_all_surprise():
+    sure, rolling = candidate(100, 100, 0.6), candidate(500, 300, 0.08)
+    first = Fovea().choose(WHOLE, [], [sure, rolling], Surprise(heights((500, 300)), WHOLE, []))
+    assert first.x < 100 < first.x + first.width
