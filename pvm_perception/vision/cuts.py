@@ -13,7 +13,7 @@ from pvm_perception.core.backend import Floats, Images
 
 THINNED = 4  # every so many rows and columns are compared
 FULL_RANGE = 255.0  # of a picture's values, from black to white
-NOISE = 2.5e-4  # squared error, full range from black to white, that a camera's noise may bring to a plain wall
+NOISE = 2.5e-4  # squared error that a camera's noise may bring to a plain wall, full range squared
 SAME_EDGES = 0.3  # correlation of the edges with those before, from which the scene is the same
 
 
@@ -36,8 +36,8 @@ class CutDetector:
             (rows, cols, 3) uint8, of the same size as the one before; what the camera shows, without bars.
         errors
             Mean squared errors of the forecast of this picture and of copying, in units of the full range
-            from black to white, squared; NaN where there was no forecast. A picture is of another scene only if a plain one in its mean
-            colour would have been a better forecast than both.
+            from black to white, squared; NaN where there was no forecast. A picture is of another scene only
+            if a plain one in its mean colour would have been a better forecast than both.
         """
         thin = picture[::THINNED, ::THINNED].astype(np.float32) / FULL_RANGE  # (h, w, 3)
         before, self._before = self._before, thin

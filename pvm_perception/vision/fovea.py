@@ -2,8 +2,8 @@
 
 The second eye's window follows tracks that are small in the whole view, verifies candidates, those at
 surprising places first, and else searches the frame tile by tile. It fixates: the window stays where it is
-while its target lies well inside, since each move costs the eye its recurrent state. While it follows, a third
-eye goes on with the search, so that one small thing in view does not hide the next.
+while its target lies well inside, since each move costs the eye its recurrent state. While it follows, a
+third eye goes on with the search, so that one small thing in view does not hide the next.
 """
 
 from __future__ import annotations
