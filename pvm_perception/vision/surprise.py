@@ -48,7 +48,7 @@ class Surprise:
         return down, slice(*np.searchsorted(self._x, (x, x + w)))
 
     def at(self, candidate: Candidate) -> float:
-        """Return the largest surprise around a candidate, a share of the frame's: 0 to 1, small where calm."""
+        """Return the largest surprise around a candidate, as a share of the frame's, 0 to 1."""
         c, side = candidate, AROUND * max(candidate.w, candidate.h)
         part = self._heights[self._part(c.x - side, c.y - side, c.w + 2 * side, c.h + 2 * side)]
         return float(part.max(initial=0.0)) / self._scale

@@ -151,19 +151,26 @@ static inline float *line_of(const Frame &f, int channel, int phase, int y) {
     return plane(f, channel, phase) + (long)(y + g.margin) * g.pitch + g.margin;
 }
 
+// The first px of a unit's window, displaced by whole pixels of a move in half pixels.
+static inline int window_y(const Grid &g, int unit, int down) { return unit / g.cols * BLOCK - OUTSIDE + (down >> 1); }
+static inline int window_x(const Grid &g, int unit, int right) { return unit % g.cols * BLOCK - OUTSIDE + (right >> 1); }
+
+// Sibling i of 4 of the unit above and to the left of the others; 0 is the unit itself.
+static inline int sibling(const Grid &g, int unit, int i) { return unit + i / 2 * g.cols + i % 2; }
+
 // Where a unit's window begins in the planes, displaced by a move; far outside, where all pixels repeat the edge, it
 // stops.
 static inline long displaced(const Grid &g, int unit, int down, int right) {
-    const int y = unit / g.cols * BLOCK - OUTSIDE + (down >> 1), x = unit % g.cols * BLOCK - OUTSIDE + (right >> 1);
-    const long line = held(y, -g.margin, g.height + g.margin - WINDOW) + g.margin;
+    const long line = held(window_y(g, unit, down), -g.margin, g.height + g.margin - WINDOW) + g.margin;
+    const int left = held(window_x(g, unit, right), -g.margin, g.width + g.margin - WINDOW) + g.margin;
     const int phase = (right & 1) + 2 * (down & 1);
-    return ((long)phase * COLOURS * g.lines + line) * g.pitch + held(x, -g.margin, g.width + g.margin - WINDOW) + g.margin;
+    return ((long)phase * COLOURS * g.lines + line) * g.pitch + left;
 }
 
 // Whether the windows of a unit and its siblings lie in the planes, displaced by a move, as one patch; a line below
 // it, since vectors read past its last one.
 static inline bool patch_inside(const Grid &g, int unit, int down, int right) {
-    const int y = unit / g.cols * BLOCK - OUTSIDE + (down >> 1), x = unit % g.cols * BLOCK - OUTSIDE + (right >> 1);
+    const int y = window_y(g, unit, down), x = window_x(g, unit, right);
     return y >= -g.margin && y + PATCH < g.height + g.margin && x >= -g.margin && x + PATCH <= g.width + g.margin;
 }
 

@@ -144,7 +144,7 @@ void compare_siblings(const Frame &now, const Frame &last, int k, int unit) {
     const int16_t *move = now.moves + (long)k * 2 * g.lanes + unit;
     if (!patch_inside(g, unit, move[0], move[g.lanes])) {
         for (int i = 0; i < 4; ++i)
-            compare_alone(now, last, k, unit + i / 2 * g.cols + i % 2);
+            compare_alone(now, last, k, sibling(g, unit, i));
         return;
     }
     const float *seen = now.planes + displaced(g, unit, 0, 0);
@@ -231,8 +231,8 @@ void try_moves(const Frame &now, const Frame &last, const Frame *parent) {
                 base[axis] = 2 * held(move[axis * parent->grid->lanes], -g.limit, g.limit);
             for (int k = g.shared; k < g.alike && row % 2 == 0 && col % 2 == 0; ++k) {
                 const int down = base[0] + g.tried[2 * k], right = base[1] + g.tried[2 * k + 1];
-                for (int sibling = 0; sibling < 2; ++sibling)
-                    set_move(now, k, unit + sibling * g.cols, 2, down, right, shared(down, right));
+                for (int line = 0; line < 2; ++line)
+                    set_move(now, k, unit + line * g.cols, 2, down, right, shared(down, right));
             }
         }
         for (int k = g.alike; k < g.moves; ++k) {

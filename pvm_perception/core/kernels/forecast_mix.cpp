@@ -122,7 +122,7 @@ void add_siblings(const Frame &f, int unit, Patch &patch) {
         std::array<float, 4> share;
         float total = 0.0f;
         for (int i = 0; i < 4; ++i) {
-            const int at = unit + i / 2 * g.cols + i % 2;
+            const int at = sibling(g, unit, i);
             share[i] = f.choice[(long)k * g.lanes + at];
             for (int own = g.alike; own < g.moves; ++own)
                 share[i] += f.same[(long)(own - g.shared) * g.lanes + at] == k ? f.choice[(long)own * g.lanes + at] : 0.0f;
@@ -137,7 +137,7 @@ void add_siblings(const Frame &f, int unit, Patch &patch) {
             continue;
         }
         for (int i = 0; i < 4; ++i) {
-            const int at = unit + i / 2 * g.cols + i % 2;
+            const int at = sibling(g, unit, i);
             add_window(f, Window(g, at), displaced(g, at, move[0], move[g.lanes]), share[i]);
         }
     }
