@@ -277,7 +277,6 @@ def merge(far: Sequence[Candidate], near: Sequence[Candidate], view: View, whole
     result: list[Candidate] = []
     left = [d for d in near if _inset(d, view, whole) > CUT / view.scale]
     for d in far:
-        side = max(d.w, d.h)
         twin = max(
             (n for n in left if n.target == d.target and touch(n, d)), key=lambda n: n.score, default=None
         )
@@ -286,7 +285,7 @@ def merge(far: Sequence[Candidate], near: Sequence[Candidate], view: View, whole
             score = d.score ** (1 - NEAR_SHARE) * twin.score**NEAR_SHARE
             box = twin if twin.score > NEAR_BOX * d.score else d
             result.append(dataclasses.replace(box, score=score))
-        elif _inset(d, view, whole) > INSIDE * side and SHOWN_WELL[0] < side * view.scale < SHOWN_WELL[1]:
+        elif shows_well(view, d, whole):
             result.append(dataclasses.replace(d, score=UNSEEN * d.score))
         else:
             result.append(d)
@@ -305,6 +304,21 @@ def touch(a: Candidate, b: Candidate | Track) -> bool:
     apart = max(abs(a.x + a.w / 2 - b.x - b.w / 2), abs(a.y + a.h / 2 - b.y - b.h / 2))
     areas = (a.w * a.h) / max(b.w * b.h, 1e-9)
     return apart < SAME_PLACE * side and SAME_AREA[0] < areas < SAME_AREA[1]
+
+
+def shows_well(window: View, d: Candidate, whole: View) -> bool:
+    """Tell whether a closer eye must see what is in a box: it lies well inside of the window, in a good size.
+
+    Parameters
+    ----------
+    window, whole
+        What the closer eye sees, and the view of the whole frame.
+    d
+        Source px.
+    """
+    side = max(d.w, d.h)
+    inside = _inset(d, window, whole) > INSIDE * side
+    return inside and SHOWN_WELL[0] < side * window.scale < SHOWN_WELL[1]
 
 
 def _inset(d: Candidate, view: View, whole: View) -> float:

@@ -21,6 +21,7 @@ from pvm_perception.vision.fovea import Fovea, merge, touch
 from pvm_perception.vision.frame import View
 from pvm_perception.vision.reflections import discount_reflections
 from pvm_perception.vision.surprise import Surprise
+from pvm_perception.vision.verdicts import Verdicts
 
 GOOD_FORECAST = 1.5  # forecast error over copying's on validation clips, of a network worth its state
 
@@ -64,7 +65,7 @@ class Perception:
             # nobody asks the closer eyes what they foresee, and that takes as long as all the rest
             self.near = Eye(network.twin(), forecasts_well, foresees=False)
             self.beside = Eye(network.twin(), forecasts_well, foresees=False)
-        self._fovea = Fovea()
+        self._fovea, self._verdicts = Fovea(), Verdicts()
         self._calibration = calibration or Calibration.of(history)
         self._foresight = Foresight()
         self.learner: ForecastLearner | None = forecast_learner(network)
@@ -126,6 +127,7 @@ class Perception:
             if eye is not self.whole:
                 eye.reset()
         self._fovea.reset()
+        self._verdicts.reset()
 
     def warm_up(self) -> None:
         """Let the device compile, load and allocate now what else the first frame would wait for."""
@@ -160,7 +162,7 @@ class Perception:
             self._size, self.view = size, View.fit(size, (config.height, config.width))
             self.forget()  # the old codes belong to other parts of the scene
         with self._one_thread:
-            found = self.whole.see(image, self.view, motion, targets)
+            far = found = self.whole.see(image, self.view, motion, targets)
             if self.cut:
                 self._forget_windows()
                 tracks = ()
@@ -168,14 +170,18 @@ class Perception:
                 surprise = None
                 if not math.isnan(self.whole.errors[0]):
                     surprise = Surprise(self.whole.surprise(), self.view, tracks)
-                window = self._fovea.choose(self.view, tracks, found, surprise)
+                window, windows = self._fovea.choose(self.view, tracks, found, surprise), []
                 if window is not None:
                     if self._fovea.moved:
                         self.near.reset()  # the window's own jump is no motion of what is in it
                     near = self.near.see(image, window, motion, targets)
                     self._fovea.note_candidates(near)
                     found = merge(found, near, window, self.view)
+                    windows.append(window)
                 found = self._search_beside(image, motion, targets, tracks, found, surprise)
+                if self._fovea.beside is not None and self._fovea.beside.counts:
+                    windows.append(self._fovea.beside.view)
+                found = self._verdicts.hold(far, found, windows, self.view, tracks)
         return discount_reflections(image, [self._calibration.detection(c) for c in found])
 
     def _search_beside(
