@@ -30,12 +30,10 @@ class Surprise:
 
     def __init__(self, heights: Floats, view: View, tracks: Sequence[Track]) -> None:
         rows, cols = heights.shape
-        down, right = view.network[0] / rows, view.network[1] / cols  # network px of a unit
-        middles = np.zeros((rows, cols, 4))
-        middles[..., 0] = (np.arange(cols) + 0.5) * right
-        middles[..., 1] = ((np.arange(rows) + 0.5) * down)[:, None]
-        places = view.to_source(middles)  # (rows, cols, 4)
-        self._x, self._y = places[0, :, 0], places[:, 0, 1]  # (cols,) and (rows,) source px
+        across, along = np.zeros((cols, 4)), np.zeros((rows, 4))  # network px of the units' middles
+        across[:, 0] = (np.arange(cols) + 0.5) * view.network[1] / cols
+        along[:, 1] = (np.arange(rows) + 0.5) * view.network[0] / rows
+        self._x, self._y = view.to_source(across)[:, 0], view.to_source(along)[:, 1]  # (cols,), (rows,) px
         self._heights = cv2.blur(np.asarray(heights, np.float32), (3, 3))
         for t in tracks:
             side = AROUND * max(t.w, t.h)

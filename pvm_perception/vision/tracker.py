@@ -6,8 +6,11 @@ import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from pvm_perception.core.settings import check, setting
 from pvm_perception.types import Detection, Track
+from pvm_perception.vision.assignment import assign
 
 # motion of a track's box
 SPEED_GAIN = (0.1, 0.8)  # share of a small, and of a large, error of the expected place that becomes speed
@@ -149,10 +152,11 @@ def _encode(d: Detection) -> list[float]:
 class TrackManager:
     """Associates each frame's detections with the tracks so far.
 
-    A detection belongs to the track of its target that it lies nearest to, in sides of the boxes. A
-    track's evidence is a running mean of the detections' scores: a single detection founds no track that
-    is reported unless it is nearly certain, and a single miss ends none that was proven. What never was,
-    look-alikes above all, is reported no longer than its evidence would bear a new track.
+    Detections go to the tracks of their target so that as many as can have one, and the sum of the
+    distances, in sides of the boxes, is least. A track's evidence is a running mean of its detections'
+    scores: a single detection founds no track that is reported unless it is nearly certain, and a single miss
+    ends none that was proven. What never was, look-alikes above all, is reported no longer than its evidence
+    would bear a new track.
 
     Parameters
     ----------
@@ -229,25 +233,36 @@ class TrackManager:
             m.box = m.ahead(min(dt, LONGEST_STEP))
         left = sorted(detections or (), key=lambda d: -d.score)
         left = [d for d in left if d.score >= s.keep_score * FAINT]
-        free = list(self._memory)
-        for m in sorted(self._memory, key=lambda m: -m.score):
-            near = [(self._distance(m, d), i) for i, d in enumerate(left) if d.target == m.target]
-            near = [(far - SCORE_BONUS * left[i].score, i) for far, i in near if far < m.reach]
-            if near:
-                self._support(m, left.pop(min(near)[1]), dt)
-                free.remove(m)
+        pairs = self._pairs(left)
+        for m, d in pairs:
+            self._support(m, d, dt)
+        supported = {m.id for m, _ in pairs}
+        used = {id(d) for _, d in pairs}
+        free = [m for m in self._memory if m.id not in supported]
         for m in free:
             m.gap += dt
             m.score *= (1 - s.smoothing * EVIDENCE_LOST) ** dt
             m.speed = [v * SPEED_KEPT_UNSEEN**dt for v in m.speed]
         for d in left:
-            self._found(d)
+            if id(d) not in used:
+                self._found(d)
         self._bury()
         for m in self._memory:
             m.proven = m.proven or m.score >= PROVEN
             m.born = m.score >= s.birth_score or (m.born and m.proven)
             m.known = m.known or m.born
         return self.report()
+
+    def _pairs(self, detections: list[Detection]) -> list[tuple[_Memory, Detection]]:
+        """Return which detections belong to which tracks: as many as can, as near as can be together."""
+        if not self._memory or not detections:
+            return []
+        costs = np.full((len(self._memory), len(detections)), np.inf)
+        for i, m in enumerate(self._memory):
+            for j, d in enumerate(detections):
+                if d.target == m.target and (far := self._distance(m, d)) < m.reach:
+                    costs[i, j] = far - SCORE_BONUS * d.score
+        return [(self._memory[i], detections[j]) for i, j in assign(costs)]
 
     @staticmethod
     def _distance(m: _Memory, d: Detection) -> float:
