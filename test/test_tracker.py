@@ -90,6 +90,25 @@ def test_what_rolls_out_of_the_image_does_not_coast_on_outside_of_it():
     assert again.id == track.id
 
 
+def test_a_track_that_is_not_seen_takes_no_faint_detection_from_afar():
+    manager = TrackManager(SETTINGS)
+    (track,) = seen(manager, 8, ball(100, 100))
+    (coasting,) = manager.update([ball(130, 100, 0.07)])
+    assert coasting.state == "coasting"
+    assert coasting.x == pytest.approx(track.x)
+    (near,) = manager.update([ball(104, 100, 0.07)])
+    assert (near.state, near.id) == ("confirmed", track.id)
+
+
+def test_the_nearest_track_leaves_a_detection_to_the_one_that_has_no_other():
+    manager = TrackManager(SETTINGS)
+    before = seen(manager, 8, ball(100, 100), ball(160, 100))
+    after = manager.update([ball(125, 100), ball(70, 100)])
+    right = max(before, key=lambda t: t.x)
+    assert {t.id for t in after} == {t.id for t in before}
+    assert max(after, key=lambda t: t.x).id == right.id
+
+
 def test_two_instances_keep_their_ids_when_they_pass():
     manager = TrackManager(SETTINGS)
     for k in range(12):

@@ -25,6 +25,8 @@ LONGEST_STEP = 3.0  # frames that a box is moved on to meet the next one; after 
 FAINT = 0.25  # share of keep_score below which a detection is left out
 REACH = (1.0, 1.5)  # largest distance of a detection that belongs to a track: one at rest; a fast or new one
 FAST = 0.5  # speed of a fast one, in sides of its box per frame
+FAINT_REACH = 0.3  # share of the reach for a detection of score 0
+SEEN = 0.25  # score of a detection from which a track reaches as far as it can
 REACH_GROWTH = 0.4  # what each frame without a detection adds to the reach
 SCORE_BONUS = 0.5  # distance by which a certain detection is preferred to an impossible one
 SHAPE_WEIGHT = 0.3  # distance that a factor of e in width or height is worth
@@ -260,7 +262,9 @@ class TrackManager:
         costs = np.full((len(self._memory), len(detections)), np.inf)
         for i, m in enumerate(self._memory):
             for j, d in enumerate(detections):
-                if d.target == m.target and (far := self._distance(m, d)) < m.reach:
+                # what is hardly seen is the track's only where the track is expected
+                reach = m.reach * min(FAINT_REACH + (1 - FAINT_REACH) * d.score / SEEN, 1.0)
+                if d.target == m.target and (far := self._distance(m, d)) < reach:
                     costs[i, j] = far - SCORE_BONUS * d.score
         return [(self._memory[i], detections[j]) for i, j in assign(costs)]
 
