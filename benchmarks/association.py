@@ -32,7 +32,8 @@ from pvm_perception.streams.scenes.photos import load_photos
 from pvm_perception.streams.scenes.scene import Scene
 from pvm_perception.streams.scenes.thing import Thing
 from pvm_perception.types import TARGETS, Box, Detection, Frame, Track, Truth
-from pvm_perception.vision.tracker import TrackerSettings, TrackManager
+from pvm_perception.vision.tracker import TrackManager
+from pvm_perception.vision.tracker_settings import TrackerSettings
 
 SIZE, FPS, FRAMES, SEED = (480, 640), 30.0, 75, 4_242
 CASTS = (

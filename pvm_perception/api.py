@@ -25,7 +25,8 @@ from pvm_perception.vision.frame_clock import FrameClock
 from pvm_perception.vision.inspection import Inspection
 from pvm_perception.vision.motion import checked_motion
 from pvm_perception.vision.perception import Perception
-from pvm_perception.vision.tracker import LONGEST_STEP, TrackerSettings, TrackManager
+from pvm_perception.vision.tracker import LONGEST_STEP, TrackManager
+from pvm_perception.vision.tracker_settings import TrackerSettings
 
 
 class Tracker(TargetBook, Inspection):

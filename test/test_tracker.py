@@ -6,7 +6,8 @@ import pytest
 
 from pvm_perception.errors import PvmError
 from pvm_perception.types import Detection
-from pvm_perception.vision.tracker import TrackerSettings, TrackManager
+from pvm_perception.vision.tracker import TrackManager
+from pvm_perception.vision.tracker_settings import TrackerSettings
 
 
 def ball(x, y, score=0.9, side=40.0, target="green_ball"):

@@ -14,7 +14,7 @@ from pvm_perception.explanation.facts import Snapshot, gather
 from pvm_perception.explanation.page import page
 from pvm_perception.types import Frame
 from pvm_perception.vision.recent import Moment
-from pvm_perception.vision.tracker import TrackerSettings
+from pvm_perception.vision.tracker_settings import TrackerSettings
 
 MOST_FRAMES = 40  # moments that are run again, the newest
 

@@ -13,7 +13,7 @@ from pvm_perception.types import TARGETS
 from pvm_perception.vision.compressed_image import CompressedSettings
 from pvm_perception.vision.ego_motion import USUAL_FOV
 from pvm_perception.vision.geometry import RangingSettings
-from pvm_perception.vision.tracker import TrackerSettings
+from pvm_perception.vision.tracker_settings import TrackerSettings
 
 
 @dataclass(frozen=True)

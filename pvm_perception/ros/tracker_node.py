@@ -39,7 +39,7 @@ from pvm_perception.ros.worker import Worker
 from pvm_perception.vision.compressed_image import CompressedSettings
 from pvm_perception.vision.image_codec import decode_compressed, decode_image
 from pvm_perception.vision.recent import Recent
-from pvm_perception.vision.tracker import TrackerSettings
+from pvm_perception.vision.tracker_settings import TrackerSettings
 
 LONGEST_FORECAST = 10.0  # frames; beyond that a moving box is a guess
 SLEEP_WATCH = 0.5  # s between looks at a sleep

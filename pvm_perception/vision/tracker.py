@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pvm_perception.core.settings import check, setting
 from pvm_perception.types import Detection, Track
 from pvm_perception.vision.assignment import assign
+from pvm_perception.vision.tracker_settings import TrackerSettings
 
 # motion of a track's box
 SPEED_GAIN = (0.1, 0.8)  # share of a small, and of a large, error of the expected place that becomes speed
@@ -39,57 +39,6 @@ CROWD = 2  # tracks of one target that are followed, in times of max_instances
 SAME_ASPECT = 0.02  # difference of two images' aspects, as a logarithm, that rounding may make
 PROVEN = 0.6  # evidence that a track must have reached once for `keep_score` to hold, and not `birth_score`
 PATIENCE = 2.0  # frames that the second eye still follows a track without a detection
-
-
-@dataclass(frozen=True)
-class TrackerSettings:
-    """How detections become tracks."""
-
-    birth_score: float = setting(
-        0.4,
-        "evidence, 0 to 1, from which a track is born; higher = fewer false tracks, but later ones",
-        low=0.0,
-        high=1.0,
-    )
-    keep_score: float = setting(
-        0.25,
-        "evidence, 0 to 1, below which a track is no longer reported that once had evidence of 0.6; one that "
-        "never had ends below birth_score",
-        low=0.0,
-        high=1.0,
-    )
-    smoothing: float = setting(
-        0.35,
-        "share of the newest detection's score in a track's evidence; the rest is the evidence before, 1 "
-        "= no smoothing",
-        low=0.05,
-        high=1.0,
-    )
-    box_smoothing: float = setting(
-        0.5,
-        "share of the newest detection in a track's size, and more in its place; the rest is what was "
-        "expected, 1 = no smoothing",
-        low=0.05,
-        high=1.0,
-    )
-    max_gap: float = setting(
-        16.0,
-        "frames that a track is remembered, with its id, while no detection supports it",
-        low=0.0,
-        high=300.0,
-    )
-    coast: float = setting(
-        1.0,
-        "frames that a track is still reported, where it is expected, while no detection supports it",
-        low=0.0,
-        high=60.0,
-    )
-    max_instances: int = setting(
-        3, "largest number of tracks of one target that are reported at a time", low=1, high=8
-    )
-
-    def __post_init__(self) -> None:
-        check(self)
 
 
 @dataclass(frozen=True)
