@@ -37,7 +37,7 @@ def test_best_comes_first():
 @pytest.mark.parametrize(
     "other",
     [
-        Detection("stop_sign", 400, 300, 56, 58, 0.8),  # beside
+        Detection("stop_sign", 400, 300, 56, 58, 0.8),  # to the right
         Detection("stop_sign", 104, 300, 20, 20, 0.8),  # far smaller
         Detection("green_ball", 104, 300, 56, 58, 0.8),  # another target
         Detection("stop_sign", 104, 60, 56, 58, 0.8),  # the same place

@@ -34,10 +34,8 @@ def assign(costs: Floats) -> list[tuple[int, int]]:
     owner = np.full(cols, -1)  # each column's row; -1 where it is free
     for row in range(rows):
         reached = np.zeros(cols, bool)
-        cheapest, before = (
-            np.full(cols, np.inf),
-            np.full(cols, -1),
-        )  # path to each column, and the column before
+        cheapest = np.full(cols, np.inf)  # the path to each column
+        before = np.full(cols, -1)  # and the column before it on that path
         at, here, length = -1, row, 0.0
         while True:
             through = length + costs[here] - of_row[here] - of_col  # (m,)
@@ -49,8 +47,7 @@ def assign(costs: Floats) -> list[tuple[int, int]]:
                 break
             here = int(owner[at])
         of_row[row] += length
-        spare = length - cheapest[reached]
-        of_col[reached] -= spare
+        of_col[reached] -= length - cheapest[reached]
         owned = reached & (owner >= 0)
         of_row[owner[owned]] += length - cheapest[owned]
         while at >= 0:  # give each column of the path to the row of the column before

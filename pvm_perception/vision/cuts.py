@@ -7,6 +7,7 @@ is a cut: the first is foreseen in part, the second leaves the edges where they 
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 
 from pvm_perception.core.backend import Floats, Images
@@ -25,7 +26,7 @@ class CutDetector:
 
     def reset(self) -> None:
         """Forget the picture before."""
-        self._before: Floats | None = None
+        self._before: Images | None = None
 
     def is_cut(self, picture: Images, errors: tuple[float, float]) -> bool:
         """Take one picture; return whether it is of another scene than the one before.
@@ -39,14 +40,16 @@ class CutDetector:
             from black to white, squared; NaN where there was no forecast. A picture is of another scene only
             if a plain one in its mean colour would have been a better forecast than both.
         """
-        thin = picture[::THINNED, ::THINNED].astype(np.float32) / FULL_RANGE  # (h, w, 3)
+        thin = np.ascontiguousarray(picture[::THINNED, ::THINNED])  # (h, w, 3)
         before, self._before = self._before, thin
-        if before is None or not min(errors) > thin.var(axis=(0, 1)).mean() + NOISE:
+        variance = float((cv2.meanStdDev(thin)[1] ** 2).mean()) / FULL_RANGE**2
+        if before is None or not min(errors) > variance + NOISE:
             return False
         a, b = _edges(before), _edges(thin)
         return float(a @ b) < SAME_EDGES * float(np.linalg.norm(a) * np.linalg.norm(b))
 
 
-def _edges(picture: Floats) -> Floats:
+def _edges(picture: Images) -> Floats:
     """Return the differences between neighbours down and to the right, (edges,)."""
-    return np.concatenate([np.diff(picture, axis=axis).ravel() for axis in (0, 1)])
+    values = picture.astype(np.float32)  # (h, w, 3)
+    return np.concatenate([np.diff(values, axis=axis).ravel() for axis in (0, 1)])

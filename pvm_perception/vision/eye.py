@@ -100,8 +100,8 @@ class Eye:
         self._shown[0] = view.filled
         self.errors = (math.nan, math.nan)
         knows_past = not self.network.fresh.any()
-        moved = None if motion is None else seen_through(view, motion, size)[None]
         if knows_past:
+            moved = None if motion is None else seen_through(view, motion, size)[None]
             self._step(moved)
             if self._foresees:
                 self.errors = self._scaled(self.network.forecast_errors())

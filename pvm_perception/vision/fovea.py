@@ -25,7 +25,7 @@ MAX_ENLARGEMENT = 2.0  # largest scale of a window, network px per source px
 DWELL = 4  # frames that one of several tracks is followed before the next
 SEARCH = 2.0  # enlargement over the whole view of the windows that search the frame
 TILE_OVERLAP = 1.2  # how many times the search's tiles cover the frame along each axis
-CURIOSITY = 0.1  # score of a hint that the frame's most surprising place is worth
+SURPRISE_BONUS = 0.1  # score of a hint that the frame's most surprising place is worth
 VISITED = 6  # verified places that are remembered, so that others come first
 # how both eyes' candidates are joined
 NEAR_SHARE = 0.7  # weight of the second eye in a joint score, from a logistic fit on generated scenes
@@ -109,7 +109,7 @@ class Search:
     @staticmethod
     def _promise(hint: Candidate, surprise: Surprise | None) -> float:
         """Return how much a hint deserves a closer look."""
-        return hint.score + (CURIOSITY * surprise.at(hint) if surprise else 0.0)
+        return hint.score + (SURPRISE_BONUS * surprise.at(hint) if surprise else 0.0)
 
 
 class Fovea:
@@ -204,6 +204,12 @@ class Fovea:
                 self.beside = Glance(window, True, self._search_beside.verifies)
         return self.beside
 
+    @property
+    def windows(self) -> list[View]:
+        """What the closer eyes see in this frame, where that counts."""
+        second = [self.view] if self.view is not None else []
+        return second + ([self.beside.view] if self.beside is not None and self.beside.counts else [])
+
     def leaves_alone(self, track: Track) -> bool:
         """Tell whether the third eye must not judge a track: it is sure, or the second eye follows it."""
         return track.state == "confirmed" or track.id == self._attended
@@ -277,9 +283,7 @@ def merge(far: Sequence[Candidate], near: Sequence[Candidate], view: View, whole
     result: list[Candidate] = []
     left = [d for d in near if _inset(d, view, whole) > CUT / view.scale]
     for d in far:
-        twin = max(
-            (n for n in left if n.target == d.target and touch(n, d)), key=lambda n: n.score, default=None
-        )
+        twin = max((n for n in left if same_thing(n, d)), key=lambda n: n.score, default=None)
         if twin is not None:
             left.remove(twin)
             score = d.score ** (1 - NEAR_SHARE) * twin.score**NEAR_SHARE
@@ -304,6 +308,11 @@ def touch(a: Candidate, b: Candidate | Track) -> bool:
     apart = max(abs(a.x + a.w / 2 - b.x - b.w / 2), abs(a.y + a.h / 2 - b.y - b.h / 2))
     areas = (a.w * a.h) / max(b.w * b.h, 1e-9)
     return apart < SAME_PLACE * side and SAME_AREA[0] < areas < SAME_AREA[1]
+
+
+def same_thing(a: Candidate, b: Candidate | Track) -> bool:
+    """Tell whether two boxes name the same thing as the same target; see `touch`."""
+    return a.target == b.target and touch(a, b)
 
 
 def shows_well(window: View, d: Candidate, whole: View) -> bool:

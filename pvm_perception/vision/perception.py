@@ -170,18 +170,15 @@ class Perception:
                 surprise = None
                 if not math.isnan(self.whole.errors[0]):
                     surprise = Surprise(self.whole.surprise(), self.view, tracks)
-                window, windows = self._fovea.choose(self.view, tracks, found, surprise), []
+                window = self._fovea.choose(self.view, tracks, found, surprise)
                 if window is not None:
                     if self._fovea.moved:
                         self.near.reset()  # the window's own jump is no motion of what is in it
                     near = self.near.see(image, window, motion, targets)
                     self._fovea.note_candidates(near)
                     found = merge(found, near, window, self.view)
-                    windows.append(window)
                 found = self._search_beside(image, motion, targets, tracks, found, surprise)
-                if self._fovea.beside is not None and self._fovea.beside.counts:
-                    windows.append(self._fovea.beside.view)
-                found = self._verdicts.hold(far, found, windows, self.view, tracks)
+                found = self._verdicts.hold(far, found, self._fovea.windows, self.view, tracks)
         return discount_reflections(image, [self._calibration.detection(c) for c in found])
 
     def _search_beside(

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Sequence
+
+import cv2
+import numpy as np
 
 from pvm_perception.core.backend import Images
 from pvm_perception.types import Detection
@@ -35,28 +37,32 @@ def discount_reflections(image: Images, found: Sequence[Detection]) -> list[Dete
     list of Detection
         As many as in `found`, best first.
     """
-    result = []
-    for low in found:
-        things = [d for d in found if _stands_over(d, low) and d.score > AS_SURE * low.score]
-        if any(_contrast(image, low) < FAINT * _contrast(image, thing) for thing in things):
-            low = dataclasses.replace(low, score=KEPT * low.score)
-        result.append(low)
+    result = list(found)
+    for low, thing in _stacked(found):
+        if _contrast(image, found[low]) < FAINT * _contrast(image, found[thing]):
+            result[low] = dataclasses.replace(found[low], score=KEPT * found[low].score)
     return sorted(result, key=lambda d: -d.score)
 
 
-def _stands_over(d: Detection, low: Detection) -> bool:
-    """Tell whether a detection lies straight above another one of the same target and size."""
-    side = (max(d.w, d.h) + max(low.w, low.h)) / 2
-    return (
-        d.target == low.target
-        and d.y + (1 - OVERLAP) * d.h <= low.y
-        and abs(d.x + d.w / 2 - low.x - low.w / 2) < ALIGNED * side
-        and abs(math.log(d.w * d.h / (low.w * low.h))) < ALIKE
+def _stacked(found: Sequence[Detection]) -> list[tuple[int, int]]:
+    """Return (lower, upper) of those of one target and size that lie straight above one another."""
+    if len(found) < 2:
+        return []
+    x, y, w, h, score = np.array([(d.x, d.y, d.w, d.h, d.score) for d in found]).T  # (n,) each
+    names = np.array([d.target for d in found])
+    middle, side, area = x + w / 2, np.maximum(w, h), np.log(w * h)
+    stacked = (  # (n, n), by lower and upper
+        (names[:, None] == names)
+        & (y + (1 - OVERLAP) * h <= y[:, None])
+        & (score > AS_SURE * score[:, None])
+        & (np.abs(middle[:, None] - middle) < ALIGNED * (side[:, None] + side) / 2)
+        & (np.abs(area[:, None] - area) < ALIKE)
     )
+    return [(int(low), int(upper)) for low, upper in np.argwhere(stacked)]
 
 
 def _contrast(image: Images, d: Detection) -> float:
     """Return the standard deviation of the colours in a box, mean of the channels."""
     top, left = max(int(d.y), 0), max(int(d.x), 0)
     part = image[top : max(int(d.y + d.h), top + 1), left : max(int(d.x + d.w), left + 1)]  # (h, w, 3)
-    return float(part.std(axis=(0, 1)).mean()) if part.size else 0.0
+    return float(cv2.meanStdDev(part)[1].mean()) if part.size else 0.0

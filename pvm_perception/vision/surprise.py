@@ -36,17 +36,15 @@ class Surprise:
         self._x, self._y = view.to_source(across)[:, 0], view.to_source(along)[:, 1]  # (cols,), (rows,) px
         self._heights = cv2.blur(np.asarray(heights, np.float32), (3, 3))
         for t in tracks:
-            side = AROUND * max(t.w, t.h)
-            self._heights[self._part(t.x - side, t.y - side, t.w + 2 * side, t.h + 2 * side)] = 0
+            self._heights[self._around(t)] = 0
         self._scale = float(self._heights.max(initial=0.0)) + USUAL
 
-    def _part(self, x: float, y: float, w: float, h: float) -> tuple[slice, slice]:
-        """Return the rows and columns of the units whose middles lie in a box of source px."""
-        down = slice(*np.searchsorted(self._y, (y, y + h)))
-        return down, slice(*np.searchsorted(self._x, (x, x + w)))
+    def _around(self, box: Candidate | Track) -> tuple[slice, slice]:
+        """Return the rows and columns of the units whose middles lie in a box or close around it."""
+        side = AROUND * max(box.w, box.h)
+        down = slice(*np.searchsorted(self._y, (box.y - side, box.y + box.h + side)))
+        return down, slice(*np.searchsorted(self._x, (box.x - side, box.x + box.w + side)))
 
     def at(self, candidate: Candidate) -> float:
         """Return the largest surprise around a candidate, as a share of the frame's, 0 to 1."""
-        c, side = candidate, AROUND * max(candidate.w, candidate.h)
-        part = self._heights[self._part(c.x - side, c.y - side, c.w + 2 * side, c.h + 2 * side)]
-        return float(part.max(initial=0.0)) / self._scale
+        return float(self._heights[self._around(candidate)].max(initial=0.0)) / self._scale

@@ -185,17 +185,15 @@ class TrackManager:
         left = sorted(detections or (), key=lambda d: -d.score)
         left = [d for d in left if d.score >= s.keep_score * FAINT]
         pairs = self._pairs(left)
-        for m, d in pairs:
-            self._support(m, d, dt)
-        supported = {m.id for m, _ in pairs}
-        used = {id(d) for _, d in pairs}
-        free = [m for m in self._memory if m.id not in supported]
-        for m in free:
+        for m, detection in zip(self._memory, pairs, strict=True):
+            if detection is not None:
+                self._support(m, left[detection], dt)
+                continue
             m.gap += dt
             m.score *= (1 - s.smoothing * EVIDENCE_LOST) ** dt
             m.speed = [v * SPEED_KEPT_UNSEEN**dt for v in m.speed]
-        for d in left:
-            if id(d) not in used:
+        for k, d in enumerate(left):
+            if k not in pairs:
                 self._found(d)
         self._bury()
         for m in self._memory:
@@ -204,18 +202,18 @@ class TrackManager:
             m.known = m.known or m.born
         return self.report()
 
-    def _pairs(self, detections: list[Detection]) -> list[tuple[_Memory, Detection]]:
-        """Return which detections belong to which tracks: as many as can, as near as can be together."""
-        if not self._memory or not detections:
-            return []
+    def _pairs(self, detections: list[Detection]) -> list[int | None]:
+        """Return each track's detection, by index: as many as can have one, as near as can be together."""
         costs = np.full((len(self._memory), len(detections)), np.inf)
+        # what is hardly seen is a track's only where the track is expected
+        shares = [min(FAINT_REACH + (1 - FAINT_REACH) * d.score / SEEN, 1.0) for d in detections]
         for i, m in enumerate(self._memory):
-            for j, d in enumerate(detections):
-                # what is hardly seen is the track's only where the track is expected
-                reach = m.reach * min(FAINT_REACH + (1 - FAINT_REACH) * d.score / SEEN, 1.0)
-                if d.target == m.target and (far := self._distance(m, d)) < reach:
+            reach = m.reach
+            for j, (d, share) in enumerate(zip(detections, shares, strict=True)):
+                if d.target == m.target and (far := self._distance(m, d)) < share * reach:
                     costs[i, j] = far - SCORE_BONUS * d.score
-        return [(self._memory[i], detections[j]) for i, j in assign(costs)]
+        found = dict(assign(costs))
+        return [found.get(i) for i in range(len(self._memory))]
 
     @staticmethod
     def _distance(m: _Memory, d: Detection) -> float:
@@ -267,8 +265,8 @@ class TrackManager:
         return sorted(found, key=lambda b: -b.evidence)
 
     def _has_left(self, m: _Memory) -> bool:
-        """Tell whether a track's centre lies outside of the image: unseen there, it has left the view."""
-        if self._size is None:
+        """Tell whether a track is not seen and its centre lies outside of the image."""
+        if m.gap == 0 or self._size is None:
             return False
         rows, cols = self._size
         return not (0 <= m.box[0] <= cols and 0 <= m.box[1] <= rows)
@@ -285,15 +283,14 @@ class TrackManager:
         """
         s = self.settings
         coast = max(s.coast, PATIENCE) if tentative else s.coast
-        alive = sorted(
-            (m for m in self._memory if (m.born or tentative) and m.gap <= coast and m.score >= s.keep_score),
-            key=lambda m: -m.score,
-        )
+        shown = [
+            m
+            for m in self._memory
+            if (m.born or tentative) and m.gap <= coast and m.score >= s.keep_score and not self._has_left(m)
+        ]
         tracks: list[Track] = []
         count: dict[str, int] = {}
-        for m in alive:
-            if m.gap > 0 and self._has_left(m):
-                continue
+        for m in sorted(shown, key=lambda m: -m.score):
             count[m.target] = count.get(m.target, 0) + 1
             if count[m.target] <= s.max_instances:
                 x, y, w, h = m.ahead(ahead)

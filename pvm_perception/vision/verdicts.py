@@ -10,7 +10,7 @@ import dataclasses
 from collections.abc import Sequence
 
 from pvm_perception.types import Candidate, Track
-from pvm_perception.vision.fovea import shows_well, touch
+from pvm_perception.vision.fovea import same_thing, shows_well
 from pvm_perception.vision.frame import View
 
 REFUTED = 0.4  # share of the first eye's score left by a closer look, below which that look refutes it
@@ -74,14 +74,18 @@ class Verdicts:
         before = [dataclasses.replace(v, left=v.left - 1) for v in self._held if v.left > 0]
         result, self._held = [], []
         believed = [t for t in tracks if t.state != "tentative"]
+        seen = [d for d in far if any(shows_well(w, d, whole) for w in windows)]
         for c in found:
-            known = next((v for v in before if v.place.target == c.target and touch(v.place, c)), None)
+            known = next((v for v in before if same_thing(v.place, c)), None)
             if known:
                 before.remove(known)
-            twin = next((d for d in far if d.target == c.target and touch(d, c)), None)
-            if twin is None or any(t.target == c.target and touch(c, t) for t in believed):
+            elif not any(same_thing(d, c) for d in seen):  # most candidates
+                result.append(c)
+                continue
+            twin = next((d for d in far if same_thing(d, c)), None)
+            if twin is None or any(same_thing(c, t) for t in believed):
                 known = None
-            elif any(shows_well(w, twin, whole) for w in windows):
+            elif twin in seen:
                 refuted = c.score < REFUTED * twin.score
                 known = _Verdict(c, c.score / twin.score, HOLDS) if refuted else None
             elif known:
