@@ -8,6 +8,7 @@ what driving sideways does depends on the distance alone and is left out.
 from __future__ import annotations
 
 import bisect
+import itertools
 import math
 import threading
 from operator import itemgetter
@@ -111,19 +112,19 @@ class EgoMotion:
             As `Tracker.update` takes it; None where no odometry covers the time, or where the motion is so
             large that the two pictures share nothing.
         """
-        with self._lock:
-            twists = np.array(self._twists)
-        if not since < until or not len(twists):
+        with self._lock:  # the twists in between, and those before and after
+            first = bisect.bisect_right(self._twists, since, key=itemgetter(0)) - 1
+            last = bisect.bisect_left(self._twists, until, key=itemgetter(0))
+            twists = self._twists[max(first, 0) : last + 1]
+        if not since < until or not twists:
             return None
-        stamps = twists[:, 0]
-        if max(np.abs(stamps - since).min(), np.abs(stamps - until).min()) > STALE:
+        if max(min(abs(t[0] - stamp) for t in twists) for stamp in (since, until)) > STALE:
             return None
-        inside = stamps[(stamps > since) & (stamps < until)]
-        times = np.array([since, *inside, until])
-        rates = [np.interp(times, stamps, twists[:, k]) for k in range(1, 5)]
-        steps = np.diff(times)
-        # no product of vectors: the first one would wait for BLAS to start
-        roll, pitch, yaw, way = (float(((r[1:] + r[:-1]) / 2 * steps).sum()) for r in rates)
+        inside = [t for t in twists if since < t[0] < until]
+        points = [_twist_at(twists, since), *inside, _twist_at(twists, until)]
+        roll, pitch, yaw, way = (
+            sum((b[k] + a[k]) / 2 * (b[0] - a[0]) for a, b in itertools.pairwise(points)) for k in range(1, 5)
+        )
         across, along = self._focal(size, fov)
         motion = picture_motion(roll, pitch, yaw, way, across, along)
         return motion if (np.abs(motion) <= LARGEST).all() else None  # false for NaN, too
@@ -145,6 +146,16 @@ class EgoMotion:
             return c.fx / c.width, c.fy / c.height
         across = 0.5 / math.tan(math.radians(fov) / 2)
         return across, across * size[1] / size[0]  # its pixels are taken to be square
+
+
+def _twist_at(twists: list[tuple[float, ...]], stamp: float) -> tuple[float, ...]:
+    """Return the twist at a moment, by linear interpolation; before the first and after the last, these."""
+    after = bisect.bisect_left(twists, stamp, key=itemgetter(0))
+    if after in (0, len(twists)):
+        return (stamp, *twists[min(after, len(twists) - 1)][1:])
+    a, b = twists[after - 1], twists[after]
+    share = (stamp - a[0]) / (b[0] - a[0])
+    return (stamp, *(v + share * (w - v) for v, w in zip(a[1:], b[1:], strict=True)))
 
 
 def picture_motion(
