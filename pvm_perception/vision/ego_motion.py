@@ -26,7 +26,7 @@ KEPT = 1.5  # s of twists; after a longer gap the tracker begins anew anyhow
 MOST = 2048  # twists kept, whatever their stamps say
 STALE = 0.25  # s: a twist says nothing about a moment further away
 FASTEST = 100.0  # m/s and rad/s: more is no robot's motion
-LARGEST = np.array([2.0, 2.0, np.pi, 2.0])  # shift, roll and growth beyond which two pictures share nothing
+LARGEST = (2.0, 2.0, math.pi, 2.0)  # shift, roll and growth beyond which two pictures share nothing
 ASPECT = 0.03  # by how much, as a share, a calibration's aspect may differ from the picture's
 
 
@@ -127,7 +127,8 @@ class EgoMotion:
         )
         across, along = self._focal(size, fov)
         motion = picture_motion(roll, pitch, yaw, way, across, along)
-        return motion if (np.abs(motion) <= LARGEST).all() else None  # false for NaN, too
+        known = all(abs(v) <= most for v, most in zip(motion.tolist(), LARGEST, strict=True))  # not for NaN
+        return motion if known else None
 
     def disagreement(self, size: tuple[int, int]) -> str:
         """Return why the calibration cannot be that of a picture of (rows, cols); empty where it can.
