@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 
 import cv2
-import numpy as np
 
 from pvm_perception.core.backend import Images
 from pvm_perception.types import Detection
@@ -16,6 +16,7 @@ OVERLAP = 0.2  # share of its height that its box may cover of the reflection's
 ALIKE = 0.6  # difference of their areas, as a logarithm
 FAINT = 0.5  # share of the thing's contrast below which its double is a reflection
 AS_SURE = 0.5  # share of the reflection's score that the thing's must exceed
+WEAK = 0.01  # score of what no track begins with or goes on with: not worth a comparison
 KEPT = 0.2  # factor of a reflection's score
 
 
@@ -37,28 +38,29 @@ def discount_reflections(image: Images, found: Sequence[Detection]) -> list[Dete
     list of Detection
         As many as in `found`, best first.
     """
-    result = list(found)
-    for low, thing in _stacked(found):
-        if _contrast(image, found[low]) < FAINT * _contrast(image, found[thing]):
-            result[low] = dataclasses.replace(found[low], score=KEPT * found[low].score)
+    result = []
+    for low in found:
+        things = [d for d in found if d.score > AS_SURE * low.score] if low.score > WEAK else []
+        if any(_stands_over(d, low) and _fainter(image, low, d) for d in things):
+            low = dataclasses.replace(low, score=KEPT * low.score)
+        result.append(low)
     return sorted(result, key=lambda d: -d.score)
 
 
-def _stacked(found: Sequence[Detection]) -> list[tuple[int, int]]:
-    """Return (lower, upper) of those of one target and size that lie straight above one another."""
-    if len(found) < 2:
-        return []
-    x, y, w, h, score = np.array([(d.x, d.y, d.w, d.h, d.score) for d in found]).T  # (n,) each
-    names = np.array([d.target for d in found])
-    middle, side, area = x + w / 2, np.maximum(w, h), np.log(w * h)
-    stacked = (  # (n, n), by lower and upper
-        (names[:, None] == names)
-        & (y + (1 - OVERLAP) * h <= y[:, None])
-        & (score > AS_SURE * score[:, None])
-        & (np.abs(middle[:, None] - middle) < ALIGNED * (side[:, None] + side) / 2)
-        & (np.abs(area[:, None] - area) < ALIKE)
+def _stands_over(d: Detection, low: Detection) -> bool:
+    """Tell whether a detection lies straight above another one of the same target and size."""
+    side = (max(d.w, d.h) + max(low.w, low.h)) / 2
+    return (
+        d.target == low.target
+        and d.y + (1 - OVERLAP) * d.h <= low.y
+        and abs(d.x + d.w / 2 - low.x - low.w / 2) < ALIGNED * side
+        and abs(math.log(d.w * d.h / (low.w * low.h))) < ALIKE
     )
-    return [(int(low), int(upper)) for low, upper in np.argwhere(stacked)]
+
+
+def _fainter(image: Images, low: Detection, thing: Detection) -> bool:
+    """Tell whether a box has far less contrast than another one."""
+    return _contrast(image, low) < FAINT * _contrast(image, thing)
 
 
 def _contrast(image: Images, d: Detection) -> float:
