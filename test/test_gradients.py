@@ -244,3 +244,40 @@ def test_where_nothing_is_known_nothing_is_taught(config):
     _, errors, losses = readout.backward(part, out, mixed)
     assert all(e[1].any() for e in errors)
     assert losses.by_stream[1] > 0
+
+
+def with_gains(network, name, gains):
+    """Return a copy of a network whose layer has other gains, in the order of its links."""
+    other = clone(network)
+    inputs = other.gains.layers[name]
+    inputs.gains = dict(zip(inputs.gains, gains, strict=True))
+    return other
+
+
+@pytest.mark.parametrize("config", [with_own_motion(small()), with_own_motion(small(shared=False))])
+def test_slopes_of_gains_are_those_of_the_next_frames_error(config):
+    rng = np.random.default_rng(11)
+    network = Hierarchy(config, 2, seed=4)
+    images = frames(4, rng)
+    for image, motion in zip(images[:2], MOTION_OF[:2], strict=True):
+        network.step(image, motion)
+    real = clone(network)
+    real.step(images[2], MOTION_OF[2])
+    real.step(images[3], MOTION_OF[3])
+    for k, encoder in enumerate(real.encoders):
+        name, signal = encoder.layer.name, encoder.signal.astype(np.float64)
+        found, _ = encoder.gradients(real.part(name), real.known, 0.9, None)
+        slopes = real.gains.slopes(name, real.weights[f"{name}.w1"], found["w1"])
+        usual = np.array(list(real.gains.layers[name].gains.values()))
+        assert len(slopes) == len(usual) >= 2
+        for link in range(len(usual)):
+
+            def loss(sign, k=k, name=name, signal=signal, usual=usual, link=link):
+                moved = usual * np.exp(sign * 1e-2 * (np.arange(len(usual)) == link))
+                other = with_gains(network, name, moved.tolist())
+                other.step(images[2], MOTION_OF[2])
+                square = (signal - other.encoders[k].prediction) ** 2
+                return 0.45 * float(square.mean() if config.shared else square.sum(axis=(1, 2)).mean())
+
+            expected = (loss(1) - loss(-1)) / 2e-2
+            assert slopes[link] == pytest.approx(expected, rel=0.05, abs=2e-5), (name, link)

@@ -174,7 +174,7 @@ def test_validation_takes_the_last_look_and_the_forecast_that_the_first_one_meet
 def test_links_that_opened_in_training_are_open_in_validation(tmp_path):
     trainer = Trainer(TrainOptions(tmp_path, streams=1))
     late = tuple(dataclasses.replace(link, start=10) for link in trainer.config.links)
-    trainer.config = dataclasses.replace(trainer.config, links=late, forecast=Forecast())
+    trainer.network.gains.config = dataclasses.replace(trainer.config, links=late, forecast=Forecast())
     images = np.random.default_rng(2).integers(0, 256, (4, 128, 160, 3), dtype=np.uint8)
     trainer.validation_set.clips = [
         Clip(images, np.full((4, 1, 7), -1, np.float32), np.zeros((4, 4), np.float32))

@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
     )
     for layer in config.layers:
         inputs = [
-            f"{k.kind} from {k.source}" + (f" (gain {k.gain:g})" if k.gain != 1 else "")
+            f"{k.kind} from {k.source}" + (f" (gain {k.gain:.3g})" if k.gain != 1 else "")
             for k in config.links
             if k.target == layer.name
         ]

@@ -103,7 +103,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--shares",
-        type=_share,
+        type=_by_kind,
         nargs="+",
         default=(),
         metavar="KIND=SHARE",
@@ -119,6 +119,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--seed", type=int, default=1, help="number that fixes the scenes and the first weights"
     )
     parser.add_argument("--rate", type=float, help="highest learning rate (default: the preset's)")
+    parser.add_argument(
+        "--gains",
+        type=_by_kind,
+        nargs="+",
+        default=(),
+        metavar="KIND=GAIN",
+        help="strength of the context links of a kind, as lateral=0.5: 0 cuts them, 1 is the usual "
+        "(default: as in the model)",
+    )
+    parser.add_argument(
+        "--gain-speed",
+        type=float,
+        metavar="FACTOR",
+        help="how fast the gains themselves learn, over the weights' rate: 1 is a good choice, 0 holds them "
+        "(default: as in the model)",
+    )
     parser.add_argument(
         "--replay",
         type=float,
@@ -164,13 +180,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _share(text: str) -> tuple[str, float]:
-    """Return KIND=SHARE as a pair."""
-    kind, _, share = text.partition("=")
+def _by_kind(text: str) -> tuple[str, float]:
+    """Return KIND=NUMBER as a pair."""
+    kind, _, number = text.partition("=")
     try:
-        return kind, float(share)
+        return kind, float(number)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not KIND=SHARE, such as pasted=0.2") from None
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not KIND=NUMBER, such as pasted=0.2 or lateral=0.5"
+        ) from None
 
 
 def run(args: argparse.Namespace) -> int:
@@ -193,7 +211,10 @@ def run(args: argparse.Namespace) -> int:
         raise PvmError("--solid must be from 0 to 1")
     if options.longest < options.shortest or options.longest < 3:
         raise PvmError("--longest must be at least 3 and no less than --shortest")
-    validation = Trainer(options, join(options.device, 1 + options.workers)).run()
+    trainer = Trainer(options, join(options.device, 1 + options.workers))
+    if trainer.ranks.size > 1 and trainer.config.learning.gain_speed:
+        raise PvmError("gains learn in one process alone, not under mpirun; give --gain-speed 0")
+    validation = trainer.run()
     if validation is not None:
         print(" ".join(f"{k}={v:.4f}" for k, v in validation.row().items()))
     return 0

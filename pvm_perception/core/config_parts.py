@@ -16,6 +16,7 @@ TERMS = ("signal", "derivative", "integral", "error")
 FORECAST_CONTEXT = ("lateral", "feedback", "motion")
 LINK_KINDS = ("feedforward", "lateral", "feedback", "global", "context")
 MOST_LAYERS = 16
+MOST_GAIN = 8.0  # of a link
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ class Link:
         low=0,
         high=16,
     )
-    gain: float = setting(1.0, "strength: 0 cuts the link (graded recurrence)", low=0.0, high=8.0)
+    gain: float = setting(1.0, "strength: 0 cuts the link (graded recurrence)", low=0.0, high=MOST_GAIN)
     start: int = setting(0, "learning step at which the link opens", low=0)
     shape: str = setting("disk", "form of the neighbourhood of `radius`", choices=("disk", "square"))
 
@@ -128,6 +129,12 @@ class Learning:
         "share of a weight that is lost per step and unit of rate, with optimizer muon",
         low=0.0,
         high=10.0,
+    )
+    gain_speed: float = setting(
+        0.0,
+        "learning rate of the context links' gains over that of the weights; 0 = gains stay",
+        low=0.0,
+        high=100.0,
     )
     average: float = setting(
         0.999,

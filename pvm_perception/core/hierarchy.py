@@ -23,6 +23,7 @@ from pvm_perception.core.backend import Array, Floats, Images, Mask, Rectangles,
 from pvm_perception.core.config import INPUT, MOTION, MOTION_VALUES, HierarchyConfig
 from pvm_perception.core.encoder import Encoder
 from pvm_perception.core.forecast import Forecaster, first_weights
+from pvm_perception.core.gains import LinkGains
 from pvm_perception.core.heatmap import HeatmapReadout
 from pvm_perception.core.inputs import Source
 from pvm_perception.core.interfaces import Losses, Network, Readout
@@ -62,6 +63,7 @@ class Hierarchy:
     ----------
     encoders : the layers, from the bottom
     readout : from the codes to boxes
+    gains : of the context links, which may learn
     weights : all weights by name, as "L1.w1" or "readout.b2"
     sources : the codes of each layer, and the blocks of the input, by name
     fresh : (B,) streams whose next frame is their first
@@ -86,6 +88,7 @@ class Hierarchy:
     ) -> None:
         self.config, self.batch, self.xp, self.step_count = config, batch, xp, step
         self.encoders = [Encoder(config, layer, batch, xp) for layer in config.layers]
+        self.gains = LinkGains(config, {e.layer.name: e.inputs for e in self.encoders}, xp)
         if learns:
             self.prepare_learning()
         self.readout = READOUTS[config.readout.kind](config, batch, xp)
@@ -125,7 +128,8 @@ class Hierarchy:
 
     def twin(self) -> Hierarchy:
         """Return a hierarchy with a state of its own that shares these very weights."""
-        other = Hierarchy(self.config, self.batch, self.xp, self.weights, step=self.step_count, learns=False)
+        config = self.gains.learnt_config()
+        other = Hierarchy(config, self.batch, self.xp, self.weights, step=self.step_count, learns=False)
         other.weights = self.weights
         return other
 

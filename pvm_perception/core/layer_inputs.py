@@ -41,6 +41,7 @@ class LayerInputs:
     gain : of the link that brings the signal
     views : the parts that come from the signal: signal, derivative, integral, error
     context : the parts that come over other links, each with its link
+    gains : of these links, in the same order; they may change between frames
     parts : all of them, in the order of the rows of w1
     depth : D
     product_scratch : memory for gathered inputs of all units, and for (B, U, N)
@@ -66,6 +67,7 @@ class LayerInputs:
         self.context: list[tuple[Link, InputPart]] = []
         for link in context_links(config, layer):
             self._add_context(config, link)
+        self.gains = {link: link.gain for link, _ in self.context}
         self.parts = self.views + [part for _, part in self.context]
         # parts that are summed on the same grid, the coarsest grid first
         self._groups = [
@@ -157,7 +159,7 @@ class LayerInputs:
     ) -> tuple[Array, float]:
         """Return the values that a part reads, (B, Us + 1, N), and their gain."""
         if isinstance(part.origin, Link):
-            return codes[part.origin.source], part.origin.gain if step >= part.origin.start else 0.0
+            return codes[part.origin.source], self.gains[part.origin] if step >= part.origin.start else 0.0
         return error if part.origin == "error" else source.term(part.origin), self.gain
 
     def descend(self, p: dict[str, Array], dz: Array, below: Array) -> None:

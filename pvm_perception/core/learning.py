@@ -54,6 +54,9 @@ def learn(network: Hierarchy, boxes: Floats | None, rate: float | None, codes: b
         found, loss = encoder.gradients(network.part(name), network.known, settings.prediction_weight, dz)
         prediction = loss if i == 0 else prediction
         gradients |= {f"{name}.{k}": g for k, g in found.items()}
+        if settings.gain_speed:
+            speed = settings.gain_speed * (settings.final_rate if rate is None else rate)
+            network.gains.learn(name, network.weights[f"{name}.w1"], found["w1"], speed)
     # The readout's error of this frame waits for the next: then both use the same inputs.
     network.dz_readout = dz_now
     if network.forecaster and codes:

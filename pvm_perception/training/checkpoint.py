@@ -81,7 +81,7 @@ def save_checkpoint(path: Path, network: Hierarchy, history: dict[str, Any]) -> 
     """
     state = {k: to_numpy(v) for k, v in optimizer_of(network).state.items()}
     weights = {k: to_numpy(v) for k, v in network.weights.items()}
-    save_model(path, network.config, weights, history, state)
+    save_model(path, network.gains.learnt_config(), weights, history, state)
 
 
 def optimizer_of(network: Hierarchy) -> Optimizer:

@@ -22,6 +22,7 @@ from tqdm import tqdm
 from pvm_perception import signals
 from pvm_perception.core.backend import array_module
 from pvm_perception.core.config import preset
+from pvm_perception.core.gains import graded
 from pvm_perception.core.hierarchy import Hierarchy
 from pvm_perception.core.interfaces import Losses
 from pvm_perception.core.model_file import load_model, save_model
@@ -75,6 +76,8 @@ class TrainOptions:
     shortest: int = 2
     longest: int = 64
     rate: float | None = None
+    gains: tuple[tuple[str, float], ...] = ()  # (kind, gain) of context links
+    gain_speed: float | None = None  # of gains that learn, over the weights' rate
     solid: float = 0.0  # share of the clips that are scenes in three dimensions
     replay: float = 0.15  # share of the clips that are the hardest ones so far, seen once more
     device: str = "cpu"
@@ -112,6 +115,7 @@ class Trainer:
             self.config, weights, self._before = load_start(options.start)
             behind = self._before.get(FORECAST, {}) if options.learns == FORECAST else self._before
             self.history |= {k: behind[k] for k in COUNTS if k in behind}
+        self.config = graded(self.config, dict(options.gains), options.gain_speed)
         network = ForecastOnly if options.learns == FORECAST else Hierarchy
         self.network = network(
             self.config,
@@ -253,7 +257,7 @@ class Trainer:
     def _averaged(self, streams: int) -> Hierarchy:
         """Return a network with the averaged weights, as many steps old as the one that learns."""
         return Hierarchy(
-            self.config,
+            self.network.gains.learnt_config(),
             streams,
             self.network.xp,
             averaged_weights(self.network),
@@ -304,7 +308,10 @@ class Trainer:
             history[FORECAST] = self._before[FORECAST]
         save_checkpoint(self.checkpoint, self.network, history)
         save_model(
-            self.options.output / "model.safetensors", self.config, averaged_weights(self.network), history
+            self.options.output / "model.safetensors",
+            self.network.gains.learnt_config(),
+            averaged_weights(self.network),
+            history,
         )
         with contextlib.suppress(ImportError):  # without matplotlib the table remains
             draw_curve(self.curve, self.curve.with_suffix(".png"))
