@@ -136,6 +136,8 @@ VARIANTS = {
     "predicts two frames ahead, not one": Variant(network=TwoAhead),
     "steps twice on each frame": Variant(looks=2),
     "context opens after half of the clips": Variant(links(*CONTEXT, start=CLIPS * FRAMES // STREAMS // 2)),
+    "gains learn": Variant(learning(gain_speed=1.0)),
+    "gains learn ten times as fast": Variant(learning(gain_speed=10.0)),
     "the hardest clips come again": Variant(replay=0.15),
     "easiest clips first": Variant(graded=True),
     "lateral links twice as far": Variant(links("lateral", radius=2)),
@@ -214,9 +216,8 @@ def trained(variant: Variant, clips: list[Clip], seed: int, frames: int) -> Hier
             network.step(images)
             losses = network.learn(boxes, rate)
         streams.learnt(losses.by_stream)
-    return variant.network(
-        config, STREAMS, np, network.optimizer.averaged(network.weights), step=network.step_count
-    )
+    averaged, gains = network.optimizer.averaged(network.weights), network.gains.learnt_config()
+    return variant.network(gains, STREAMS, np, averaged, step=network.step_count)
 
 
 def scored(network: Hierarchy, clips: list[Clip], looks: int = 1) -> dict[str, str]:
@@ -256,6 +257,14 @@ def main() -> None:
         "--frames", type=int, default=12_800, help="frames of each training (default: %(default)s)"
     )
     parser.add_argument(
+        "--variants",
+        nargs="+",
+        choices=VARIANTS,
+        default=VARIANTS,
+        metavar="NAME",
+        help="what is trained, by the names in the table (default: all)",
+    )
+    parser.add_argument(
         "--photos",
         type=Path,
         help="folder of photographs for backgrounds, as `make train-data` collects them (default: none)",
@@ -280,7 +289,8 @@ def main() -> None:
     marks = {size: mark(size, photos) for size in (SIZE, LARGE)}
     rows = read_curve(args.output) if args.output.exists() else []
     args.output.parent.mkdir(parents=True, exist_ok=True)
-    for name, variant in VARIANTS.items():
+    for name in args.variants:
+        variant = VARIANTS[name]
         config, scenes = variant.change(preset("robot", forecast=Forecast())), marks[variant.rendered]
         for seed in range(1, args.seeds + 1):
             key = {"variant": name, "scenes": scenes, "seed": str(seed), "frames": str(args.frames)}

@@ -271,6 +271,13 @@ def main() -> None:
         "--scenes", type=int, default=8, help="painted scenes of each exam (default: %(default)s)"
     )
     parser.add_argument(
+        "--conditions",
+        nargs="+",
+        choices=CONDITIONS,
+        default=CONDITIONS,
+        help="how the days are lived (default: %(default)s)",
+    )
+    parser.add_argument(
         "--output",
         type=Path,
         default=Path("benchmarks/days.csv"),
@@ -287,8 +294,8 @@ def main() -> None:
     places: list[Place] = [Painted(name, *some) for name, some in PLACES.items()]
     places += [Filmed(folder) for folder in args.sequences]
     rows: list[dict[str, Any]] = []
-    with tqdm(total=len(CONDITIONS) * len(places) ** 2, unit="row", disable=None) as bar:
-        for condition in CONDITIONS:
+    with tqdm(total=len(args.conditions) * len(places) ** 2, unit="row", disable=None) as bar:
+        for condition in args.conditions:
             for row in days(condition, places, args.frames, args.held_back, args.minutes, args.scenes):
                 rows.append(row)
                 write(rows, args.output.with_stem(f"{args.output.stem}_matrix"))  # a run that is cut short

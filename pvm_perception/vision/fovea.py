@@ -2,8 +2,8 @@
 
 The second eye's window follows tracks that are small in the whole view, verifies candidates, those at
 surprising places first, and else searches the frame tile by tile. It fixates: the window stays where it is
-while its target lies well inside, since each move costs the eye its recurrent state. While it follows, a
-third eye goes on with the search, so that one small thing in view does not hide the next.
+while its target lies well inside, since each move costs the eye its recurrent state. A third eye searches,
+too: beside the second, and on while that follows, so that one small thing in view does not hide the next.
 """
 
 from __future__ import annotations
@@ -57,13 +57,19 @@ class Glance:
 class Search:
     """The windows of an eye that looks for what is not tracked yet: around hints, and the tiles in turn.
 
+    Parameters
+    ----------
+    step
+        From one tile to the next: 1 or -1, so that two eyes meet at few of them.
+
     Attributes
     ----------
     verifies : whether the last window is around a hint
     """
 
-    def __init__(self) -> None:
+    def __init__(self, step: int = 1) -> None:
         self.verifies = False
+        self._step = step
         self._place = self._turn = 0
         self._visited: list[tuple[float, float]] = []
         self._glimpses: list[Candidate] = []  # of the windows since it last verified a candidate
@@ -103,7 +109,7 @@ class Search:
                     self.verifies = True
                     return View.window(_size(whole), whole.network, (x, y), _scale(side))
         tiles = _tiles(whole, scale)
-        self._place = (self._place + 1) % len(tiles)
+        self._place = (self._place + self._step) % len(tiles)
         return tiles[self._place]
 
     @staticmethod
@@ -132,7 +138,9 @@ class Fovea:
         self.moved = False
         self._stay = 0
         self._attended: int | None = None
-        self._search, self._search_beside = Search(), Search()
+        self._seeks = False  # whether the second eye searches
+        self._doubted = False  # whether the third one looked at what is not sure, since it last searched
+        self._search, self._search_beside = Search(), Search(-1)
 
     def note_candidates(self, near: Sequence[Candidate]) -> None:
         """Remember the second eye's candidates, source px: the next windows may verify them."""
@@ -173,6 +181,7 @@ class Fovea:
         else:
             self._attended = None
             self.view = self._search.choose(whole, tracks, hints, surprise)
+        self._seeks = self._attended is None and self.view is not None
         self.moved = self.view is not None and self.view != before
         return self.view
 
@@ -185,20 +194,22 @@ class Fovea:
     ) -> Glance | None:
         """Choose the third eye's window; None where it rests. Called after `choose`: see `Fovea.choose`.
 
-        While the second eye follows something, the third one looks at what is not sure, else searches. At a
-        tile it stays for two frames, since it has no past at the first one. What is around a hint may have
-        moved away by then: there it looks twice at once.
+        It searches while the second eye does, or follows something, and in between looks at what is not sure.
+        At a tile it stays for two frames, since it has no past at the first one. What is around a hint may
+        have moved away by then: there it looks twice at once.
         """
         before, self.beside = self.beside, None
-        if self._attended is None:
+        if self._attended is None and not self._seeks:
             return None
         doubtful = [t for t in tracks if not self.leaves_alone(t) and _worth(whole, max(t.w, t.h))]
-        if doubtful:
+        if before is not None and not before.counts:
+            self.beside = Glance(before.view, False, True)
+        elif doubtful and not self._doubted:
+            self._doubted = True
             view = self._around(whole, max(doubtful, key=lambda t: t.score), before.view if before else None)
             self.beside = Glance(view, before is None or view != before.view, True)
-        elif before is not None and not before.counts:
-            self.beside = Glance(before.view, False, True)
         else:
+            self._doubted = False
             window = self._search_beside.choose(whole, tracks, hints, surprise)
             if window is not None:
                 self.beside = Glance(window, True, self._search_beside.verifies)

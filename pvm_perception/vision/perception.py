@@ -190,7 +190,7 @@ class Perception:
         found: list[Candidate],
         surprise: Surprise | None,
     ) -> list[Candidate]:
-        """Return `found` and what the third eye sees, which searches while the second follows."""
+        """Return `found` and what the third eye sees, which searches beside the second."""
         if self.beside is None or self.view is None:
             return found
         glance = self._fovea.choose_beside(self.view, tracks, found, surprise)
