@@ -43,7 +43,7 @@ def _ablation(monkeypatch):
 
 def test_every_variant_trains_and_is_scored_and_is_not_as_shipped(ablation):
     clips = {size: [make_clip(n, 3, size) for n in range(4)] for size in (ablation.SIZE, ablation.LARGE)}
-    found = {}
+    found, gains = {}, {}
     for name, variant in ablation.VARIANTS.items():
         config = variant.change(preset("robot", forecast=Forecast()))
         mine = [ablation.fitted(clip, (config.height, config.width)) for clip in clips[variant.rendered]]
@@ -53,9 +53,13 @@ def test_every_variant_trains_and_is_scored_and_is_not_as_shipped(ablation):
         assert tuple(scores) == ablation.SCORES
         assert float(scores["prediction_over_copy"]) > 0
         found[name] = b"".join(w.tobytes() for w in network.weights.values())
+        gains[name] = [link.gain for link in network.config.links]
     same = {name for name, weights in found.items() if weights == found["as shipped"]}
-    # what begins later than after three steps; the clips that come again wait for many more
-    assert same == {"as shipped", "the hardest clips come again"}
+    # what begins later than after three steps; the clips that come again wait for many more, and gains first
+    # change in the third
+    learnt = {"gains learn", "gains learn ten times as fast"}
+    assert same == {"as shipped", "the hardest clips come again", *learnt}
+    assert all(gains[name] != gains["as shipped"] for name in learnt)
 
 
 def test_the_table_keeps_scenes_apart(ablation, tmp_path, capsys):
