@@ -219,14 +219,14 @@ def test_forgetting_all_streams_or_one_alone_costs_no_copy(xp):
 @pytest.mark.parametrize("fovea", [True, False])
 def test_a_frame_is_one_upload_and_two_downloads_a_look(gpu, images, fovea):
     tracker = Tracker(device="cuda", fovea=fovea)
-    answers, window = tracker._network.readout.memory.nbytes, "none before"
+    answers, eyes = tracker._network.readout.memory.nbytes, tracker._perception
     weights = [w.nbytes for n, w in tracker._network.weights.items() if n.startswith("forecast")]
     for k, image in enumerate(images):
+        before = eyes.network_steps
         counts = counted(gpu, lambda i=image, t=k / 30: tracker.update(i, t))
-        looks = 1 if tracker.fovea is None else 2
-        again = (not k) + (tracker.fovea not in (None, window))  # without a past
-        window = tracker.fovea
-        assert counts.uploads == looks + again
+        looks = 1 + (eyes.near is not None) + (eyes._fovea.beside is not None)
+        assert counts.uploads == eyes.network_steps - before  # a look without a past takes two steps
+        assert looks <= counts.uploads <= 2 * looks
         forecast = 0 if k else len(weights)  # at the first frame its weights are brought to the host
         assert counts.downloads <= 2 * looks + forecast  # answers; two errors
         assert counts.downloaded <= looks * (answers + 8) + (0 if k else sum(weights))

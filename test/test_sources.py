@@ -294,7 +294,7 @@ def test_training_from_all_sources(command_line, stills, clips, tmp_path):
     for arguments, message in (
         (("--video", tmp_path / "none"), "does not exist"),
         (("--shares", "pasted=0.2"), "needs --stills"),
-        (("--shares", "pasted"), "not KIND=SHARE"),
+        (("--shares", "pasted"), "not KIND=NUMBER"),
         (("--stills", stills, "--stills-part", 0.9, 0.1), "--stills-part"),
     ):
         process = command_line("train", "--output", tmp_path / "out", *arguments)

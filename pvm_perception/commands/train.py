@@ -132,7 +132,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--gain-speed",
         type=float,
         metavar="FACTOR",
-        help="how fast the gains themselves learn, over the weights' rate: 1 is a good choice, 0 holds them "
+        help="learning rate of the gains themselves over the weights' rate, such as 1; 0 holds them "
         "(default: as in the model)",
     )
     parser.add_argument(

@@ -57,19 +57,13 @@ class Glance:
 class Search:
     """The windows of an eye that looks for what is not tracked yet: around hints, and the tiles in turn.
 
-    Parameters
-    ----------
-    step
-        From one tile to the next: 1 or -1, so that two eyes meet at few of them.
-
     Attributes
     ----------
     verifies : whether the last window is around a hint
     """
 
     def __init__(self, step: int = 1) -> None:
-        self.verifies = False
-        self._step = step
+        self.verifies, self._step = False, step  # to the next tile: 1 or -1, so that two eyes meet at few
         self._place = self._turn = 0
         self._visited: list[tuple[float, float]] = []
         self._glimpses: list[Candidate] = []  # of the windows since it last verified a candidate
@@ -138,7 +132,6 @@ class Fovea:
         self.moved = False
         self._stay = 0
         self._attended: int | None = None
-        self._seeks = False  # whether the second eye searches
         self._doubted = False  # whether the third one looked at what is not sure, since it last searched
         self._search, self._search_beside = Search(), Search(-1)
 
@@ -181,7 +174,6 @@ class Fovea:
         else:
             self._attended = None
             self.view = self._search.choose(whole, tracks, hints, surprise)
-        self._seeks = self._attended is None and self.view is not None
         self.moved = self.view is not None and self.view != before
         return self.view
 
@@ -199,7 +191,7 @@ class Fovea:
         have moved away by then: there it looks twice at once.
         """
         before, self.beside = self.beside, None
-        if self._attended is None and not self._seeks:
+        if self._attended is None and self.view is None:
             return None
         doubtful = [t for t in tracks if not self.leaves_alone(t) and _worth(whole, max(t.w, t.h))]
         if before is not None and not before.counts:
