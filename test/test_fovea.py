@@ -89,9 +89,8 @@ def test_where_nothing_is_followed_both_closer_eyes_search():
     assert np.mean([a == b for a, b in zip(seen, beside, strict=True)]) < 0.25
     large = track(300, 200, 200)
     fovea.choose(WHOLE, [large], [])
-    assert (
-        fovea.view is None and fovea.choose_beside(WHOLE, [large], []) is None
-    )  # they rest every second frame
+    assert fovea.view is None  # both rest every second frame
+    assert fovea.choose_beside(WHOLE, [large], []) is None
 
 
 def test_the_third_eye_sees_a_hint_at_once_and_shares_its_time_with_what_is_doubtful():
