@@ -94,6 +94,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "stay as they are; or its forecast alone, several times as fast",
     )
     parser.add_argument(
+        "--teacher",
+        dest="teachers",
+        type=_teacher,
+        nargs="+",
+        default=(),
+        metavar="TARGET=MODEL",
+        help="model file whose answers for a target are learnt instead of the truth, so that training on "
+        "other scenes does not forget it, as stop_sign=models/robot.safetensors (default: the truth for all)",
+    )
+    parser.add_argument(
         "--negatives",
         type=Path,
         nargs="+",
@@ -189,6 +199,14 @@ def _by_kind(text: str) -> tuple[str, float]:
         raise argparse.ArgumentTypeError(
             f"{text!r} is not KIND=NUMBER, such as pasted=0.2 or lateral=0.5"
         ) from None
+
+
+def _teacher(text: str) -> tuple[str, Path]:
+    """Return TARGET=MODEL as a pair."""
+    target, _, path = text.partition("=")
+    if not path:
+        raise argparse.ArgumentTypeError(f"{text!r} is not TARGET=MODEL, such as stop_sign=model.safetensors")
+    return target, Path(path)
 
 
 def run(args: argparse.Namespace) -> int:

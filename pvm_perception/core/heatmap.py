@@ -135,9 +135,9 @@ class HeatmapReadout:
         return heat, care
 
     def backward(
-        self, p: dict[str, Array], out: Array, boxes: Floats
+        self, p: dict[str, Array], out: Array, boxes: Floats, soft: Floats | None = None
     ) -> tuple[dict[str, Gradient], list[Array], ReadoutLosses]:
-        """Compare each unit's part of the map with the true one; see `Readout.backward`."""
+        """Compare each unit's part of the map with the true one, whatever `soft`; see `Readout.backward`."""
         xp = self.xp
         heat, care = map(xp.asarray, self._maps(boxes))
         batch = heat.shape[0]

@@ -256,26 +256,19 @@ class Hierarchy:
         """Return the last frame's presence, (B, R, C, T) in 0..1."""
         return self.readout.heat(self.answers())
 
-    def learn(self, boxes: Floats | None = None, rate: float | None = None, codes: bool = True) -> Losses:
+    def learn(
+        self,
+        boxes: Floats | None = None,
+        rate: float | None = None,
+        codes: bool = True,
+        soft: Floats | None = None,
+    ) -> Losses:
         """Learn from the frame of the last `step`: its surprise and, where known, its boxes.
 
-        Parameters
-        ----------
-        boxes
-            (B, M, Truth.COLUMNS) the true boxes in network pixels, as `types.Truth` lays them out;
-            None learns from the stream alone.
-        rate
-            Learning rate; None takes the configuration's final rate.
-        codes
-            Whether layers and forecast learn; else the readout alone does.
-
-        Returns
-        -------
-        Losses
-            What the step cost, before it changed the weights.
+        See `learning.learn`. Returns what the step cost, before it changed the weights.
         """
         self.prepare_learning()
-        return learning.learn(self, boxes, rate, codes)
+        return learning.learn(self, boxes, rate, codes, soft)
 
     def forecast_weights(self) -> dict[str, Floats]:
         """Return the forecast's weights on the host, by name; copied anew where they have learnt."""

@@ -105,7 +105,7 @@ class Readout(Protocol):
         ...
 
     def backward(
-        self, p: dict[str, Array], out: Array, boxes: Floats
+        self, p: dict[str, Array], out: Array, boxes: Floats, soft: Floats | None = None
     ) -> tuple[dict[str, Gradient], list[Array], ReadoutLosses]:
         """Compare the answers `out` of the last `forward` with the true boxes.
 
@@ -117,6 +117,9 @@ class Readout(Protocol):
             What `forward` returned.
         boxes
             (B, M, Truth.COLUMNS) the true boxes in network pixels, as `types.Truth` lays them out.
+        soft
+            (B, R, C, T, 5) answers to learn instead of the truth: presence, 0..1, and the box; NaN where
+            the truth is learnt.
 
         Returns
         -------

@@ -21,7 +21,13 @@ if TYPE_CHECKING:
     from pvm_perception.core.hierarchy import Hierarchy
 
 
-def learn(network: Hierarchy, boxes: Floats | None, rate: float | None, codes: bool = True) -> Losses:
+def learn(
+    network: Hierarchy,
+    boxes: Floats | None,
+    rate: float | None,
+    codes: bool = True,
+    soft: Floats | None = None,
+) -> Losses:
     """Change the weights by the errors of the last frame.
 
     Parameters
@@ -29,11 +35,14 @@ def learn(network: Hierarchy, boxes: Floats | None, rate: float | None, codes: b
     network
         It has seen a frame since it was prepared for learning.
     boxes
-        (B, M, Truth.COLUMNS) the true boxes in network pixels, or None.
+        (B, M, Truth.COLUMNS) the true boxes in network pixels, as `types.Truth` lays them out; None learns
+        from the stream alone.
     rate
         Learning rate; None takes the configuration's final rate.
     codes
         Whether layers and forecast learn; else the readout alone does.
+    soft
+        See `Readout.backward`.
     """
     xp, settings = network.xp, network.config.learning
     if network.optimizer is None:
@@ -43,7 +52,8 @@ def learn(network: Hierarchy, boxes: Floats | None, rate: float | None, codes: b
     dz_now: list[Array] | None = None
     losses = ReadoutLosses(nothing, nothing, xp.zeros(network.batch, np.float32))
     if boxes is not None:
-        found, errors, losses = network.readout.backward(network.part("readout"), network.answers(), boxes)
+        part, answers = network.part("readout"), network.answers()
+        found, errors, losses = network.readout.backward(part, answers, boxes, soft)
         gradients |= {f"readout.{k}": g for k, g in found.items()}
         dz_now = pass_down(network, errors) if codes else None
     prediction = nothing

@@ -13,7 +13,7 @@ import numpy as np
 from pvm_perception.core import algebra, wiring
 from pvm_perception.core.algebra import Gradient
 from pvm_perception.core.backend import Array, Floats
-from pvm_perception.core.cells import LOGIT_LIMIT, SIZE_LIMIT, UNIT_BOX, Cells
+from pvm_perception.core.cells import LEAST_BUMP, LOGIT_LIMIT, SIZE_LIMIT, UNIT_BOX, Cells
 from pvm_perception.core.config import HierarchyConfig
 from pvm_perception.core.interfaces import ReadoutLosses
 from pvm_perception.core.size import BOX_ANSWERS, readout_neighbourhood
@@ -214,12 +214,17 @@ class BoxReadout:
         return (down.T @ y.reshape(b, self.rows, -1)).reshape(b, *grid, h)
 
     def backward(
-        self, p: dict[str, Array], out: Array, boxes: Floats
+        self, p: dict[str, Array], out: Array, boxes: Floats, soft: Floats | None = None
     ) -> tuple[dict[str, Gradient], list[Array], ReadoutLosses]:
         """Compare the answers of the last `forward` with the true boxes; see `Readout.backward`."""
         xp, learning = self.xp, self.config.learning
         truth = self.cells.truth(boxes)
         count = max(float(truth.care[truth.heat == 1].sum()), 1.0)  # targets in view
+        if soft is not None:
+            presence, taught = soft[..., 0], ~np.isnan(soft[..., 1:])  # (B, R, C, T), (B, R, C, T, 4)
+            near = np.where(presence > LEAST_BUMP, presence, 0)
+            np.copyto(truth.box, soft[..., 1:], where=taught)
+            np.copyto(truth.weight, near, where=taught.all(-1) & ~np.isnan(presence))
         share = truth.weight / max(float(truth.weight.sum()), 1.0)
         heat, box, share, care = map(xp.asarray, (truth.heat, truth.box, share, truth.care))
         logit = out[..., 0]  # (B, R, C, T), as all that follows
@@ -231,6 +236,10 @@ class BoxReadout:
         d_logit = care * xp.where(
             centre, (1 - q) ** 2 * (2 * q * log_q - (1 - q)), absent * q * q * (q - 2 * (1 - q) * log_not)
         )
+        if soft is not None:  # cross-entropy to the soft presence
+            presence, truly = xp.asarray(presence), xp.isnan(xp.asarray(presence))
+            loss = xp.where(truly, loss, -presence * log_q - (1 - presence) * log_not)
+            d_logit = xp.where(truly, d_logit, q - presence)
         # an offset counts as a share of the box, as overlap does, but more mildly
         sides = UNIT_BOX * xp.exp(box[..., 2:])  # (B, R, C, T, 2)
         offset_share = xp.sqrt(xp.minimum(self.cell_size / sides, 2.0))

@@ -37,8 +37,14 @@ class ForecastOnly(Hierarchy):
         self.known, self.fresh = ~self.fresh, np.zeros(self.batch, bool)
         self._forecasting.step(images, self.forecast_weights(), motion, shown)
 
-    def learn(self, boxes: Floats | None = None, rate: float | None = None, codes: bool = True) -> Losses:
-        """Learn from the error of the last forecast, whatever else is given; see `Hierarchy.learn`."""
+    def learn(
+        self,
+        boxes: Floats | None = None,
+        rate: float | None = None,
+        codes: bool = True,
+        soft: Floats | None = None,
+    ) -> Losses:
+        """Learn from the error of the last forecast, whatever else is given; see `learning.learn`."""
         if self.optimizer is None:
             raise PvmError("a network whose forecast alone learns needs an optimizer")
         found = self._forecasting.gradients(self.forecast_weights(), self.config.forecast.weight)

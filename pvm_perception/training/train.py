@@ -45,6 +45,7 @@ from pvm_perception.training.forecast_only import ForecastOnly, HeldBack
 from pvm_perception.training.pool import ClipPool, ClipRecipe
 from pvm_perception.training.progress import Progress
 from pvm_perception.training.reducer import Alone, Reducer
+from pvm_perception.training.soft_labels import SoftLabels
 from pvm_perception.training.source_paths import SourcePaths
 from pvm_perception.training.sources import Sources
 from pvm_perception.training.validate import Validation
@@ -70,6 +71,7 @@ class TrainOptions:
     video: tuple[Path, ...] = ()  # folders of frames, video files and bags, of which nothing is known
     negatives: tuple[Path, ...] = ()  # the same, known to hold no target
     shares: tuple[tuple[str, float], ...] = ()  # (kind, share) of the clips, see `sources.SHARES`
+    teachers: tuple[tuple[str, Path], ...] = ()  # (target, model whose answers are learnt for it)
     streams: int = 16
     workers: int = 1
     seed: int = 1
@@ -129,6 +131,7 @@ class Trainer:
             self.network.weights, self.config.learning, self.network.xp, options.streams
         )
         resume_optimizer(self.network.optimizer, weights or {}, self.history["steps"])
+        self.soft_labels = SoftLabels(options.teachers, self.config, options.streams, self.network.xp)
         self.recipe = ClipRecipe(
             (self.config.height, self.config.width),
             options.shortest,
@@ -145,9 +148,8 @@ class Trainer:
         self.stopped = self.rescued = False
 
     def _paths(self) -> SourcePaths:
-        o = self.options
+        o, part = self.options, self.options.stills_part
         stills, video, negatives = (tuple(map(str, paths)) for paths in (o.stills, o.video, o.negatives))
-        part = o.stills_part
         if part is not None and not isinstance(part, str):  # the command line gives a list
             part = (part[0], part[1])
         return SourcePaths(stills, part, video, negatives, tuple(o.shares))
@@ -214,8 +216,8 @@ class Trainer:
         if new.any():
             self.network.reset(new)
         self.network.step(images, motion)
-        learns = self.options.learns
-        losses = self.network.learn(None if learns == "codes" else boxes, rate, learns != "readout")
+        learns, soft = self.options.learns, self.soft_labels(images, motion, new)
+        losses = self.network.learn(None if learns == "codes" else boxes, rate, learns != "readout", soft)
         streams.learnt(losses.by_stream)
         return losses
 
@@ -279,10 +281,9 @@ class Trainer:
         left
             Seconds left.
         """
-        if self.options.learns != FORECAST:
-            save_checkpoint(self.checkpoint, self.network, self.history)  # validating may take minutes
         validation, scores = None, {}
         if self.options.learns != FORECAST:
+            save_checkpoint(self.checkpoint, self.network, self.history)  # validating may take minutes
             validation = self.validate()
             scores = validation.row() | self.validation_set.other_scores(self._averaged)
         if self.held_back:
