@@ -1,35 +1,45 @@
 """The exam after a sleep: two models see the same frames, and the new one has to be no worse anywhere.
 
-Painted scenes with far, small targets at a camera's resolution show what was forgotten; moments that nothing
-was learnt from show what was gained. All goes through the whole tracker.
+Painted scenes with far, small targets at a camera's resolution, through the whole tracker, show what was
+forgotten, and so do single looks at painted clips: a tracker finds a target earlier or later by chance, a
+look does not. Moments that nothing was learnt from show what was gained. What differs by less than chance is
+no difference.
 """
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 
 from pvm_perception.api import Tracker
 from pvm_perception.core.cells import MIN_VISIBLE
+from pvm_perception.core.hierarchy import Hierarchy
+from pvm_perception.core.model_file import load_model
+from pvm_perception.errors import PvmError
 from pvm_perception.evaluation.metrics import overlap
-from pvm_perception.living.lessons import labels
-from pvm_perception.living.moments import Moment
+from pvm_perception.living.lessons import labels, lesson
+from pvm_perception.living.moments import Moment, read_moment
+from pvm_perception.streams.generated import make_clip
 from pvm_perception.streams.scenes.scene import EVERY_CAST, Scene
-from pvm_perception.types import TARGETS, Track, Truth
+from pvm_perception.types import TARGETS, Box, Track, Truth
 
 SEED = 60_607
 SIZE, FRAMES, RUN_UP = (480, 640), 12, 3
 SIZES = (0.025, 0.2)  # of the targets, as shares of the picture: far ones are forgotten first
+CLIPS, GLANCES, STREAMS = 6, 6, 8  # painted clips for each scene; their frames; side by side
+SAME = 0.5  # overlap from which a candidate is what is remembered
 FORGOTTEN = 0.01  # that a mark on painted scenes may fall
 WORSE = 0.005  # that a mark on held-back moments may fall
-BETTER = 0.005  # that the overlap on held-back moments must rise, and by more than chance
-CHANCE = 2.0  # standard errors of its mean over the moments
+BETTER = 0.005  # that scores on held-back moments must rise, and by more than chance
+CHANCE = 2.0  # standard errors of a mean difference: what is less is chance
 FEW = 3  # labelled held-back moments below which nothing can be said
 OWN = 0.3  # overlap with its own boxes that a model must reach, or they are not what it sees
-ALARMS = 50  # frames below which fewer false alarms are no merit
+ALARMS = 6  # moments with something to be wrong about, below which fewer false alarms are no merit
 FORECAST = 0.995  # share of the old forecast error that the new one must not exceed
 
 
@@ -39,17 +49,18 @@ class Marks:
 
     Attributes
     ----------
-    painted, moments : by target, the overlap of each frame with that target
-    by_moment : the mean overlap of each moment with boxes
-    painted_alarms, moments_alarms : whether there was a box, by frame without a target
+    painted, looks, moments : by target, the mean overlap in each painted scene, clip, moment that shows it
+    sure : by target, the mean score of single looks at what each moment shows
+    painted_alarms, moments_alarms : share of the frames with a box, by scene and moment, of targets not in it
     errors : (forecast's, copying's) mean squared error by frame of the moments
     """
 
     painted: dict[str, list[float]] = field(default_factory=dict)
-    painted_alarms: list[bool] = field(default_factory=list)
+    looks: dict[str, list[float]] = field(default_factory=dict)
     moments: dict[str, list[float]] = field(default_factory=dict)
-    by_moment: list[float] = field(default_factory=list)
-    moments_alarms: list[bool] = field(default_factory=list)
+    sure: dict[str, list[float]] = field(default_factory=dict)
+    painted_alarms: list[float] = field(default_factory=list)
+    moments_alarms: list[float] = field(default_factory=list)
     errors: list[tuple[float, float]] = field(default_factory=list)
 
     @property
@@ -59,15 +70,17 @@ class Marks:
         errors = errors[np.isfinite(errors).all(1)]
         return float(errors[:, 0].sum() / errors[:, 1].sum()) if errors[:, 1].sum() > 0 else math.nan
 
-    def row(self) -> dict[str, float]:
-        """Return the marks under flat names."""
-        return (
-            {f"painted_{t}": round(_mean(v), 4) for t, v in sorted(self.painted.items())}
-            | {"painted_false_alarms": round(_mean(self.painted_alarms), 4)}
-            | {f"moments_{t}": round(_mean(v), 4) for t, v in sorted(self.moments.items())}
-            | {"moments_false_alarms": round(_mean(self.moments_alarms), 4)}
-            | {"forecast_over_copy": round(self.forecast, 4)}
-        )
+    def row(self, forecast: bool | None = None) -> dict[str, float]:
+        """Return the marks under flat names: all, or those of the forecast, or those of the readout."""
+        found = {"forecast_over_copy": round(self.forecast, 4)} if forecast is not False else {}
+        if forecast:
+            return found
+        for kind in ("looks", "painted", "moments", "sure"):
+            found |= {f"{kind}_{t}": round(_mean(v), 4) for t, v in sorted(getattr(self, kind).items())}
+        return found | {
+            "painted_false_alarms": round(_mean(self.painted_alarms), 4),
+            "moments_false_alarms": round(_mean(self.moments_alarms), 4),
+        }
 
 
 def _mean(values: Sequence[float]) -> float:
@@ -75,84 +88,150 @@ def _mean(values: Sequence[float]) -> float:
 
 
 def examine(
-    trackers: Sequence[Tracker],
-    moments: Sequence[Moment],
+    models: Sequence[Path],
+    moments: Sequence[Path],
     scenes: int,
     progress: Callable[[float], None] = lambda _share: None,
 ) -> list[Marks]:
-    """Show the same frames to several trackers; return the marks of each.
+    """Show the same frames to several models; return the marks of each.
 
     Parameters
     ----------
-    trackers
-        Their state is forgotten between scenes and moments.
+    models
+        Model files.
     moments
-        Nothing was learnt from them.
+        Files of moments that nothing was learnt from; one that is gone is left out.
     scenes
         Number of painted scenes.
     progress
         Called with the share of the exam that is over.
     """
-    marks = [Marks() for _ in trackers]
+    marks = [Marks() for _ in models]
+    files = [load_model(path) for path in models]
+    networks = [Hierarchy(config, STREAMS, np, weights, learns=False) for config, weights, _ in files]
+    trackers = [Tracker(n.config.targets, path) for n, path in zip(networks, models, strict=True)]
+    groups = -(-CLIPS * scenes // STREAMS)
+    total = scenes + groups + len(moments)
     for n in range(scenes):
         _scene(n, trackers, marks)
-        progress((n + 1) / (scenes + len(moments)))
-    for n, moment in enumerate(moments):
-        _moment(moment, trackers, marks)
-        progress((scenes + n + 1) / (scenes + len(moments)))
+        progress((n + 1) / total)
+    for n in range(groups):
+        _glance(n, networks, marks)
+        progress((scenes + n + 1) / total)
+    for n, path in enumerate(moments):
+        with contextlib.suppress(PvmError):  # the robot remembers something else now
+            moment = read_moment(path)
+            _moment(moment, trackers, marks)
+            _remember(moment, networks, marks)
+        progress((scenes + groups + n + 1) / total)
     return marks
 
 
 def _scene(number: int, trackers: Sequence[Tracker], marks: Sequence[Marks]) -> None:
+    """Let the trackers see a painted scene."""
     cast = EVERY_CAST[number % len(EVERY_CAST)]
     rng = np.random.default_rng((SEED, number))
     scene = Scene(rng, FRAMES, SIZE, None, supersample=1, cast=cast, calm=0.5, sizes=SIZES, hardest=0.8)
+    papers = [_Paper() for _ in trackers]
     for tracker in trackers:
         tracker.reset()
     for k in range(FRAMES):
         image, truth = scene.render(k)
-        for tracker, mark in zip(trackers, marks, strict=True):
+        for tracker, paper in zip(trackers, papers, strict=True):
             tracks = tracker.update(image)
             for index, target in enumerate(TARGETS if k >= RUN_UP else ()):
                 rows = truth[truth[:, Truth.TARGET] == index]
-                if len(rows) and (rows[:, Truth.VISIBLE] < MIN_VISIBLE).any():
-                    continue
-                _mark(tracks, target, rows[:, Truth.BOX], mark.painted, mark.painted_alarms)
+                if not (rows[:, Truth.VISIBLE] < MIN_VISIBLE).any():
+                    paper.add(target, _boxes(tracks, target), rows[:, Truth.BOX])
+    for paper, mark in zip(papers, marks, strict=True):
+        paper.hand_in(mark.painted, mark.painted_alarms)
+
+
+def _glance(number: int, networks: Sequence[Hierarchy], marks: Sequence[Marks]) -> None:
+    """Let the networks see painted clips side by side, as a fovea brings them."""
+    first, size = SEED + number * STREAMS, (networks[0].config.height, networks[0].config.width)
+    clips = [make_clip(first + k, GLANCES, size) for k in range(STREAMS)]
+    for network, mark in zip(networks, marks, strict=True):
+        network.reset()
+        papers = [_Paper() for _ in clips]
+        for k in range(GLANCES):
+            network.step(np.stack([clip.images[k] for clip in clips]), foresee=False)
+            for paper, clip, answers in zip(papers, clips, network.candidates(0.01, most=1), strict=True):
+                for index, target in enumerate(TARGETS if k >= RUN_UP else ()):
+                    rows = clip.truth[k][clip.truth[k][:, Truth.TARGET] == index]
+                    if len(rows) and (rows[:, Truth.VISIBLE] >= MIN_VISIBLE).all():
+                        paper.add(target, answers[index][:, :4], rows[:, Truth.BOX])
+        for paper in papers:
+            paper.hand_in(mark.looks, [])
 
 
 def _moment(moment: Moment, trackers: Sequence[Tracker], marks: Sequence[Marks]) -> None:
+    """Let the trackers see a moment."""
     known = labels(moment)
     nothing = not any(moment.tracks) and not moment.before and not moment.after
     for tracker, mark in zip(trackers, marks, strict=True):
         tracker.reset()
-        before = {t: len(v) for t, v in mark.moments.items()}
+        paper = _Paper()
         for k, image in enumerate(moment.images):
             tracks = tracker.update(image, motion=moment.motion[k])
             mark.errors.append(tracker.prediction_error())
             for target in known.targets:
-                boxes = np.array([[b.x, b.y, b.w, b.h] for b in known.boxes[k] if b.target == target])
-                _mark(tracks, target, boxes, mark.moments, mark.moments_alarms)
+                boxes = _boxes(known.boxes[k], target)
+                if len(boxes):  # where its track was lost it may be there or not
+                    paper.add(target, _boxes(tracks, target), boxes)
             if nothing or any(known.alarms):
-                mark.moments_alarms.append(bool(tracks))
-        here = [v for t, some in mark.moments.items() for v in some[before.get(t, 0) :]]
-        if here:
-            mark.by_moment.append(_mean(here))
+                paper.alarms.append(bool(tracks))
+        paper.hand_in(mark.moments, mark.moments_alarms)
 
 
-def _mark(
-    tracks: Sequence[Track],
-    target: str,
-    boxes: np.ndarray,
-    overlaps: dict[str, list[float]],
-    alarms: list[bool],
-) -> None:
-    """Compare a frame's tracks of one target with its true boxes (n, 4)."""
-    found = [(t.x, t.y, t.w, t.h) for t in tracks if t.target == target]
-    if not len(boxes):
-        alarms.append(bool(found))
+def _remember(moment: Moment, networks: Sequence[Hierarchy], marks: Sequence[Marks]) -> None:
+    """Let the networks look at what is believed to be known of a moment, as the fovea and mirrors show it."""
+    known, config = labels(moment), networks[0].config
+    if not any(known.boxes):
         return
-    best = max((float(overlap(np.array(f), boxes).max()) for f in found), default=0.0)
-    overlaps.setdefault(target, []).append(best)
+    size, rng = (config.height, config.width), np.random.default_rng(SEED)
+    clips = [lesson(moment, known, size, config.targets, rng) for _ in range(STREAMS)]
+    for network, mark in zip(networks, marks, strict=True):
+        network.reset()
+        scores: dict[str, list[float]] = {}
+        for k in range(len(moment.images)):
+            network.step(np.stack([clip.images[k] for clip in clips]), foresee=False)
+            for clip, answers in zip(clips, network.candidates(0.01), strict=True):
+                for row in clip.truth[k][clip.truth[k][:, Truth.WEIGHT] > 0]:
+                    found = answers[int(row[Truth.TARGET])]  # (n, 5), best first
+                    same = overlap(found[:, :4], row[None, Truth.BOX]) >= SAME
+                    score = float(found[same, 4].max()) if same.any() else 0.0
+                    scores.setdefault(config.targets[int(row[Truth.TARGET])], []).append(score)
+        for target, values in scores.items():
+            mark.sure.setdefault(target, []).append(_mean(values))
+
+
+def _boxes(some: Sequence[Track] | Sequence[Box], target: str) -> np.ndarray:
+    """Return the boxes of one target, (n, 4)."""
+    return np.array([(b.x, b.y, b.w, b.h) for b in some if b.target == target], float).reshape(-1, 4)
+
+
+class _Paper:
+    """What a model made of one scene, clip or moment."""
+
+    def __init__(self) -> None:
+        self.overlaps: dict[str, list[float]] = {}
+        self.alarms: list[bool] = []
+
+    def add(self, target: str, found: np.ndarray, boxes: np.ndarray) -> None:
+        """Compare a frame's boxes (m, 4) with a target's true ones (n, 4); without these, any is an alarm."""
+        if not len(boxes):
+            self.alarms.append(len(found) > 0)
+            return
+        best = float(overlap(found[:, None], boxes).max()) if len(found) else 0.0
+        self.overlaps.setdefault(target, []).append(best)
+
+    def hand_in(self, overlaps: dict[str, list[float]], alarms: list[float]) -> None:
+        """Add the means to a model's marks."""
+        for target, values in self.overlaps.items():
+            overlaps.setdefault(target, []).append(_mean(values))
+        if self.alarms:
+            alarms.append(_mean(self.alarms))
 
 
 def readout_verdict(old: Marks, new: Marks) -> str:
@@ -170,34 +249,42 @@ def readout_verdict(old: Marks, new: Marks) -> str:
 
 def _forgot(old: Marks, new: Marks) -> str:
     """Return what the new model does worse than the old one; empty where nothing."""
-    for target, values in old.painted.items():
-        before, after = _mean(values), _mean(new.painted[target])
-        if after < before - FORGOTTEN:
-            return f"{target} on painted scenes fell from {before:.3f} to {after:.3f}"
-    before, after = _mean(old.painted_alarms), _mean(new.painted_alarms)
-    if after > before + FORGOTTEN:
-        return f"false alarms on painted scenes rose from {before:.3f} to {after:.3f}"
-    if _mean(new.moments_alarms) > _mean(old.moments_alarms) + WORSE:
-        return "false alarms on held-back moments became more"
-    for target, values in old.moments.items():
-        before, after = _mean(values), _mean(new.moments[target])
-        if before < OWN:
-            return f"the boxes of {target} are not where this model sees it (overlap {before:.3f})"
-        if after < before - WORSE:
-            return f"{target} on held-back moments fell from {before:.3f} to {after:.3f}"
+    for kind, least, words in (
+        ("moments", WORSE, "on held-back moments"),
+        ("looks", FORGOTTEN, "in painted clips"),
+        ("painted", FORGOTTEN, "on painted scenes"),
+    ):
+        for target, values in getattr(old, kind).items():
+            before, after = _mean(values), _mean(getattr(new, kind)[target])
+            if kind == "moments" and before < OWN:
+                return f"the boxes of {target} are not where this model sees it (overlap {before:.3f})"
+            if _differ(getattr(new, kind)[target], values, least):
+                return f"{target} {words} fell from {before:.3f} to {after:.3f}"
+    for kind, words in (("painted", "on painted scenes"), ("moments", "on held-back moments")):
+        before, after = (getattr(marks, f"{kind}_alarms") for marks in (old, new))
+        if _differ(before, after, FORGOTTEN):
+            return f"false alarms {words} rose from {_mean(before):.3f} to {_mean(after):.3f}"
     return ""
+
+
+def _differ(less: Sequence[float], more: Sequence[float], least: float) -> bool:
+    """Whether marks of the same scenes differ by more than so much, and by more than chance."""
+    rises = np.array(more) - np.array(less)
+    if not len(rises):
+        return False
+    error = rises.std(ddof=1) / len(rises) ** 0.5 if len(rises) > 1 else 0.0
+    return bool(rises.mean() > max(least, CHANCE * error))
 
 
 def _gained_nothing(old: Marks, new: Marks) -> str:
     """Return why the new model is no better than the old one; empty where it is."""
-    fewer = _mean(old.moments_alarms) - _mean(new.moments_alarms)
-    if fewer >= FORGOTTEN and len(old.moments_alarms) >= ALARMS:
+    if len(old.moments_alarms) >= ALARMS and _differ(new.moments_alarms, old.moments_alarms, FORGOTTEN):
         return ""
-    gains = np.array(new.by_moment) - np.array(old.by_moment)
+    gains = np.concatenate([np.array(new.sure[t]) - np.array(v) for t, v in old.sure.items()] or [[]])
     if len(gains) < FEW:
         return f"only {len(gains)} held-back moments have boxes to compare with"
     if gains.mean() < max(BETTER, CHANCE * gains.std(ddof=1) / len(gains) ** 0.5):
-        return f"the overlap on held-back moments rose by {gains.mean():.3f}, no more than chance"
+        return f"scores on held-back moments rose by {gains.mean():.3f}, no more than chance"
     return ""
 
 

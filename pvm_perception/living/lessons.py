@@ -1,8 +1,9 @@
 """What moments teach: clips for a network, with the tracker's own sure boxes as labels.
 
-A box is a label where its track was believed well before the moment, all through it and well after. A box of
-a track that came and went within it is no target: there, and nowhere else, absence is taught. Of all other
-places nothing is said, so that a place without targets does not teach that there are none anywhere.
+A box is a label where its track lasted and was sure once: then its faint frames show the target where it is
+hard to see. A box of a track that came and went within the moment is no target: there, and nowhere else,
+absence is taught. Of all other places nothing is said, so that a place without targets does not teach that
+there are none anywhere.
 """
 
 from __future__ import annotations
@@ -18,8 +19,9 @@ from pvm_perception.types import Box, Track, Truth
 from pvm_perception.vision.frame import View, network_input
 from pvm_perception.vision.motion import seen_through
 
-HELD = 5  # frames that a track must have been believed before a moment and after it
-SURE = 0.55  # score that it must keep in every frame
+LASTED = 15  # frames that a track must have been believed before a moment, in it and after it together
+SURE = 0.75  # score that it must have reached once
+FAINT = 1.2  # a label counts as much as its track's score lies below this, when lessons are drawn
 FLARE = 4  # frames that a track lasts at the most that is taken for a false alarm
 MARGIN = 12.0  # network px around a false alarm where absence is taught, too
 MIRRORED, CLOSE = 0.5, 0.5  # how often a clip is seen so
@@ -29,10 +31,17 @@ ROWS = 8  # of truth in a frame
 
 @dataclass(frozen=True)
 class Labels:
-    """What is believed to be known of a moment: by frame the boxes of targets, and false alarms."""
+    """What is believed to be known of a moment: by frame the boxes of targets, and false alarms.
+
+    Attributes
+    ----------
+    boxes, alarms : by frame
+    worth : how much there is to learn from it: the more, the fainter what is known to be there
+    """
 
     boxes: list[list[Box]]
     alarms: list[list[Box]]
+    worth: float = 1.0
 
     @property
     def targets(self) -> set[str]:
@@ -47,7 +56,6 @@ class Labels:
 
 def labels(moment: Moment) -> Labels:
     """Return the labels of a moment, from its tracks."""
-    frames = len(moment.images)
     runs: dict[int, list[Track]] = {}
     for tracks in moment.tracks:
         for t in tracks:
@@ -55,9 +63,8 @@ def labels(moment: Moment) -> Labels:
     sure = {
         i
         for i, run in runs.items()
-        if len(run) == frames
-        and min(t.score for t in run) >= SURE
-        and min(moment.before.get(i, 0), moment.after.get(i, 0)) >= HELD
+        if moment.before.get(i, 0) + len(run) + moment.after.get(i, 0) >= LASTED
+        and max(moment.best.get(i, 0.0), *(t.score for t in run)) >= SURE
     }
     flares = {
         i
@@ -70,7 +77,8 @@ def labels(moment: Moment) -> Labels:
             [Box(t.target, t.x, t.y, t.w, t.h) for t in tracks if t.id in ids] for tracks in moment.tracks
         ]
 
-    return Labels(boxes(sure), boxes(flares))
+    worth = sum(FAINT - t.score for i in sure | flares for t in runs[i])
+    return Labels(boxes(sure), boxes(flares), worth)
 
 
 def lesson(

@@ -42,6 +42,7 @@ class Moment:
     surprise : mean surprise, by frame
     before, after : for how many frames each track id had been believed when the moment began, and how many
         frames it was believed after the end
+    best : each track's highest score in all these frames
     """
 
     images: list[np.ndarray]
@@ -51,6 +52,7 @@ class Moment:
     surprise: list[float]
     before: dict[int, int] = field(default_factory=dict)
     after: dict[int, int] = field(default_factory=dict)
+    best: dict[int, float] = field(default_factory=dict)
 
 
 def thumbnail(image: np.ndarray) -> np.ndarray:
@@ -60,9 +62,17 @@ def thumbnail(image: np.ndarray) -> np.ndarray:
     return small - 0.7 * small.mean()
 
 
-def shrunk(image: np.ndarray) -> tuple[np.ndarray, float]:
-    """Return a copy of an image with a longer side of at most `SIDE` px, and its scale."""
-    scale = min(1.0, SIDE / max(image.shape[:2]))
+def shrunk(image: np.ndarray, side: int = SIDE) -> tuple[np.ndarray, float]:
+    """Return a copy of an image that is small enough, and its scale.
+
+    Parameters
+    ----------
+    image
+        (H, W, 3) uint8.
+    side
+        The longer side of the copy at the most, px.
+    """
+    scale = min(1.0, side / max(image.shape[:2]))
     if scale == 1.0:
         return image.copy(), 1.0
     size = tuple(max(1, round(n * scale)) for n in image.shape[1::-1])
@@ -149,6 +159,7 @@ class MomentMemory:
             "surprise": moment.surprise,
             "before": moment.before,
             "after": moment.after,
+            "best": moment.best,
         }
         with atomic_file(path, "moment") as part, zipfile.ZipFile(part, "w") as file:
             file.writestr("moment.json", json.dumps(header))
@@ -226,6 +237,7 @@ def read_moment(path: Path) -> Moment:
             [float(s) for s in header["surprise"]],
             {int(k): int(v) for k, v in header["before"].items()},
             {int(k): int(v) for k, v in header["after"].items()},
+            {int(k): float(v) for k, v in header.get("best", {}).items()},  # older ones have none
         )
         if {len(found.stamps), len(found.motion), len(found.tracks)} != {len(images)}:
             raise PvmError("its parts are of different lengths")

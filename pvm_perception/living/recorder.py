@@ -1,5 +1,7 @@
-"""What of a stream is worth remembering: moments that look new, or in which a track begins or ends.
+"""What of a stream is worth remembering: what looks new, where a track begins or ends, and sure tracks.
 
+A track that was sure is remembered wherever its box has moved on or grown: so the places where the target is
+hard to see are remembered, too, and a sleep can learn from them. The fuller the memory, the seldomer.
 Frames are copied only while a moment is recorded; a thread encodes and writes, so that no frame waits.
 """
 
@@ -16,14 +18,18 @@ from dataclasses import replace
 import numpy as np
 
 from pvm_perception.errors import PvmError
+from pvm_perception.evaluation.metrics import overlap
+from pvm_perception.living.lessons import SURE
 from pvm_perception.living.moments import Moment, MomentMemory, shrunk, thumbnail
 from pvm_perception.types import Track
 
 FRAMES = 8  # of a moment
 AFTER = 8  # frames that a moment waits for to learn which tracks go on
 LOOK_EVERY = 15  # frames between looks for what is new
+FULL = 20  # times as many frames lie at least between two moments for a sure track, where the memory is full
 NEW = 0.06  # distance to the most similar moment from which a picture is new, of full range
 NEWS = 0.02  # the same, where a track began or ended since the last look
+MOVED = 0.5  # overlap with where a sure track was remembered last, below which it is remembered again
 WAITING = 2  # moments that may wait for the disk; more are dropped
 
 
@@ -54,8 +60,10 @@ class Recorder:
         self.memory, self._complain, self._patient = memory, complain, patient
         self.dropped, self.last_new = 0, time.monotonic()
         self._held: dict[int, int] = {}  # for how many frames in a row each track was believed
+        self._best: dict[int, float] = {}  # its highest score in these
+        self._places: dict[int, np.ndarray] = {}  # its box when it was remembered last
         self._known: frozenset[int] = frozenset()  # tracks at the last look
-        self._count = LOOK_EVERY
+        self._count, self._since = LOOK_EVERY, 0  # frames since the last look, and the last moment
         self._shape: tuple[int, ...] = ()  # of the frames of the open moment
         self._open: Moment | None = None  # in recording, or waiting for what comes after
         self._left = 0
@@ -86,13 +94,19 @@ class Recorder:
         """
         ids = {t.id for t in tracks}
         self._held = {i: self._held.get(i, 0) + 1 for i in ids}
-        if self._open is None:
-            self._count += 1
-            if self._count >= LOOK_EVERY and self._worth(image, frozenset(ids)):
+        self._best = {t.id: max(t.score, self._best.get(t.id, 0.0)) for t in tracks}
+        self._places = {i: box for i, box in self._places.items() if i in ids}
+        self._count, self._since = self._count + 1, self._since + 1
+        if self._open is None and self._count >= LOOK_EVERY:
+            self._count = 0
+            if self._new(image, frozenset(ids)) or self._moved(tracks):
                 held = {i: n - 1 for i, n in self._held.items()}
                 self._open, self._left = Moment([], [], [], [], [], held), FRAMES + AFTER
+                self._places = {t.id: np.array([t.x, t.y, t.w, t.h]) for t in tracks}
+                self._since = 0
         if self._open is None:
             return
+        self._open.best.update(self._best)
         if self._open.images and self._left > AFTER and image.shape != self._shape:
             self._open = None  # another camera, or another size
             return
@@ -115,16 +129,26 @@ class Recorder:
 
     def forget_stream(self) -> None:
         """Drop the moment that is being recorded: the stream begins anew."""
-        self._open, self._held = None, {}
+        self._open, self._held, self._best, self._places = None, {}, {}, {}
 
-    def _worth(self, image: np.ndarray, ids: frozenset[int]) -> bool:
-        """Whether a picture is new enough to remember."""
-        self._count = 0
+    def _new(self, image: np.ndarray, ids: frozenset[int]) -> bool:
+        """Whether a picture is unlike all that is remembered."""
         news, self._known = ids != self._known, ids
         novelty = self.memory.novelty(thumbnail(image))
         if novelty > NEW:
             self.last_new = time.monotonic()
         return novelty > (NEWS if news else NEW)
+
+    def _moved(self, tracks: Sequence[Track]) -> bool:
+        """Whether a track was sure, and is not where it was when it was remembered last."""
+        if self._since < LOOK_EVERY * FULL * self.memory.megabytes / self.memory.size:
+            return False
+        sure = [t for t in tracks if self._best[t.id] >= SURE]
+        return any(
+            t.id not in self._places
+            or float(overlap(np.array([t.x, t.y, t.w, t.h]), self._places[t.id])) < MOVED
+            for t in sure
+        )
 
     def _hand_over(self, moment: Moment) -> None:
         try:
