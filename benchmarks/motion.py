@@ -1,8 +1,9 @@
 """What the robot's own motion is worth as an input: clips of a turning camera, with it and without.
 
 The readouts (no tracker, one look a frame) and the forecast are scored on the same generated clips,
-in all of which the camera turns as on a turning robot, once with its motion given as context and
-once without, as on a robot that has no odometry.
+in all of which the camera turns as on a turning robot: without its motion, as on a robot that has no
+odometry; with it as context; and with the motion of the frame to come, which no robot knows, but
+which bounds what any odometry could bring.
 Usage: .venv/bin/python benchmarks/motion.py [--model FILE] [--clips N] [--output FILE]
 """
 
@@ -11,6 +12,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 os.environ["OPENBLAS_NUM_THREADS"] = "1"
@@ -52,8 +54,9 @@ def main() -> None:
         for n in tqdm(range(-(-args.clips // BATCH) * BATCH), desc="clips")
     ]
     rows = []
-    for name, motion in (("silenced", False), ("given", True)):
-        result = validate(Hierarchy(config, BATCH, np, weights), clips, motion=motion)
+    ahead = [replace(c, motion=np.concatenate([c.motion[1:], c.motion[-1:]])) for c in clips]
+    for name, some, motion in (("silenced", clips, False), ("given", clips, True), ("ahead", ahead, True)):
+        result = validate(Hierarchy(config, BATCH, np, weights), some, motion=motion)
         rows.append({"motion": name} | {k: f"{v:.4f}" for k, v in result.row().items()})
         print(" ".join(f"{k}={v}" for k, v in rows[-1].items()), flush=True)
     args.output.parent.mkdir(parents=True, exist_ok=True)

@@ -20,7 +20,7 @@ from pvm_perception.vision.frame import View, network_input
 from pvm_perception.vision.motion import seen_through
 
 LASTED = 15  # frames that a track must have been believed before a moment, in it and after it together
-SURE = 0.75  # score that it must have reached once
+SURE = 0.8  # score that it must have reached once
 FAINT = 1.2  # a label counts as much as its track's score lies below this, when lessons are drawn
 FLARE = 4  # frames that a track lasts at the most that is taken for a false alarm
 MARGIN = 12.0  # network px around a false alarm where absence is taught, too

@@ -12,6 +12,7 @@ import math
 import queue
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -25,8 +26,8 @@ from pvm_perception.types import Track
 
 FRAMES = 8  # of a moment
 AFTER = 8  # frames that a moment waits for to learn which tracks go on
-LOOK_EVERY = 15  # frames between looks for what is new
-FULL = 20  # times as many frames lie at least between two moments for a sure track, where the memory is full
+LOOK_EVERY = 8  # frames between looks for what is new
+FULL = 20  # times as many frames lie at least between two moments where the memory is full
 NEW = 0.06  # distance to the most similar moment from which a picture is new, of full range
 NEWS = 0.02  # the same, where a track began or ended since the last look
 MOVED = 0.5  # overlap with where a sure track was remembered last, below which it is remembered again
@@ -65,8 +66,10 @@ class Recorder:
         self._known: frozenset[int] = frozenset()  # tracks at the last look
         self._count, self._since = LOOK_EVERY, 0  # frames since the last look, and the last moment
         self._shape: tuple[int, ...] = ()  # of the frames of the open moment
-        self._open: Moment | None = None  # in recording, or waiting for what comes after
+        self._open: Moment | None = None  # in recording
+        self._whole: Moment | None = None  # waits for what comes after it, for so many frames
         self._left = 0
+        self._recent: deque[np.ndarray] = deque(maxlen=4)  # what the memory may not have yet, as thumbnails
         self._waiting: queue.Queue[Moment | None] = queue.Queue(WAITING)
         self._thread = threading.Thread(target=self._write, name="memory", daemon=True)
         self._thread.start()
@@ -97,60 +100,77 @@ class Recorder:
         self._best = {t.id: max(t.score, self._best.get(t.id, 0.0)) for t in tracks}
         self._places = {i: box for i, box in self._places.items() if i in ids}
         self._count, self._since = self._count + 1, self._since + 1
+        self._follow(ids)
         if self._open is None and self._count >= LOOK_EVERY:
             self._count = 0
             if self._new(image, frozenset(ids)) or self._moved(tracks):
                 held = {i: n - 1 for i, n in self._held.items()}
-                self._open, self._left = Moment([], [], [], [], [], held), FRAMES + AFTER
+                self._open, self._shape, self._since = Moment([], [], [], [], [], held), image.shape, 0
                 self._places = {t.id: np.array([t.x, t.y, t.w, t.h]) for t in tracks}
-                self._since = 0
         if self._open is None:
             return
-        self._open.best.update(self._best)
-        if self._open.images and self._left > AFTER and image.shape != self._shape:
+        if image.shape != self._shape:
             self._open = None  # another camera, or another size
             return
+        small, scale = shrunk(image)
+        boxes = [replace(t, x=t.x * scale, y=t.y * scale, w=t.w * scale, h=t.h * scale) for t in tracks]
+        self._open.images.append(small)
+        self._open.stamps.append(math.nan if stamp is None else float(stamp))
+        self._open.motion.append(None if motion is None else [float(v) for v in motion])
+        self._open.tracks.append(boxes)
+        self._open.surprise.append(float(surprise))
+        self._open.best.update(self._best)
+        if len(self._open.images) == FRAMES:
+            self._whole, self._open, self._left = self._open, None, AFTER
+
+    def _follow(self, ids: set[int]) -> None:
+        """Learn from a frame which tracks of the last whole moment go on; after some, the moment is kept."""
+        if self._whole is None:
+            return
+        self._whole.best.update(self._best)
+        for i in ids:
+            self._whole.after[i] = self._whole.after.get(i, 0) + 1
         self._left -= 1
-        if self._left >= AFTER:
-            self._shape = image.shape
-            small, scale = shrunk(image)
-            boxes = [replace(t, x=t.x * scale, y=t.y * scale, w=t.w * scale, h=t.h * scale) for t in tracks]
-            self._open.images.append(small)
-            self._open.stamps.append(math.nan if stamp is None else float(stamp))
-            self._open.motion.append(None if motion is None else [float(v) for v in motion])
-            self._open.tracks.append(boxes)
-            self._open.surprise.append(float(surprise))
-        else:
-            for i in ids:
-                self._open.after[i] = self._open.after.get(i, 0) + 1
         if self._left == 0:
-            self._hand_over(self._open)
-            self._open = None
+            self._hand_over()
 
     def forget_stream(self) -> None:
         """Drop the moment that is being recorded: the stream begins anew."""
+        self._hand_over()
         self._open, self._held, self._best, self._places = None, {}, {}, {}
 
     def _new(self, image: np.ndarray, ids: frozenset[int]) -> bool:
         """Whether a picture is unlike all that is remembered."""
         news, self._known = ids != self._known, ids
-        novelty = self.memory.novelty(thumbnail(image))
+        thumb = thumbnail(image)
+        on_their_way = (float(np.sqrt(((thumb - other) ** 2).mean())) for other in self._recent)
+        novelty = min(self.memory.novelty(thumb), *on_their_way, math.inf)
         if novelty > NEW:
             self.last_new = time.monotonic()
-        return novelty > (NEWS if news else NEW)
+        new = novelty > (NEWS if news else NEW) and not self._crowded
+        if new:
+            self._recent.append(thumb)
+        return new
+
+    @property
+    def _crowded(self) -> bool:
+        """Whether the last moment is too near, for how full the memory is."""
+        return self._since < LOOK_EVERY * FULL * self.memory.megabytes / self.memory.size
 
     def _moved(self, tracks: Sequence[Track]) -> bool:
         """Whether a track was sure, and is not where it was when it was remembered last."""
-        if self._since < LOOK_EVERY * FULL * self.memory.megabytes / self.memory.size:
-            return False
         sure = [t for t in tracks if self._best[t.id] >= SURE]
-        return any(
+        return not self._crowded and any(
             t.id not in self._places
             or float(overlap(np.array([t.x, t.y, t.w, t.h]), self._places[t.id])) < MOVED
             for t in sure
         )
 
-    def _hand_over(self, moment: Moment) -> None:
+    def _hand_over(self) -> None:
+        """Give the last whole moment to the thread."""
+        moment, self._whole = self._whole, None
+        if moment is None:
+            return
         try:
             self._waiting.put(moment, block=self._patient)
         except queue.Full:
@@ -171,6 +191,7 @@ class Recorder:
 
     def close(self, patience: float = 5.0) -> None:
         """Write what waits, and end the thread; wait at most `patience` seconds for it."""
+        self._hand_over()
         with contextlib.suppress(queue.Full):
             self._waiting.put(None, timeout=patience)
         self._thread.join(patience)
