@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import itertools
 import math
 import shutil
 import threading
@@ -25,6 +26,7 @@ from pvm_perception.living.moments import Moment, MomentMemory, read_moment, thu
 from pvm_perception.living.recorder import AFTER, FRAMES, LOOK_EVERY, Recorder
 from pvm_perception.living.sleep import LEAST, SleepOptions, sleep
 from pvm_perception.living.snapshots import Snapshots
+from pvm_perception.living.timer import Timer
 from pvm_perception.streams.generated import SimulatedStream
 from pvm_perception.types import Track, Truth
 
@@ -201,33 +203,34 @@ def test_verdicts():
     assert forecast_verdict(old, marks(forecast=math.nan))
 
 
-def fill(folder, seconds=4.0, count=12, change=lambda tracks, _rng: tracks):
-    """Fill a memory with moments of a simulated place."""
-    memory, tracker, rng = MomentMemory(folder), Tracker(), np.random.default_rng(0)
-    held, recorded = {}, None
-    for frame in SimulatedStream(3, (240, 320), 30.0, seconds=seconds):
-        tracks = tracker.update(frame.image, frame.stamp)
-        held = {t.id: held.get(t.id, 0) + 1 for t in tracks}
+def true_tracks(frame, _rng):
+    return [Track(b.target, b.x, b.y, b.w, b.h, 0.9, k) for k, b in enumerate(frame.boxes)]
+
+
+def fill(folder, count, believed=true_tracks):
+    """Fill a memory with moments of six frames of a simulated place, and with what is believed of each."""
+    memory, rng, recorded = MomentMemory(folder), np.random.default_rng(0), None
+    for frame in itertools.islice(SimulatedStream(4, (240, 320), 30.0, seconds=4.0), 6 * count):
+        tracks = believed(frame, rng)
         if recorded is None:
-            recorded = Moment([], [], [], [], [], dict.fromkeys(held, 9), {})
+            recorded = Moment([], [], [], [], [], {t.id: 9 for t in tracks}, {})
         recorded.images.append(frame.image)
         recorded.stamps.append(frame.stamp)
         recorded.motion.append(None)
-        recorded.tracks.append(change(tracks, rng))
+        recorded.tracks.append(tracks)
         recorded.surprise.append(0.0)
         if len(recorded.images) == 6:
             memory.add(replace(recorded, after={t.id: 9 for t in tracks}))
             recorded = None
-            if len(memory) == count:
-                return memory
-    raise AssertionError("the stream ended")
+    assert len(memory) == count
+    return memory
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
     """Return a folder of moments of a simulated place, to be copied."""
     folder = tmp_path_factory.mktemp("place")
-    fill(folder, count=8)
+    fill(folder, 8)
     return folder
 
 
@@ -251,11 +254,11 @@ def test_rubbish_is_dropped_and_the_codes_stay(tmp_path, monkeypatch):
     for module in (replay, learners):
         monkeypatch.setattr(module, "STREAMS", 4)
 
-    def rubbish(tracks, rng):
+    def rubbish(_frame, rng):
         x, y = rng.uniform(0, 250), rng.uniform(0, 180)
         return [Track("green_ball", x, y, 60.0, 50.0, 0.9, 5)]
 
-    memory = fill(tmp_path, count=8, change=rubbish)
+    memory = fill(tmp_path, 8, rubbish)
     for path in memory.paths:
         some = read_moment(path)
         assert labels(replace(some, before={5: 9}, after={5: 9})).targets == {"green_ball"}
@@ -316,6 +319,19 @@ def test_waking_ends_the_learning_and_takes_the_exam(remembered, monkeypatch):
     outcome = sleep(SleepOptions(remembered, 60.0), stop=stop)
     assert outcome.path is None and "0.500 to 0.600" in outcome.verdicts["forecast"]
     assert time.monotonic() - begun < 60
+
+
+def test_moments_that_the_robot_forgets_meanwhile_are_left_out(remembered):
+    memory, config = MomentMemory(remembered), preset("robot")
+    lived = replay.Replay(replay.recall(memory), config, np.random.default_rng(0))
+    assert lived.known
+    for path in memory.paths:
+        path.unlink()
+    timer = Timer(60.0, 3, "it learns", lambda _what, _share: None, lambda: False)
+    steps = list(lived.steps(labelled=True, timer=timer))
+    assert [step.begins for step in steps] == [True, False, False]
+    assert steps[0].images.shape == (replay.STREAMS, config.height, config.width, 3)
+    assert not lived.known
 
 
 def test_kills_leave_a_memory_that_opens_and_a_model_that_loads(tmp_path, monkeypatch):

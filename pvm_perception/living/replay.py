@@ -17,7 +17,7 @@ from pvm_perception.streams.generated import Clip, make_clip
 
 STREAMS = 8  # clips side by side
 PAINTED = 0.5  # share of the clips that are painted scenes
-KEPT = 256  # painted clips that are kept and come again
+KEPT = 128  # painted clips that are kept and come again
 ANEW = 0.5  # share of the painted clips that are painted anew until so many are kept
 PLACES, SIDE = 64, 320  # moments whose pictures are backgrounds of painted scenes, at most so many px wide
 
