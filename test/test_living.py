@@ -17,7 +17,8 @@ from conftest import ROOT
 from pvm_perception import Tracker
 from pvm_perception.api import default_model
 from pvm_perception.core.config import preset
-from pvm_perception.core.model_file import load_model
+from pvm_perception.core.hierarchy import Hierarchy
+from pvm_perception.core.model_file import load_model, save_model
 from pvm_perception.errors import PvmError
 from pvm_perception.living import exam, learners, replay
 from pvm_perception.living.exam import Marks, forecast_verdict, readout_verdict
@@ -282,7 +283,6 @@ def passing(before, after):
 
 
 def test_what_passes_is_in_use_and_can_be_taken_back(remembered, monkeypatch):
-
     monkeypatch.setattr(exam, "examine", passing(0.5, 0.4))
     snapshots = Snapshots(remembered, default_model())
     assert snapshots.current() == default_model()
@@ -306,8 +306,17 @@ def test_what_passes_is_in_use_and_can_be_taken_back(remembered, monkeypatch):
     assert sleep(SleepOptions(remembered, 1.0, steps=6)).path is None
 
 
-def test_waking_ends_the_learning_and_takes_the_exam(remembered, monkeypatch):
+def test_a_model_of_other_targets_sleeps_too(remembered, tmp_path, monkeypatch):
+    monkeypatch.setattr(replay, "PAINTED", 0.5)
+    config = replace(preset("robot"), targets=("stop_sign",))
+    untaught = tmp_path / "untaught.safetensors"
+    save_model(untaught, config, Hierarchy(config).weights, {})
+    outcome = sleep(SleepOptions(remembered, 1.0, untaught, scenes=1, steps=4))
+    assert set(outcome.verdicts) == {"forecast", "readout"} and outcome.verdicts["readout"]
+    assert outcome.before["looks_stop_sign"] < 0.1
 
+
+def test_waking_ends_the_learning_and_takes_the_exam(remembered, monkeypatch):
     monkeypatch.setattr(exam, "examine", passing(0.5, 0.6))
     calls = []
 

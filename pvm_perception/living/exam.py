@@ -149,18 +149,19 @@ def _scene(number: int, trackers: Sequence[Tracker], marks: Sequence[Marks]) -> 
 
 def _glance(number: int, networks: Sequence[Hierarchy], marks: Sequence[Marks]) -> None:
     """Let the networks see painted clips side by side, as a fovea brings them."""
-    first, size = SEED + number * STREAMS, (networks[0].config.height, networks[0].config.width)
-    clips = [make_clip(first + k, GLANCES, size) for k in range(STREAMS)]
+    first, config = SEED + number * STREAMS, networks[0].config
+    clips = [make_clip(first + k, GLANCES, (config.height, config.width)) for k in range(STREAMS)]
+    painted = [(config.targets.index(name), t) for t, name in enumerate(TARGETS) if name in config.targets]
     for network, mark in zip(networks, marks, strict=True):
         network.reset()
         papers = [_Paper() for _ in clips]
         for k in range(GLANCES):
             network.step(np.stack([clip.images[k] for clip in clips]), foresee=False)
             for paper, clip, answers in zip(papers, clips, network.candidates(0.01, most=1), strict=True):
-                for index, target in enumerate(TARGETS if k >= RUN_UP else ()):
+                for here, index in painted if k >= RUN_UP else ():
                     rows = clip.truth[k][clip.truth[k][:, Truth.TARGET] == index]
                     if len(rows) and (rows[:, Truth.VISIBLE] >= MIN_VISIBLE).all():
-                        paper.add(target, answers[index][:, :4], rows[:, Truth.BOX])
+                        paper.add(TARGETS[index], answers[here][:, :4], rows[:, Truth.BOX])
         for paper in papers:
             paper.hand_in(mark.looks, [])
 

@@ -14,6 +14,7 @@ from pvm_perception.living.lessons import Labels, labels, lesson
 from pvm_perception.living.moments import MomentMemory, read_moment, shrunk
 from pvm_perception.living.timer import Timer
 from pvm_perception.streams.generated import Clip, make_clip
+from pvm_perception.types import Truth
 
 STREAMS = 8  # clips side by side
 PAINTED = 0.5  # share of the clips that are painted scenes
@@ -137,8 +138,10 @@ class Replay:
         if self._painted and (len(self._painted) == KEPT or rng.random() >= ANEW):
             return self._painted[int(rng.integers(len(self._painted)))]
         size, places = (self._config.height, self._config.width), self._places if rng.random() < 0.5 else None
-        self._painted.append(make_clip(int(rng.integers(2**62)), self._frames, size, places))
-        return self._painted[-1]
+        clip = make_clip(int(rng.integers(2**62)), self._frames, size, places)
+        clip.truth[clip.truth[..., Truth.TARGET] >= len(self._config.targets)] = Truth.NONE
+        self._painted.append(clip)
+        return clip
 
 
 def _side_by_side(truths: Sequence[np.ndarray], frames: int) -> np.ndarray:
