@@ -1,4 +1,4 @@
-"""The exam after a sleep: two models see the same frames, and the new one has to be no worse anywhere.
+"""The exam after a sleep: all models see the same frames, and a new one has to be no worse anywhere.
 
 Painted scenes with far, small targets at a camera's resolution, through the whole tracker, show what was
 forgotten, and so do single looks at painted clips: a tracker finds a target earlier or later by chance, a

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -60,6 +60,21 @@ def thumbnail(image: np.ndarray) -> np.ndarray:
     grey = cv2.cvtColor(cv2.resize(image, THUMB, interpolation=cv2.INTER_AREA), cv2.COLOR_BGR2GRAY)
     small = grey.astype(np.float32).reshape(-1) / 255
     return small - 0.7 * small.mean()
+
+
+def nearest(thumbs: Sequence[np.ndarray], thumb: np.ndarray) -> float:
+    """Return the distance of a thumbnail to the most similar of others.
+
+    Parameters
+    ----------
+    thumbs
+        (48,) each; infinite where there is none.
+    thumb
+        (48,) as `thumbnail` makes it.
+    """
+    if not thumbs:
+        return math.inf
+    return float(np.sqrt(((np.stack(thumbs) - thumb) ** 2).mean(1).min()))
 
 
 def shrunk(image: np.ndarray, side: int = SIDE) -> tuple[np.ndarray, float]:
@@ -132,11 +147,7 @@ class MomentMemory:
 
     def novelty(self, thumb: np.ndarray) -> float:
         """Return the distance to the most similar moment, a share of full range; infinite of none."""
-        thumbs = list(self._thumbs.values())  # at once: another thread may add one
-        if not thumbs:
-            return math.inf
-        known = np.stack(thumbs)
-        return float(np.sqrt(((known - thumb) ** 2).mean(1).min()))
+        return nearest(list(self._thumbs.values()), thumb)  # at once: another thread may add one
 
     def add(self, moment: Moment) -> Path:
         """Write a moment; it is on the disk when this returns, and the memory is within its bound.

@@ -21,7 +21,7 @@ import numpy as np
 from pvm_perception.errors import PvmError
 from pvm_perception.evaluation.metrics import overlap
 from pvm_perception.living.lessons import SURE
-from pvm_perception.living.moments import Moment, MomentMemory, shrunk, thumbnail
+from pvm_perception.living.moments import Moment, MomentMemory, nearest, shrunk, thumbnail
 from pvm_perception.types import Track
 
 FRAMES = 8  # of a moment
@@ -143,8 +143,7 @@ class Recorder:
         """Whether a picture is unlike all that is remembered."""
         news, self._known = ids != self._known, ids
         thumb = thumbnail(image)
-        on_their_way = (float(np.sqrt(((thumb - other) ** 2).mean())) for other in self._recent)
-        novelty = min(self.memory.novelty(thumb), *on_their_way, math.inf)
+        novelty = min(self.memory.novelty(thumb), nearest(list(self._recent), thumb))
         if novelty > NEW:
             self.last_new = time.monotonic()
         new = novelty > (NEWS if news else NEW) and not self._crowded
