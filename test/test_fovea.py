@@ -5,8 +5,9 @@ import pytest
 
 from pvm_perception import Tracker
 from pvm_perception.types import Candidate, Track
-from pvm_perception.vision.fovea import Fovea, merge
+from pvm_perception.vision.fovea import Fovea
 from pvm_perception.vision.frame import View
+from pvm_perception.vision.joining import merge
 
 SOURCE, NETWORK = (480, 640), (128, 160)
 WHOLE = View.fit(SOURCE, NETWORK)

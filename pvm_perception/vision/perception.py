@@ -17,8 +17,9 @@ from pvm_perception.types import Candidate, Detection, Track
 from pvm_perception.vision.calibration import Calibration
 from pvm_perception.vision.eye import Eye
 from pvm_perception.vision.foresight import Foresight, expected
-from pvm_perception.vision.fovea import Fovea, merge, touch
+from pvm_perception.vision.fovea import Fovea
 from pvm_perception.vision.frame import View
+from pvm_perception.vision.joining import merge, touch
 from pvm_perception.vision.reflections import discount_reflections
 from pvm_perception.vision.surprise import Surprise
 from pvm_perception.vision.verdicts import Verdicts

@@ -10,8 +10,8 @@ import dataclasses
 from collections.abc import Sequence
 
 from pvm_perception.types import Candidate, Track
-from pvm_perception.vision.fovea import same_thing, shows_well
 from pvm_perception.vision.frame import View
+from pvm_perception.vision.joining import same_thing, shows_well
 
 REFUTED = 0.4  # share of the first eye's score left by a closer look, below which that look refutes it
 HOLDS = 5  # frames that it holds without another look
