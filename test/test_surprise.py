@@ -12,11 +12,11 @@ WHOLE = View.fit((480, 640), (128, 160))  # bars of 4 rows above and below
 SHAPE = (32, 40)
 
 
-def heights(*places):
+def heights(*places, much=40):
     """Return calm surprise, and much of it at places (x, y) in source px."""
     found = np.full(SHAPE, 0.5, np.float32)
     for x, y in places:
-        found[int((y * WHOLE.scale + WHOLE.top) / 4), int((x * WHOLE.scale + WHOLE.left) / 4)] = 40
+        found[int((y * WHOLE.scale + WHOLE.top) / 4), int((x * WHOLE.scale + WHOLE.left) / 4)] = much
     return found
 
 
@@ -63,3 +63,30 @@ def test_a_hint_that_is_nearly_sure_comes_before_all_surprise():
     sure, rolling = candidate(100, 100, 0.6), candidate(500, 300, 0.08)
     first = Fovea().choose(WHOLE, [], [sure, rolling], Surprise(heights((500, 300)), WHOLE, []))
     assert first.x < 100 < first.x + first.width
+
+
+def test_what_pops_out_of_a_calm_frame_is_a_spot_and_what_a_moving_camera_shows_is_none():
+    x, y = Surprise(heights((500, 300), much=400), WHOLE, []).spot()
+    assert abs(x - 500) < 30 and abs(y - 300) < 30
+    assert Surprise(heights(), WHOLE, []).spot() is None
+    restless = heights((500, 300), much=400)
+    restless += np.random.default_rng(0).uniform(0, 20, SHAPE).astype(np.float32)
+    assert Surprise(restless, WHOLE, []).spot() is None
+    track = Track("green_ball", 485, 285, 30, 30, 0.9, 1)
+    assert Surprise(heights((500, 300), much=400), WHOLE, [track]).spot() is None
+
+
+def test_the_third_eye_looks_at_what_pops_out_at_once_and_not_at_a_lamp_for_ever():
+    def looks(*places):
+        fovea, seen = Fovea(), []
+        for x, y in places:
+            surprise = Surprise(heights((x, y), much=400), WHOLE, [])
+            fovea.choose(WHOLE, [], [], surprise)
+            glance = fovea.choose_beside(WHOLE, [], [], surprise)
+            view, enlarged = glance.view, glance.view.scale > 3 * WHOLE.scale
+            here = view.x < x < view.x + view.width and view.y < y < view.y + view.height
+            seen.append(enlarged and here and glance.new and glance.counts)
+        return seen
+
+    assert all(looks(*[(60 + 50 * k, 200) for k in range(10)]))
+    assert 4 <= sum(looks(*[(300, 200)] * 12)) <= 7

@@ -79,6 +79,23 @@ def test_what_flies_keeps_its_id_from_the_first_frame_on_and_what_rests_takes_no
     assert after.id != before.id
 
 
+def test_what_is_thrown_keeps_its_id_though_it_moves_three_sides_a_frame():
+    manager = TrackManager()
+    ids = [[t.id for t in manager.update([ball(100 + 120 * k, 100)])] for k in range(6)]
+    assert ids == [[1]] * 6
+    manager.reset()
+    manager.update([ball(100, 100), ball(300, 100)])
+    found = manager.update([ball(100, 100), ball(420, 100)])  # one rests: the other one moved
+    assert sorted((t.id, round(t.x)) for t in found) == [(2, 80), (3, 400)]
+
+
+def test_a_crowd_of_tracks_that_nobody_sees_keeps_no_new_one_out():
+    manager = TrackManager()
+    for k in range(10):
+        manager.update([ball(100 + 400 * (k % 2), 100 + 300 * (k // 2), 0.5)])
+    assert any(t.x == 2980 for t in manager.update([ball(3000, 100, 0.95)]))
+
+
 def test_what_rolls_out_of_the_image_does_not_coast_on_outside_of_it():
     manager = TrackManager(SETTINGS)
     manager.follow_size((480, 640))

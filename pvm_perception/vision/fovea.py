@@ -4,6 +4,7 @@ The second eye's window follows tracks that are small in the whole view, verifie
 surprising places first, and else searches the frame tile by tile. It fixates: the window stays where it is
 while its target lies well inside, since each move costs the eye its recurrent state. A third eye searches,
 too: beside the second, and on while that follows, so that one small thing in view does not hide the next.
+Where something pops out of a calm frame, as a ball thrown before a wall, it looks there first.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ GAIN = 1.5  # enlargement over the whole view from which a window is worth its t
 MAX_ENLARGEMENT = 2.0  # largest scale of a window, network px per source px
 DWELL = 4  # frames that one of several tracks is followed before the next
 SEARCH = 2.0  # enlargement over the whole view of the windows that search the frame
+SPOT = 4.0  # the same of a window at a place that pops out: what is there is small, or it would be seen
 TILE_OVERLAP = 1.2  # how many times the search's tiles cover the frame along each axis
 SURPRISE_BONUS = 0.1  # score of a hint that the frame's most surprising place is worth
 VISITED = 6  # verified places that are remembered, so that others come first
@@ -124,6 +126,7 @@ class Fovea:
         self._stay = 0
         self._attended: int | None = None
         self._doubted = False  # whether the third one looked at what is not sure, since it last searched
+        self._popped: tuple[float, float] | None = None  # the last spot that the third one looked at
         self._search, self._search_beside = Search(), Search(-1)
 
     def note_candidates(self, near: Sequence[Candidate]) -> None:
@@ -177,7 +180,8 @@ class Fovea:
     ) -> Glance | None:
         """Choose the third eye's window; None where it rests. Called after `choose`: see `Fovea.choose`.
 
-        It searches while the second eye does, or follows something, and in between looks at what is not sure.
+        It looks at what pops out of the frame; else it searches while the second eye does, or follows
+        something, and in between looks at what is not sure.
         At a tile it stays for two frames, since it has no past at the first one. What is around a hint may
         have moved away by then: there it looks twice at once.
         """
@@ -185,17 +189,22 @@ class Fovea:
         if self._attended is None and self.view is None:
             return None
         doubtful = [t for t in tracks if not self.leaves_alone(t) and _worth(whole, max(t.w, t.h))]
-        if before is not None and not before.counts:
-            self.beside = Glance(before.view, False, True)
-        elif doubtful and not self._doubted:
-            self._doubted = True
+        spot = surprise.spot() if surprise else None
+        if spot == self._popped:
+            spot = None  # a lamp that blinks has every second frame, no more
+        if doubtful and not self._doubted:
+            self._doubted, self._popped = True, None
             view = self._around(whole, max(doubtful, key=lambda t: t.score), before.view if before else None)
             self.beside = Glance(view, before is None or view != before.view, True)
-        else:
-            self._doubted = False
-            window = self._search_beside.choose(whole, tracks, hints, surprise)
-            if window is not None:
-                self.beside = Glance(window, True, self._search_beside.verifies)
+            return self.beside
+        self._doubted, self._popped = False, spot
+        if spot is not None:
+            scale = min(SPOT * whole.scale, MAX_ENLARGEMENT)
+            self.beside = Glance(View.window(_size(whole), whole.network, spot, scale), True, True)
+        elif before is not None and not before.counts:
+            self.beside = Glance(before.view, False, True)
+        elif (window := self._search_beside.choose(whole, tracks, hints, surprise)) is not None:
+            self.beside = Glance(window, True, self._search_beside.verifies)
         return self.beside
 
     @property

@@ -27,6 +27,7 @@ REACH = (1.0, 1.5)  # largest distance of a detection that belongs to a track: o
 FAST = 0.5  # speed of a fast one, in sides of its box per frame
 FAINT_REACH = 0.3  # share of the reach for a detection of score 0
 SEEN = 0.25  # score of a detection from which a track reaches as far as it can
+LEAP = 5.0  # reach of a track seen once, in the frame before, for a detection that no other takes
 REACH_GROWTH = 0.4  # what each frame without a detection adds to the reach
 SCORE_BONUS = 0.5  # distance by which a certain detection is preferred to an impossible one
 SHAPE_WEIGHT = 0.3  # distance that a factor of e in width or height is worth
@@ -213,7 +214,24 @@ class TrackManager:
                 if d.target == m.target and (far := self._distance(m, d)) < share * reach:
                     costs[i, j] = far - SCORE_BONUS * d.score
         found = dict(assign(costs))
+        found |= self._leaps(detections, found)
         return [found.get(i) for i in range(len(self._memory))]
+
+    def _leaps(self, detections: list[Detection], found: dict[int, int]) -> dict[int, int]:
+        """Return pairs of what was seen once, in the frame before, with detections that no other track takes.
+
+        It may be thrown: then it is where nothing was expected.
+        """
+        costs = np.full((len(self._memory), len(detections)), np.inf)
+        left = set(range(len(detections))) - set(found.values())
+        for i, m in enumerate(self._memory):
+            if i in found or m.seen > 1 or m.gap:
+                continue
+            for j in left:
+                d = detections[j]
+                if d.target == m.target and d.score >= SEEN and (far := self._distance(m, d)) < LEAP:
+                    costs[i, j] = far
+        return dict(assign(costs))
 
     @staticmethod
     def _distance(m: _Memory, d: Detection) -> float:
@@ -248,11 +266,16 @@ class TrackManager:
         same = [m for m in self._memory if m.target == d.target]
         if any(self._distance(m, d) < SAME for m in same):
             return  # another peak of what is tracked already
-        if d.score < s.keep_score or len(same) >= CROWD * s.max_instances:
-            return
         # a first detection counts less than one that was confirmed
-        share = FIRST_SIGHT + (1 - FIRST_SIGHT) * s.smoothing
-        self._memory.append(_Memory(self._next, d.target, _encode(d), [0.0] * 4, d.score * share))
+        score = d.score * (FIRST_SIGHT + (1 - FIRST_SIGHT) * s.smoothing)
+        if d.score < s.keep_score:
+            return
+        if len(same) >= CROWD * s.max_instances:
+            least = min(same, key=lambda m: m.score)
+            if not least.gap or least.score >= score:
+                return
+            self._memory.remove(least)
+        self._memory.append(_Memory(self._next, d.target, _encode(d), [0.0] * 4, score))
         self._next += 1
 
     def _bury(self) -> None:
