@@ -8,7 +8,7 @@ import pytest
 from test_sources import disc, stills, textured  # noqa: F401
 
 from pvm_perception.streams.scenes import real_targets
-from pvm_perception.streams.scenes.light import Camera, linear
+from pvm_perception.streams.scenes.light import Camera, Light, linear
 from pvm_perception.streams.scenes.pasted import PastedScene
 from pvm_perception.streams.scenes.real_targets import Cutting, cut_out, greenness, hue_of, recoloured
 from pvm_perception.streams.stills import load_stills
@@ -67,6 +67,7 @@ def ball_sprite():
 def test_a_thrown_ball_is_a_streak_with_a_box_around_all_of_it(monkeypatch, streak):
     """Nowhere opaque when it moves further than itself, in linear light, and labelled as a whole."""
     monkeypatch.setattr(Camera, "develop", lambda _self, image, _light: image)
+    monkeypatch.setattr(Light, "at_frame", lambda _self, _index: np.ones((240, 320, 1), np.float32))
     place, size = np.full((200, 200, 3), 60, np.uint8), 0.12
     rng = np.random.default_rng(5)
     images = np.repeat(place[None], 3, 0)
@@ -78,7 +79,7 @@ def test_a_thrown_ball_is_a_streak_with_a_box_around_all_of_it(monkeypatch, stre
     scene.things = [
         dataclasses.replace(
             thing,
-            place=np.zeros(2),
+            place=np.array([streak * size, 0.0]),
             size=size,
             fall=0.0,
             floor=None,
@@ -93,7 +94,7 @@ def test_a_thrown_ball_is_a_streak_with_a_box_around_all_of_it(monkeypatch, stre
     box = Truth.boxes(truth)[0]
     diameter = size * 240 * 92 / 96
     assert box.h == pytest.approx(diameter, rel=0.12)
-    assert box.w == pytest.approx(max(1, streak) * diameter + 0.5 * min(1, streak) * diameter, rel=0.15)
+    assert box.w == pytest.approx(max(1, streak) * diameter + 0.8 * min(1, streak) * diameter, rel=0.12)
     assert box.weight == 1
     ground = linear(place)[0, 0, 1]
     lit = (image[..., 1].max() - ground) / (linear(np.uint8([[[0, 255 * 0.9, 0]]]))[0, 0, 1] - ground)

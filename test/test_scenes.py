@@ -21,6 +21,7 @@ from pvm_perception.streams.stills import (
 )
 from pvm_perception.training import pool
 from pvm_perception.training.pool import ClipPool, ClipRecipe, draw_length, render
+from pvm_perception.types import Truth
 
 
 def test_clips_are_fixed_by_their_seed():
@@ -268,3 +269,36 @@ def test_turning_cameras_leave_the_rest_of_the_scenes_as_they_are():
             np.testing.assert_array_equal(a.truth, b.truth)
     assert 24 <= sum(slow) <= 38
     assert max(usual) > 0.03
+
+
+def test_a_thrown_ball_is_a_streak_and_its_box_holds_all_of_it():
+    longest = 0.0
+    for seed in range(12):
+        rng, cast = np.random.default_rng(seed), ("green_ball",)
+        scene = Scene(rng, 3, (120, 160), None, 2, cast, calm=0.0, sizes=(0.1, 0.12), throws=1.0)
+        balls = [thing for thing in scene.things if thing.target == 0]
+        assert scene.has_throw and scene.shutter == scene.opened
+        for thing in balls:
+            streak = np.hypot(*thing.velocity) * scene.opened
+            assert 0.15 * thing.size < streak < 4.1 * thing.size
+        scene.things, scene.rolling = balls[:1], 0.0
+        _, truth = scene.render(1)
+        row = truth[0]
+        if row[Truth.VISIBLE] < 0.95 or not row[-1]:
+            continue
+        expected = (np.abs(balls[0].velocity) * scene.opened + balls[0].size) * 120
+        sides = row[Truth.BOX][2:]
+        np.testing.assert_allclose(sides, expected, rtol=0.25, atol=3)
+        longest = max(longest, sides.max() / (balls[0].size * 120))
+    assert longest > 1.5
+
+
+def test_what_nobody_could_see_is_neither_rewarded_nor_punished():
+    weights = []
+    for seed in range(8):
+        scene = Scene(np.random.default_rng(seed), 3, (120, 160), None, 1, ("green_ball",), throws=1.0)
+        for thing in scene.things:
+            thing.sprite = thing.sprite * np.float32(1e-3)  # hardly there, and as dark
+        _, truth = scene.render(1)
+        weights += truth[truth[:, Truth.TARGET] >= 0][:, -1].tolist()
+    assert weights and not any(weights)

@@ -236,9 +236,11 @@ class BoxReadout:
         d_logit = care * xp.where(
             centre, (1 - q) ** 2 * (2 * q * log_q - (1 - q)), absent * q * q * (q - 2 * (1 - q) * log_not)
         )
-        if soft is not None:  # cross-entropy to the soft presence
+        if soft is not None:  # relative entropy to the soft presence, 0 where the answer is the same
             presence, truly = xp.asarray(presence), xp.isnan(xp.asarray(presence))
-            loss = xp.where(truly, loss, -presence * log_q - (1 - presence) * log_not)
+            given = xp.clip(presence, 1e-7, 1 - 1e-7)
+            excess = given * (xp.log(given) - log_q) + (1 - given) * (xp.log1p(-given) - log_not)
+            loss = xp.where(truly, loss, excess)
             d_logit = xp.where(truly, d_logit, q - presence)
         # an offset counts as a share of the box, as overlap does, but more mildly
         sides = UNIT_BOX * xp.exp(box[..., 2:])  # (B, R, C, T, 2)

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -14,6 +16,7 @@ from pvm_perception.streams.scenes.scene import EVERY_CAST, Scene
 from pvm_perception.types import Frame, Truth
 from pvm_perception.vision.frame import BAR
 
+THROWS = 0.25  # share of the balls of training clips that are thrown
 TURNS = 0.2  # share of the training clips seen from a robot that turns
 ASPECTS = (4 / 3, 16 / 9, 16 / 9, 1.0, 1.2, 9 / 16, 3 / 4, 3 / 2)
 
@@ -81,10 +84,10 @@ def make_clip(
     return Clip(images, truth, motion)
 
 
-def _kind(solid: bool) -> type:
-    """Return the class of a clip's scenes."""
+def _kind(solid: bool) -> Callable[..., Any]:
+    """Return what makes a clip's scenes."""
     if not solid:
-        return Scene
+        return partial(Scene, throws=THROWS)
     from pvm_perception.streams.scenes.solid.scene import SolidScene  # panda3d is optional
 
     return SolidScene

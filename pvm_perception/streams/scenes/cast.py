@@ -17,6 +17,11 @@ SIZES = (  # a target's height as a share of the frame's, least and largest, and
     ((0.047, 0.15), 0.35),  # as the whole frame shows what is far away: the fovea needs a hint of it
     ((0.045, 0.85), 0.25),
 )
+STREAKS = (  # how far a thrown ball moves while the shutter is open, over its diameter, and how often
+    ((0.2, 1.2), 0.6),
+    ((1.2, 4.0), 0.4),
+)
+LONGEST_STREAK = 0.6  # of the frame's height
 CAST = ((("green_ball",), 0.4), (("stop_sign",), 0.38), (("green_ball", "stop_sign"), 0.08), ((), 0.14))
 
 
@@ -31,6 +36,10 @@ class Cast:
     hard : how hard the scene is to see, 0..1
     sizes : a target's least and largest height as a share of the frame's; None draws one of `SIZES`
     cutouts : pictures (h, w, 4) uint8 of real things that are no target
+    throws : probability that a ball is thrown so fast that it is a streak
+    thrower : draws those throws
+    opened : how long the shutter is open where one is thrown, of the time of a frame
+    has_throw : whether one is
     things : back to front
     """
 
@@ -41,6 +50,10 @@ class Cast:
     hard: float
     sizes: tuple[float, float] | None
     cutouts: list[np.ndarray]
+    throws: float
+    thrower: Rng
+    opened: float
+    has_throw: bool
     things: list[Thing]
 
     def _populate(self, cast: tuple[str, ...] | None) -> None:
@@ -156,7 +169,20 @@ class Cast:
         if way < 0.15:
             thing.fall = float(rng.uniform(0.002, 0.012)) * self.calm
             thing.floor = float(thing.place[1] + rng.uniform(0.05, 0.4))
-        return self._grounded(thing, size) if rng.random() < 0.55 else [thing]
+        parts = self._grounded(thing, size) if rng.random() < 0.55 else [thing]
+        return self._thrown(parts, size) if self.thrower.random() < self.throws else parts
+
+    def _thrown(self, parts: list[Thing], size: float) -> list[Thing]:
+        """Return a ball and its shadow on a flight that is a streak in each frame."""
+        rng = self.thrower
+        self.has_throw = True
+        streak = min(size * rng.uniform(*drawn(rng, STREAKS)), LONGEST_STREAK)
+        heading = rng.uniform(0, 2 * np.pi)
+        velocity = streak / self.opened * np.array([np.cos(heading), np.sin(heading)])
+        fall, span = float(rng.uniform(0, 0.012)), rng.uniform(3.0, 15.0)
+        return [
+            dataclasses.replace(thing, velocity=velocity, floor=None, fall=fall, span=span) for thing in parts
+        ]
 
     def _grounded(self, thing: Thing, size: float) -> list[Thing]:
         """Return a thing over its shadow on the ground."""

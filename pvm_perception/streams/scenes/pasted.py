@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
 
 import cv2
 import numpy as np
@@ -29,11 +28,8 @@ SIZES = (  # as in `scene`; a window shows balls of 8 to 30 px of a frame of 640
 )
 RECOLOURED = 0.5  # share of the balls
 THROWN = 0.5  # share of the balls
-STREAK = (0.2, 4.0)  # how far a thrown ball moves while the shutter is open, over its diameter
-OPEN = (0.4, 1.0)  # how long the shutter is, of the time of a frame
 OTHERS = 0.6  # balls that are no target, for each that is
 GAIN = (0.35, 2.5)  # how much lighter what is pasted may become
-FAINT = 0.04  # mean difference that a target makes, of the picture's range: where less, nobody could say
 CALM = 0.4  # how much the virtual camera moves over a clip that moves by itself
 
 
@@ -65,7 +61,6 @@ class PastedScene(Scene):
         known: bool = True,
     ) -> None:
         self.cuttings, self.images, self.known = cuttings, images, known
-        self.opened = rng.uniform(*OPEN)
         super().__init__(
             rng,
             frames,
@@ -73,6 +68,7 @@ class PastedScene(Scene):
             photos,
             calm=1.0 if images is None else CALM,
             turns=turns if images is None else 0.0,
+            throws=THROWN,
         )
         self.shutter = self.opened
 
@@ -144,40 +140,10 @@ class PastedScene(Scene):
         parts = self._ball(self._lit(cutting, sprite), self._size(), target)
         return [dataclasses.replace(thing, weight=weight) for thing in parts]
 
-    def _ball(self, sprite: np.ndarray, size: float, target: int) -> list[Thing]:
-        """Return any ball, real or painted, many of them thrown."""
-        rng, parts = self.rng, super()._ball(sprite, size, target)
-        if rng.random() < THROWN:
-            speed = size * rng.uniform(*STREAK) / self.opened
-            heading = rng.normal(0, 0.6) + rng.choice([0.0, np.pi])
-            moves: dict[str, Any] = {
-                "velocity": speed * np.array([np.cos(heading), np.sin(heading)]),
-                "floor": None,
-                "fall": float(rng.uniform(0, 0.012)),
-                "span": rng.uniform(3.0, 15.0),
-            }
-            parts = [dataclasses.replace(thing, **moves) for thing in parts]
-        return parts
-
-    def _draw_thing(self, canvas: np.ndarray, thing: Thing, *rest: Any) -> tuple | None:
-        """Composite one thing; a target that hardly differs from what is behind it may be there or not."""
-        behind = canvas.copy() if thing.target >= 0 else canvas
-        part = super()._draw_thing(canvas, thing, *rest)
-        if part is None or not part[1].size or not thing.weight:
-            return part
-        _, mask, left, top, *_ = part
-        here = (slice(top, top + mask.shape[0]), slice(left, left + mask.shape[1]))
-        now, before = (np.sqrt(np.maximum(picture[here], 0)) for picture in (canvas, behind))
-        change = np.abs(now - before).max(axis=2)
-        if self.bright * float((change * mask).sum() / max(mask.sum(), 1e-6)) < FAINT:
-            part = (dataclasses.replace(thing, weight=0.0), *part[1:])
-        return part
-
     def render(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Return frame `index`: picture (H, W, 3) uint8 and truth (M, Truth.COLUMNS)."""
         if self.images is not None:
             self.place = self._frame(index)
-        self.bright = float(self.light.at_frame(index).mean()) ** 0.5
         picture, truth = super().render(index)
         if not self.known:
             truth = np.concatenate([truth, Truth.unknown(self.size)])

@@ -5,6 +5,7 @@ Things are sprites that lie in the world; boxes come from what of them is really
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 import cv2
@@ -22,7 +23,9 @@ MAX_TARGETS = Truth.IN_VIEW
 ENLARGED = ((0.13, 0.1), (0.28, 0.55), (np.inf, COARSE))  # how often seen enlarged, up to which size:
 # a small target that is sharp, and one that a fovea or a cheap camera enlarged, look different
 ROLLING = 0.4  # share of the cameras that read a frame row by row, in most of the time that it has
-SOLID = 0.25  # of a target's highest opacity: from there on a pixel of its blur counts as the target's
+FAINT = 0.04  # mean difference that a target makes, of the picture's range: where less, nobody could say
+OPEN = (0.4, 1.0)  # how long the shutter is where a ball is thrown, of the time of a frame
+SOLID = 0.1  # of a target's highest opacity: from there on a pixel of its blur counts as the target's
 TURN_SPEED = (0.015, 0.09)  # of a camera on a turning robot, in view heights a frame
 EVERY_CAST = (("green_ball",), ("stop_sign",), ("green_ball", "stop_sign"), ())  # in turn
 
@@ -52,6 +55,8 @@ class Scene(Cast):
         The most that the scene may be hard, 0..1: light, blur and noise.
     turns
         Probability that the camera turns steadily, as on a robot that turns in place.
+    throws
+        Probability that a ball is thrown so fast that it is a streak.
     """
 
     def __init__(
@@ -66,8 +71,9 @@ class Scene(Cast):
         sizes: tuple[float, float] | None = None,
         hardest: float = 1.0,
         turns: float = 0.0,
+        throws: float = 0.0,
     ) -> None:
-        self.sizes = sizes
+        self.sizes, self.throws = sizes, throws
         self.rng, self.frames, self.size, self.scale = rng, frames, size, supersample
         self.rows, self.cols = size[0] * supersample, size[1] * supersample
         self.hard = rng.uniform(0, hardest)
@@ -79,7 +85,8 @@ class Scene(Cast):
         speed = (0.0 if rng.random() < 0.25 else rng.exponential(0.012)) * calm
         heading = rng.uniform(0, 6.3)
         self.pan = speed * np.array([np.cos(heading), np.sin(heading)])
-        own = rng.spawn(1)[0]  # all else in the scene stays as it would be without
+        own, self.thrower = rng.spawn(2)  # all else in the scene stays as it would be without
+        self.opened, self.has_throw = self.thrower.uniform(*OPEN), False
         self.depth = unknown_depth(own)
         self.span = own.uniform(*TURNS_BACK)
         if own.random() < turns:
@@ -95,7 +102,8 @@ class Scene(Cast):
         self.light = Light(rng, *size, self.hard)
         smallest = min((t.size for t in self.things if t.target >= 0), default=1.0)
         self.camera = Camera(rng, self.hard, next(p for size, p in ENLARGED if smallest < size))
-        self.shutter = rng.choice([0.0, rng.uniform(0.1, 0.9)])
+        shutter = rng.choice([0.0, rng.uniform(0.1, 0.9)])
+        self.shutter = self.opened if self.has_throw else shutter
         self.rolling = own.uniform(0.2, 1.0) if own.random() < ROLLING else 0.0
 
     def _background(self, rows: int, cols: int, photos: Sequence[np.ndarray]) -> np.ndarray:
@@ -128,19 +136,28 @@ class Scene(Cast):
 
     def render(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Return frame `index`: picture (H, W, 3) uint8 and truth (M, Truth.COLUMNS)."""
-        k = index - self.frames / 2
+        k, light = index - self.frames / 2, self.light.at_frame(index)
+        bright = float(light.mean()) ** 0.5
         view, before = self._view(k), self._view(k - 1)
         moved = view[:, 2] - before[:, 2]
         canvas = self._draw_place(self._read_out(moved) @ np.vstack([view, [0, 0, 1]]), moved * self.shutter)
         seen: list[tuple[Thing, np.ndarray, int, int, float, float]] = []
         for thing in self.things:
+            behind = canvas.copy() if self.throws and thing.target >= 0 else None
             part = self._draw_thing(canvas, thing, k, view, before, seen)
-            if part is not None:
-                seen.append(part)
+            if part is None:
+                continue
+            if (
+                behind is not None
+                and part[1].size
+                and bright * _difference(canvas, behind, *part[1:4]) < FAINT
+            ):
+                part = (dataclasses.replace(thing, weight=0.0), *part[1:])
+            seen.append(part)
         picture = (
             canvas if self.scale == 1 else cv2.resize(canvas, self.size[::-1], interpolation=cv2.INTER_AREA)
         )
-        return self.camera.develop(picture, self.light.at_frame(index)), self._truth(seen)
+        return self.camera.develop(picture, light), self._truth(seen)
 
     def _read_out(self, moved: np.ndarray) -> np.ndarray:
         """Return what reading row by row does to something that moves by (2,) pixels a frame.
@@ -242,3 +259,13 @@ class Scene(Cast):
             rows[n, Truth.BOX] = box / self.scale
             rows[n, Truth.VISIBLE] = min(float(mask.sum()) / max(area, 1e-6), 1.0)
         return rows
+
+
+def _difference(canvas: np.ndarray, behind: np.ndarray, mask: np.ndarray, left: int, top: int) -> float:
+    """Return how much a thing of opacity `mask` (h, w) changes a picture (rows, cols, 3) in linear light."""
+    if not mask.size:
+        return np.inf
+    here = (slice(top, top + mask.shape[0]), slice(left, left + mask.shape[1]))
+    now, before = (np.sqrt(np.maximum(picture[here], 0)) for picture in (canvas, behind))
+    change = np.abs(now - before).max(axis=2)  # (h, w)
+    return float((change * mask).sum() / max(mask.sum(), 1e-6))
