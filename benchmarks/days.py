@@ -12,7 +12,7 @@ import argparse
 import csv
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -146,6 +146,18 @@ def marks(model: Path, place: Place, frames: int) -> dict[str, float]:
     }
 
 
+def live(frames: Iterable[Seen], tracker: Tracker, recorder: Recorder | None) -> None:
+    """Show a tracker some frames; a recorder, where there is one, keeps moments of them."""
+    for image, _, cut in frames:
+        if cut:
+            tracker.reset()
+            if recorder is not None:
+                recorder.forget_stream()
+        tracks = tracker.update(image)
+        if recorder is not None:
+            recorder.see(image, None, None, tracks, float(tracker.surprise().mean()))
+
+
 def days(
     condition: str, places: Sequence[Place], frames: int, held_back: int, minutes: float, scenes: int
 ) -> Iterator[dict[str, Any]]:
@@ -162,14 +174,7 @@ def days(
         memory = Path(folder) / "memory"
         recorder = Recorder(MomentMemory(memory, 100.0), patient=True) if condition == "asleep" else None
         for day, place in enumerate(places):
-            for image, _, cut in place.live(frames):
-                if cut:
-                    tracker.reset()
-                    if recorder is not None:
-                        recorder.forget_stream()
-                tracks = tracker.update(image)
-                if recorder is not None:
-                    recorder.see(image, None, None, tracks, float(tracker.surprise().mean()))
+            live(place.live(frames), tracker, recorder)
             model, outcome = Path(folder) / "now.safetensors", ""
             tracker.save(model)
             if recorder is not None:

@@ -259,18 +259,18 @@ def _forgot(old: Marks, new: Marks) -> str:
             before, after = _mean(values), _mean(getattr(new, kind)[target])
             if kind == "moments" and before < OWN:
                 return f"the boxes of {target} are not where this model sees it (overlap {before:.3f})"
-            if _differ(getattr(new, kind)[target], values, least):
+            if _rose(getattr(new, kind)[target], values, least):
                 return f"{target} {words} fell from {before:.3f} to {after:.3f}"
     for kind, words in (("painted", "on painted scenes"), ("moments", "on held-back moments")):
         before, after = (getattr(marks, f"{kind}_alarms") for marks in (old, new))
-        if _differ(before, after, FORGOTTEN):
+        if _rose(before, after, FORGOTTEN):
             return f"false alarms {words} rose from {_mean(before):.3f} to {_mean(after):.3f}"
     return ""
 
 
-def _differ(less: Sequence[float], more: Sequence[float], least: float) -> bool:
-    """Whether marks of the same scenes differ by more than so much, and by more than chance."""
-    rises = np.array(more) - np.array(less)
+def _rose(before: Sequence[float], after: Sequence[float], least: float) -> bool:
+    """Whether marks of the same scenes rose by more than so much, and by more than chance."""
+    rises = np.array(after) - np.array(before)
     if not len(rises):
         return False
     error = rises.std(ddof=1) / len(rises) ** 0.5 if len(rises) > 1 else 0.0
@@ -279,7 +279,7 @@ def _differ(less: Sequence[float], more: Sequence[float], least: float) -> bool:
 
 def _gained_nothing(old: Marks, new: Marks) -> str:
     """Return why the new model is no better than the old one; empty where it is."""
-    if len(old.moments_alarms) >= ALARMS and _differ(new.moments_alarms, old.moments_alarms, FORGOTTEN):
+    if len(old.moments_alarms) >= ALARMS and _rose(new.moments_alarms, old.moments_alarms, FORGOTTEN):
         return ""
     gains = np.concatenate([np.array(new.sure[t]) - np.array(v) for t, v in old.sure.items()] or [[]])
     if len(gains) < FEW:
