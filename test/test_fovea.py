@@ -131,6 +131,17 @@ def test_the_closer_look_decides():
     assert merge([], cut, view, WHOLE) == []
 
 
+def test_in_a_fresh_window_the_box_lies_between_what_both_eyes_say():
+    view = View.window(SOURCE, NETWORK, (320, 240), 1.0)
+    far = Candidate("green_ball", 300, 220, 50, 40, 0.5)
+    near = Candidate("green_ball", 310, 225, 40, 30, 0.8)
+    (settled,) = merge([far], [near], view, WHOLE)
+    (fresh,) = merge([far], [near], view, WHOLE, fresh=True)
+    assert (settled.x, settled.y, settled.w, settled.h) == (310, 225, 40, 30)
+    assert (fresh.x, fresh.y, fresh.w, fresh.h) == pytest.approx((307, 223.5, 43, 33))
+    assert fresh.score == settled.score
+
+
 def test_the_tracker_with_and_without_a_second_look():
     image = np.random.default_rng(0).integers(0, 255, (240, 320, 3), dtype=np.uint8)
     with_it, without = Tracker(), Tracker(fovea=False)

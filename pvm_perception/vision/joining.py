@@ -10,6 +10,10 @@ from pvm_perception.vision.frame import View
 
 NEAR_SHARE = 0.7  # weight of the second eye in a joint score, from a logistic fit on generated scenes
 NEAR_BOX = 0.3  # share of the first eye's score that the second's must exceed for its box to be taken
+FAR_BOX = (
+    0.3  # share of the first eye's box in a joint one, where the second's window has just moved: what is
+)
+# fast is smeared, and a smear looks more like itself where it is small
 UNSEEN = 0.3  # factor of a score that the second eye should have confirmed and did not
 CUT = 1.5  # network px from the window's edge within which its candidates are taken to be cut off
 INSIDE = 0.25  # sides that a box must lie inside of the window for the second eye to have to see it
@@ -18,12 +22,15 @@ SAME_PLACE = 0.5  # sides that two boxes' centres may be apart and name the same
 SAME_AREA = (0.33, 3.0)  # and the ratio that their areas may have
 
 
-def merge(far: Sequence[Candidate], near: Sequence[Candidate], view: View, whole: View) -> list[Candidate]:
+def merge(
+    far: Sequence[Candidate], near: Sequence[Candidate], view: View, whole: View, fresh: bool = False
+) -> list[Candidate]:
     """Join both eyes' candidates, all in source px.
 
     A thing that lies well inside the window and has a size that it shows well is seen by both eyes: the
-    second one's box counts, and the scores are joined; a candidate of the first eye alone loses most of
-    its score there. A candidate that the window's edge cuts is left to the first eye.
+    second one's box counts, or in a fresh window most of it, and the scores are joined; a candidate of the
+    first eye alone loses most of its score there. A candidate that the window's edge cuts is left to the
+    first eye.
 
     Parameters
     ----------
@@ -31,6 +38,8 @@ def merge(far: Sequence[Candidate], near: Sequence[Candidate], view: View, whole
         The candidates of the first eye and of the second.
     view, whole
         What the second eye saw, and the view of the whole frame.
+    fresh
+        Whether the second eye has no past in its window.
     """
     result: list[Candidate] = []
     left = [d for d in near if _inset(d, view, whole) > CUT / view.scale]
@@ -39,13 +48,19 @@ def merge(far: Sequence[Candidate], near: Sequence[Candidate], view: View, whole
         if twin is not None:
             left.remove(twin)
             score = d.score ** (1 - NEAR_SHARE) * twin.score**NEAR_SHARE
-            box = twin if twin.score > NEAR_BOX * d.score else d
+            box = _between(twin, d, FAR_BOX * fresh) if twin.score > NEAR_BOX * d.score else d
             result.append(dataclasses.replace(box, score=score))
         elif shows_well(view, d, whole):
             result.append(dataclasses.replace(d, score=UNSEEN * d.score))
         else:
             result.append(d)
     return sorted(result + left, key=lambda d: -d.score)
+
+
+def _between(a: Candidate, b: Candidate, share: float) -> Candidate:
+    """Return `a` with a box that lies that share of the way to `b`'s."""
+    sides = {k: (1 - share) * getattr(a, k) + share * getattr(b, k) for k in ("x", "y", "w", "h")}
+    return dataclasses.replace(a, **sides)
 
 
 def touch(a: Candidate, b: Candidate | Track) -> bool:

@@ -177,7 +177,7 @@ class Perception:
                         self.near.reset()  # the window's own jump is no motion of what is in it
                     near = self.near.see(image, window, motion, targets)
                     self._fovea.note_candidates(near)
-                    found = merge(found, near, window, self.view)
+                    found = merge(found, near, window, self.view, self._fovea.moved)
                 found = self._search_beside(image, motion, targets, tracks, found, surprise)
                 found = self._verdicts.hold(far, found, self._fovea.windows, self.view, tracks)
         return discount_reflections(image, [self._calibration.detection(c) for c in found])
@@ -209,7 +209,8 @@ class Perception:
 
         seen = [c for c in seen if not spared(c)]
         self._fovea.note_beside(seen)
-        joined = merge([c for c in found if not spared(c)], seen, glance.view, self.view)
+        rest = [c for c in found if not spared(c)]
+        joined = merge(rest, seen, glance.view, self.view, glance.new)
         return sorted([c for c in found if spared(c)] + joined, key=lambda c: -c.score)
 
     def change_targets(self) -> None:
