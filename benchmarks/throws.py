@@ -181,7 +181,7 @@ def main() -> None:
         default=[default_model()],
         help="model files to score side by side (default: the shipped one)",
     )
-    parser.add_argument("--scenes", type=int, default=90, help="number of throws (default: %(default)s)")
+    parser.add_argument("--scenes", type=int, default=60, help="number of throws (default: %(default)s)")
     parser.add_argument(
         "--photos",
         type=Path,
@@ -214,7 +214,8 @@ def main() -> None:
                 tally.add(found, frame, clear)
         for _, tally in trackers.values():
             tally.end()
-    rows = [{"model": model.name} | tally.row() for model, (_, tally) in trackers.items()]
+    balls_are = "cut out" if sprites else "painted"
+    rows = [{"model": m.name, "balls": balls_are} | tally.row() for m, (_, tally) in trackers.items()]
     for row in rows:
         print(" ".join(f"{k}={v}" for k, v in row.items()))
     args.output.parent.mkdir(parents=True, exist_ok=True)
