@@ -77,10 +77,10 @@ def scores(shots: list[Shot]) -> dict[str, float]:
     return row
 
 
-def main() -> None:
-    """Run models side by side and write the table."""
+def scene_arguments(description: str | None, scenes: int) -> argparse.ArgumentParser:
+    """Return a parser of what benchmarks of models on so many generated scenes are asked for."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
         "--model",
@@ -89,12 +89,18 @@ def main() -> None:
         default=[default_model()],
         help="model files to score side by side (default: the shipped one)",
     )
-    parser.add_argument("--scenes", type=int, default=180, help="number of scenes (default: %(default)s)")
+    parser.add_argument("--scenes", type=int, default=scenes, help="number of scenes (default: %(default)s)")
     parser.add_argument(
         "--photos",
         type=Path,
         help="folder of photographs for backgrounds, as `make train-data` collects them (default: none)",
     )
+    return parser
+
+
+def main() -> None:
+    """Run models side by side and write the table."""
+    parser = scene_arguments(__doc__, 180)
     parser.add_argument("--solid", action="store_true", help="make scenes in three dimensions; needs panda3d")
     parser.add_argument(
         "--output",

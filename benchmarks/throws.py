@@ -13,7 +13,6 @@ Usage: .venv/bin/python benchmarks/throws.py [--model FILE ...] [--scenes N] [--
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import os
 from collections.abc import Iterator, Sequence
@@ -22,12 +21,13 @@ from typing import Any
 
 os.environ["OPENBLAS_NUM_THREADS"] = "1"
 import numpy as np
+from generated_sequences import scene_arguments
 from tqdm import tqdm
 
 from pvm_perception import Tracker
 from pvm_perception.commands.evaluate import write_csv
-from pvm_perception.evaluation.metrics import overlap, success_auc
-from pvm_perception.shipped import default_model
+from pvm_perception.evaluation.boxes import FrameBoxes
+from pvm_perception.evaluation.metrics import success_auc
 from pvm_perception.streams.scenes import balls
 from pvm_perception.streams.scenes.backgrounds import background
 from pvm_perception.streams.scenes.photos import load_photos
@@ -35,7 +35,7 @@ from pvm_perception.streams.scenes.real_targets import cut_out
 from pvm_perception.streams.scenes.scene import Scene
 from pvm_perception.streams.scenes.thing import Thing
 from pvm_perception.streams.stills import load_stills
-from pvm_perception.types import Box, Frame, Truth
+from pvm_perception.types import Box, Frame, Track, Truth
 
 SIZE, FPS, FRAMES, SEED = (360, 640), 30.0, 24, 7_070
 BALL, TARGET = "green_ball", 0
@@ -45,6 +45,7 @@ OPEN = (0.15, 0.7)  # how long the shutter is, of the time of a frame
 HAND_HELD = 0.15  # how much half of the cameras move
 POSTERS = 0.7  # share of the places that are photographs
 VISIBLE = 0.35  # share of a ball in view from which it should be found
+RIGHT = 0.3  # overlap from which a box's size is compared with the streak's
 
 
 class Throw(Scene):
@@ -70,9 +71,8 @@ class Throw(Scene):
         sprites: Sequence[np.ndarray],
     ) -> None:
         self.is_green, self.sprites = is_green, sprites
-        sizes = (PIXELS[0] / SIZE[0], PIXELS[1] / SIZE[0])
         calm = HAND_HELD * float(rng.random() < 0.5)
-        super().__init__(rng, FRAMES, SIZE, photos, 1, (BALL,), calm, sizes, 0.35, throws=1.0)
+        super().__init__(rng, FRAMES, SIZE, photos, 1, (BALL,), calm, hardest=0.35, throws=1.0)
         if not is_green:
             self.things = [dataclasses.replace(thing, target=-1) for thing in self.things]
 
@@ -80,7 +80,7 @@ class Throw(Scene):
         return background(self.rng, rows, cols, photos, real=self.rng.random() < POSTERS)
 
     def _target(self, name: str) -> list[Thing]:
-        low, high = self.sizes or (0.05, 0.1)
+        low, high = (px / SIZE[0] for px in PIXELS)
         size = float(np.exp(self.rng.uniform(np.log(low), np.log(high))))
         if self.sprites and self.is_green:
             sprite = self.sprites[int(self.rng.integers(len(self.sprites)))].copy()
@@ -122,36 +122,30 @@ class Tally:
         self.sides: list[float] = []  # of the boxes that are about right, over the truth's
         self.waits: list[int] = []  # frames from in view to found; FRAMES where it never was
         self.alarms: list[bool] = []
-        self._wait: int | None = None
+        self._scene: list[bool] = []  # whether it was found, by frame of this scene with a ball
 
     def begin(self) -> None:
         """Take note that another scene begins."""
-        self._wait = None
+        self._scene = []
 
     def end(self) -> None:
         """Take note that a scene ends."""
-        if self._wait is not None and self._wait >= 0:
-            self.waits.append(FRAMES)
+        if self._scene:
+            self.waits.append(self._scene.index(True) if any(self._scene) else FRAMES)
 
-    def add(self, found: Sequence[Any], frame: Frame, clear: Sequence[Box]) -> None:
+    def add(self, tracks: Sequence[Track], frame: Frame, clear: Sequence[Box]) -> None:
         """Count one frame's boxes."""
+        found = FrameBoxes.of(dataclasses.replace(frame, boxes=tuple(clear)), BALL, tracks)
         if not frame.boxes:
-            self.alarms.append(bool(found))
+            self.alarms.append(bool(len(found.boxes)))
         if not clear:
             return
-        pairs = [(float(overlap(_box(t), _box(b))), t, b) for t in found for b in clear]
-        best, track, truth = max(pairs, key=lambda p: p[0], default=(0.0, None, None))
+        best = float(found.overlaps.max(initial=0.0))
         self.overlaps.append(best)
-        if track is not None and truth is not None and best > 0.3:
-            self.sides.append(max(track.w, track.h) / max(truth.w, truth.h))
-        if self._wait is None:
-            self._wait = 0
-        if self._wait >= 0:
-            if best > 0:
-                self.waits.append(self._wait)
-                self._wait = -1
-            else:
-                self._wait += 1
+        self._scene.append(best > 0)
+        if best > RIGHT:
+            box, truth = np.unravel_index(found.overlaps.argmax(), found.overlaps.shape)
+            self.sides.append(float(found.boxes[box, 2:4].max() / found.truth[truth, 2:4].max()))
 
     def row(self) -> dict[str, str]:
         """Return the measures."""
@@ -165,28 +159,9 @@ class Tally:
         }
 
 
-def _box(b: Any) -> np.ndarray:
-    return np.array([b.x, b.y, b.w, b.h])
-
-
 def main() -> None:
     """Run models side by side and write the table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "--model",
-        type=Path,
-        nargs="+",
-        default=[default_model()],
-        help="model files to score side by side (default: the shipped one)",
-    )
-    parser.add_argument("--scenes", type=int, default=60, help="number of throws (default: %(default)s)")
-    parser.add_argument(
-        "--photos",
-        type=Path,
-        help="folder of photographs of places, as `make train-data` collects them (default: painted places)",
-    )
+    parser = scene_arguments(__doc__, 60)
     parser.add_argument("--stills", type=Path, help="folder of labelled pictures of green balls to cut out")
     parser.add_argument(
         "--stills-part",
@@ -210,8 +185,7 @@ def main() -> None:
             tally.begin()
         for frame, clear in sequence(number, photos, sprites):
             for tracker, tally in trackers.values():
-                found = [t for t in tracker.update(frame.image, frame.stamp) if t.target == BALL]
-                tally.add(found, frame, clear)
+                tally.add(tracker.update(frame.image, frame.stamp), frame, clear)
         for _, tally in trackers.values():
             tally.end()
     balls_are = "cut out" if sprites else "painted"

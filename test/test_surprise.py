@@ -90,3 +90,7 @@ def test_the_third_eye_looks_at_what_pops_out_at_once_and_not_at_a_lamp_for_ever
 
     assert all(looks(*[(60 + 50 * k, 200) for k in range(10)]))
     assert 4 <= sum(looks(*[(300, 200)] * 12)) <= 7
+
+
+def test_of_a_single_unit_nothing_pops_out():
+    assert Surprise(np.full((1, 1), 400, np.float32), WHOLE, []).spot() is None

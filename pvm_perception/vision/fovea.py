@@ -25,7 +25,7 @@ GAIN = 1.5  # enlargement over the whole view from which a window is worth its t
 MAX_ENLARGEMENT = 2.0  # largest scale of a window, network px per source px
 DWELL = 4  # frames that one of several tracks is followed before the next
 SEARCH = 2.0  # enlargement over the whole view of the windows that search the frame
-SPOT = 4.0  # the same of a window at a place that pops out: what is there is small, or it would be seen
+SPOT = 4.0  # enlargement over the whole view of a window at a place that pops out
 TILE_OVERLAP = 1.2  # how many times the search's tiles cover the frame along each axis
 SURPRISE_BONUS = 0.1  # score of a hint that the frame's most surprising place is worth
 VISITED = 6  # verified places that are remembered, so that others come first
@@ -189,14 +189,14 @@ class Fovea:
         if self._attended is None and self.view is None:
             return None
         doubtful = [t for t in tracks if not self.leaves_alone(t) and _worth(whole, max(t.w, t.h))]
-        spot = surprise.spot() if surprise else None
-        if spot == self._popped:
-            spot = None  # a lamp that blinks has every second frame, no more
         if doubtful and not self._doubted:
             self._doubted, self._popped = True, None
             view = self._around(whole, max(doubtful, key=lambda t: t.score), before.view if before else None)
             self.beside = Glance(view, before is None or view != before.view, True)
             return self.beside
+        spot = surprise.spot() if surprise else None
+        if spot == self._popped:
+            spot = None  # a lamp that blinks has every second frame, no more
         self._doubted, self._popped = False, spot
         if spot is not None:
             scale = min(SPOT * whole.scale, MAX_ENLARGEMENT)

@@ -10,10 +10,9 @@ from pvm_perception.vision.frame import View
 
 NEAR_SHARE = 0.7  # weight of the second eye in a joint score, from a logistic fit on generated scenes
 NEAR_BOX = 0.3  # share of the first eye's score that the second's must exceed for its box to be taken
-FAR_BOX = (
-    0.3  # share of the first eye's box in a joint one, where the second's window has just moved: what is
-)
-# fast is smeared, and a smear looks more like itself where it is small
+# What is fast is smeared, and smears are boxed better where they are small: where the second eye's window has
+# just moved, the first eye has this share of the box.
+FAR_BOX = 0.3
 UNSEEN = 0.3  # factor of a score that the second eye should have confirmed and did not
 CUT = 1.5  # network px from the window's edge within which its candidates are taken to be cut off
 INSIDE = 0.25  # sides that a box must lie inside of the window for the second eye to have to see it

@@ -67,5 +67,5 @@ class Surprise:
 
 def _inner(middles: Floats, size: int) -> slice:
     """Return which of the units' middles along an axis lie further than a unit from the frame's ends."""
-    unit = middles[1] - middles[0]
+    unit = (middles[-1] - middles[0]) / max(len(middles) - 1, 1)
     return slice(*np.searchsorted(middles, (unit, size - unit)))

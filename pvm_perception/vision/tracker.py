@@ -222,14 +222,16 @@ class TrackManager:
 
         It may be thrown: then it is where nothing was expected.
         """
+        young = [i for i, m in enumerate(self._memory) if i not in found and m.seen == 1 and not m.gap]
+        left = [j for j, d in enumerate(detections) if j not in found.values() and d.score >= SEEN]
+        if not young or not left:
+            return {}
         costs = np.full((len(self._memory), len(detections)), np.inf)
-        left = set(range(len(detections))) - set(found.values())
-        for i, m in enumerate(self._memory):
-            if i in found or m.seen > 1 or m.gap:
-                continue
+        for i in young:
+            m = self._memory[i]
             for j in left:
                 d = detections[j]
-                if d.target == m.target and d.score >= SEEN and (far := self._distance(m, d)) < LEAP:
+                if d.target == m.target and (far := self._distance(m, d)) < LEAP:
                     costs[i, j] = far
         return dict(assign(costs))
 

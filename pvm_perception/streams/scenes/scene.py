@@ -147,11 +147,7 @@ class Scene(Cast):
             part = self._draw_thing(canvas, thing, k, view, before, seen)
             if part is None:
                 continue
-            if (
-                behind is not None
-                and part[1].size
-                and bright * _difference(canvas, behind, *part[1:4]) < FAINT
-            ):
+            if behind is not None and bright * _difference(canvas, behind, *part[1:4]) < FAINT:
                 part = (dataclasses.replace(thing, weight=0.0), *part[1:])
             seen.append(part)
         picture = (
