@@ -6,7 +6,7 @@ DATA ?= data
 INPUT ?=
 # pages outside of docs/ are part of the site, so that each link leads where it does in the repository
 SITE = -D root_doc=docs/index \
-	-D 'include_patterns=README.md,CONTRIBUTING.md,SECURITY.md,models/README.md,docs/**'
+	-D 'include_patterns=README.md,CONTRIBUTING.md,SECURITY.md,models/README.md,clips/README.md,docs/**'
 export OPENBLAS_NUM_THREADS ?= 1
 # any CuPy that is there already, for whichever CUDA, stays
 CUPY = .venv/bin/python -c "import cupy" 2>/dev/null || sh scripts/install.sh gpu
