@@ -40,7 +40,7 @@ run() {  # ENVIRONMENT'S PYTHON, OUTPUT
     (cd / && "$1" -m pvm_perception track --input "$WORK/frames" --output "$2")
 }
 WORK=$PWD
-"$ROOT/.venv/bin/python" -m pvm_perception simulate --output "$WORK/frames" --frames 20 --seed 1 >/dev/null
+"$ROOT/.venv/bin/python" -m pvm_perception simulate --output "$WORK/frames" --frames 120 --seed 2 >/dev/null
 run "$ROOT/.venv/bin/python" "$WORK/ours.csv"
 # shellcheck disable=SC1091
 (set +u && . ./install/local_setup.sh && run "$WORK/venv/bin/python" "$WORK/theirs.csv" &&
