@@ -1,9 +1,10 @@
 """What the robot's own motion is worth as an input: clips of a turning camera, with it and without.
 
-The readouts (no tracker, one look a frame) and the forecast are scored on the same generated clips,
-in all of which the camera turns as on a turning robot: without its motion, as on a robot that has no
-odometry; with it as context; and with the motion of the frame to come, which no robot knows, but
-which bounds what any odometry could bring.
+The readouts (no tracker, one look a frame) and the forecast are scored on generated clips in which the
+camera turns as on a robot: steadily, or by stops and starts, with a few frames from one speed to the
+other. Each is shown without the motion, as on a robot without odometry; with the motion up to each frame;
+with the speed at the frame's stamp besides, as odometry tells it, which the robot takes to go on; and with
+the motion to the next frame, which it knows where odometry is faster than pictures.
 Usage: .venv/bin/python benchmarks/motion.py [--model FILE] [--clips N] [--output FILE]
 """
 
@@ -12,8 +13,9 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 os.environ["OPENBLAS_NUM_THREADS"] = "1"
 import numpy as np
@@ -24,10 +26,17 @@ from pvm_perception.core.hierarchy import Hierarchy
 from pvm_perception.core.model_file import load_model
 from pvm_perception.shipped import default_model
 from pvm_perception.streams.generated import make_clip
-from pvm_perception.training.validate import validate
+from pvm_perception.streams.scenes.scene import Scene
+from pvm_perception.training.validate import SPEED_KNOWN, validate
 
 FRAMES, BATCH = 12, 16
 SEED = 515_151_000
+KNOWN: dict[str, dict[str, Any]] = {
+    "silenced": {},
+    "up to the frame": {"motion": True, "surmised": None},
+    "and its speed": {"motion": True, "surmised": SPEED_KNOWN},
+    "to the next frame": {"motion": True, "surmised": 0.0},
+}
 
 
 def main() -> None:
@@ -49,16 +58,16 @@ def main() -> None:
     config, weights, _ = load_model(args.model)
     if not config.uses_motion:
         sys.exit(f"{args.model} does not take the robot's motion: both rows would be the same")
-    clips = [
-        make_clip(SEED + n, FRAMES, (config.height, config.width), turns=1.0)
-        for n in tqdm(range(-(-args.clips // BATCH) * BATCH), desc="clips")
-    ]
-    rows = []
-    ahead = [replace(c, motion=np.concatenate([c.motion[1:], c.motion[-1:]])) for c in clips]
-    for name, some, motion in (("silenced", clips, False), ("given", clips, True), ("ahead", ahead, True)):
-        result = validate(Hierarchy(config, BATCH, np, weights), some, motion=motion)
-        rows.append({"motion": name} | {k: f"{v:.4f}" for k, v in result.row().items()})
-        print(" ".join(f"{k}={v}" for k, v in rows[-1].items()), flush=True)
+    rows, size = [], (config.height, config.width)
+    for turns, stops in (("steady", 0.0), ("stop and go", 1.0)):
+        clips = [
+            make_clip(SEED + n, FRAMES, size, turns=1.0, scene=partial(Scene, stops=stops))
+            for n in tqdm(range(-(-args.clips // BATCH) * BATCH), desc=f"clips, {turns}")
+        ]
+        for name, knows in KNOWN.items():
+            result = validate(Hierarchy(config, BATCH, np, weights), clips, **knows)
+            rows.append({"turns": turns, "motion": name} | {k: f"{v:.4f}" for k, v in result.row().items()})
+            print(" ".join(f"{k}={v}" for k, v in rows[-1].items()), flush=True)
     args.output.parent.mkdir(parents=True, exist_ok=True)
     write_csv(args.output, rows)
 

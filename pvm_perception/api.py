@@ -139,7 +139,11 @@ class Tracker(TargetBook, Inspection):
         self._tracks.settings = value
 
     def update(
-        self, image: Images | None, stamp: float | None = None, motion: Sequence[float] | Floats | None = None
+        self,
+        image: Images | None,
+        stamp: float | None = None,
+        motion: Sequence[float] | Floats | None = None,
+        ahead: Sequence[float] | Floats | None = None,
     ) -> list[Track]:
         """Look at one frame.
 
@@ -156,6 +160,10 @@ class Tracker(TargetBook, Inspection):
             background of the frame, as `vision.motion` defines it: (shift right, shift down) as
             shares of the frame's width and height, roll in radians clockwise as seen, logarithm
             of the growth. None where it is not known.
+        ahead
+            The same from this image to the next, as far as the robot knows its own speed: what is foreseen
+            then begins and ends with the robot's own turns. None where it is not known; the robot is then
+            taken to go on as `motion` says, where that is not zero.
 
         Returns
         -------
@@ -165,19 +173,19 @@ class Tracker(TargetBook, Inspection):
         Raises
         ------
         PvmError
-            If the image is not one of these, or the motion not four finite numbers; nothing changes
+            If the image is not one of these, or a motion not four finite numbers; nothing changes
             then.
         """
         if image is not None:
             image = as_bgr(image)
-        moved = None if motion is None else checked_motion(motion)
+        moved, moves = (None if m is None else checked_motion(m) for m in (motion, ahead))
         periods = self._elapsed(stamp)
         if image is None:
             self.detections = []
             return self._tracks.update(None, periods)
         self._tracks.follow_size((image.shape[0], image.shape[1]))
         expected = self._tracks.report(min(periods, LONGEST_STEP), tentative=True)
-        self.detections = self._perception.see(image, moved, self._targets, expected)
+        self.detections = self._perception.see(image, moved, self._targets, expected, moves)
         if self._perception.cut:
             self._tracks.cut()
         return self._tracks.update(self.detections, periods)

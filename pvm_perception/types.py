@@ -123,6 +123,7 @@ class Frame:
     header : of the message, where the source is a bag
     motion : (4,) float32, what the camera's own motion since the frame before did to the picture, as
         `vision.motion` defines it; None where the source does not tell
+    ahead : (4,) float32, the same from this frame to the next, as far as the robot knew then
     """
 
     image: npt.NDArray[np.uint8]
@@ -131,6 +132,7 @@ class Frame:
     boxes: tuple[Box, ...] | None = None
     header: Header | None = None
     motion: npt.NDArray[np.float32] | None = None
+    ahead: npt.NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True)

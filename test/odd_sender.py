@@ -163,7 +163,7 @@ class OptionalInputs:
         )
 
     def _frame(self, size=(HEIGHT, WIDTH)):
-        motion = self.motion.up_to(self.now, size, 60.0)
+        motion, _ = self.motion.around(self.now, size, 60.0)
         if motion is not None and not (np.abs(motion) <= LARGEST).all():
             self.failures[f"motion {motion}"] += 1
         self.motion.words(), self.motion.faults()

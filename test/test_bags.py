@@ -125,12 +125,17 @@ def test_the_robots_own_motion_comes_with_the_frames(tmp_path, images, storage, 
     file = record(tmp_path / "drive", images, {topic: kind}, storage, ("/odom",), "/camera/camera_info")
     frames = list(open_stream(file, odom_topic=None))
     assert frames[0].motion is None  # nothing came before
+    assert frames[0].ahead is None  # nor is it known how long it is to the next
     for k, frame in enumerate(frames[1:]):
         right, down, roll, growth = frame.motion
         middle = (k + 0.5) * FRAME * 1e-9  # s; the turn's rate grows in proportion to time
         assert right == pytest.approx(800 / 640 * YAW * middle * FRAME * 1e-9, rel=0.6 / (k + 1), abs=1e-5)
         assert (down, roll) == (0, 0)
         assert growth == pytest.approx(0.4 * FRAME * 1e-9 / 4, rel=1e-4)
+        heard = (k + 1) * FRAME * 1e-9  # s, the last odometry at most: the speed then is taken to go on
+        coming = 800 / 640 * YAW * heard * FRAME * 1e-9
+        assert frame.ahead[0] == pytest.approx(coming, rel=0.6 / (k + 1), abs=1e-5)
+        assert frame.ahead[3] == pytest.approx(growth, rel=1e-4)
     assert [f.motion for f in open_stream(file)] == [None] * 12  # nobody asked
     assert [f.motion for f in open_stream(file, odom_topic="")] == [None] * 12
     named = [f.motion for f in open_stream(file, odom_topic="odom")]

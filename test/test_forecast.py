@@ -18,6 +18,7 @@ from pvm_perception.core.hierarchy import Hierarchy
 from pvm_perception.core.kernels import forecast as kernels
 from pvm_perception.core.kernels.cpu import BUILDS
 from pvm_perception.core.kernels.forecast import CompiledSteps
+from pvm_perception.core.pictures import motion_ahead
 from pvm_perception.core.size import weight_shapes
 from pvm_perception.errors import PvmError
 
@@ -253,6 +254,29 @@ def test_the_robots_motion_tells_where_things_come_from(texture):
     for frame in frames:
         forecaster.step(frame, weights, np.array([[1.5 / 160, -1.0 / 128, 0, 0]], np.float32))
     assert np.median(forecaster.moves().reshape(-1, 2), 0) == pytest.approx([1.0, -1.5], abs=0.3)
+
+
+def test_a_robot_that_stops_knows_that_nothing_will_move_and_one_without_odometry_does_not(texture):
+    config = small(scales=1)
+    network = Hierarchy(preset("robot", forecast=config.forecast), 2, seed=3)
+    network.weights["forecast1.b2"][NAMES.index("motion")] = 20.0
+    still = np.array([[0.0] * 4, [np.nan] * 4], np.float32)
+    for k in range(4):
+        network.step(np.repeat(cut(texture, 0, 2 * k)[None], 2, 0), ahead=still if k == 3 else None)
+    knows, guesses = (np.abs(moves).mean() for moves in network.moves())
+    assert knows < 0.2 < 0.5 < guesses
+
+
+def test_the_motion_ahead_is_the_motion_so_far_where_it_is_not_told():
+    motion = np.array([[0.1] * 4, [0] * 4], np.float32)
+    assert motion_ahead(2, None, None) is None
+    np.testing.assert_array_equal(motion_ahead(2, motion, None), [[np.float32(0.1)] * 4, [np.nan] * 4])
+    np.testing.assert_array_equal(motion_ahead(2, motion, -motion), -motion)
+    told = np.array([[np.nan] * 4, [0] * 4], np.float32)
+    np.testing.assert_array_equal(motion_ahead(2, motion, told), [[np.float32(0.1)] * 4, [0] * 4])
+    np.testing.assert_array_equal(motion_ahead(2, None, told), told)
+    with pytest.raises(PvmError, match=r"the motion ahead must be an array of shape \(2, 4\), not \(4,\)"):
+        motion_ahead(2, motion, motion[0])
 
 
 def test_surprise_is_a_half_where_all_is_as_usual_and_a_ball_stands_out():

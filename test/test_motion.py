@@ -213,3 +213,18 @@ def test_a_view_sees_the_frames_motion_in_its_own_measure(view):
     through = np.hstack([view.scale * frame[:, :2], (view.scale * frame[:, 2] + cut[:, 2])[:, None]])
     seen = seen_through(view, np.float32([right, down, roll, growth]), source)
     np.testing.assert_allclose(seen, view_motion(cut, through, view.network), atol=2e-3)
+
+
+def test_the_motion_ahead_is_what_odometry_knows_already_and_then_its_last_speed():
+    ego = driven({"yaw": lambda t: t - 10}, np.arange(10, 10.561, 0.02))  # until 10.56 s
+    before, ahead = ego.around(10.4, 10.5, SIZE, FOV)
+    assert before[0] == pytest.approx((0.5**2 - 0.4**2) / 2 * ACROSS, rel=1e-3)
+    known, goes_on = (0.56**2 - 0.5**2) / 2, 0.04 * 0.56
+    assert ahead[0] == pytest.approx((known + goes_on) * ACROSS, rel=1e-3)
+    assert ego.around(0.0, 10.5, SIZE, FOV) == (
+        None,
+        None,
+    )  # the first frame: nobody knows when the next comes
+    assert ego.around(10.0, 10.55, SIZE, FOV)[1] is None  # nor what the robot does in half a second
+    stands = driven({}, np.arange(10, 11, 0.02)).around(10.4, 10.5, SIZE, FOV)[1]
+    assert stands is not None and not stands.any()

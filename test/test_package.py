@@ -239,7 +239,7 @@ def threads():
     return max(p["num_threads"] for p in threadpool_info() if p["user_api"] == "blas")
 before, tracker, inside = threads(), Tracker(), []
 see = tracker._perception.whole.see
-tracker._perception.whole.see = lambda *args: (inside.append(threads()), see(*args))[1]
+tracker._perception.whole.see = lambda *args, **more: (inside.append(threads()), see(*args, **more))[1]
 tracker.update(np.zeros((48, 64, 3), np.uint8))
 print(before, inside[0], threads())
 """

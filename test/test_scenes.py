@@ -14,7 +14,7 @@ from pvm_perception.streams.generated import SimulatedStream, make_clip
 from pvm_perception.streams.scenes.distractors import cutout
 from pvm_perception.streams.scenes.light import Camera, linear
 from pvm_perception.streams.scenes.photos import load_photos
-from pvm_perception.streams.scenes.scene import Scene
+from pvm_perception.streams.scenes.scene import Scene, stop_and_go
 from pvm_perception.streams.stills import (
     Still,
     VirtualCamera,
@@ -220,11 +220,23 @@ def error_of(guess, image):
     return np.abs(guess[rows, cols].astype(int) - image[rows, cols]).mean()
 
 
+def test_a_robot_that_stops_and_goes_takes_a_few_frames_from_speed_to_speed():
+    steps = []
+    for seed in range(20):
+        way = stop_and_go(np.random.default_rng(seed), 60)
+        assert way.shape == (60, 2)
+        speed = np.abs(np.diff(way[:, 0]))
+        assert speed.max() < 0.091
+        steps += list(np.abs(np.diff(way[:, 0], 2)))
+        assert (speed < 1e-9).any() and (speed > 0.014).any()
+    assert np.mean(np.array(steps) > 1e-9) > 0.2  # it changes in a quarter of the frames or so
+
+
 def camera_over(source, seed, folder):
     """Return something with `render` and `motion` over a place that stands still."""
     rng = np.random.default_rng(seed)
     if source == "scene":
-        scene = Scene(rng, 8, (120, 200), None, cast=(), turns=1.0, hardest=0.0)
+        scene = Scene(rng, 8, (120, 200), None, cast=(), turns=1.0, stops=0.0, hardest=0.0)
         scene.things, scene.camera.noise, scene.shutter = [], 0.0, 0.0
         scene.turn, scene.depth = 0.02, 1.0
         return scene

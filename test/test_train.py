@@ -36,11 +36,39 @@ def test_half_of_the_clips_keep_their_motion_to_themselves():
     assert before.shape == (40, 4)
     given = []
     for _ in range(30):
-        _, _, motion, new = streams.next()
+        _, _, motion, _, new = streams.next()
         np.testing.assert_array_equal(motion[~new], before[~new])  # all along or not at all
         given += list(motion[new].any(axis=1))
         before = motion
     assert 0.4 < np.mean(given) < 0.6
+
+
+def test_what_a_robot_takes_for_the_motion_ahead():
+    class Faster:
+        def clip(self):
+            images, truth = np.zeros((4, 8, 8, 3), np.uint8), np.full((4, 1, 7), -1, np.float32)
+            return Clip(images, truth, np.outer(np.arange(4), np.ones(4)).astype(np.float32))  # by 1 a frame
+
+    streams, known, silent = Streams(Faster(), 40, np.random.default_rng(0)), [], 0
+    for _ in range(40):
+        _, _, motion, ahead, _ = streams.next()
+        unknown = np.isnan(ahead[:, 0])
+        silent += (unknown & ~streams.with_motion).sum()
+        assert not (unknown ^ np.isnan(ahead).any(1)).any()
+        some = streams.with_motion & streams.knows_ahead & ~unknown
+        change = ahead[some, 0] - motion[some, 0]  # of 1: all of it, or half where the speed alone is known
+        np.testing.assert_allclose(change, 1 - streams.surmised[some], atol=1e-6)
+        known += list(change)
+        assert unknown[~streams.knows_ahead].all()
+    assert min(known) < 0.6 and max(known) > 0.9
+    assert silent > 400
+
+
+def test_a_clip_knows_the_motion_to_the_next_frame_but_not_after_its_last():
+    motion = np.array([[0] * 4, [1] * 4, [3] * 4], np.float32)
+    clip = Clip(np.zeros((3, 8, 8, 3), np.uint8), np.zeros((3, 0, 7), np.float32), motion)
+    np.testing.assert_array_equal(clip.ahead()[:, 0], [1, 3, np.nan])
+    np.testing.assert_array_equal(clip.ahead(0.5)[:, 0], [0.5, 2, np.nan])
 
 
 def test_the_hardest_clips_come_again_but_not_for_ever():

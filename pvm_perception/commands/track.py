@@ -116,7 +116,7 @@ def run(args: argparse.Namespace) -> int:
             tracks = (
                 tracker.track_still(frame.image)
                 if args.stills
-                else tracker.update(frame.image, frame.stamp, frame.motion)
+                else tracker.update(frame.image, frame.stamp, frame.motion, frame.ahead)
             )
             if memory is not None:
                 surprise = float(tracker.surprise().mean())

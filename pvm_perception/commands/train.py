@@ -119,7 +119,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="KIND=SHARE",
         help="shares of the clips by kind, the rest is painted: "
         + ", ".join(f"{kind} ({share:.2g})" for kind, share in SHARES.items())
-        + "; pasted: targets cut out of stills, thrown and laid onto video and photographs",
+        + "; pasted: targets cut out of stills, thrown and laid onto video and photographs; "
+        "turning: painted, seen from a robot that turns",
     )
     parser.add_argument(
         "--streams", type=int, default=16, help="number of streams that the network learns from side by side"

@@ -157,7 +157,7 @@ def _play(stream: Any, tracker: Tracker, view: LiveView, args: argparse.Namespac
     period = 0.0 if args.no_viewer or getattr(stream, "live", False) else 1 / stream.fps
     due = time.monotonic()
     for frame in Bar(stream, total=length, unit="frame", disable=None if args.no_viewer else True):
-        tracks = tracker.update(frame.image, frame.stamp, frame.motion)
+        tracks = tracker.update(frame.image, frame.stamp, frame.motion, frame.ahead)
         if thinner.passes():
             view.show(count, frame, tracks)
         count += 1

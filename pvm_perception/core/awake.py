@@ -85,12 +85,12 @@ class ForecastLearner:
     def _new_optimizer(self) -> Optimizer:
         return Optimizer(self._weights, Learning("adam", clip=CLIP, average=0.0), np)
 
-    def learn(self, images: Images, motion: Floats | None, shown: Rectangles | None) -> bool:
+    def learn(self, images: Images, ahead: Floats | None, shown: Rectangles | None) -> bool:
         """Learn from the frame that the forecaster was shown last, if it is worth it.
 
         Parameters
         ----------
-        images, motion, shown
+        images, ahead, shown
             As the forecaster was shown them.
 
         Returns
@@ -104,15 +104,15 @@ class ForecastLearner:
         if self.budget < 1 and self._credit <= 0:
             self._shadow = None  # a comparison needs frames without a gap
             return False
-        learnt = self._learn(images, motion, shown)
+        learnt = self._learn(images, ahead, shown)
         self._credit -= time.thread_time() - begun
         return learnt
 
-    def _learn(self, images: Images, motion: Floats | None, shown: Rectangles | None) -> bool:
+    def _learn(self, images: Images, ahead: Floats | None, shown: Rectangles | None) -> bool:
         wrong, copied = self._errors(self._forecaster)
         if not (math.isfinite(wrong) and self._finite()):
             return self._give_up(spoilt=True)
-        if self._shadow is not None and self._compare(images, motion, shown, wrong):
+        if self._shadow is not None and self._compare(images, ahead, shown, wrong):
             return True
         if not self._forecaster.known[0] or copied < STILL or not self._surprises(wrong):
             return False
@@ -164,13 +164,13 @@ class ForecastLearner:
         self._shadow = Forecaster(self._config, 1)
         self._shadow.copy_state(self._forecaster)
 
-    def _compare(self, images: Images, motion: Floats | None, shown: Rectangles | None, wrong: float) -> bool:
+    def _compare(self, images: Images, ahead: Floats | None, shown: Rectangles | None, wrong: float) -> bool:
         """Show the copy this frame, too; after enough frames decide. Return whether the weights changed."""
         shadow = self._shadow
         if shadow is None or not self._forecaster.known[0]:
             self._shadow = None  # the stream began anew
             return False
-        shadow.step(images, self._good, motion, shown)
+        shadow.step(images, self._good, ahead, shown)
         self._compared.append((wrong, self._errors(shadow)[0]))
         if len(self._compared) < CHECKED:
             return False

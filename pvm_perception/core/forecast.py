@@ -95,7 +95,7 @@ class Forecaster:
         self,
         images: Array,
         weights: dict[str, Array],
-        motion: Array | None = None,
+        ahead: Array | None = None,
         shown: Array | None = None,
     ) -> None:
         """Take the next frame of every stream and foresee the one after.
@@ -106,15 +106,16 @@ class Forecaster:
             (B, H, W, 3) uint8.
         weights
             By name, among others those of `first_weights`.
-        motion
-            (B, 4) as `Hierarchy.step` takes it.
+        ahead
+            (B, 4) what the robot's own motion will do to the picture until the next frame, in the values of
+            `Hierarchy.step`'s motion; NaN in the streams where it is not known. None: in none.
         shown
             (B, 4) top, left, rows, cols of the part of the image that a camera filled; None: all.
         """
         shown = self._whole if shown is None else np.asarray(shown, np.int32)
         if shown.tobytes() != self._shown:
             self._show(shown)
-        motion = None if motion is None else np.ascontiguousarray(motion, np.float32)
+        ahead = None if ahead is None else np.ascontiguousarray(ahead, np.float32)
         fresh, below = ~self._seen, None
         for scale in self.scales:
             scale.see(images, below, fresh)
@@ -124,7 +125,7 @@ class Forecaster:
         self._tempered = self.trust.judge(finest.wrong.mean(1), finest.changed.mean(1), self.known)
         known, parent = self._seen.copy(), None
         for scale in reversed(self.scales):
-            scale.foresee(_of(weights, scale.number), parent, known, motion)
+            scale.foresee(_of(weights, scale.number), parent, known, ahead)
             parent = scale
         self._seen[...] = True
         self._judge()

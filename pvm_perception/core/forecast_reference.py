@@ -91,7 +91,7 @@ class NumpySteps:
     ) -> None:
         """See `Steps.foresee`."""
         g, f, units = now.g, now.frame, now.g.units
-        f.moved[...] = motion is not None and (motion != 0).any()
+        f.moved[...] = motion is not None
         if parent:
             f.parent[:, :units] = 2 * spread(g, parent.frame.mean)
         if motion is not None:

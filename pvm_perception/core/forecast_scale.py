@@ -85,7 +85,7 @@ class Scale:
         for array in (self.now.error, self.now.wrong, self.now.changed) if begins else ():
             array[fresh] = 0
 
-    def foresee(self, p: dict[str, Array], parent: Scale | None, known: Array, motion: Array | None) -> None:
+    def foresee(self, p: dict[str, Array], parent: Scale | None, known: Array, ahead: Array | None) -> None:
         """Choose how each unit's part moves on, and make the forecast of the next picture.
 
         Parameters
@@ -96,20 +96,20 @@ class Scale:
             The scale above, which has chosen already; None at the top.
         known
             (B,) bool: streams that had a frame before. The others expect this picture once more.
-        motion
-            (B, 4) float32 of the robot, as `Hierarchy.step` takes it; None where it is not known.
+        ahead
+            (B, 4) float32 the robot's motion to come, as `Forecaster.step` takes it.
         """
         if self._restricted:
             p = {**p, "w2": p["w2"] * self._allowed, "b2": p["b2"] * self._allowed}
         if "motion" not in self.forecast.context:
-            motion = None
+            ahead = None
         for b in range(self.batch):
             self.steps.foresee(
                 self._now[b],
                 self._last[b],
                 parent._now[b] if parent else None,
                 p,
-                None if motion is None else motion[b],
+                None if ahead is None or np.isnan(ahead[b, 0]) else ahead[b],
                 bool(known[b]),
             )
 

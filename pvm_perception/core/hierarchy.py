@@ -28,7 +28,7 @@ from pvm_perception.core.heatmap import HeatmapReadout
 from pvm_perception.core.inputs import Source
 from pvm_perception.core.interfaces import Losses, Network, Readout
 from pvm_perception.core.optimizer import Optimizer
-from pvm_perception.core.pictures import as_blocks, as_images, scaled_motion
+from pvm_perception.core.pictures import as_blocks, as_images, motion_ahead, scaled_motion
 from pvm_perception.core.readout import BoxReadout
 from pvm_perception.core.size import FORECAST, check_weights, weight_shapes
 from pvm_perception.errors import PvmError
@@ -188,6 +188,7 @@ class Hierarchy:
         motion: Floats | None = None,
         shown: Rectangles | None = None,
         foresee: bool = True,
+        ahead: Floats | None = None,
     ) -> Array:
         """Run one frame of every stream.
 
@@ -206,6 +207,10 @@ class Hierarchy:
         foresee
             Whether the forecast takes these images, too. Not where they are those of the step before, shown
             once more so that codes read their context; nor where nobody asks for the forecast.
+        ahead
+            (B, 4), as motion, but until the next frame, as far as the robot knows: what the forecast hears.
+            NaN in the streams where it is not known: there the robot goes on as `motion` says, where that is
+            not zero. None: in all streams.
 
         Returns
         -------
@@ -215,7 +220,7 @@ class Hierarchy:
         Raises
         ------
         PvmError
-            If images or motion have another shape, or the motion is not finite.
+            If images or motions have another shape, or the motion is not finite.
         """
         running = [e for e in self.encoders if self.step_count >= e.layer.start]
         # `advance` writes into the other of two buffers, so these stay the frame before's
@@ -239,7 +244,8 @@ class Hierarchy:
         codes = [self.sources[layer.name].now for layer in self.config.layers]  # (B, U + 1, N) each
         self.out = self.readout.forward(self.part("readout"), codes)
         if self.forecaster and foresee:
-            self.forecaster.step(images, self.forecast_weights(), motion, shown)
+            coming = motion_ahead(self.batch, motion, ahead)
+            self.forecaster.step(images, self.forecast_weights(), coming, shown)
         return self.out
 
     def answers(self) -> Array:

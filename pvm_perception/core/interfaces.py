@@ -216,6 +216,7 @@ class Network(Protocol):
         motion: Floats | None = None,
         shown: Rectangles | None = None,
         foresee: bool = True,
+        ahead: Floats | None = None,
     ) -> object:
         """Run one frame of every stream.
 
@@ -229,11 +230,13 @@ class Network(Protocol):
             (B, 4) top, left, rows, cols of the part of the image that a camera filled; None: all.
         foresee
             Whether the forecast by moves is made, which only forecasts and their surprise need.
+        ahead
+            (B, 4) of the robot until the next frame, as `Hierarchy.step` takes it.
 
         Raises
         ------
         PvmError
-            If images or motion have another shape, or the motion is not finite.
+            If images or motions have another shape, or the motion is not finite.
         """
         ...
 

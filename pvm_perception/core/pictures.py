@@ -62,6 +62,33 @@ def scaled_motion(batch: int, motion: Floats) -> Floats:
     return np.clip(scaled, -MOTION_LIMIT, MOTION_LIMIT)
 
 
+def motion_ahead(batch: int, motion: Floats | None, ahead: Floats | None) -> Floats | None:
+    """Return the robot's motion until the next frame, (B, 4), NaN where it is not known; None: nowhere.
+
+    Parameters
+    ----------
+    batch
+        B.
+    motion, ahead
+        (B, 4) as `Hierarchy.step` takes them.
+
+    Raises
+    ------
+    PvmError
+        What is ahead is of another shape.
+    """
+    if motion is None and ahead is None:
+        return None
+    goes_on = np.full((batch, MOTION_VALUES), np.nan, np.float32)
+    if motion is not None:
+        moves = np.any(motion, axis=1)  # (B,); zeros may mean that there is no odometry
+        goes_on[moves] = motion[moves]
+    if ahead is None:
+        return goes_on
+    check_shape("the motion ahead", batch, ahead)
+    return np.where(np.isnan(ahead), goes_on, ahead).astype(np.float32)
+
+
 def as_images(config: HierarchyConfig, block: Array, prediction: Array, xp: ModuleType) -> Array:
     """Return layer 1's prediction as images, (B, H, W, 3) uint8, BGR.
 
@@ -122,7 +149,22 @@ def check_motion(batch: int, motion: Floats) -> None:
     PvmError
         It is not, or is not finite.
     """
-    if np.shape(motion) != (batch, MOTION_VALUES):
-        raise PvmError(f"motion must be an array of shape {(batch, MOTION_VALUES)}, not {np.shape(motion)}")
+    check_shape("motion", batch, motion)
     if not np.isfinite(motion).all():  # a value that is not finite would stay in the codes for ever
         raise PvmError("motion must be finite numbers; give zeros where it is not known")
+
+
+def check_shape(name: str, batch: int, motion: Floats) -> None:
+    """Raise an error, which names what it is, unless values of motion are (B, 4).
+
+    Parameters
+    ----------
+    name
+        What they are.
+    batch
+        B.
+    motion
+        The values.
+    """
+    if np.shape(motion) != (batch, MOTION_VALUES):
+        raise PvmError(f"{name} must be an array of shape {(batch, MOTION_VALUES)}, not {np.shape(motion)}")

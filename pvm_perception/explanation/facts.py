@@ -153,7 +153,7 @@ def gather(tracker: Tracker, frames: Sequence[Frame], target: str, links: bool =
     for k, frame in enumerate(frames):
         if k == len(frames) - 1 and k:
             expected = tracker.prediction()
-        tracks = tracker.update(frame.image, frame.stamp, frame.motion)
+        tracks = tracker.update(frame.image, frame.stamp, frame.motion, frame.ahead)
         best = max((d.score for d in tracker.detections), default=0.0)
         evidence = max((b.evidence for b in tracker.beliefs()), default=0.0)
         history.append((frame.name, best, evidence, bool(tracks)))
@@ -222,7 +222,7 @@ def _cuts(tracker: Tracker, frames: Sequence[Frame], target: str) -> list[Cut]:
             save_model(path, *model)
             other = Tracker((target,), path, tracker.device, settings=tracker.settings)
             for frame in frames:
-                tracks = other.update(frame.image, frame.stamp, frame.motion)
+                tracks = other.update(frame.image, frame.stamp, frame.motion, frame.ahead)
             forecast, copying = other.prediction_error()
             found.append(
                 Cut(

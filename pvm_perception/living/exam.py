@@ -170,11 +170,12 @@ def _moment(moment: Moment, trackers: Sequence[Tracker], marks: Sequence[Marks])
     """Let the trackers see a moment."""
     known = labels(moment)
     nothing = not any(moment.tracks) and not moment.before and not moment.after
+    ahead = [*moment.motion[1:], None]
     for tracker, mark in zip(trackers, marks, strict=True):
         tracker.reset()
         paper = _Paper()
         for k, image in enumerate(moment.images):
-            tracks = tracker.update(image, motion=moment.motion[k])
+            tracks = tracker.update(image, motion=moment.motion[k], ahead=ahead[k])
             mark.errors.append(tracker.prediction_error())
             for target in known.targets:
                 boxes = _boxes(known.boxes[k], target)

@@ -42,7 +42,7 @@ def forecast_learns(config: HierarchyConfig, old: Weights, replay: Replay, timer
     for step in replay.steps(labelled=False, timer=timer):
         if step.begins:
             network.reset()
-        network.step(step.images, step.motion)
+        network.step(step.images, step.motion, ahead=step.ahead)
         if not step.begins:
             rate = timer.rate(FORECAST_RATE)
             network.learn(rate=rate)

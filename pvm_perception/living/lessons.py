@@ -108,7 +108,7 @@ def lesson(
     truth = np.stack(
         [_rows(b, a, view, targets) for b, a in zip(known.boxes, known.alarms, strict=True)]
     )  # (T, ROWS, COLUMNS)
-    motion = np.zeros((len(images), 4), np.float32)
+    motion = np.full((len(images), 4), np.nan, np.float32)
     for k, moved in enumerate(moment.motion):
         if moved is not None:
             motion[k] = seen_through(view, np.asarray(moved, np.float32), source)

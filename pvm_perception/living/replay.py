@@ -56,7 +56,8 @@ class Step:
     Attributes
     ----------
     begins : whether the clips begin with it
-    images, motion : (B, H, W, 3) uint8, (B, 4)
+    images : (B, H, W, 3) uint8
+    motion, ahead : (B, 4) as `Hierarchy.step` takes them
     truth : (B, M, Truth.COLUMNS)
     lived : (B,) whether the clip is of a moment
     """
@@ -64,6 +65,7 @@ class Step:
     begins: bool
     images: np.ndarray
     motion: np.ndarray
+    ahead: np.ndarray
     truth: np.ndarray
     lived: np.ndarray
 
@@ -113,7 +115,8 @@ class Replay:
                 if not timer.goes_on():
                     return
                 images, motion = (np.stack([getattr(c, n)[k] for c in clips]) for n in ("images", "motion"))
-                yield Step(k == 0, images, motion, truth[k], lived)
+                ahead = np.stack([c.ahead()[k] for c in clips])
+                yield Step(k == 0, images, np.nan_to_num(motion), ahead, truth[k], lived)
 
     def _lived(self, labelled: bool) -> Clip:
         """Return a moment as a clip."""

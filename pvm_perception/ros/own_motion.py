@@ -51,8 +51,10 @@ class OwnMotion:
         ego = self._ego
         return ego.calibration_fault or (ego.disagreement(self.size) if self.size else "")
 
-    def up_to(self, stamp: float, size: tuple[int, int], fov: float) -> np.ndarray | None:
-        """Return how the picture moved since the last frame, (4,) float32 as `Tracker.update` takes it.
+    def around(
+        self, stamp: float, size: tuple[int, int], fov: float
+    ) -> tuple[np.ndarray | None, np.ndarray | None]:
+        """Return how the picture moved since the last frame, and will until the next, as `EgoMotion.around`.
 
         Parameters
         ----------
@@ -63,9 +65,9 @@ class OwnMotion:
         fov
             Horizontal field of view, degrees, where no camera_info can be used.
         """
-        self._motion = self._ego.between(self._seen, stamp, size, fov)
+        self._motion, ahead = self._ego.around(self._seen, stamp, size, fov)
         self._seen, self.size = stamp, size
-        return self._motion
+        return self._motion, ahead
 
     def faults(self) -> str:
         """Return which input is left out and why; empty where none is."""

@@ -307,10 +307,10 @@ class TrackerNode(Guarded, LifecycleNode):
 
     def _frame(self, image: Any, header: Header, times: diagnostics.FrameTimes) -> None:
         stamp = times.stamp
-        motion = self.own_motion.up_to(stamp, image.shape[:2], self.value("horizontal_fov"))
+        motion, ahead = self.own_motion.around(stamp, image.shape[:2], self.value("horizontal_fov"))
         with self.lock:
             self._follow_parameters()
-            tracks = self.tracker.update(image, stamp if stamp > 0 else None, motion)
+            tracks = self.tracker.update(image, stamp if stamp > 0 else None, motion, ahead)
             if self.value("latency_compensation") and stamp > 0:
                 late = self._now() - stamp  # s
                 frames = min(max(late / self.tracker.period, 0.0), LONGEST_FORECAST)

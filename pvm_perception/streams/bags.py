@@ -137,9 +137,9 @@ class BagStream:
                 continue
             if image is not None:
                 header = Header(time.sec, time.nanosec, message.header.frame_id, logged)
-                motion = robot.between(seen, stamp, image.shape[:2])
-                seen = stamp
-                yield Frame(image, str(index), stamp if stamp > 0 else None, header=header, motion=motion)
+                motion, ahead = robot.around(seen, stamp, image.shape[:2])
+                seen, timed = stamp, stamp if stamp > 0 else None
+                yield Frame(image, str(index), timed, header=header, motion=motion, ahead=ahead)
 
     def _shows(self, connection: Any) -> bool:
         """Tell whether a connection carries the images."""

@@ -149,7 +149,7 @@ def footage_clip(rng: np.random.Generator, shot: Shot, size: tuple[int, int], kn
     images = np.stack([np.ascontiguousarray(camera.render(k)[0]) for k in range(frames)])
     truth = Truth.rows(()) if known else Truth.unknown(size)
     truth = np.repeat(truth[None], frames, axis=0)  # (T, M, Truth.COLUMNS)
-    return Clip(images, truth, np.zeros((frames, 4), np.float32))  # how the camera moved is not known
+    return Clip(images, truth, np.full((frames, 4), np.nan, np.float32))  # how the camera moved is not known
 
 
 class _Plain(Camera):

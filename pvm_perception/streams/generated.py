@@ -29,12 +29,25 @@ class Clip:
     ----------
     images : (T, H, W, 3) uint8, BGR
     truth : (T, M, Truth.COLUMNS) float32, the true boxes as `types.Truth` lays them out
-    motion : (T, 4) float32, what the camera's motion did to the picture, as `Hierarchy.step` takes it
+    motion : (T, 4) float32, what the camera's motion did to the picture, as `Hierarchy.step` takes it; NaN in
+        frames where it is not known
     """
 
     images: np.ndarray
     truth: np.ndarray
     motion: np.ndarray
+
+    def ahead(self, surmised: float = 0.0) -> np.ndarray:
+        """Return the motion from each frame to the next, (T, 4); NaN where it is not known, as at the last.
+
+        Parameters
+        ----------
+        surmised
+            What share of the change of speed a robot does not know of: half of it where all that it knows is
+            the speed at the frame's stamp, none of it where odometry comes until the next frame.
+        """
+        coming = np.concatenate([self.motion[1:], np.full_like(self.motion[:1], np.nan)])
+        return coming + np.float32(surmised) * (self.motion - coming)
 
 
 def make_clip(

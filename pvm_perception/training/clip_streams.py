@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from pvm_perception.streams.generated import Clip
 from pvm_perception.training.pool import ClipPool
 from pvm_perception.training.replay import Replay
 
 MOTION_SHARE = 0.5  # of the clips, given with the camera's motion; the others are a robot without odometry
+SURMISED = (0.0, 0.5)  # what share of a change of speed such a robot does not know of
+AHEAD_SHARE = 0.8  # of the clips with motion, in which the robot knows about the motion ahead at all
 
 
 class Streams:
@@ -30,26 +33,38 @@ class Streams:
         self.clips = [pool.clip() for _ in range(batch)]
         self.positions = [int(rng.integers(len(clip.images))) for clip in self.clips]
         self.rng, self.with_motion = rng, rng.random(batch) < MOTION_SHARE
+        self.knows_ahead = rng.random(batch) < AHEAD_SHARE
+        self.surmised = rng.uniform(*SURMISED, batch)
         self.seen = [0] * batch  # how often each clip was seen to its end before
         self.errors: list[list[float]] = [[] for _ in range(batch)]  # of each clip's frames so far
 
-    def next(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Return images (B, H, W, 3), truth (B, M, 7), motion (B, 4), streams that begin (B,)."""
+    def next(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Return images (B, H, W, 3), truth (B, M, 7), motion and motion ahead (B, 4), new streams (B,)."""
         new = np.zeros(len(self.clips), bool)
         for b, clip in enumerate(self.clips):
             if self.positions[b] >= len(clip.images):
                 self._change(b)
                 self.positions[b], new[b] = 0, True
                 self.with_motion[b] = self.rng.random() < MOTION_SHARE
+                self.knows_ahead[b] = self.rng.random() < AHEAD_SHARE
+                self.surmised[b] = self.rng.uniform(*SURMISED)
         now = list(zip(self.clips, self.positions, strict=True))
         self.positions = [k + 1 for k in self.positions]
-        motion = np.stack([clip.motion[k] for clip, k in now]) * self.with_motion[:, None]  # (B, 4)
+        motion = np.nan_to_num(np.stack([clip.motion[k] for clip, k in now]))  # (B, 4)
+        motion[~self.with_motion] = 0
         return (
             np.stack([clip.images[k] for clip, k in now]),
             np.stack([clip.truth[k] for clip, k in now]),
             motion,
+            self._ahead(now),
             new,
         )
+
+    def _ahead(self, now: list[tuple[Clip, int]]) -> np.ndarray:
+        """Return what the robots take for their motion to the next frame, (B, 4); NaN: it is not known."""
+        ahead = np.stack([now[b][0].ahead(share)[now[b][1]] for b, share in enumerate(self.surmised)])
+        ahead[~(self.with_motion & self.knows_ahead)] = np.nan
+        return ahead
 
     def _change(self, b: int) -> None:
         """Give stream `b` its next clip, an old one or a new one."""

@@ -16,6 +16,7 @@ from pvm_perception.core.config import HierarchyConfig
 from pvm_perception.core.forecast import Forecaster
 from pvm_perception.core.hierarchy import Hierarchy
 from pvm_perception.core.interfaces import Losses
+from pvm_perception.core.pictures import motion_ahead
 from pvm_perception.errors import PvmError
 from pvm_perception.streams.footage import Footage
 from pvm_perception.vision.frame import View, network_input
@@ -32,10 +33,12 @@ class ForecastOnly(Hierarchy):
         motion: Floats | None = None,
         shown: Rectangles | None = None,
         foresee: bool = True,
+        ahead: Floats | None = None,
     ) -> None:
         """Foresee the next frame of every stream, whatever `foresee` says; see `Hierarchy.step`."""
         self.known, self.fresh = ~self.fresh, np.zeros(self.batch, bool)
-        self._forecasting.step(images, self.forecast_weights(), motion, shown)
+        coming = motion_ahead(self.batch, motion, ahead)
+        self._forecasting.step(images, self.forecast_weights(), coming, shown)
 
     def learn(
         self,

@@ -9,8 +9,8 @@ from pvm_perception.errors import PvmError
 from pvm_perception.streams.hold_out import Part
 
 # the kinds of clips, and their usual shares where what they are made of is given; the rest is painted
-SHARES = {"stills": 1 / 3, "pasted": 0.0, "video": 0.2, "negatives": 0.1}
-NEEDS = {"stills": "stills", "pasted": "stills", "video": "video", "negatives": "negatives"}
+SHARES = {"stills": 1 / 3, "pasted": 0.0, "video": 0.2, "negatives": 0.1, "turning": 0.0}
+NEEDS = {"stills": "stills", "pasted": "stills", "video": "video", "negatives": "negatives"}  # or nothing
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class SourcePaths:
     shares: tuple[tuple[str, float], ...] = ()
 
     def kinds(self) -> dict[str, float]:
-        """Return the share of each kind of clips that is not painted.
+        """Return the share of each kind of clips; the rest is painted in the usual way.
 
         Raises
         ------
@@ -44,12 +44,14 @@ class SourcePaths:
         for kind, share in wanted.items():
             if kind not in SHARES:
                 raise PvmError(f"there are no clips of kind {kind!r}; kinds are {', '.join(SHARES)}")
-            if share and not getattr(self, NEEDS[kind]):
+            if share and not self._has(kind):
                 raise PvmError(f"a share of {kind} clips needs --{NEEDS[kind]}")
-        found = {
-            kind: wanted.get(kind, usual) for kind, usual in SHARES.items() if getattr(self, NEEDS[kind])
-        }
+        found = {kind: wanted.get(kind, usual) for kind, usual in SHARES.items() if self._has(kind)}
         total = sum(found.values())
         if min(found.values(), default=0) < 0 or not math.isfinite(total) or total > 1 + 1e-9:
             raise PvmError(f"shares of clips must be from 0 to 1 and together at most 1, not {total:g}")
         return found
+
+    def _has(self, kind: str) -> bool:
+        """Whether there is what clips of a kind are made of."""
+        return kind not in NEEDS or bool(getattr(self, NEEDS[kind]))

@@ -84,6 +84,9 @@ class Sources:
         seed = int(rng.integers(2**62))
         return make_clip(seed, frames, size, photos=self.photos, solid=rng.random() < solid)
 
+    def _turning(self, rng: np.random.Generator, _number: int, frames: int, size: tuple[int, int]) -> Clip:
+        return make_clip(int(rng.integers(2**62)), frames, size, photos=self.photos, turns=1.0)
+
     def _stills(self, rng: np.random.Generator, _number: int, frames: int, size: tuple[int, int]) -> Clip:
         return still_clip(rng, frames, size, self.stills)
 

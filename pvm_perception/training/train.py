@@ -212,10 +212,10 @@ class Trainer:
 
     def _step(self, streams: Streams, rate: float) -> Losses:
         """Run one frame of every stream and learn from it."""
-        images, boxes, motion, new = streams.next()
+        images, boxes, motion, ahead, new = streams.next()
         if new.any():
             self.network.reset(new)
-        self.network.step(images, motion)
+        self.network.step(images, motion, ahead=ahead)
         learns, soft = self.options.learns, self.soft_labels(images, motion, new)
         losses = self.network.learn(None if learns == "codes" else boxes, rate, learns != "readout", soft)
         streams.learnt(losses.by_stream)

@@ -13,6 +13,7 @@ from pvm_perception.evaluation.metrics import overlap
 from pvm_perception.streams.generated import Clip
 from pvm_perception.types import Truth
 
+SPEED_KNOWN = 0.5  # as `Clip.ahead` takes it, where odometry tells the speed at a frame
 THRESHOLDS = np.linspace(0.05, 0.95, 19)
 
 
@@ -39,6 +40,7 @@ def validate(
     looks: int = 1,
     reset_each_frame: bool = False,
     motion: bool = False,
+    surmised: float | None = SPEED_KNOWN,
     run_up: int = 2,
 ) -> Validation:
     """Run clips of one length and score the readouts.
@@ -57,6 +59,8 @@ def validate(
         second's history, the difference is what the frames before are worth.
     motion
         Give the network the camera's motion.
+    surmised
+        Of the motion to the next frame, as `Clip.ahead` takes it; None: it is not known.
     run_up
         Frames at the start of each clip that don't count.
     """
@@ -69,10 +73,13 @@ def validate(
         network.reset()
         for k in range(len(group[0].images)):
             images = np.stack([clip.images[k] for clip in group])
-            moved = np.stack([clip.motion[k] for clip in group]) if motion else None
+            moved = np.nan_to_num(np.stack([clip.motion[k] for clip in group])) if motion else None
+            ahead = None
+            if motion and surmised is not None:
+                ahead = np.stack([clip.ahead(surmised)[k] for clip in group])
             if reset_each_frame:
                 network.reset()
-            network.step(images, moved)
+            network.step(images, moved, ahead=ahead)
             if k >= run_up:
                 forecast, copied = network.forecast_errors()
                 errors, copies = errors + forecast, copies + copied

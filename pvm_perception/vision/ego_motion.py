@@ -130,6 +130,23 @@ class EgoMotion:
         known = all(abs(v) <= most for v, most in zip(motion.tolist(), LARGEST, strict=True))  # not for NaN
         return motion if known else None
 
+    def around(
+        self, before: float, stamp: float, size: tuple[int, int], fov: float = USUAL_FOV
+    ) -> tuple[np.ndarray | None, np.ndarray | None]:
+        """Return `between` from the frame before to a frame, and from there on for as long.
+
+        Beyond the last odometry the robot is taken to keep its speed.
+
+        Parameters
+        ----------
+        before, stamp
+            Stamps of the frame before and of the frame, seconds.
+        size, fov
+            As for `between`.
+        """
+        coming = 2 * stamp - before
+        return self.between(before, stamp, size, fov), self.between(stamp, coming, size, fov)
+
     def disagreement(self, size: tuple[int, int]) -> str:
         """Return why the calibration cannot be that of a picture of (rows, cols); empty where it can.
 

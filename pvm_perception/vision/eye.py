@@ -11,6 +11,7 @@ import numpy.typing as npt
 from pvm_perception.core.awake import ForecastLearner
 from pvm_perception.core.backend import Floats, Images
 from pvm_perception.core.interfaces import Network
+from pvm_perception.core.pictures import motion_ahead
 from pvm_perception.core.shown import ShownReadout
 from pvm_perception.types import Candidate
 from pvm_perception.vision.cuts import CutDetector
@@ -71,6 +72,7 @@ class Eye:
         motion: npt.NDArray[np.float32] | None,
         targets: Collection[str],
         twice: bool = True,
+        ahead: npt.NDArray[np.float32] | None = None,
     ) -> list[Candidate]:
         """Show the network a part of a frame and return its candidates.
 
@@ -89,6 +91,8 @@ class Eye:
             Names of the targets that are looked for.
         twice
             Whether to show a picture without a past twice.
+        ahead
+            (4,) what the camera's motion will do to the whole frame until the next, or None.
 
         Returns
         -------
@@ -101,8 +105,8 @@ class Eye:
         self.errors = (math.nan, math.nan)
         knows_past = not self.network.fresh.any()
         if knows_past:
-            moved = None if motion is None else seen_through(view, motion, size)[None]
-            self._step(moved)
+            moved, moves = (None if m is None else seen_through(view, m, size)[None] for m in (motion, ahead))
+            self._step(moved, ahead=moves)
             if self._foresees:
                 self.errors = self._scaled(self.network.forecast_errors())
         self.cut = self._foresees and self._cuts.is_cut(self._part(), self.errors)
@@ -110,7 +114,7 @@ class Eye:
             self._surprise_at_cut = self.network.surprise()[0]
         elif knows_past:
             if self.learner is not None:
-                self.learner.learn(self._picture, moved, self._shown)
+                self.learner.learn(self._picture, motion_ahead(1, moved, moves), self._shown)
             if self._forecasts_well and self._monitor.diverged(*self._scaled(self.network.layer_errors())):
                 self.times_diverged += 1
                 self.errors = (math.nan, math.nan)
@@ -135,8 +139,13 @@ class Eye:
         """Return how surprised each unit is by the last picture, (rows, cols); see `Network.surprise`."""
         return self._surprise_at_cut if self.cut else self.network.surprise()[0]
 
-    def _step(self, motion: npt.NDArray[np.float32] | None = None, first: bool = True) -> None:
-        self.network.step(self._picture, motion, self._shown, foresee=first and self._foresees)
+    def _step(
+        self,
+        motion: npt.NDArray[np.float32] | None = None,
+        first: bool = True,
+        ahead: npt.NDArray[np.float32] | None = None,
+    ) -> None:
+        self.network.step(self._picture, motion, self._shown, first and self._foresees, ahead)
         self.steps += 1
 
     def _candidates(self, view: View, size: tuple[int, int], targets: Collection[str]) -> list[Candidate]:

@@ -143,6 +143,7 @@ class Perception:
         motion: npt.NDArray[np.float32] | None,
         targets: Collection[str],
         tracks: Sequence[Track],
+        ahead: npt.NDArray[np.float32] | None = None,
     ) -> list[Detection]:
         """Return what both eyes see of a frame.
 
@@ -156,6 +157,8 @@ class Perception:
             Names of the targets that are looked for.
         tracks
             What is expected in this frame, source px: the second eye follows it.
+        ahead
+            (4,) what the camera's motion will do to the frame until the next, or None.
         """
         size = (image.shape[0], image.shape[1])
         if self.view is None or size != self._size:
@@ -163,7 +166,7 @@ class Perception:
             self._size, self.view = size, View.fit(size, (config.height, config.width))
             self.forget()  # the old codes belong to other parts of the scene
         with self._one_thread:
-            far = found = self.whole.see(image, self.view, motion, targets)
+            far = found = self.whole.see(image, self.view, motion, targets, ahead=ahead)
             if self.cut:
                 self._forget_windows()
                 tracks = ()

@@ -122,6 +122,7 @@ class Engine:
         motion: np.ndarray | None = None,
         shown: Rectangles | None = None,
         foresee: bool = True,
+        ahead: np.ndarray | None = None,
     ) -> None:
         """Run one frame of every stream; answers stay on the device. See `Network.step`."""
         pictures.check_images(self.config, self.batch, images)
@@ -138,7 +139,8 @@ class Engine:
         self._launch()
         self._copy_errors = self._change() * self.known  # while the device works
         if self.forecaster and foresee:
-            self.forecaster.step(images, self.weights, motion, shown)
+            coming = pictures.motion_ahead(self.batch, motion, ahead)
+            self.forecaster.step(images, self.weights, coming, shown)
         self.runner.read(self._device.found, self._answer)
         self.fresh = np.zeros(self.batch, bool)
 

@@ -313,7 +313,7 @@ extern "C" void forecast_foresee(const Frame *now, const Frame *last, const Fram
                                  const float *motion, int known) {
     const Grid &g = *now->grid;
     const int units = g.rows * g.cols;
-    *now->moved = motion && (motion[0] != 0 || motion[1] != 0 || motion[2] != 0 || motion[3] != 0);
+    *now->moved = motion != nullptr;
     for (int unit = 0; unit < units; ++unit) {
         const int row = unit / g.cols, col = unit % g.cols;
         for (int axis = 0; axis < 2 && parent; ++axis)

@@ -27,6 +27,7 @@ FAINT = 0.04  # mean difference that a target makes, of the picture's range: whe
 OPEN = (0.4, 1.0)  # how long the shutter is where a ball is thrown, of the time of a frame
 SOLID = 0.1  # of a target's highest opacity: from there on a pixel of its blur counts as the target's
 TURN_SPEED = (0.015, 0.09)  # of a camera on a turning robot, in view heights a frame
+RAMP, KEPT = (1, 6), (2, 8)  # frames in which a turning robot comes to another speed, and keeps it
 EVERY_CAST = (("green_ball",), ("stop_sign",), ("green_ball", "stop_sign"), ())  # in turn
 
 
@@ -55,6 +56,8 @@ class Scene(Cast):
         The most that the scene may be hard, 0..1: light, blur and noise.
     turns
         Probability that the camera turns steadily, as on a robot that turns in place.
+    stops
+        Probability that a camera that turns does so by stops and starts.
     throws
         Probability that a ball is thrown so fast that it is a streak.
     """
@@ -71,6 +74,7 @@ class Scene(Cast):
         sizes: tuple[float, float] | None = None,
         hardest: float = 1.0,
         turns: float = 0.0,
+        stops: float = 0.5,
         throws: float = 0.0,
     ) -> None:
         self.sizes, self.throws = sizes, throws
@@ -85,12 +89,14 @@ class Scene(Cast):
         speed = (0.0 if rng.random() < 0.25 else rng.exponential(0.012)) * calm
         heading = rng.uniform(0, 6.3)
         self.pan = speed * np.array([np.cos(heading), np.sin(heading)])
-        own, self.thrower = rng.spawn(2)  # all else in the scene stays as it would be without
+        own, self.thrower, driver = rng.spawn(3)  # all else in the scene stays as it would be without
         self.opened, self.has_throw = self.thrower.uniform(*OPEN), False
-        self.depth = unknown_depth(own)
+        self.depth, self.turned = unknown_depth(own), np.zeros((frames + 1, 2))
         self.span = own.uniform(*TURNS_BACK)
         if own.random() < turns:
             self.pan = np.array([own.choice([-1, 1]), own.normal(0, 0.1)]) * own.uniform(*TURN_SPEED)
+            if driver.random() < stops:
+                self.pan, self.turned = np.zeros(2), stop_and_go(driver, frames + 1)
         self.zoom_rate = rng.normal(0, 0.006) * (rng.random() < 0.5) * calm
         self.shake = rng.exponential(0.004) * (rng.random() < 0.6) * calm
         self.turn = rng.normal(0, 0.004) * (rng.random() < 0.3) * calm
@@ -114,7 +120,7 @@ class Scene(Cast):
         """Return the 2 x 3 matrix from view units to render pixels at `k` from the middle."""
         index = int(np.clip(round(k + self.frames / 2), 0, self.frames))
         k = there_and_back(k, self.span)
-        shift = -(self.pan * k) + self.jitter[index]
+        shift = -(self.pan * k) + self.jitter[index] - self.turned[index]
         zoom = np.exp(self.zoom_rate * k)
         angle = self.tilt + self.turn * k
         c, s = np.cos(angle) * zoom, np.sin(angle) * zoom
@@ -255,6 +261,30 @@ class Scene(Cast):
             rows[n, Truth.BOX] = box / self.scale
             rows[n, Truth.VISIBLE] = min(float(mask.sum()) / max(area, 1e-6), 1.0)
         return rows
+
+
+def stop_and_go(rng: Rng, frames: int) -> np.ndarray:
+    """Return where a camera looks whose robot turns, stops, and turns on, (frames, 2) view heights.
+
+    A robot keeps a speed for a while and takes a few frames to come to the next one, as its limits of
+    acceleration have it.
+
+    Parameters
+    ----------
+    rng
+        Draws speeds and times.
+    frames
+        Number of frames.
+    """
+    speeds = [rng.uniform(*TURN_SPEED) * rng.choice([-1, 1])]
+    while len(speeds) < frames:
+        now = speeds[-1]
+        goal = 0.0 if now else rng.uniform(*TURN_SPEED) * rng.choice([-1, 1])
+        ramp = np.linspace(now, goal, int(rng.integers(*RAMP)) + 1)[1:]
+        speeds += [*ramp, *[goal] * int(rng.integers(*KEPT))]
+    way = np.cumsum(speeds[:frames])
+    slope = rng.normal(0, 0.1)
+    return np.outer(way - way[frames // 2], [1, slope])
 
 
 def _difference(canvas: np.ndarray, behind: np.ndarray, mask: np.ndarray, left: int, top: int) -> float:
