@@ -184,11 +184,14 @@ class Tracker(TargetBook, Inspection):
             self.detections = []
             return self._tracks.update(None, periods)
         self._tracks.follow_size((image.shape[0], image.shape[1]))
+        self._tracks.turn(moved, periods)
         expected = self._tracks.report(min(periods, LONGEST_STEP), tentative=True)
         self.detections = self._perception.see(image, moved, self._targets, expected, moves)
         if self._perception.cut:
             self._tracks.cut()
-        return self._tracks.update(self.detections, periods)
+        tracks = self._tracks.update(self.detections, periods)
+        self._tracks.turn(moves, periods)
+        return tracks
 
     def track_still(self, image: Images, steps: int = 3) -> list[Track]:
         """Track a still that has nothing to do with the image before: reset, then update several times.

@@ -51,6 +51,7 @@ FIGURES = {  # the table of each file below benchmarks/: its columns and their t
         "pop_out_1": "first place",
         "pop_out_3": "top three",
     },
+    "motion": {"turns": "turns", "motion": "what is known of the motion", "prediction_over_copy": "forecast"},
     "association": {
         "target": "target",
         "tracker": "tracker",

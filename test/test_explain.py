@@ -15,7 +15,7 @@ from pvm_perception.explanation.moments import explain_moments
 from pvm_perception.explanation.page import page, similar_moments
 from pvm_perception.types import Detection, Frame, Track
 from pvm_perception.vision.recent import Moment
-from pvm_perception.vision.tracker import Belief
+from pvm_perception.vision.track_state import Belief
 from pvm_perception.vision.tracker_settings import TrackerSettings
 
 NETWORK = (128, 160)

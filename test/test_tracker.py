@@ -6,6 +6,7 @@ import pytest
 
 from pvm_perception.errors import PvmError
 from pvm_perception.types import Detection
+from pvm_perception.vision.track_state import CameraTurn
 from pvm_perception.vision.tracker import TrackManager
 from pvm_perception.vision.tracker_settings import TrackerSettings
 
@@ -285,3 +286,50 @@ def test_tracks_move_with_the_scale_and_end_with_their_target():
     assert [t.x for t in manager.report(10.0)] == pytest.approx([t.x / 2 for t in ahead])
     manager.keep_targets(["stop_sign"])
     assert [t.target for t in manager.report()] == ["stop_sign"]
+
+
+def ball_at(x, y=200.0, side=20.0):
+    return [Detection("green_ball", x - side / 2, y - side / 2, side, side, 0.9)]
+
+
+def test_a_turn_that_begins_takes_the_track_along():
+    """The robot begins to turn by 40 px a frame, twice the ball's width: told so, the track goes on."""
+    for told in (True, False):
+        tracks, ids = TrackManager(), []
+        tracks.follow_size((480, 640))
+        x = 300.0
+        for k in range(12):
+            move = 40.0 if 6 <= k < 10 else 0.0
+            x += move
+            if told:
+                tracks.turn([move / 640, 0, 0, 0])
+            (expected,) = tracks.report(1.0) or [None]
+            if told and k > 2:
+                assert expected.x + expected.w / 2 == pytest.approx(x, abs=1)
+            ids += [t.id for t in tracks.update(ball_at(x))]
+        assert (len(set(ids)) == 1) == told
+
+
+def test_a_turn_moves_things_by_where_they_are_and_how_long_it_takes():
+    turn = CameraTurn([0.1, -0.05, 0.02, 0.3], 2.0)
+    assert turn.known
+    assert turn.at(320, 240, (480, 640)) == pytest.approx((32, -12))
+    assert turn.at(420, 290, (480, 640)) == pytest.approx((32 - 0.01 * 50, -12 + 0.01 * 100))
+    assert turn.at(320, 240, None) == (0, 0)
+    for nothing in (CameraTurn(None), CameraTurn([0.1] * 4, 0.0)):
+        assert not nothing.known
+        assert nothing.at(100, 100, (480, 640)) == (0, 0)
+
+
+def test_what_is_known_of_the_turn_may_come_and_go():
+    """A ball that stands in a room that turns steadily: its place is expected with odometry and without."""
+    tracks = TrackManager()
+    tracks.follow_size((480, 640))
+    x, move = 100.0, 8.0
+    for k in range(40):
+        x += move
+        tracks.turn([move / 640, 0, 0, 0] if k % 10 < 5 else None)
+        if k > 12:
+            (expected,) = tracks.report(1.0)
+            assert expected.x + expected.w / 2 == pytest.approx(x, abs=2)
+        tracks.update(ball_at(x))

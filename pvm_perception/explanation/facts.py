@@ -19,7 +19,7 @@ from pvm_perception.core.config_parts import LINK_KINDS
 from pvm_perception.core.model_file import save_model
 from pvm_perception.errors import PvmError
 from pvm_perception.types import Detection, Frame, Track
-from pvm_perception.vision.tracker import Belief
+from pvm_perception.vision.track_state import Belief
 from pvm_perception.vision.tracker_settings import TrackerSettings
 
 CUT_RUN = 12  # frames up to the explained one that are run again without a kind of link

@@ -9,7 +9,8 @@ from pvm_perception.core.config import HierarchyConfig
 from pvm_perception.core.interfaces import Network
 from pvm_perception.errors import PvmError
 from pvm_perception.vision.perception import Perception
-from pvm_perception.vision.tracker import Belief, TrackManager
+from pvm_perception.vision.track_state import Belief
+from pvm_perception.vision.tracker import TrackManager
 
 
 class Inspection:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
+from pvm_perception.core.backend import Floats
 from pvm_perception.types import Detection, Track
 from pvm_perception.vision.assignment import assign
+from pvm_perception.vision.track_state import Belief, CameraTurn, Followed, encoded
 from pvm_perception.vision.tracker_settings import TrackerSettings
 
 # motion of a track's box
@@ -23,12 +24,9 @@ SPEED_KEPT_UNSEEN = 0.8  # the same per frame without a detection
 LONGEST_STEP = 3.0  # frames that a box is moved on to meet the next one; after a gap its speed says little
 # which detection belongs to which track; distances are in sides of the box
 FAINT = 0.25  # share of keep_score below which a detection is left out
-REACH = (1.0, 1.5)  # largest distance of a detection that belongs to a track: one at rest; a fast or new one
-FAST = 0.5  # speed of a fast one, in sides of its box per frame
 FAINT_REACH = 0.3  # share of the reach for a detection of score 0
 SEEN = 0.25  # score of a detection from which a track reaches as far as it can
 LEAP = 5.0  # reach of a track seen once, in the frame before, for a detection that no other takes
-REACH_GROWTH = 0.4  # what each frame without a detection adds to the reach
 SCORE_BONUS = 0.5  # distance by which a certain detection is preferred to an impossible one
 SHAPE_WEIGHT = 0.3  # distance that a factor of e in width or height is worth
 SAME = 0.5  # distance from a track below which a detection founds no other track
@@ -40,65 +38,6 @@ CROWD = 2  # tracks of one target that are followed, in times of max_instances
 SAME_ASPECT = 0.02  # difference of two images' aspects, as a logarithm, that rounding may make
 PROVEN = 0.6  # evidence that a track must have reached once for `keep_score` to hold, and not `birth_score`
 PATIENCE = 2.0  # frames that the second eye still follows a track without a detection
-
-
-@dataclass(frozen=True)
-class Belief:
-    """A track as it is followed, reported or not.
-
-    Attributes
-    ----------
-    target, id : its own
-    evidence : running mean of the detections' scores
-    gap : frames without a detection
-    born : whether it is reported, unless a gap or too little evidence hides it
-    """
-
-    target: str
-    id: int
-    evidence: float
-    gap: float
-    born: bool
-
-
-@dataclass
-class _Memory:
-    """A track on its way.
-
-    Attributes
-    ----------
-    box, speed : centre x, centre y, log w, log h; and how they change per frame
-    score : its evidence
-    gap, born : as of `Belief`
-    proven : whether its evidence ever reached `PROVEN`
-    known : whether it was ever reported, under this id
-    seen : detections so far
-    """
-
-    id: int
-    target: str
-    box: list[float]
-    speed: list[float]
-    score: float
-    gap: float = 0.0
-    born: bool = False
-    proven: bool = False
-    known: bool = False
-    seen: int = 1
-
-    @property
-    def reach(self) -> float:
-        """How far from where it is expected a detection may be, in sides of the boxes."""
-        speed = math.hypot(self.speed[0], self.speed[1]) / math.exp((self.box[2] + self.box[3]) / 2)
-        fast = min(speed / FAST, 1.0) if self.seen > 1 else 1.0  # the speed of a new one is not known yet
-        return REACH[0] + (REACH[1] - REACH[0]) * fast + REACH_GROWTH * self.gap
-
-    def ahead(self, dt: float) -> list[float]:
-        return [b + s * dt for b, s in zip(self.box, self.speed, strict=True)]
-
-
-def _encode(d: Detection) -> list[float]:
-    return [d.x + d.w / 2, d.y + d.h / 2, math.log(max(d.w, 0.5)), math.log(max(d.h, 0.5))]
 
 
 class TrackManager:
@@ -119,12 +58,13 @@ class TrackManager:
     def __init__(self, settings: TrackerSettings | None = None) -> None:
         self.settings = settings or TrackerSettings()
         self._next = 1
-        self._memory: list[_Memory] = []
+        self._memory: list[Followed] = []
         self._size: tuple[int, int] | None = None  # (rows, cols) of the last image
+        self._turn = CameraTurn()
 
     def reset(self) -> None:
         """Forget all tracks; ids go on, so that no id is ever given twice."""
-        self._memory, self._size = [], None
+        self._memory, self._size, self._turn = [], None, CameraTurn()
 
     def keep_targets(self, targets: Collection[str]) -> None:
         """Forget the tracks of all other targets."""
@@ -160,6 +100,25 @@ class TrackManager:
             m.box = [x * right, y * down, log_w + math.log(right), log_h + math.log(down)]
             m.speed = [m.speed[0] * right, m.speed[1] * down, *m.speed[2:]]
 
+    def turn(self, motion: Sequence[float] | Floats | None, periods: float = 1.0) -> None:
+        """Take the camera's own motion in the time to come: tracks are expected where it carries them.
+
+        Parameters
+        ----------
+        motion, periods
+            As for `CameraTurn`.
+        """
+        old, self._turn = self._turn, CameraTurn(motion, periods)
+        if old.known == self._turn.known:
+            return
+        for m in self._memory:  # all speed is a track's own while the camera's is unknown
+            before, now = (turn.at(m.box[0], m.box[1], self._size) for turn in (old, self._turn))
+            m.speed = [m.speed[0] + before[0] - now[0], m.speed[1] + before[1] - now[1], *m.speed[2:]]
+
+    def _turned(self, m: Followed) -> tuple[float, float]:
+        """Return how the camera's motion moves what is at a track's place, px right and down per frame."""
+        return self._turn.at(m.box[0], m.box[1], self._size)
+
     def cut(self) -> None:
         """Take note that another scene comes now: what is not seen in it is no longer reported."""
         self.update(None, self.settings.coast + 1)
@@ -182,7 +141,7 @@ class TrackManager:
         dt = min(max(dt, 0.0), 100.0)
         s = self.settings
         for m in self._memory:
-            m.box = m.ahead(min(dt, LONGEST_STEP))
+            m.box = m.ahead(min(dt, LONGEST_STEP), self._turned(m))
         left = sorted(detections or (), key=lambda d: -d.score)
         left = [d for d in left if d.score >= s.keep_score * FAINT]
         pairs = self._pairs(left)
@@ -209,7 +168,7 @@ class TrackManager:
         # what is hardly seen is a track's only where the track is expected
         shares = [min(FAINT_REACH + (1 - FAINT_REACH) * d.score / SEEN, 1.0) for d in detections]
         for i, m in enumerate(self._memory):
-            reach = m.reach
+            reach = m.reach(self._turned(m))
             for j, (d, share) in enumerate(zip(detections, shares, strict=True)):
                 if d.target == m.target and (far := self._distance(m, d)) < share * reach:
                     costs[i, j] = far - SCORE_BONUS * d.score
@@ -236,14 +195,14 @@ class TrackManager:
         return dict(assign(costs))
 
     @staticmethod
-    def _distance(m: _Memory, d: Detection) -> float:
-        x, y, w, h = _encode(d)
+    def _distance(m: Followed, d: Detection) -> float:
+        x, y, w, h = encoded(d)
         side = math.exp((m.box[2] + m.box[3] + w + h) / 4)
         shape = abs(w - m.box[2]) + abs(h - m.box[3])
         return math.hypot(x - m.box[0], y - m.box[1]) / side + SHAPE_WEIGHT * shape
 
-    def _support(self, m: _Memory, d: Detection, dt: float) -> None:
-        miss = [n - b for n, b in zip(_encode(d), m.box, strict=True)]
+    def _support(self, m: Followed, d: Detection, dt: float) -> None:
+        miss = [n - b for n, b in zip(encoded(d), m.box, strict=True)]
         size = self.settings.box_smoothing
         place = 1 - (1 - size) ** PLACE_POWER
         # sizes change slowly: what detections of them differ by is mostly noise, unless it is much
@@ -277,7 +236,7 @@ class TrackManager:
             if not least.gap or least.score >= score:
                 return
             self._memory.remove(least)
-        self._memory.append(_Memory(self._next, d.target, _encode(d), [0.0] * 4, score))
+        self._memory.append(Followed(self._next, d.target, encoded(d), [0.0] * 4, score))
         self._next += 1
 
     def _bury(self) -> None:
@@ -289,7 +248,7 @@ class TrackManager:
         found = [Belief(m.target, m.id, m.score, m.gap, m.born) for m in self._memory]
         return sorted(found, key=lambda b: -b.evidence)
 
-    def _has_left(self, m: _Memory) -> bool:
+    def _has_left(self, m: Followed) -> bool:
         """Tell whether a track is not seen and its centre lies outside of the image."""
         if m.gap == 0 or self._size is None:
             return False
@@ -318,7 +277,7 @@ class TrackManager:
         for m in sorted(shown, key=lambda m: -m.score):
             count[m.target] = count.get(m.target, 0) + 1
             if count[m.target] <= s.max_instances:
-                x, y, w, h = m.ahead(ahead)
+                x, y, w, h = m.ahead(ahead, self._turned(m))
                 w, h = math.exp(w), math.exp(h)
                 state = "tentative" if not m.born else "confirmed" if m.gap == 0 else "coasting"
                 tracks.append(
