@@ -51,6 +51,15 @@ FIGURES = {  # the table of each file below benchmarks/: its columns and their t
         "pop_out_1": "first place",
         "pop_out_3": "top three",
     },
+    "turns": {
+        "motion": "told",
+        "targets": "targets",
+        "auc": "success AUC",
+        "auc_later": "AUC one frame later",
+        "found": "found",
+        "id_switches": "id switches in 100 frames",
+        "false_boxes": "false boxes a frame",
+    },
     "motion": {"turns": "turns", "motion": "what is known of the motion", "prediction_over_copy": "forecast"},
     "association": {
         "target": "target",
@@ -87,6 +96,7 @@ WHOLE = (
     "count",
     "failures",
     "peak_mb",
+    "targets",
     "with_target",
     "horizon",
     "id_switches",
