@@ -207,7 +207,7 @@ def trained(variant: Variant, clips: list[Clip], seed: int, frames: int) -> Hier
     pool = Shuffled(graded(clips) if variant.graded else clips, rng, variant.graded)
     streams, steps = Streams(pool, STREAMS, rng, variant.replay), frames // STREAMS
     for step in range(steps):
-        images, boxes, _, new = streams.next()
+        images, boxes, _, _, new = streams.next()
         if new.any():
             network.reset(new)
         rate = config.learning.rate * min(1.0, (step + 1) / WARM_UP)
