@@ -73,10 +73,10 @@ def measure(team: Reducer, seconds: float) -> dict:
     while goes_on:
         for _ in range(EVERY):
             with steps:
-                images, boxes, motion, new = streams.next()
+                images, boxes, motion, ahead, new = streams.next()
                 if new.any():
                     network.reset(new)
-                network.step(images, motion)
+                network.step(images, motion, ahead=ahead)
                 network.learn(boxes, 1e-4)
         with waits:
             wishes = team.gather((time.monotonic() - begin < seconds,), lambda: None)

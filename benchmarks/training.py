@@ -76,10 +76,10 @@ def learn(pool: Memory | Timed, seconds: float) -> dict:
     streams = Streams(pool, STREAMS, np.random.default_rng(1))
     frames, wall, own = 0, time.monotonic(), time.process_time()
     while time.monotonic() - wall < seconds:
-        images, boxes, motion, new = streams.next()
+        images, boxes, motion, ahead, new = streams.next()
         if new.any():
             network.reset(new)
-        network.step(images, motion)
+        network.step(images, motion, ahead=ahead)
         streams.learnt(network.learn(boxes, 1e-4).by_stream)
         frames += STREAMS
     return row(frames, time.monotonic() - wall, time.process_time() - own)

@@ -80,7 +80,7 @@ def test_training_with_itself_as_teacher_leaves_presence_as_it_is(tmp_path):
         def next(self):
             images = np.random.default_rng(0).integers(0, 256, (2, 128, 160, 3), dtype=np.uint8)
             truth = np.stack([Truth.rows([Box("stop_sign", 20, 20, 30, 30)])] * 2)
-            return images, truth, np.zeros((2, 4), np.float32), np.ones(2, bool)
+            return images, truth, np.zeros((2, 4), np.float32), None, np.ones(2, bool)
 
         def learnt(self, errors):
             assert errors.shape == (2,)
