@@ -33,9 +33,9 @@ FRAMES, BATCH = 12, 16
 SEED = 515_151_000
 KNOWN: dict[str, dict[str, Any]] = {
     "silenced": {},
-    "up to the frame": {"motion": True, "surmised": None},
-    "and its speed": {"motion": True, "surmised": SPEED_KNOWN},
-    "to the next frame": {"motion": True, "surmised": 0.0},
+    "up to the frame": {"motion": True, "unknown_share": None},
+    "and its speed": {"motion": True, "unknown_share": SPEED_KNOWN},
+    "to the next frame": {"motion": True, "unknown_share": 0.0},
 }
 
 

@@ -26,14 +26,15 @@ from pvm_perception.commands.evaluate import write_csv
 from pvm_perception.evaluation.boxes import FrameBoxes, box_measures
 from pvm_perception.evaluation.identity import track_measures
 from pvm_perception.evaluation.metrics import success_auc
+from pvm_perception.streams.generated import motion_to_next
 from pvm_perception.streams.scenes.photos import load_photos
 from pvm_perception.streams.scenes.scene import Scene
+from pvm_perception.training.validate import SPEED_KNOWN
 from pvm_perception.types import Frame, Truth
 
 SIZE, FPS, FRAMES, SEED = (480, 640), 15.0, 30, 8_080
 CASTS = (("green_ball",), ("stop_sign",))
 VISIBLE = 0.35  # share of a target in view from which it should be found
-SPEED_KNOWN = 0.5  # share of the last motion in what the speed at a frame tells of the next
 KNOWN = {"nothing": 0.0, "motion and speed": 1.0, "the same, 30 % too small": 0.7}  # factor of the motion
 
 
@@ -52,20 +53,19 @@ def sequence(number: int, photos: Sequence[np.ndarray] | None) -> Iterator[Frame
         turns=1.0,
         stops=0.8,
     )
-    motion = [scene.motion(k) for k in range(FRAMES)]
+    motion = np.stack([scene.motion(k) for k in range(FRAMES)])  # (T, 4)
+    ahead = motion_to_next(motion, SPEED_KNOWN)
     for k in range(FRAMES):
         image, truth = scene.render(k)
         clear = tuple(b for b in Truth.boxes(truth) if b.visible >= VISIBLE)
-        coming = motion[min(k + 1, FRAMES - 1)]
-        ahead = coming + SPEED_KNOWN * (motion[k] - coming)
-        yield Frame(image, str(k), k / FPS, clear, None, motion[k] if k else None, ahead if k else None)
+        known = (motion[k] if k else None, ahead[k] if 0 < k < FRAMES - 1 else None)
+        yield Frame(image, str(k), k / FPS, clear, None, *known)
 
 
-def told_of(frame: Frame, factor: float) -> tuple[np.ndarray | None, np.ndarray | None]:
+def odometry_of(frame: Frame, factor: float) -> tuple[np.ndarray | None, np.ndarray | None]:
     """Return the motion up to a frame and ahead as odometry of such a factor tells it, 0: none is there."""
-    if frame.motion is None or frame.ahead is None or not factor:
-        return None, None
-    return factor * frame.motion, factor * frame.ahead
+    motion, ahead = (None if m is None or not factor else factor * m for m in (frame.motion, frame.ahead))
+    return motion, ahead
 
 
 def measures(shown: Sequence[FrameBoxes], later: Sequence[FrameBoxes]) -> dict[str, float]:
@@ -102,11 +102,8 @@ def main() -> None:
             tracker, begun = trackers[model], len(shown)
             tracker.reset()
             for k, frame in enumerate(frames):
-                told = [
-                    None if m is None or not KNOWN[known] else KNOWN[known] * m
-                    for m in (frame.motion, frame.ahead)
-                ]
-                tracks = tracker.update(frame.image, frame.stamp, *told)
+                motions = odometry_of(frame, KNOWN[known])
+                tracks = tracker.update(frame.image, frame.stamp, *motions)
                 shown.append(FrameBoxes.of(frame, target, tracks))
                 if k + 1 < len(frames):
                     coming = replace(frames[k + 1], image=frame.image)
@@ -115,7 +112,7 @@ def main() -> None:
     rows = []
     for (model, known), (shown, later, switches) in seen.items():
         row = measures(shown, later)
-        row["id_switches"] = 100 * float(np.nansum(switches)) / len(shown)
+        row["switches_of_100"] = 100 * float(np.nansum(switches)) / len(shown)
         rows.append({"model": model.name, "motion": known} | {k: f"{v:.4g}" for k, v in row.items()})
         print(" ".join(f"{k}={v}" for k, v in rows[-1].items()))
     args.output.parent.mkdir(parents=True, exist_ok=True)

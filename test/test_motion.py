@@ -221,10 +221,8 @@ def test_the_motion_ahead_is_what_odometry_knows_already_and_then_its_last_speed
     assert before[0] == pytest.approx((0.5**2 - 0.4**2) / 2 * ACROSS, rel=1e-3)
     known, goes_on = (0.56**2 - 0.5**2) / 2, 0.04 * 0.56
     assert ahead[0] == pytest.approx((known + goes_on) * ACROSS, rel=1e-3)
-    assert ego.around(0.0, 10.5, SIZE, FOV) == (
-        None,
-        None,
-    )  # the first frame: nobody knows when the next comes
+    # at the first frame nobody knows when the next comes
+    assert ego.around(0.0, 10.5, SIZE, FOV) == (None, None)
     assert ego.around(10.0, 10.55, SIZE, FOV)[1] is None  # nor what the robot does in half a second
     stands = driven({}, np.arange(10, 11, 0.02)).around(10.4, 10.5, SIZE, FOV)[1]
     assert stands is not None and not stands.any()

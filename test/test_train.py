@@ -57,7 +57,7 @@ def test_what_a_robot_takes_for_the_motion_ahead():
         assert not (unknown ^ np.isnan(ahead).any(1)).any()
         some = streams.with_motion & streams.knows_ahead & ~unknown
         change = ahead[some, 0] - motion[some, 0]  # of 1: all of it, or half where the speed alone is known
-        np.testing.assert_allclose(change, 1 - streams.surmised[some], atol=1e-6)
+        np.testing.assert_allclose(change, 1 - streams.unknown_share[some], atol=1e-6)
         known += list(change)
         assert unknown[~streams.knows_ahead].all()
     assert min(known) < 0.6 and max(known) > 0.9

@@ -17,8 +17,8 @@ def test_the_same_scene_comes_again_and_its_motion_is_known_but_for_the_first_fr
     assert np.abs(moved).max() > 0.01 and np.abs(np.diff(moved)).max() > 0.002
     for now, then in itertools.pairwise(first[1:]):
         np.testing.assert_allclose(now.ahead, (now.motion + then.motion) / 2, atol=1e-6)
-    assert benchmark.told_of(first[1], 0.0) == benchmark.told_of(first[0], 1.0) == (None, None)
-    np.testing.assert_allclose(benchmark.told_of(first[1], 0.7)[0], 0.7 * first[1].motion)
+    assert benchmark.odometry_of(first[1], 0.0) == benchmark.odometry_of(first[0], 1.0) == (None, None)
+    np.testing.assert_allclose(benchmark.odometry_of(first[1], 0.7)[0], 0.7 * first[1].motion)
 
 
 def test_it_writes_a_row_for_each_way_to_know_the_motion(tmp_path, monkeypatch):

@@ -37,17 +37,24 @@ class Clip:
     truth: np.ndarray
     motion: np.ndarray
 
-    def ahead(self, surmised: float = 0.0) -> np.ndarray:
-        """Return the motion from each frame to the next, (T, 4); NaN where it is not known, as at the last.
+    def ahead(self, unknown_share: float = 0.0) -> np.ndarray:
+        """Return the motion from each frame to the next, (T, 4); see `motion_to_next`."""
+        return motion_to_next(self.motion, unknown_share)
 
-        Parameters
-        ----------
-        surmised
-            What share of the change of speed a robot does not know of: half of it where all that it knows is
-            the speed at the frame's stamp, none of it where odometry comes until the next frame.
-        """
-        coming = np.concatenate([self.motion[1:], np.full_like(self.motion[:1], np.nan)])
-        return coming + np.float32(surmised) * (self.motion - coming)
+
+def motion_to_next(motion: np.ndarray, unknown_share: float = 0.0) -> np.ndarray:
+    """Return the motion from each frame to the next, (T, 4); NaN where it is not known, as at the last.
+
+    Parameters
+    ----------
+    motion
+        (T, 4) up to each frame.
+    unknown_share
+        What share of a change of speed a robot does not know of: half of it where all that it knows is the
+        speed at the frame's stamp, none of it where odometry comes until the next frame.
+    """
+    coming = np.concatenate([motion[1:], np.full_like(motion[:1], np.nan)])
+    return coming + np.float32(unknown_share) * (motion - coming)
 
 
 def make_clip(

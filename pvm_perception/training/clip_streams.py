@@ -9,7 +9,7 @@ from pvm_perception.training.pool import ClipPool
 from pvm_perception.training.replay import Replay
 
 MOTION_SHARE = 0.5  # of the clips, given with the camera's motion; the others are a robot without odometry
-SURMISED = (0.0, 0.5)  # what share of a change of speed such a robot does not know of
+UNKNOWN_SHARE = (0.0, 0.5)  # what share of a change of speed such a robot does not know of
 AHEAD_SHARE = 0.8  # of the clips with motion, in which the robot knows about the motion ahead at all
 
 
@@ -34,7 +34,7 @@ class Streams:
         self.positions = [int(rng.integers(len(clip.images))) for clip in self.clips]
         self.rng, self.with_motion = rng, rng.random(batch) < MOTION_SHARE
         self.knows_ahead = rng.random(batch) < AHEAD_SHARE
-        self.surmised = rng.uniform(*SURMISED, batch)
+        self.unknown_share = rng.uniform(*UNKNOWN_SHARE, batch)
         self.seen = [0] * batch  # how often each clip was seen to its end before
         self.errors: list[list[float]] = [[] for _ in range(batch)]  # of each clip's frames so far
 
@@ -47,7 +47,7 @@ class Streams:
                 self.positions[b], new[b] = 0, True
                 self.with_motion[b] = self.rng.random() < MOTION_SHARE
                 self.knows_ahead[b] = self.rng.random() < AHEAD_SHARE
-                self.surmised[b] = self.rng.uniform(*SURMISED)
+                self.unknown_share[b] = self.rng.uniform(*UNKNOWN_SHARE)
         now = list(zip(self.clips, self.positions, strict=True))
         self.positions = [k + 1 for k in self.positions]
         motion = np.nan_to_num(np.stack([clip.motion[k] for clip, k in now]))  # (B, 4)
@@ -62,7 +62,7 @@ class Streams:
 
     def _ahead(self, now: list[tuple[Clip, int]]) -> np.ndarray:
         """Return what the robots take for their motion to the next frame, (B, 4); NaN: it is not known."""
-        ahead = np.stack([now[b][0].ahead(share)[now[b][1]] for b, share in enumerate(self.surmised)])
+        ahead = np.stack([now[b][0].ahead(share)[now[b][1]] for b, share in enumerate(self.unknown_share)])
         ahead[~(self.with_motion & self.knows_ahead)] = np.nan
         return ahead
 

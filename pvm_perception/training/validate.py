@@ -40,7 +40,7 @@ def validate(
     looks: int = 1,
     reset_each_frame: bool = False,
     motion: bool = False,
-    surmised: float | None = SPEED_KNOWN,
+    unknown_share: float | None = SPEED_KNOWN,
     run_up: int = 2,
 ) -> Validation:
     """Run clips of one length and score the readouts.
@@ -59,7 +59,7 @@ def validate(
         second's history, the difference is what the frames before are worth.
     motion
         Give the network the camera's motion.
-    surmised
+    unknown_share
         Of the motion to the next frame, as `Clip.ahead` takes it; None: it is not known.
     run_up
         Frames at the start of each clip that don't count.
@@ -75,8 +75,8 @@ def validate(
             images = np.stack([clip.images[k] for clip in group])
             moved = np.nan_to_num(np.stack([clip.motion[k] for clip in group])) if motion else None
             ahead = None
-            if motion and surmised is not None:
-                ahead = np.stack([clip.ahead(surmised)[k] for clip in group])
+            if motion and unknown_share is not None:
+                ahead = np.stack([clip.ahead(unknown_share)[k] for clip in group])
             if reset_each_frame:
                 network.reset()
             network.step(images, moved, ahead=ahead)
