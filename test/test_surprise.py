@@ -1,5 +1,7 @@
 """The closer eyes look first where the frame surprises, unless a track explains it."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -63,6 +65,30 @@ def test_a_hint_that_is_nearly_sure_comes_before_all_surprise():
     sure, rolling = candidate(100, 100, 0.6), candidate(500, 300, 0.08)
     first = Fovea().choose(WHOLE, [], [sure, rolling], Surprise(heights((500, 300)), WHOLE, []))
     assert first.x < 100 < first.x + first.width
+
+
+def test_what_moves_against_calm_surroundings_is_likelier_a_ball():
+    x, y = 500, 300
+    ball = candidate(x, y, 0.1)
+    assert Surprise(heights((x, y), much=400), WHOLE, []).evidence(ball) > 1
+    assert Surprise(heights((x, y), much=400), WHOLE, []).evidence(candidate(100, 100, 0.1)) == 0
+    assert Surprise(heights(), WHOLE, []).evidence(ball) == 0
+    assert Surprise(heights((x, y), much=400), WHOLE, []).evidence(candidate(-200, -200, 0.1)) == 0
+
+
+def test_a_tracked_ball_still_moves_and_no_sign_does():
+    track = Track("green_ball", 485, 285, 30, 30, 0.9, 1)
+    surprise = Surprise(heights((500, 300), much=400), WHOLE, [track])
+    ball = candidate(500, 300, 0.1)
+    assert surprise.evidence(ball) > 1
+    assert surprise.evidence(dataclasses.replace(ball, target="stop_sign")) == 0
+
+
+@pytest.mark.parametrize("reach", [150, 640])
+def test_a_part_of_what_moves_as_a_whole_is_no_likelier_a_ball(reach):
+    around = [(500 + i, 300 + j) for i in range(-reach, reach, 10) for j in range(-reach, reach, 10)]
+    inside = [(x, y) for x, y in around if 0 <= x < 640 and 0 <= y < 480]
+    assert Surprise(heights(*inside, much=400), WHOLE, []).evidence(candidate(500, 300, 0.1)) == 0
 
 
 def test_what_pops_out_of_a_calm_frame_is_a_spot_and_what_a_moving_camera_shows_is_none():

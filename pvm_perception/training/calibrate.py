@@ -64,7 +64,7 @@ def sights(model: Path, count: int, photos: Sequence[np.ndarray] | None = None) 
         (n, 2) raw score, 0..1, and 1 where the box was right.
     """
     rows: list[tuple[float, bool]] = []
-    tracker = Tracker(model=model, calibration=Calibration())
+    tracker = Tracker(model=model, calibration=Calibration(hears_evidence=False))
     for scene in Bar(scenes(count, photos), total=count, desc="calibration", leave=False):
         tracker.reset()
         for k in range(FRAMES):

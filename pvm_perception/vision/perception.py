@@ -170,10 +170,10 @@ class Perception:
             if self.cut:
                 self._forget_windows()
                 tracks = ()
+            surprise = None
+            if not math.isnan(self.whole.errors[0]):
+                surprise = Surprise(self.whole.surprise(), self.view, tracks)
             if self.near is not None:
-                surprise = None
-                if not math.isnan(self.whole.errors[0]):
-                    surprise = Surprise(self.whole.surprise(), self.view, tracks)
                 window = self._fovea.choose(self.view, tracks, found, surprise)
                 if window is not None:
                     if self._fovea.moved:
@@ -183,7 +183,8 @@ class Perception:
                     found = merge(found, near, window, self.view, self._fovea.moved)
                 found = self._search_beside(image, motion, targets, tracks, found, surprise)
                 found = self._verdicts.hold(far, found, self._fovea.windows, self.view, tracks)
-        return discount_reflections(image, [self._calibration.detection(c) for c in found])
+        evidence = surprise.evidence if surprise else lambda _: 0.0
+        return discount_reflections(image, [self._calibration.detection(c, evidence(c)) for c in found])
 
     def _search_beside(
         self,
