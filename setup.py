@@ -29,6 +29,9 @@ if platform.machine() in {"x86_64", "AMD64"}:
         "-mavx512dq",
         "-mprefer-vector-width=512",
     ]
+    # products of pairs of 16-bit integers, and their sum, in one instruction
+    BUILDS["avxvnni"] = [*BUILDS["avx2"], "-mavxvnni"]
+    BUILDS["avx512vnni"] = [*BUILDS["avx512"], "-mavx512vnni"]
 
 NODES = ("tracker", "target_follower", "stop_sign_guard")
 # colcon installs into a folder of this package alone (setup.cfg), where `ros2 run` looks for these names; pip

@@ -101,7 +101,7 @@ def usage(architecture: int) -> list[dict]:
 class Counting:
     """A device that holds tables and runs nothing."""
 
-    name, xp, shares = "nothing", np, False
+    name, xp, shares, packing = "nothing", np, False, None
 
     def __init__(self, multiprocessors: int) -> None:
         self.multiprocessors = multiprocessors

@@ -48,6 +48,7 @@ class HostRunner:
     name = "cuda kernels"
 
     shares = False
+    packing = None
 
     def __init__(self, library, multiprocessors, xp=np):
         self.library, self.multiprocessors, self.xp = ctypes.CDLL(str(library)), multiprocessors, xp

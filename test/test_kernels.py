@@ -133,7 +133,7 @@ def test_sanitizers_find_nothing(tmp_path):
 class Unmoved:
     """A device that holds tables and runs nothing."""
 
-    name, xp, shares = "nothing", np, False
+    name, xp, shares, packing = "nothing", np, False, None
 
     def __init__(self, multiprocessors):
         self.multiprocessors = multiprocessors

@@ -11,10 +11,7 @@
 //
 // setup.py builds this for several instruction sets; cpu.py takes the best one that runs here.
 
-#include <algorithm>
-#include <cmath>
-#include <cstring>
-#include <vector>
+#include "products.h"
 
 #define FUNCTION static inline
 #define EACH_THREAD(t) for (int t = 0; t < block.threads; ++t)
@@ -22,33 +19,7 @@
 #define KERNEL(name, most_threads, Table, body)
 #include "kernels.cu"
 
-// TILE * WIDE sums, WIDE weights and one input lie in vector registers at a time
-#if defined(__AVX512F__)
-constexpr int LANES = 16, TILE = 12, WIDE = 2;
-#elif defined(__AVX2__)
-constexpr int LANES = 8, TILE = 4, WIDE = 3;
-#elif defined(__aarch64__)
-constexpr int LANES = 4, TILE = 4, WIDE = 6;
-#else
-constexpr int LANES = 4, TILE = 4, WIDE = 2;
-#endif
-constexpr int DEEP = 640;             // inputs of a unit that are multiplied at a time
-constexpr int STRIDE = DEEP + 16;     // floats: an odd number of cache lines apart, or they collide
-constexpr int CHUNK = 128;            // units whose errors stay in the first-level cache
-
-typedef float Lanes __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
-
-static int padded(int n) { return (n + LANES - 1) / LANES * LANES; }
-
-// Part of what each of some units hears: a stretch of one row of a source.
-struct Piece {
-    const float *source;
-    const int *index;  // the row of unit u is index[u * fan_in]; null: it is row u
-    int fan_in, pitch;  // rows of the source are so many floats apart
-    int first, width;  // rows of the weights
-    float gain;
-};
-using Pieces = std::vector<Piece>;
+constexpr int CHUNK = 128;  // units whose errors stay in the first-level cache
 
 // A thread's memory, as large as was ever asked for: the same at every frame.
 struct Memory {
@@ -59,119 +30,55 @@ struct Memory {
         return values.data();
     }
 };
-static thread_local Memory tables, sums_of, active_of, mixed_of, line_of, shared_of, packed_of[2], back_of;
-static thread_local Pieces input_pieces, own_pieces;
+static thread_local Memory words_of, tables, sums_of, active_of, mixed_of, line_of, shared_of, packed_of, back_of;
+static thread_local std::vector<Product<Floats>> products;
 static thread_local std::vector<std::vector<int>> index_of(1);  // by part
 
 // Weights (rows, N) as they are, or with their rows padded to whole vectors.
-struct Weights {
-    const float *at;
-    int columns, pitch;  // N; floats from row to row
-};
-
-static Weights pack(const float *w, int rows, int N, Memory &memory = packed_of[0]) {
+static Weights<Floats> pack(const float *w, int rows, int N) {
     const int wide = padded(N);
     if (wide == N)
-        return {w, N, N};
-    float *to = memory.of((size_t)rows * wide);
+        return {w, nullptr, N, N};
+    float *to = packed_of.of((size_t)rows * wide);
     for (int r = 0; r < rows; ++r)
         std::memcpy(to + (size_t)r * wide, w + (size_t)r * N, 4 * N);
-    return {to, N, wide};
+    return {to, nullptr, N, wide};
 }
 
-static void add_piece(Pieces &pieces, const float *source, const int *index, int fan_in, int pitch, int first,
-                      float gain = 1.0f) {
-    for (int at = 0; at < pitch; at += DEEP)
-        pieces.push_back({source + at, index, fan_in, pitch, first + at, std::min(DEEP, pitch - at), gain});
-}
-
-static void add_part(Pieces &pieces, const InputPart &part, const Frame &frame, int stream) {
-    const float *source = source_of(part, frame, stream);
-    for (int k = 0; k < part.fan_in; ++k)
-        add_piece(pieces, source, part.index + k, part.fan_in, part.width, part.first + k * part.width, part.gain);
+static Weights<Number> weights_of(const Packed &packed, int N) {
+    return {(const Number::Word *)packed.at, packed.scale, N, padded(N)};
 }
 
 static bool is_zero(const InputPart &part, const Frame &frame, int stream) {
     return part.gain == 0.0f || (part.past && frame.fresh[stream]);
 }
 
-// Add x (M, STRIDE) times w (depth, .) to sums (M, stride): W vectors of each.
-template <int M, int W>
-static void panel(const float *x, const float *w, int pitch, int depth, float *sums, int stride) {
-    Lanes sum[M][W];
-    for (int j = 0; j < M; ++j)
-        for (int v = 0; v < W; ++v)
-            sum[j][v] = *(const Lanes *)(sums + j * stride + v * LANES);
-    for (int d = 0; d < depth; ++d, w += pitch) {
-        Lanes weight[W];
-        for (int v = 0; v < W; ++v)
-            weight[v] = *(const Lanes *)(w + v * LANES);
-#pragma GCC unroll 16
-        for (int j = 0; j < M; ++j) {
-            const float value = x[j * STRIDE + d];
-#pragma GCC unroll 8
-            for (int v = 0; v < W; ++v)
-                sum[j][v] += value * weight[v];
-        }
-    }
-    for (int j = 0; j < M; ++j)
-        for (int v = 0; v < W; ++v)
-            *(Lanes *)(sums + j * stride + v * LANES) = sum[j][v];
+// What units of N sums read of one part.
+static Product<Number> product_of(const InputPart &part, const Frame &frame, int stream, int N) {
+    const Words &words = part.words;
+    const long row = (frame.half ^ part.past) * (part.half / part.width) + stream * part.rows;
+    return {(const Number::Word *)words.at + row * words.pitch, part.index, part.fan_in, words.pitch, words.pitch,
+            weights_of(part.packed, N), part.packed.together, nullptr};
 }
 
-template <int M, int W = WIDE>
-static void columns(const float *x, const Weights &w, int begin, int depth, float *sums, int stride, int n = 0) {
-    for (; w.columns - n > (W - 1) * LANES; n += W * LANES)
-        panel<M, W>(x, w.at + (long)begin * w.pitch + n, w.pitch, depth, sums + n, stride);
-    if constexpr (W > 1)
-        columns<M, W - 1>(x, w, begin, depth, sums, stride, n);
+// What each unit reads of a row of its own.
+static Product<Number> own_row(const Number::Word *source, int width, int pitch, const Packed &packed, int N,
+                               const float *steps = nullptr) {
+    return {source, nullptr, 1, Number::pitch(width), pitch, weights_of(packed, N), 1, steps};
 }
 
-// Add x (m, STRIDE) times rows begin..begin+depth-1 of w to sums (m, stride).
-template <int M = TILE>
-static void multiply(const float *x, int m, const Weights &w, int begin, int depth, float *sums, int stride) {
-    for (; m >= M; m -= M, x += M * STRIDE, sums += M * stride)
-        columns<M>(x, w, begin, depth, sums, stride);
-    if constexpr (M > 1)
-        multiply<M == 12 ? 8 : M / 2>(x, m, w, begin, depth, sums, stride);
-}
-
-static void copy(const float *from, int width, float gain, float *to) {
-    int i = 0;
-    for (; i + LANES <= width; i += LANES)
-        *(Lanes *)(to + i) = gain * *(const Lanes *)(from + i);
-    for (; i < width; ++i)
-        to[i] = gain * from[i];
-}
-
-// Add what units first..first+m-1 read, times its weights, to sums (m, stride); m <= TILE.
-static void gather_multiply(const Pieces &pieces, int first, int m, const Weights &w, float *sums, int stride) {
-    alignas(64) static thread_local float x[TILE * STRIDE];
-    int depth = 0, begin = 0;
-    for (const Piece &piece : pieces) {
-        if (piece.first != begin + depth || depth + piece.width > DEEP) {
-            multiply(x, m, w, begin, depth, sums, stride);
-            begin = piece.first, depth = 0;
-        }
-        for (int j = 0; j < m; ++j) {
-            const int unit = first + j, row = piece.index ? piece.index[unit * piece.fan_in] : unit;
-            copy(piece.source + (long)row * piece.pitch, piece.width, piece.gain, x + j * STRIDE + depth);
-        }
-        depth += piece.width;
-    }
-    multiply(x, m, w, begin, depth, sums, stride);
-}
-
-// Multiply a whole array (rows, width) with rows of w, from the first of them, into out (rows, padded(N)).
-static void multiply_all(const float *source, int rows, int width, const Weights &w, int begin, float gain,
-                         float *out) {
-    Pieces &pieces = own_pieces;
-    const int wide = padded(w.columns);
-    pieces.clear();
-    add_piece(pieces, source, nullptr, 0, width, begin, gain);
+// Multiply all rows of a part's source, but the last, which is zero, into out (rows, padded(N)).
+static void multiply_all(Product<Number> product, int rows, float *out) {
+    const int wide = product.weights.pitch;
+    product.index = nullptr;
     std::fill(out, out + rows * wide, 0.0f);
     for (int first = 0; first < rows; first += TILE)
-        gather_multiply(pieces, first, std::min(TILE, rows - first), w, out + first * wide, wide);
+        multiply(product, first, std::min(TILE, rows - first), out + first * wide, wide);
+}
+
+// Write a row of a source as words, which products read.
+static void write_row(const Words &to, long row, const float *values, int width) {
+    Number::write(values, width, to.steps, (Number::Word *)to.at + row * to.pitch);
 }
 
 static void run_input(const Frame &frame, const Input &in, int stream) {
@@ -179,6 +86,7 @@ static void run_input(const Frame &frame, const Input &in, int stream) {
     const int width = piece * in.block, lines = in.rows * in.block;
     const unsigned char *pixels = (const unsigned char *)(&frame + 1) + (long)stream * lines * line;
     float *blocks = in.blocks + (long)stream * (cells + 1) * width, *values = line_of.of(line);
+    float *motion = in.motion + stream * 2 * MOTION_VALUES;
     for (int y = 0; y < lines; ++y, pixels += line) {
         for (int i = 0; i < line; ++i)
             values[i] = pixels[i] * in.scale + in.low;
@@ -189,8 +97,11 @@ static void run_input(const Frame &frame, const Input &in, int stream) {
     for (int i = 0; i < MOTION_VALUES; ++i) {
         const float scaled = frame.motion[stream * MOTION_VALUES + i] / in.motion_unit;
         const float held = std::max(-in.motion_limit, std::min(scaled, in.motion_limit));
-        in.motion[stream * 2 * MOTION_VALUES + i] = frame.fresh[stream] ? 0.0f : held;
+        motion[i] = frame.fresh[stream] ? 0.0f : held;
     }
+    for (int cell = 0; cell < cells; ++cell)
+        write_row(in.block_words, stream * (cells + 1) + cell, blocks + cell * width, width);
+    write_row(in.motion_words, stream * 2, motion, MOTION_VALUES);
 }
 
 static void run_layer(const Frame &frame, const Layer &layer, int stream) {
@@ -200,12 +111,9 @@ static void run_layer(const Frame &frame, const Layer &layer, int stream) {
     float *codes = layer.codes + frame.half * layer.half + stream * (U + 1) * N;
     float *errors = layer.error + (long)stream * U * S;
     float *prediction = layer.prediction + (long)stream * U * S;
-    const Weights w1 = pack(layer.w1, layer.inputs, N), w2 = pack(layer.w2, N, S, packed_of[1]);
-
     // inputs that many units share are multiplied here, each unit's own are listed
-    Pieces &pieces = input_pieces;
-    pieces.clear();
-    int shared[MAX_PARTS], count = 0;
+    Product<Number> own[MAX_PARTS + 2];
+    int shared[MAX_PARTS], count = 0, own_count = 0;
     size_t size = 0;
     for (int e = 0; e < layer.part_count; ++e) {
         const InputPart &part = layer.parts[e];
@@ -215,24 +123,25 @@ static void run_layer(const Frame &frame, const Layer &layer, int stream) {
             shared[count++] = e;
             size += (size_t)(part.rows - 1) * wide;
         } else {
-            add_part(pieces, part, frame, stream);
+            own[own_count++] = product_of(part, frame, stream, N);
         }
     }
-    if (layer.error_first >= 0)
-        add_piece(pieces, errors, nullptr, 0, S, layer.error_first, layer.error_gain);
-    std::sort(pieces.begin(), pieces.end(), [](const Piece &a, const Piece &b) { return a.first < b.first; });
     float *table[MAX_PARTS], *end = tables.of(size);
     for (int k = 0; k < count; ++k) {
         const InputPart &part = layer.parts[shared[k]];
         table[k] = end;
         end += (size_t)(part.rows - 1) * wide;
-        multiply_all(source_of(part, frame, stream), part.rows - 1, part.width, w1, part.first, part.gain, table[k]);
+        multiply_all(product_of(part, frame, stream, N), part.rows - 1, table[k]);
     }
 
+    const bool hears_error = layer.error_first >= 0;
+    const int pitch = Number::pitch(S);
+    Number::Word *words = (Number::Word *)words_of.of(TILE * (size_t)pitch);
+    const Product<Number> wrong_of = own_row(words, S, pitch, layer.packed_error, N);
+    const long row = frame.half * (layer.half / N) + stream * (U + 1);
+    const Number::Word *code = (const Number::Word *)layer.code_words.at + row * layer.code_words.pitch;
+    const Product<Number> change_of = own_row(code, N, layer.code_words.pitch, layer.packed_w2, S);
     float *sums = sums_of.of(TILE * (size_t)(wide + padded(S))), *change = sums + TILE * wide;
-    Pieces &code = own_pieces;
-    code.clear();
-    add_piece(code, codes, nullptr, 0, N, 0);
     for (int first = 0; first < U; first += TILE) {
         const int m = std::min(TILE, U - first);
         for (int j = 0; j < m; ++j) {
@@ -247,6 +156,8 @@ static void run_layer(const Frame &frame, const Layer &layer, int stream) {
                     next[at + c] = row[c] + layer.b2[at + c];
                 }
             }
+            if (hears_error)
+                Number::write(error, S, layer.error_words.steps, words + j * pitch);
             if (layer.surprise) {
                 for (int s = 0; s < S; ++s)
                     wrong += error[s] * error[s];
@@ -259,7 +170,10 @@ static void run_layer(const Frame &frame, const Layer &layer, int stream) {
                     sum[n] += part[n];
             }
         }
-        gather_multiply(pieces, first, m, w1, sums, wide);
+        for (int k = 0; k < own_count; ++k)
+            multiply(own[k], first, m, sums, wide);
+        if (hears_error)
+            multiply(wrong_of, 0, m, sums, wide);
         for (int j = 0; j < m; ++j) {
             const float *sum = sums + j * wide;
             float *to = codes + (long)(first + j) * N, square = 0.0f;
@@ -268,8 +182,9 @@ static void run_layer(const Frame &frame, const Layer &layer, int stream) {
             const float share = 1.0f / std::sqrt(square / N + layer.norm_floor);
             for (int n = 0; n < N; ++n)
                 to[n] = std::max(share * sum[n], layer.slope * (share * sum[n]));
+            write_row(layer.code_words, row + first + j, to, N);
         }
-        gather_multiply(code, first, m, w2, change, padded(S));
+        multiply(change_of, first, m, change, padded(S));
         for (int j = 0; j < m; ++j)
             std::memcpy(prediction + (long)(first + j) * S, change + j * padded(S), 4 * S);
     }
@@ -280,15 +195,13 @@ static void run_project(const Frame &frame, const Readout &readout, int stream) 
     float *sums = sums_of.of(TILE * (size_t)wide);
     for (int p = 0; p < readout.projection_count; ++p) {
         const Projection &projection = readout.projections[p];
-        Pieces &pieces = input_pieces;
-        pieces.clear();
-        if (!is_zero(projection.input, frame, stream))
-            add_part(pieces, projection.input, frame, stream);
-        const Weights w = pack(projection.w, projection.inputs, H);
+        const Product<Number> product = product_of(projection.input, frame, stream, H);
+        const bool zero = is_zero(projection.input, frame, stream);
         for (int first = 0; first < projection.units; first += TILE) {
             const int m = std::min(TILE, projection.units - first);
             std::fill(sums, sums + m * wide, 0.0f);
-            gather_multiply(pieces, first, m, w, sums, wide);
+            if (!zero)
+                multiply(product, first, m, sums, wide);
             for (int j = 0; j < m; ++j)
                 std::memcpy(projection.out + (long)(stream * projection.units + first + j) * H, sums + j * wide, 4 * H);
         }
@@ -299,8 +212,11 @@ static void run_answer(const Frame &, const Readout &readout, int stream) {
     const int H = readout.hidden, M = readout.mixing, A = readout.answers, C = readout.cells;
     float *active = active_of.of(TILE * (size_t)H), *mixed = mixed_of.of(TILE * (size_t)padded(M));
     float *sums = sums_of.of(TILE * (size_t)padded(A));
-    const Weights mix = pack(readout.mix, H, M), w2 = pack(readout.w2, M, A, packed_of[1]);
-    Pieces &pieces = input_pieces;
+    const int pitch = Number::pitch(std::max(H, M));
+    Number::Word *words = (Number::Word *)words_of.of(TILE * (size_t)pitch);
+    float steps[TILE];
+    const Product<Number> mix = own_row(words, H, pitch, readout.packed_mix, M, steps);
+    const Product<Number> w2 = own_row(words, M, pitch, readout.packed_w2, A, steps);
     for (int first = 0; first < C; first += TILE) {
         const int m = std::min(TILE, C - first);
         for (int j = 0; j < m; ++j) {
@@ -321,15 +237,18 @@ static void run_answer(const Frame &, const Readout &readout, int stream) {
             std::memcpy(mixed + j * padded(M), readout.b_mix, 4 * M);
             std::memcpy(sums + j * padded(A), readout.b2, 4 * A);
         }
-        pieces.clear();
-        add_piece(pieces, active, nullptr, 0, H, 0);
-        gather_multiply(pieces, 0, m, mix, mixed, padded(M));
+        for (int j = 0; j < m; ++j) {
+            steps[j] = Number::step(active + j * H, H);
+            Number::write(active + j * H, H, 1.0f / steps[j], words + j * pitch);
+        }
+        multiply(mix, 0, m, mixed, padded(M));
         for (int i = 0; i < m * padded(M); ++i)
             mixed[i] = std::max(mixed[i], 0.0f);
-        pieces.clear();
-        for (int at = 0; at < M; at += DEEP)
-            pieces.push_back({mixed + at, nullptr, 0, padded(M), at, std::min(DEEP, M - at), 1.0f});
-        gather_multiply(pieces, 0, m, w2, sums, padded(A));
+        for (int j = 0; j < m; ++j) {
+            steps[j] = Number::step(mixed + j * padded(M), M);
+            Number::write(mixed + j * padded(M), M, 1.0f / steps[j], words + j * pitch);
+        }
+        multiply(w2, 0, m, sums, padded(A));
         for (int j = 0; j < m; ++j) {
             const float *answer = sums + j * padded(A);
             std::memcpy(readout.out + (long)(stream * C + first + j) * A, answer, 4 * A);
@@ -340,6 +259,7 @@ static void run_answer(const Frame &, const Readout &readout, int stream) {
                 for (int n = target + 1; n < target + readout.values_per_target; ++n)
                     memory[n] = std::max(-readout.size_limit, std::min(answer[n], readout.size_limit)) * memory[target];
             }
+            write_row(readout.memory_words, stream * (C + 1) + first + j, memory, A);
         }
     }
 }
@@ -384,25 +304,24 @@ static const int *narrow(const GatherInput &of, std::vector<int> &index) {
     return index.data();
 }
 
+static Product<Floats> product_of(const GatherInput &of, const int *index, Weights<Floats> w) {
+    w.at += (long)of.first * w.pitch;
+    const int together = std::min(std::max(DEEP / of.width, 1), MOST_PIECES);
+    return {of.source, index, of.fan_in, of.width, of.width, w, together, nullptr};
+}
+
 // Write what is read in so many parts times w (rows, N) into out (B, U, N), or add it.
 extern "C" void gather_matmul(const GatherInput *of, int parts, const float *weights, int rows, int N, float *out,
                               int adds) {
     const int wide = padded(N);
-    const Weights w = pack(weights, rows, N);
+    const Weights<Floats> w = pack(weights, rows, N);
     if ((int)index_of.size() < parts)
         index_of.resize(parts);
+    products.clear();
     for (int p = 0; p < parts; ++p)
-        narrow(of[p], index_of[p]);
+        products.push_back(product_of(of[p], narrow(of[p], index_of[p]), w));
     float *sums = sums_of.of(TILE * (size_t)wide);
     for (int b = 0; b < of->streams; ++b) {
-        Pieces &pieces = input_pieces;
-        pieces.clear();
-        for (int p = 0; p < parts; ++p)
-            for (int k = 0; k < of[p].fan_in; ++k)
-                add_piece(pieces, of[p].source + (long)b * of[p].rows * of[p].width,
-                          of[p].index ? index_of[p].data() + k : nullptr, of[p].fan_in, of[p].width,
-                          of[p].first + k * of[p].width);
-        std::sort(pieces.begin(), pieces.end(), [](const Piece &x, const Piece &y) { return x.first < y.first; });
         for (int first = 0; first < of->units; first += TILE) {
             const int m = std::min(TILE, of->units - first);
             float *to = out + ((long)b * of->units + first) * N, *sum = wide == N ? to : sums;
@@ -411,11 +330,14 @@ extern "C" void gather_matmul(const GatherInput *of, int parts, const float *wei
             else if (sum != to)
                 for (int j = 0; j < m; ++j)
                     std::memcpy(sum + j * wide, to + (long)j * N, 4 * N);
-            gather_multiply(pieces, first, m, w, sum, wide);
+            for (const Product<Floats> &product : products)
+                multiply(product, first, m, sum, wide);
             if (sum != to)
                 for (int j = 0; j < m; ++j)
                     std::memcpy(to + (long)j * N, sum + j * wide, 4 * N);
         }
+        for (int p = 0; p < parts; ++p)
+            products[p].source += (long)of[p].rows * of[p].width;
     }
 }
 
@@ -494,16 +416,14 @@ extern "C" void matmul_scatter(const GatherInput *of, const float *errors, const
             for (int i = d; i < std::min(d + 16, depth); ++i)
                 for (int k = n; k < std::min(n + 16, N); ++k)
                     back[(size_t)k * wide + i] = w[(size_t)i * N + k];
-    const Weights weights = {back, depth, wide};
+    const Weights<Floats> weights = {back, nullptr, depth, wide};
     for (int b = 0; b < of->streams; ++b) {
-        Pieces &pieces = input_pieces;
-        pieces.clear();
-        add_piece(pieces, errors + (long)b * of->units * N, nullptr, 0, N, 0);
+        const Product<Floats> product = {errors + (long)b * of->units * N, nullptr, 1, N, N, weights, 1, nullptr};
         float *below = out + (long)b * of->rows * of->width;
         for (int first = 0; first < of->units; first += TILE) {
             const int m = std::min(TILE, of->units - first);
             std::fill(sums, sums + (size_t)m * wide, 0.0f);
-            gather_multiply(pieces, first, m, weights, sums, wide);
+            multiply(product, first, m, sums, wide);
             for (int j = 0; j < m; ++j)
                 for (int k = 0; k < of->fan_in; ++k) {
                     const int row = index ? index[(first + j) * of->fan_in + k] : first + j;
@@ -561,7 +481,18 @@ extern "C" double squared_difference(const unsigned char *a, const unsigned char
     return (double)total;
 }
 
+extern "C" int lanes() { return LANES; }
+
+extern "C" int reads_pairs() { return Number::IN_PAIRS; }
+
 extern "C" int runs_here() {
+#if defined(__AVX512VNNI__)
+    if (!__builtin_cpu_supports("avx512vnni"))
+        return 0;
+#elif defined(__AVXVNNI__)
+    if (!__builtin_cpu_supports("avxvnni"))
+        return 0;
+#endif
 #if defined(__AVX512F__)
     return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl")
            && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq");

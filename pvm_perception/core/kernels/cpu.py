@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 
 from pvm_perception.core.backend import cache_aligned
+from pvm_perception.core.kernels.packing import Packing
 from pvm_perception.core.kernels.plan import Launch
 from pvm_perception.errors import PvmError
 
-BUILDS = ("avx512", "avx2", "any")  # of cpu.cpp, the fastest first; as in setup.py
+BUILDS = ("avx512vnni", "avx512", "avxvnni", "avx2", "any")  # of cpu.cpp, the fastest first; as in setup.py
 KERNELS = ("input", "layer", "project", "answer", "decode")  # their numbers in cpu.cpp
 
 
@@ -194,6 +195,7 @@ class CpuRunner:
 
     def __init__(self) -> None:
         build, self._library = compiled()
+        self.packing = Packing(self._library.lanes(), bool(self._library.reads_pairs()))
         self.name = f"cpu kernels ({build})"
 
     def host(self, size: int) -> np.ndarray:

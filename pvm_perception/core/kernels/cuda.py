@@ -25,6 +25,7 @@ class CudaRunner:
 
     name = "cuda kernels"
     shares = False
+    packing = None
 
     def __init__(self) -> None:
         self.xp = cupy = array_module("cuda")

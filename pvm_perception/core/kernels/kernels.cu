@@ -34,6 +34,18 @@ struct Frame {  // what the host sends with every frame; the pixels follow it
     float motion[STREAMS * MOTION_VALUES];
 };
 
+struct Words {  // a source as the CPU's products read it (products.h); the GPU's read the numbers themselves
+    void *at;     // rows of so many words
+    int pitch;
+    float steps;  // integers to 1
+};
+
+struct Packed {  // weights as the CPU's products read them
+    const void *at;
+    const float *scale;  // of each column
+    int together;  // rows of a unit that are multiplied at a time
+};
+
 struct InputPart {  // where TU units find one part of their inputs
     const float *source;  // (2 or 1, B, rows, width); the last row of each stream is zero
     const int *index;     // (U, fan_in): source rows of each unit
@@ -42,12 +54,15 @@ struct InputPart {  // where TU units find one part of their inputs
     int past;   // 1: read the codes of the frame before
     int first;  // row of the weights at which this part begins
     float gain;
+    Words words;
+    Packed packed;
 };
 
 struct Input {
     float *blocks, *motion;  // (B, rows * cols + 1, 3 * block^2), (B, 2, MOTION_VALUES)
     int rows, cols, block;
     float scale, low, motion_unit, motion_limit;
+    Words block_words, motion_words;
 };
 
 struct Layer {
@@ -59,6 +74,8 @@ struct Layer {
     int part_count, inputs, code, size, units, half;  // ears in use, D, N, S, U
     int error_first;  // row of the weights at which the error begins; -1: it is no input
     float error_gain, slope, norm_floor;
+    Words code_words, error_words;  // errors lie nowhere as words
+    Packed packed_error, packed_w2;
 };
 
 struct Projection {  // one product of the readout, and how its rows come to the cells
@@ -77,6 +94,8 @@ struct Readout {
     int projection_count, hidden, mixing, answers, cells;
     int values_per_target;  // answers about one target, presence first
     float logit_limit, size_limit;  // largest presence logit and box answer that are remembered, either way
+    Words memory_words;
+    Packed packed_mix, packed_w2;
 };
 
 struct Decode {

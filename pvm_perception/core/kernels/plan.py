@@ -33,6 +33,8 @@ def _struct(**fields: object) -> np.dtype:
 
 _POINTER = np.uint64
 FRAME = _struct(half=np.int32, fresh=(np.int32, STREAMS), motion=(np.float32, (STREAMS, MOTION_VALUES)))
+WORDS = _struct(at=_POINTER, pitch=np.int32, steps=np.float32)
+PACKED = _struct(at=_POINTER, scale=_POINTER, together=np.int32)
 INPUT_PART = _struct(
     source=_POINTER,
     index=_POINTER,
@@ -43,6 +45,8 @@ INPUT_PART = _struct(
     past=np.int32,
     first=np.int32,
     gain=np.float32,
+    words=WORDS,
+    packed=PACKED,
 )
 INPUT_TABLE = _struct(
     blocks=_POINTER,
@@ -54,6 +58,8 @@ INPUT_TABLE = _struct(
     low=np.float32,
     motion_unit=np.float32,
     motion_limit=np.float32,
+    block_words=WORDS,
+    motion_words=WORDS,
 )
 LAYER = _struct(
     parts=(INPUT_PART, MAX_PARTS),
@@ -76,6 +82,10 @@ LAYER = _struct(
     error_gain=np.float32,
     slope=np.float32,
     norm_floor=np.float32,
+    code_words=WORDS,
+    error_words=WORDS,
+    packed_error=PACKED,
+    packed_w2=PACKED,
 )
 PROJECTION = _struct(
     input=INPUT_PART,
@@ -105,6 +115,9 @@ READOUT = _struct(
     values_per_target=np.int32,
     logit_limit=np.float32,
     size_limit=np.float32,
+    memory_words=WORDS,
+    packed_mix=PACKED,
+    packed_w2=PACKED,
 )
 DECODE = _struct(
     out=_POINTER,

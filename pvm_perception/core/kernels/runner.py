@@ -9,6 +9,7 @@ from typing import Protocol
 import numpy as np
 
 from pvm_perception.core.backend import Array
+from pvm_perception.core.kernels.packing import Packing
 from pvm_perception.core.kernels.plan import Launch
 
 
@@ -26,6 +27,10 @@ class Runner(Protocol):
     @property
     def shares(self) -> bool:
         """Whether it reads the host's own weights, as they are at that moment."""
+
+    @property
+    def packing(self) -> Packing | None:
+        """How it has sources and weights of products; None: as they are."""
 
     @property
     def xp(self) -> ModuleType:

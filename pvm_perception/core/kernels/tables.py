@@ -16,12 +16,14 @@ from pvm_perception.core.config import INPUT, MOTION, MOTION_VALUES
 from pvm_perception.core.encoder import Encoder
 from pvm_perception.core.hierarchy import Hierarchy
 from pvm_perception.core.kernels import plan
+from pvm_perception.core.kernels.packing import LARGEST
 from pvm_perception.core.kernels.plan import Launch
 from pvm_perception.core.kernels.runner import Runner
 from pvm_perception.core.readout import BoxReadout
 from pvm_perception.errors import PvmError
 
 INPUT_THREADS = DECODE_THREADS = 256
+MEMORY = "memory"  # the readout's, as a source
 
 
 class Tables:
@@ -72,9 +74,15 @@ class Tables:
         self.received = runner.put(frame)
         self.blocks = self._zeros(batch, _count(c.grid(INPUT)) + 1, c.code_width(INPUT))
         self.motion = self._zeros(batch, 2, MOTION_VALUES)
+        self.memory = self._zeros(batch, readout.rows * readout.cols + 1, readout.targets * readout.answers)
         self.codes = {
             layer.name: self._zeros(2, batch, layer.rows * layer.cols + 1, layer.code) for layer in c.layers
         }
+        # the largest value of each source; of a code, whose root mean square is at most 1
+        self._most = {INPUT: max(abs(c.low), abs(c.high)), MOTION: pictures.MOTION_LIMIT, MEMORY: SIZE_LIMIT}
+        self._most |= {layer.name: layer.code**0.5 for layer in c.layers}
+        sources = {INPUT: self.blocks, MOTION: self.motion, MEMORY: self.memory} | self.codes
+        self._words = {name: self._source(array, self._most[name]) for name, array in sources.items()}
         self.predictions = [self._zeros(batch, e.units, e.signal_size) for e in network.encoders]
         self.errors = [self._zeros(batch, e.units, e.signal_size) for e in network.encoders]
         self.out = self._zeros(batch, readout.rows, readout.cols, readout.targets, readout.answers)
@@ -91,9 +99,44 @@ class Tables:
         self.kept.append(self.runner.put(np.ascontiguousarray(array)))
         return self.kept[-1]
 
-    def _zeros(self, *shape: int) -> Array:
-        self.state.append(self._put(np.zeros(shape, np.float32)))
+    def _zeros(self, *shape: int, dtype: type = np.float32) -> Array:
+        self.state.append(self._put(np.zeros(shape, dtype)))
         return self.state[-1]
+
+    def _source(self, array: Array, most: float) -> tuple[int, int, float]:
+        """Return `plan.WORDS` of a source of values that are `most` at most; zeros for a GPU."""
+        packing, width = self.runner.packing, array.shape[-1]
+        if packing is None:
+            return (0, 0, 0.0)
+        words = self._zeros(*array.shape[:-1], 2 * packing.pitch(width), dtype=np.int16) if packing.pairs else array
+        return self.runner.address(words), packing.pitch(width), packing.steps(most)
+
+    def _packed(
+        self, name: str, width: int, most: float, gain: float = 1.0, first: int = 0, fan_in: int = 1
+    ) -> tuple[int, int, int]:
+        """Return `plan.PACKED` of weights, by which so many rows of a source are multiplied; zeros for a GPU.
+
+        Parameters
+        ----------
+        name
+            Of the weights.
+        width, most
+            Of the source.
+        gain
+            Of the link over which it is read.
+        first, fan_in
+            The first row of the weights, and how many rows of the source it is.
+        """
+        packing, key = self.runner.packing, ("packed", name, first)
+        if packing is None:
+            return (0, 0, 0)
+        if (*key, "words") not in self.shared:
+            w = self._weights[name][first : first + fan_in * width]
+            words, scale = packing.weights(w, width, gain, most)
+            self._address((*key, "words"), words)
+            self._address((*key, "scale"), scale)
+        at, scale_at = (self.runner.address(self.shared[*key, part]) for part in ("words", "scale"))
+        return at, scale_at, packing.together(width)
 
     def _address(self, key: Any, values: np.ndarray) -> int:
         """Return the device's address of what no frame changes; it lies there once for all twins."""
@@ -114,11 +157,12 @@ class Tables:
         return self._address((values.tobytes(), values.shape), values)
 
     def _input_part(
-        self, name: str, index: Array, first: int = 0, gain: float = 1.0, past: bool = False
+        self, name: str, index: Array, weights: str = "", first: int = 0, gain: float = 1.0, past: bool = False
     ) -> Array:
-        """Return the table of one part of what units read from the source called `name`."""
+        """Return the table of one part of what units read from the source called `name`, and by which weights."""
         width, rows = self.config.code_width(name), _count(self.config.grid(name)) + 1
         single = {INPUT: self.blocks, MOTION: self.motion}  # kept for this frame alone
+        packed = self._packed(weights, width, self._most[name], gain, first, index.shape[1]) if weights else (0, 0, 0)
         half = 0 if name in single else self.batch * rows * width
         part = np.zeros((), plan.INPUT_PART)
         part[()] = (
@@ -131,6 +175,8 @@ class Tables:
             past and name not in single,
             first,
             gain,
+            self._words[name],
+            packed,
         )
         return part
 
@@ -159,6 +205,8 @@ class Tables:
             c.low,
             pictures.MOTION_UNIT,
             pictures.MOTION_LIMIT,
+            self._words[INPUT],
+            self._words[MOTION],
         )
         values = c.height * c.width * 3
         self._add("input_blocks", table, -(-values // INPUT_THREADS), INPUT_THREADS, 0)
@@ -167,11 +215,13 @@ class Tables:
         name, n, inputs = encoder.layer.name, encoder.layer.code, encoder.inputs
         table = np.zeros(1, plan.LAYER)
         row = table[0]
-        parts = [self._input_part(inputs.below, inputs.window, inputs.views[0].rows.start, inputs.gain)]
+        w1, below = f"{name}.w1", inputs.below
+        parts = [self._input_part(below, inputs.window, w1, inputs.views[0].rows.start, inputs.gain)]
         parts += [
             self._input_part(
                 link.source,
                 wiring.neighbour_index(self.config.grid(link.source), inputs.grid, link.radius, link.shape),
+                w1,
                 part.rows.start,
                 link.gain,
                 past=True,
@@ -194,7 +244,13 @@ class Tables:
         row["part_count"], row["inputs"], row["code"] = len(parts), inputs.depth, n
         row["size"], row["units"] = encoder.signal_size, encoder.units
         row["half"] = self.batch * (encoder.units + 1) * n
-        row["error_first"] = inputs.views[-1].rows.start if inputs.uses_error else -1
+        row["error_first"] = error = inputs.views[-1].rows.start if inputs.uses_error else -1
+        row["code_words"] = self._words[name]
+        if error >= 0 and self.runner.packing is not None:
+            most = 2 * self._most[below]  # the difference of two of its values
+            row["error_words"] = (0, 0, self.runner.packing.steps(most))
+            row["packed_error"] = self._packed(w1, encoder.signal_size, most, inputs.gain, error)
+        row["packed_w2"] = self._packed(f"{name}.w2", n, self._most[name])
         row["error_gain"], row["slope"], row["norm_floor"] = (
             inputs.gain,
             activations.LEAK,
@@ -218,12 +274,11 @@ class Tables:
             readout.answers * readout.targets,
             readout.rows * readout.cols,
         )
-        self.memory = memory = self._zeros(self.batch, cells + 1, a)
         table = np.zeros(1, plan.READOUT)
         row = table[0]
         products = [
             (
-                self._input_part(layer.name, index),
+                self._input_part(layer.name, index, f"readout.project{i + 1}"),
                 index.shape,
                 f"readout.project{i + 1}",
                 self._corners(grid, (readout.rows, readout.cols)),
@@ -235,7 +290,7 @@ class Tables:
         # the readout's memory lies in one place: one launch reads it, the next writes it
         recall = np.zeros((), plan.INPUT_PART)
         recall[()] = (
-            self.runner.address(memory),
+            self.runner.address(self.memory),
             self._index(readout.near, cells),
             readout.near.shape[1],
             a,
@@ -244,6 +299,8 @@ class Tables:
             1,
             0,
             1.0,
+            self._words[MEMORY],
+            self._packed("readout.recall", a, self._most[MEMORY], fan_in=readout.near.shape[1]),
         )
         products.append(
             (
@@ -274,10 +331,13 @@ class Tables:
             first += -(-shape[0] // tile)
         for key in ("b1", "mix", "b_mix", "w2", "b2"):
             row[key] = self.weight_address(f"readout.{key}")
-        row["memory"], row["out"] = self.runner.address(memory), self.runner.address(self.out)
+        row["memory"], row["out"] = self.runner.address(self.memory), self.runner.address(self.out)
         row["projection_count"], row["hidden"], row["mixing"] = len(products), h, m
         row["answers"], row["cells"], row["values_per_target"] = a, cells, readout.answers
         row["logit_limit"], row["size_limit"] = LOGIT_LIMIT, SIZE_LIMIT
+        row["memory_words"] = self._words[MEMORY]
+        row["packed_mix"] = self._packed("readout.mix", h, LARGEST)
+        row["packed_w2"] = self._packed("readout.w2", m, LARGEST)
         self._add(kernel, table, blocks, threads, shared)
         kernel, _, blocks, threads, shared = plan.tiled(
             "answer", (cells,), self.batch, h + m + a, max(h, m, a), self.runner.multiprocessors
