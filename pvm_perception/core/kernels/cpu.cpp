@@ -78,7 +78,7 @@ static void multiply_all(Product<Number> product, int rows, float *out) {
 
 // Write a row of a source as words, which products read.
 static void write_row(const Words &to, long row, const float *values, int width) {
-    Number::write(values, width, to.steps, (Number::Word *)to.at + row * to.pitch);
+    Number::write(values, width, to.steps, to.largest, (Number::Word *)to.at + row * to.pitch);
 }
 
 static void run_input(const Frame &frame, const Input &in, int stream) {
@@ -157,7 +157,7 @@ static void run_layer(const Frame &frame, const Layer &layer, int stream) {
                 }
             }
             if (hears_error)
-                Number::write(error, S, layer.error_words.steps, words + j * pitch);
+                Number::write(error, S, layer.error_words.steps, layer.error_words.largest, words + j * pitch);
             if (layer.surprise) {
                 for (int s = 0; s < S; ++s)
                     wrong += error[s] * error[s];
@@ -239,14 +239,14 @@ static void run_answer(const Frame &, const Readout &readout, int stream) {
         }
         for (int j = 0; j < m; ++j) {
             steps[j] = Number::step(active + j * H, H);
-            Number::write(active + j * H, H, 1.0f / steps[j], words + j * pitch);
+            Number::write(active + j * H, H, 1.0f / steps[j], LARGEST, words + j * pitch);
         }
         multiply(mix, 0, m, mixed, padded(M));
         for (int i = 0; i < m * padded(M); ++i)
             mixed[i] = std::max(mixed[i], 0.0f);
         for (int j = 0; j < m; ++j) {
             steps[j] = Number::step(mixed + j * padded(M), M);
-            Number::write(mixed + j * padded(M), M, 1.0f / steps[j], words + j * pitch);
+            Number::write(mixed + j * padded(M), M, 1.0f / steps[j], LARGEST, words + j * pitch);
         }
         multiply(w2, 0, m, sums, padded(A));
         for (int j = 0; j < m; ++j) {

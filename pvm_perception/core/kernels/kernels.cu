@@ -37,7 +37,7 @@ struct Frame {  // what the host sends with every frame; the pixels follow it
 struct Words {  // a source as the CPU's products read it (products.h); the GPU's read the numbers themselves
     void *at;     // rows of so many words
     int pitch;
-    float steps;  // integers to 1
+    float steps, largest;  // integers to 1; the largest integer, either way
 };
 
 struct Packed {  // weights as the CPU's products read them

@@ -33,7 +33,7 @@ def _struct(**fields: object) -> np.dtype:
 
 _POINTER = np.uint64
 FRAME = _struct(half=np.int32, fresh=(np.int32, STREAMS), motion=(np.float32, (STREAMS, MOTION_VALUES)))
-WORDS = _struct(at=_POINTER, pitch=np.int32, steps=np.float32)
+WORDS = _struct(at=_POINTER, pitch=np.int32, steps=np.float32, largest=np.float32)
 PACKED = _struct(at=_POINTER, scale=_POINTER, together=np.int32)
 INPUT_PART = _struct(
     source=_POINTER,

@@ -32,7 +32,7 @@ constexpr int LANES = 4, TILE = 4, WIDE = 2;
 #endif
 constexpr int DEEP = 640;      // words of a unit that are multiplied at a time
 constexpr int MOST_PIECES = 64;  // rows of a unit that are multiplied at a time
-constexpr int LARGEST = 8191;  // of a source's integers, as in packing.py
+constexpr int LARGEST = 16383;  // of a row's integers, as in packing.py
 
 typedef float Lanes __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
 typedef int Ints __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
@@ -47,7 +47,7 @@ struct Floats {
     static Lanes values(Sums sums, const float *, float) { return sums; }
     static int pitch(int width) { return width; }
     static float step(const float *, int) { return 1.0f; }
-    static void write(const float *values, int width, float, Word *to) {
+    static void write(const float *values, int width, float, float, Word *to) {
         if (to != values)
             std::memcpy(to, values, 4 * width);
     }
@@ -88,10 +88,10 @@ struct Pairs {
     }
 
     // Write values as integers, so many to 1; what is no number becomes the least.
-    static void write(const float *values, int width, float steps, Word *to) {
+    static void write(const float *values, int width, float steps, float largest, Word *to) {
         short *integers = (short *)to;
         for (int i = 0; i < width; ++i) {
-            const float held = std::max(-(float)LARGEST, std::min(steps * values[i], (float)LARGEST));
+            const float held = std::max(-largest, std::min(steps * values[i], largest));
             integers[i] = (int)(held + (LARGEST + 0.5f)) - LARGEST;  // rounds: what is cast is positive
         }
         if (width % 2)

@@ -16,7 +16,7 @@ from pvm_perception.core.config import INPUT, MOTION, MOTION_VALUES
 from pvm_perception.core.encoder import Encoder
 from pvm_perception.core.hierarchy import Hierarchy
 from pvm_perception.core.kernels import plan
-from pvm_perception.core.kernels.packing import LARGEST
+from pvm_perception.core.kernels.packing import INTEGERS, PIXEL_STEPS, Range
 from pvm_perception.core.kernels.plan import Launch
 from pvm_perception.core.kernels.runner import Runner
 from pvm_perception.core.readout import BoxReadout
@@ -78,11 +78,14 @@ class Tables:
         self.codes = {
             layer.name: self._zeros(2, batch, layer.rows * layer.cols + 1, layer.code) for layer in c.layers
         }
-        # the largest value of each source; of a code, whose root mean square is at most 1
-        self._most = {INPUT: max(abs(c.low), abs(c.high)), MOTION: pictures.MOTION_LIMIT, MEMORY: SIZE_LIMIT}
-        self._most |= {layer.name: layer.code**0.5 for layer in c.layers}
+        self._ranges = {
+            INPUT: Range(max(abs(c.low), abs(c.high)), PIXEL_STEPS),
+            MOTION: Range(pictures.MOTION_LIMIT),
+            MEMORY: Range(SIZE_LIMIT),
+        }
+        self._ranges |= {layer.name: Range(layer.code**0.5, of_norm=True) for layer in c.layers}
         sources = {INPUT: self.blocks, MOTION: self.motion, MEMORY: self.memory} | self.codes
-        self._words = {name: self._source(array, self._most[name]) for name, array in sources.items()}
+        self._words = {name: self._source(array, self._ranges[name]) for name, array in sources.items()}
         self.predictions = [self._zeros(batch, e.units, e.signal_size) for e in network.encoders]
         self.errors = [self._zeros(batch, e.units, e.signal_size) for e in network.encoders]
         self.out = self._zeros(batch, readout.rows, readout.cols, readout.targets, readout.answers)
@@ -103,16 +106,16 @@ class Tables:
         self.state.append(self._put(np.zeros(shape, dtype)))
         return self.state[-1]
 
-    def _source(self, array: Array, most: float) -> tuple[int, int, float]:
-        """Return `plan.WORDS` of a source of values that are `most` at most; zeros for a GPU."""
+    def _source(self, array: Array, held: Range) -> tuple[int, int, float, float]:
+        """Return `plan.WORDS` of a source of values within a range; zeros for a GPU."""
         packing, width = self.runner.packing, array.shape[-1]
         if packing is None:
-            return (0, 0, 0.0)
+            return (0, 0, 0.0, 0.0)
         words = self._zeros(*array.shape[:-1], 2 * packing.pitch(width), dtype=np.int16) if packing.pairs else array
-        return self.runner.address(words), packing.pitch(width), packing.steps(most)
+        return self.runner.address(words), packing.pitch(width), held.steps, held.largest
 
     def _packed(
-        self, name: str, width: int, most: float, gain: float = 1.0, first: int = 0, fan_in: int = 1
+        self, name: str, width: int, held: Range, gain: float = 1.0, first: int = 0, fan_in: int = 1
     ) -> tuple[int, int, int]:
         """Return `plan.PACKED` of weights, by which so many rows of a source are multiplied; zeros for a GPU.
 
@@ -120,8 +123,8 @@ class Tables:
         ----------
         name
             Of the weights.
-        width, most
-            Of the source.
+        width, held
+            Of the source: of a row, and of its values.
         gain
             Of the link over which it is read.
         first, fan_in
@@ -132,7 +135,7 @@ class Tables:
             return (0, 0, 0)
         if (*key, "words") not in self.shared:
             w = self._weights[name][first : first + fan_in * width]
-            words, scale = packing.weights(w, width, gain, most)
+            words, scale = packing.weights(w, width, held, gain)
             self._address((*key, "words"), words)
             self._address((*key, "scale"), scale)
         at, scale_at = (self.runner.address(self.shared[*key, part]) for part in ("words", "scale"))
@@ -162,7 +165,7 @@ class Tables:
         """Return the table of one part of what units read from the source called `name`, and by which weights."""
         width, rows = self.config.code_width(name), _count(self.config.grid(name)) + 1
         single = {INPUT: self.blocks, MOTION: self.motion}  # kept for this frame alone
-        packed = self._packed(weights, width, self._most[name], gain, first, index.shape[1]) if weights else (0, 0, 0)
+        packed = self._packed(weights, width, self._ranges[name], gain, first, index.shape[1]) if weights else (0, 0, 0)
         half = 0 if name in single else self.batch * rows * width
         part = np.zeros((), plan.INPUT_PART)
         part[()] = (
@@ -247,10 +250,10 @@ class Tables:
         row["error_first"] = error = inputs.views[-1].rows.start if inputs.uses_error else -1
         row["code_words"] = self._words[name]
         if error >= 0 and self.runner.packing is not None:
-            most = 2 * self._most[below]  # the difference of two of its values
-            row["error_words"] = (0, 0, self.runner.packing.steps(most))
-            row["packed_error"] = self._packed(w1, encoder.signal_size, most, inputs.gain, error)
-        row["packed_w2"] = self._packed(f"{name}.w2", n, self._most[name])
+            held = Range(2 * self._ranges[below].most)  # the difference of two of its values
+            row["error_words"] = (0, 0, held.steps, held.largest)
+            row["packed_error"] = self._packed(w1, encoder.signal_size, held, inputs.gain, error)
+        row["packed_w2"] = self._packed(f"{name}.w2", n, self._ranges[name])
         row["error_gain"], row["slope"], row["norm_floor"] = (
             inputs.gain,
             activations.LEAK,
@@ -300,7 +303,7 @@ class Tables:
             0,
             1.0,
             self._words[MEMORY],
-            self._packed("readout.recall", a, self._most[MEMORY], fan_in=readout.near.shape[1]),
+            self._packed("readout.recall", a, self._ranges[MEMORY], fan_in=readout.near.shape[1]),
         )
         products.append(
             (
@@ -336,8 +339,8 @@ class Tables:
         row["answers"], row["cells"], row["values_per_target"] = a, cells, readout.answers
         row["logit_limit"], row["size_limit"] = LOGIT_LIMIT, SIZE_LIMIT
         row["memory_words"] = self._words[MEMORY]
-        row["packed_mix"] = self._packed("readout.mix", h, LARGEST)
-        row["packed_w2"] = self._packed("readout.w2", m, LARGEST)
+        row["packed_mix"] = self._packed("readout.mix", h, INTEGERS)
+        row["packed_w2"] = self._packed("readout.w2", m, INTEGERS)
         self._add(kernel, table, blocks, threads, shared)
         kernel, _, blocks, threads, shared = plan.tiled(
             "answer", (cells,), self.batch, h + m + a, max(h, m, a), self.runner.multiprocessors
