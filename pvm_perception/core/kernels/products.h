@@ -28,7 +28,7 @@ constexpr int LANES = 8, TILE = 4, WIDE = 3;
 #elif defined(__aarch64__)
 constexpr int LANES = 4, TILE = 4, WIDE = 6;
 #else
-constexpr int LANES = 4, TILE = 4, WIDE = 2;
+constexpr int LANES = 4, TILE = 4, WIDE = 3;
 #endif
 constexpr int DEEP = 640;      // words of a unit that are multiplied at a time
 constexpr int MOST_PIECES = 64;  // rows of a unit that are multiplied at a time
