@@ -17,6 +17,8 @@
 #define EACH_THREAD(t) for (int t = 0; t < block.threads; ++t)
 #define UNROLL
 #define KERNEL(name, most_threads, Table, body)
+#define fmaxf std::max<float>  // the library's own are calls
+#define fminf std::min<float>
 #include "kernels.cu"
 
 constexpr int CHUNK = 128;  // units whose errors stay in the first-level cache
@@ -111,8 +113,9 @@ static void run_layer(const Frame &frame, const Layer &layer, int stream) {
     float *codes = layer.codes + frame.half * layer.half + stream * (U + 1) * N;
     float *errors = layer.error + (long)stream * U * S;
     float *prediction = layer.prediction + (long)stream * U * S;
+
     // inputs that many units share are multiplied here, each unit's own are listed
-    Product<Number> own[MAX_PARTS + 2];
+    Product<Number> own[MAX_PARTS];
     int shared[MAX_PARTS], count = 0, own_count = 0;
     size_t size = 0;
     for (int e = 0; e < layer.part_count; ++e) {
@@ -151,6 +154,7 @@ static void run_layer(const Frame &frame, const Layer &layer, int stream) {
             for (int k = 0; k < signal.fan_in; ++k) {
                 const float *row = now + signal.index[unit * signal.fan_in + k] * signal.width;
                 const int at = k * signal.width;
+#pragma GCC ivdep
                 for (int c = 0; c < signal.width; ++c) {
                     error[at + c] = frame.fresh[stream] ? 0.0f : row[c] - expected[at + c];
                     next[at + c] = row[c] + layer.b2[at + c];
@@ -166,8 +170,8 @@ static void run_layer(const Frame &frame, const Layer &layer, int stream) {
             std::memcpy(sum, layer.b1, 4 * N);
             for (int k = 0; k < count; ++k) {
                 const float *part = table[k] + layer.parts[shared[k]].index[unit] * wide;
-                for (int n = 0; n < N; ++n)
-                    sum[n] += part[n];
+                for (int n = 0; n < wide; n += LANES)
+                    *(Lanes *)(sum + n) += *(const Lanes *)(part + n);
             }
         }
         for (int k = 0; k < own_count; ++k)
@@ -180,6 +184,7 @@ static void run_layer(const Frame &frame, const Layer &layer, int stream) {
             for (int n = 0; n < N; ++n)
                 square += sum[n] * sum[n];
             const float share = 1.0f / std::sqrt(square / N + layer.norm_floor);
+#pragma GCC ivdep
             for (int n = 0; n < N; ++n)
                 to[n] = std::max(share * sum[n], layer.slope * (share * sum[n]));
             write_row(layer.code_words, row + first + j, to, N);
@@ -228,7 +233,8 @@ static void run_answer(const Frame &, const Readout &readout, int stream) {
                 for (int k = cell * projection.corners; k < (cell + 1) * projection.corners; ++k) {
                     const float *row = projection.out + (long)(stream * projection.units + projection.corner[k]) * H;
                     const float share = projection.share[k];
-                    for (int n = 0; n < H && share != 0.0f; ++n)
+#pragma GCC ivdep
+                    for (int n = 0; n < H; ++n)
                         to[n] += share * row[n];
                 }
             }

@@ -90,6 +90,7 @@ struct Pairs {
     // Write values as integers, so many to 1; what is no number becomes the least.
     static void write(const float *values, int width, float steps, float largest, Word *to) {
         short *integers = (short *)to;
+#pragma GCC ivdep
         for (int i = 0; i < width; ++i) {
             const float held = std::max(-largest, std::min(steps * values[i], largest));
             integers[i] = (int)(held + (LARGEST + 0.5f)) - LARGEST;  // rounds: what is cast is positive
