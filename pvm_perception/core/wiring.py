@@ -191,3 +191,29 @@ def resize_matrix(source: int, target: int) -> Floats:
     matrix = np.zeros((target, source), np.float32)
     np.add.at(matrix, (np.arange(target)[:, None], cells), shares)
     return matrix
+
+
+def corners(grid: tuple[int, int], cells: tuple[int, int]) -> tuple[Index, np.ndarray]:
+    """Return which units of a grid count for each cell, and by how much: linear interpolation.
+
+    Parameters
+    ----------
+    grid, cells
+        Rows and columns of both.
+
+    Returns
+    -------
+    units, shares
+        (R * C, K) each, int64 and float32: what counts most comes first.
+    """
+    if grid == cells:
+        count = cells[0] * cells[1]
+        return np.arange(count)[:, None], np.ones((count, 1), np.float32)
+    ends = [interpolation(s, t) for s, t in zip(grid, cells, strict=True)]
+    (row, down), (col, right) = ends  # each (cells along an axis, 2)
+    corner = row[:, None, :, None] * grid[1] + col[None, :, None, :]
+    share = down[:, None, :, None] * right[None, :, None, :]
+    corner, share = corner.reshape(-1, 4), share.reshape(-1, 4)  # (cells, 4)
+    most = np.count_nonzero(share, axis=1).max()
+    order = np.argsort(-share, axis=1, kind="stable")[:, :most]
+    return np.take_along_axis(corner, order, axis=1), np.take_along_axis(share, order, axis=1)

@@ -83,6 +83,13 @@ static void write_row(const Words &to, long row, const float *values, int width)
     Number::write(values, width, to.steps, to.largest, (Number::Word *)to.at + row * to.pitch);
 }
 
+// Write a row with a scale of its own; return what 1 counts in it.
+static float write_scaled(const float *values, int width, Number::Word *to) {
+    const float step = Number::step(values, width);
+    Number::write(values, width, 1.0f / step, LARGEST, to);
+    return step;
+}
+
 static void run_input(const Frame &frame, const Input &in, int stream) {
     const int cells = in.rows * in.cols, line = in.cols * in.block * 3, piece = 3 * in.block;
     const int width = piece * in.block, lines = in.rows * in.block;
@@ -140,7 +147,8 @@ static void run_layer(const Frame &frame, const Layer &layer, int stream) {
     const bool hears_error = layer.error_first >= 0;
     const int pitch = Number::pitch(S);
     Number::Word *words = (Number::Word *)words_of.of(TILE * (size_t)pitch);
-    const Product<Number> wrong_of = own_row(words, S, pitch, layer.packed_error, N);
+    float steps[TILE];
+    const Product<Number> wrong_of = own_row(words, S, pitch, layer.packed_error, N, steps);
     const long row = frame.half * (layer.half / N) + stream * (U + 1);
     const Number::Word *code = (const Number::Word *)layer.code_words.at + row * layer.code_words.pitch;
     const Product<Number> change_of = own_row(code, N, layer.code_words.pitch, layer.packed_w2, S);
@@ -161,7 +169,7 @@ static void run_layer(const Frame &frame, const Layer &layer, int stream) {
                 }
             }
             if (hears_error)
-                Number::write(error, S, layer.error_words.steps, layer.error_words.largest, words + j * pitch);
+                steps[j] = write_scaled(error, S, words + j * pitch);
             if (layer.surprise) {
                 for (int s = 0; s < S; ++s)
                     wrong += error[s] * error[s];
@@ -243,17 +251,13 @@ static void run_answer(const Frame &, const Readout &readout, int stream) {
             std::memcpy(mixed + j * padded(M), readout.b_mix, 4 * M);
             std::memcpy(sums + j * padded(A), readout.b2, 4 * A);
         }
-        for (int j = 0; j < m; ++j) {
-            steps[j] = Number::step(active + j * H, H);
-            Number::write(active + j * H, H, 1.0f / steps[j], LARGEST, words + j * pitch);
-        }
+        for (int j = 0; j < m; ++j)
+            steps[j] = write_scaled(active + j * H, H, words + j * pitch);
         multiply(mix, 0, m, mixed, padded(M));
         for (int i = 0; i < m * padded(M); ++i)
             mixed[i] = std::max(mixed[i], 0.0f);
-        for (int j = 0; j < m; ++j) {
-            steps[j] = Number::step(mixed + j * padded(M), M);
-            Number::write(mixed + j * padded(M), M, 1.0f / steps[j], LARGEST, words + j * pitch);
-        }
+        for (int j = 0; j < m; ++j)
+            steps[j] = write_scaled(mixed + j * padded(M), M, words + j * pitch);
         multiply(w2, 0, m, sums, padded(A));
         for (int j = 0; j < m; ++j) {
             const float *answer = sums + j * padded(A);

@@ -74,7 +74,7 @@ struct Layer {
     int part_count, inputs, code, size, units, half;  // ears in use, D, N, S, U
     int error_first;  // row of the weights at which the error begins; -1: it is no input
     float error_gain, slope, norm_floor;
-    Words code_words, error_words;  // errors lie nowhere as words
+    Words code_words;
     Packed packed_error, packed_w2;
 };
 

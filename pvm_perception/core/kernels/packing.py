@@ -13,7 +13,6 @@ from pvm_perception.core.backend import Floats
 
 DEEP, MOST_PIECES = 640, 64  # words, and rows, of a unit that are multiplied at a time; as in products.h
 LARGEST = 2**14 - 1  # of a row's integers, either way; as in products.h
-PIXEL_STEPS = 8 * 255  # the same of pixels: of values from 0 or -x to x, integers are no approximation
 LARGEST_WEIGHT, LARGEST_SUM = 2**15 - 1, 2**31 - 1
 
 
@@ -41,7 +40,7 @@ class Range:
         return self.largest / self.most
 
 
-INTEGERS = Range(LARGEST)  # rows with a scale of their own
+SCALED = Range(LARGEST)  # of rows that are integers by a scale of their own
 
 
 @dataclass(frozen=True)

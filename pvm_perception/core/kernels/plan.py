@@ -83,7 +83,6 @@ LAYER = _struct(
     slope=np.float32,
     norm_floor=np.float32,
     code_words=WORDS,
-    error_words=WORDS,
     packed_error=PACKED,
     packed_w2=PACKED,
 )

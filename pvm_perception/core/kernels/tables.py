@@ -16,14 +16,13 @@ from pvm_perception.core.config import INPUT, MOTION, MOTION_VALUES
 from pvm_perception.core.encoder import Encoder
 from pvm_perception.core.hierarchy import Hierarchy
 from pvm_perception.core.kernels import plan
-from pvm_perception.core.kernels.packing import INTEGERS, PIXEL_STEPS, Range
+from pvm_perception.core.kernels.operands import MEMORY, Operands
 from pvm_perception.core.kernels.plan import Launch
 from pvm_perception.core.kernels.runner import Runner
 from pvm_perception.core.readout import BoxReadout
 from pvm_perception.errors import PvmError
 
 INPUT_THREADS = DECODE_THREADS = 256
-MEMORY = "memory"  # the readout's, as a source
 
 
 class Tables:
@@ -78,14 +77,8 @@ class Tables:
         self.codes = {
             layer.name: self._zeros(2, batch, layer.rows * layer.cols + 1, layer.code) for layer in c.layers
         }
-        self._ranges = {
-            INPUT: Range(max(abs(c.low), abs(c.high)), PIXEL_STEPS),
-            MOTION: Range(pictures.MOTION_LIMIT),
-            MEMORY: Range(SIZE_LIMIT),
-        }
-        self._ranges |= {layer.name: Range(layer.code**0.5, of_norm=True) for layer in c.layers}
         sources = {INPUT: self.blocks, MOTION: self.motion, MEMORY: self.memory} | self.codes
-        self._words = {name: self._source(array, self._ranges[name]) for name, array in sources.items()}
+        self._operands = Operands(network, runner, sources, self._zeros, self._address)
         self.predictions = [self._zeros(batch, e.units, e.signal_size) for e in network.encoders]
         self.errors = [self._zeros(batch, e.units, e.signal_size) for e in network.encoders]
         self.out = self._zeros(batch, readout.rows, readout.cols, readout.targets, readout.answers)
@@ -106,41 +99,6 @@ class Tables:
         self.state.append(self._put(np.zeros(shape, dtype)))
         return self.state[-1]
 
-    def _source(self, array: Array, held: Range) -> tuple[int, int, float, float]:
-        """Return `plan.WORDS` of a source of values within a range; zeros for a GPU."""
-        packing, width = self.runner.packing, array.shape[-1]
-        if packing is None:
-            return (0, 0, 0.0, 0.0)
-        words = self._zeros(*array.shape[:-1], 2 * packing.pitch(width), dtype=np.int16) if packing.pairs else array
-        return self.runner.address(words), packing.pitch(width), held.steps, held.largest
-
-    def _packed(
-        self, name: str, width: int, held: Range, gain: float = 1.0, first: int = 0, fan_in: int = 1
-    ) -> tuple[int, int, int]:
-        """Return `plan.PACKED` of weights, by which so many rows of a source are multiplied; zeros for a GPU.
-
-        Parameters
-        ----------
-        name
-            Of the weights.
-        width, held
-            Of the source: of a row, and of its values.
-        gain
-            Of the link over which it is read.
-        first, fan_in
-            The first row of the weights, and how many rows of the source it is.
-        """
-        packing, key = self.runner.packing, ("packed", name, first)
-        if packing is None:
-            return (0, 0, 0)
-        if (*key, "words") not in self.shared:
-            w = self._weights[name][first : first + fan_in * width]
-            words, scale = packing.weights(w, width, held, gain)
-            self._address((*key, "words"), words)
-            self._address((*key, "scale"), scale)
-        at, scale_at = (self.runner.address(self.shared[*key, part]) for part in ("words", "scale"))
-        return at, scale_at, packing.together(width)
-
     def _address(self, key: Any, values: np.ndarray) -> int:
         """Return the device's address of what no frame changes; it lies there once for all twins."""
         if key not in self.shared:
@@ -160,12 +118,17 @@ class Tables:
         return self._address((values.tobytes(), values.shape), values)
 
     def _input_part(
-        self, name: str, index: Array, weights: str = "", first: int = 0, gain: float = 1.0, past: bool = False
+        self,
+        name: str,
+        index: Array,
+        weights: str = "",
+        first: int = 0,
+        gain: float = 1.0,
+        past: bool = False,
     ) -> Array:
-        """Return the table of one part of what units read from the source called `name`, and by which weights."""
+        """Return the table of one part of what units read from the source called `name`, and its weights."""
         width, rows = self.config.code_width(name), _count(self.config.grid(name)) + 1
         single = {INPUT: self.blocks, MOTION: self.motion}  # kept for this frame alone
-        packed = self._packed(weights, width, self._ranges[name], gain, first, index.shape[1]) if weights else (0, 0, 0)
         half = 0 if name in single else self.batch * rows * width
         part = np.zeros((), plan.INPUT_PART)
         part[()] = (
@@ -178,8 +141,8 @@ class Tables:
             past and name not in single,
             first,
             gain,
-            self._words[name],
-            packed,
+            self._operands.words[name],
+            self._operands.packed(weights, name, gain, first, index.shape[1]),
         )
         return part
 
@@ -208,8 +171,8 @@ class Tables:
             c.low,
             pictures.MOTION_UNIT,
             pictures.MOTION_LIMIT,
-            self._words[INPUT],
-            self._words[MOTION],
+            self._operands.words[INPUT],
+            self._operands.words[MOTION],
         )
         values = c.height * c.width * 3
         self._add("input_blocks", table, -(-values // INPUT_THREADS), INPUT_THREADS, 0)
@@ -248,12 +211,10 @@ class Tables:
         row["size"], row["units"] = encoder.signal_size, encoder.units
         row["half"] = self.batch * (encoder.units + 1) * n
         row["error_first"] = error = inputs.views[-1].rows.start if inputs.uses_error else -1
-        row["code_words"] = self._words[name]
-        if error >= 0 and self.runner.packing is not None:
-            held = Range(2 * self._ranges[below].most)  # the difference of two of its values
-            row["error_words"] = (0, 0, held.steps, held.largest)
-            row["packed_error"] = self._packed(w1, encoder.signal_size, held, inputs.gain, error)
-        row["packed_w2"] = self._packed(f"{name}.w2", n, self._ranges[name])
+        row["code_words"] = self._operands.words[name]
+        if error >= 0:
+            row["packed_error"] = self._operands.packed_scaled(w1, encoder.signal_size, inputs.gain, error)
+        row["packed_w2"] = self._operands.packed(f"{name}.w2", name)
         row["error_gain"], row["slope"], row["norm_floor"] = (
             inputs.gain,
             activations.LEAK,
@@ -284,7 +245,7 @@ class Tables:
                 self._input_part(layer.name, index, f"readout.project{i + 1}"),
                 index.shape,
                 f"readout.project{i + 1}",
-                self._corners(grid, (readout.rows, readout.cols)),
+                wiring.corners(grid, (readout.rows, readout.cols)),
             )
             for i, (layer, index, grid) in enumerate(
                 zip(layers, readout.neighbours, readout.grids, strict=True)
@@ -302,15 +263,15 @@ class Tables:
             1,
             0,
             1.0,
-            self._words[MEMORY],
-            self._packed("readout.recall", a, self._ranges[MEMORY], fan_in=readout.near.shape[1]),
+            self._operands.words[MEMORY],
+            self._operands.packed("readout.recall", MEMORY, fan_in=readout.near.shape[1]),
         )
         products.append(
             (
                 recall,
                 readout.near.shape,
                 "readout.recall",
-                self._corners((readout.rows, readout.cols), (readout.rows, readout.cols)),
+                wiring.corners((readout.rows, readout.cols), (readout.rows, readout.cols)),
             )
         )
         units = tuple(shape[0] for _, shape, _, _ in products)
@@ -338,9 +299,9 @@ class Tables:
         row["projection_count"], row["hidden"], row["mixing"] = len(products), h, m
         row["answers"], row["cells"], row["values_per_target"] = a, cells, readout.answers
         row["logit_limit"], row["size_limit"] = LOGIT_LIMIT, SIZE_LIMIT
-        row["memory_words"] = self._words[MEMORY]
-        row["packed_mix"] = self._packed("readout.mix", h, INTEGERS)
-        row["packed_w2"] = self._packed("readout.w2", m, INTEGERS)
+        row["memory_words"] = self._operands.words[MEMORY]
+        row["packed_mix"] = self._operands.packed_scaled("readout.mix", h)
+        row["packed_w2"] = self._operands.packed_scaled("readout.w2", m)
         self._add(kernel, table, blocks, threads, shared)
         kernel, _, blocks, threads, shared = plan.tiled(
             "answer", (cells,), self.batch, h + m + a, max(h, m, a), self.runner.multiprocessors
@@ -371,23 +332,6 @@ class Tables:
             SIZE_LIMIT,
         )
         self._add("decode", table, 1, DECODE_THREADS, shared)
-
-    @staticmethod
-    def _corners(grid: tuple[int, int], cells: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-        """Return which units of a grid count for each cell, and by how much: linear interpolation.
-
-        Both (cells, corners): int64 units, float32 shares.
-        """
-        if grid == cells:
-            return np.arange(_count(cells))[:, None], np.ones((_count(cells), 1), np.float32)
-        ends = [wiring.interpolation(s, t) for s, t in zip(grid, cells, strict=True)]
-        (row, down), (col, right) = ends  # each (cells along an axis, 2)
-        corner = row[:, None, :, None] * grid[1] + col[None, :, None, :]
-        share = down[:, None, :, None] * right[None, :, None, :]
-        corner, share = corner.reshape(-1, 4), share.reshape(-1, 4)  # (cells, 4)
-        most = np.count_nonzero(share, axis=1).max()
-        order = np.argsort(-share, axis=1, kind="stable")[:, :most]
-        return np.take_along_axis(corner, order, axis=1), np.take_along_axis(share, order, axis=1)
 
 
 def _count(grid: tuple[int, int]) -> int:
