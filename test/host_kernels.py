@@ -103,8 +103,11 @@ def run_beside(network, engine, frames=4, seed=0):
 def compare(network, engine, frames=4):
     """Demand that codes, predictions, errors and answers agree, frame after frame.
 
-    Sums in another order differ by rounding, which recurrence carries on.
+    Sums in another order differ by rounding, which recurrence carries on; integers are coarser, and noise
+    as an image is harder for them than any real one.
     """
+    pairs = engine.runner.packing is not None and engine.runner.packing.pairs
+    code_close, answer_close = (1e-2, 1e-2) if pairs else (2e-4, 5e-4)
     for out, answers in run_beside(network, engine, frames):
         for i, encoder in enumerate(network.encoders):
             for ours, theirs in (
@@ -112,8 +115,9 @@ def compare(network, engine, frames=4):
                 (engine.prediction(i), encoder.prediction),
                 (engine.error(i), encoder.error),
             ):
-                np.testing.assert_allclose(ours, theirs, atol=2e-4)
-        np.testing.assert_allclose(answers, out, atol=5e-4)
+                np.testing.assert_allclose(ours, theirs, atol=code_close)
+                assert np.sqrt(np.mean((ours - theirs) ** 2)) < 1e-3
+        np.testing.assert_allclose(answers, out, atol=answer_close)
         boxes = network.readout.decode(answers, 0.001, 8)
         assert sum(len(rows) for stream in boxes for rows in stream)
         for ours, theirs in zip(engine.candidates(0.001), boxes, strict=True):
