@@ -1,9 +1,8 @@
 // One frame of a hierarchy on one core of a CPU: the kernels of kernels.cu, from the same tables.
 //
-// What costs is the products. TILE units share every weight that is read; what they read is copied
-// side by side first, where it stays in the first-level cache, and sums stay in registers. What many
-// units hear alike (their parent, the top) is multiplied once for each source unit. Input and decode
-// are cheap; decode is kernels.cu's own, with one thread to a block.
+// What costs is the products, products.h. What many units hear alike (their parent, the top) is multiplied
+// once for each source unit. Each source is written twice: as numbers, and as the words that products read.
+// Input and decode are cheap; decode is kernels.cu's own, with one thread to a block.
 //
 // Below the frame's kernels is what learning takes longest for. Three products, which go by the same index: what
 // is read times weights, its transpose times an error, and an error sent back to where it was read; and

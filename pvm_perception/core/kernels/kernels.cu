@@ -34,16 +34,16 @@ struct Frame {  // what the host sends with every frame; the pixels follow it
     float motion[STREAMS * MOTION_VALUES];
 };
 
-struct Words {  // a source as the CPU's products read it (products.h); the GPU's read the numbers themselves
-    void *at;     // rows of so many words
-    int pitch;
+struct Words {  // a source as the CPU's products read it (products.h); those here read the numbers themselves
+    void *at;
+    int pitch;             // words from row to row
     float steps, largest;  // integers to 1; the largest integer, either way
 };
 
 struct Packed {  // weights as the CPU's products read them
     const void *at;
-    const float *scale;  // of each column
-    int together;  // rows of a unit that are multiplied at a time
+    const float *scale;  // what an integer of a sum counts in each column
+    int together;        // rows of a unit that are multiplied at a time
 };
 
 struct InputPart {  // where TU units find one part of their inputs

@@ -1,14 +1,16 @@
 // The products of the CPU's kernels: what units read of a source, times weights.
 //
 // TILE units share every weight that is read, their sums stay in registers, and what they read stays where it is: a
-// row is an address. Sources and weights are read in words of 32 bits. A word is one number (Floats), or two
-// neighbouring 16-bit integers (Pairs): x86 multiplies both and adds them to a sum of 32 bits, in one instruction
-// where there is VNNI, so that twice the numbers are multiplied at a time, and half the memory is read.
+// row is an address. Sources and weights are read in words of 32 bits. A word is one number (Floats: learning, and
+// frames on other processors than x86), or two neighbouring 16-bit integers (Pairs: frames on x86). The processor
+// multiplies two pairs and adds both products to a sum of 32 bits, in one instruction where there is VNNI, so twice
+// the numbers are multiplied at a time, and half the memory is read.
 //
-// With pairs, a source holds round(value * steps), at most LARGEST either way, and a column of weights is divided by
-// a scale of its own, so small that no sum overflows: the integers' sum is exact and below 2^31, since packing.py
-// keeps LARGEST * (the sum of a column's |integers| within the rows that are multiplied at a time) below it.
-// Errors come from rounding alone: of a column's sum, less than a thousandth of its usual size.
+// With pairs, a row holds round(value * steps), at most LARGEST either way, and a column of weights is divided by a
+// scale of its own and rounded. packing.py chooses the scale so that the sum over the rows that are multiplied at a
+// time stays below 2^31: it is at most the largest integer times the sum of the column's integers without their
+// signs; or, of codes, whose norm is known, the norm times that of the column's integers (Cauchy-Schwarz), row by
+// row. So integers are summed exactly, and all that is lost is lost in rounding values and weights.
 
 #pragma once
 #include <algorithm>
@@ -30,8 +32,9 @@ constexpr int LANES = 4, TILE = 4, WIDE = 6;
 #else
 constexpr int LANES = 4, TILE = 4, WIDE = 3;
 #endif
-constexpr int DEEP = 640;      // words of a unit that are multiplied at a time
+constexpr int DEEP = 640;        // words of a unit that are multiplied at a time
 constexpr int MOST_PIECES = 64;  // rows of a unit that are multiplied at a time
+constexpr int AHEAD = 8;         // rows of weights that are fetched before they are multiplied
 constexpr int LARGEST = 16383;  // of a row's integers, as in packing.py
 
 typedef float Lanes __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
@@ -53,7 +56,7 @@ struct Floats {
     }
 };
 
-#if defined(__SSE2__) && !defined(FLOATS)  // which tests define
+#if defined(__SSE2__) && !defined(FLOATS)  // FLOATS: for tests
 struct Pairs {
     static constexpr bool IN_PAIRS = true;
     typedef int Word __attribute__((may_alias));
@@ -77,17 +80,17 @@ struct Pairs {
 
     static int pitch(int width) { return (width + 1) / 2; }  // words of so many values
 
-    // What an integer counts where the largest of some values is LARGEST of them.
+    // What an integer counts in a row whose largest value, either way, is LARGEST integers.
     static float step(const float *values, int width) {
         float most = 1e-30f;
-        Word bits = *(const Word *)&most;  // of values without their sign, which are in the order of the values
+        Word bits = *(const Word *)&most;  // without the sign, the bits of numbers are ordered as the numbers are
         for (int i = 0; i < width; ++i)
             bits = std::max(bits, ((const Word *)values)[i] & 0x7fffffff);
         std::memcpy(&most, &bits, 4);
         return most / LARGEST;
     }
 
-    // Write values as integers, so many to 1; what is no number becomes the least.
+    // Write values as integers, so many to 1; what is no number becomes the lowest.
     static void write(const float *values, int width, float steps, float largest, Word *to) {
         short *integers = (short *)to;
 #pragma GCC ivdep
@@ -122,7 +125,7 @@ template <class Kind> struct Product {
     const float *steps;  // of each of TILE units: what 1 counts in its row; null: 1
 };
 
-// Add rows (pieces, TILE) of so many words times w to sums (M, stride): W vectors of each.
+// Add rows (pieces, TILE) of so many words times w to sums (M, stride), from column n: W vectors of each.
 template <class Kind, int M, int W>
 static void panel(const typename Kind::Word *const *rows, int pieces, int depth, const Weights<Kind> &w, int n,
                   const float *steps, float *sums, int stride) {
@@ -134,8 +137,10 @@ static void panel(const typename Kind::Word *const *rows, int pieces, int depth,
             x[j] = rows[j];
         for (int d = 0; d < depth; ++d, at += w.pitch) {
             typename Kind::Sums weight[W];
-            for (int v = 0; v < W; ++v)
+            for (int v = 0; v < W; ++v) {
                 weight[v] = *(const typename Kind::Sums *)(at + v * LANES);
+                __builtin_prefetch(at + AHEAD * w.pitch + v * LANES);
+            }
 #pragma GCC unroll 16
             for (int j = 0; j < M; ++j) {
                 const typename Kind::Word value = x[j][d];

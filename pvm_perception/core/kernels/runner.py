@@ -26,11 +26,11 @@ class Runner(Protocol):
 
     @property
     def shares(self) -> bool:
-        """Whether it reads the host's own weights, as they are at that moment."""
+        """Whether it reads the host's own arrays of the weights that are in no product."""
 
     @property
     def packing(self) -> Packing | None:
-        """How it has sources and weights of products; None: as they are."""
+        """How its products have sources and weights; None: as they are."""
 
     @property
     def xp(self) -> ModuleType:
