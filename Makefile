@@ -14,7 +14,7 @@ CUPY = .venv/bin/python -c "import cupy" 2>/dev/null || sh scripts/install.sh gp
 setup: .venv/.ready
 
 .venv/.ready: $(wildcard requirements/*.txt requirements/locked/*.txt) scripts/setup.sh scripts/build_messages.py $(wildcard interfaces/*/msg/*.msg) \
-		setup.py $(wildcard pvm_perception/core/kernels/*.c*)
+		setup.py $(wildcard pvm_perception/core/kernels/*.[ch]*)
 	PYTHON=$(PYTHON) sh scripts/setup.sh
 	touch $@
 

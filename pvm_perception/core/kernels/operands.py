@@ -34,8 +34,8 @@ class Operands:
         By name: the device's arrays, (..., rows, width).
     zeros
         Returns a new array of the state, of a shape and a type.
-    address
-        Returns where values lie that no frame changes, by a key and the values.
+    shared
+        Device arrays that no frame changes, by content; new ones are added.
 
     Attributes
     ----------
@@ -48,10 +48,10 @@ class Operands:
         runner: Runner,
         sources: dict[str, Array],
         zeros: Callable[..., Array],
-        address: Callable[[Any, np.ndarray], int],
+        shared: dict[Any, Any],
     ) -> None:
         c = network.config
-        self._weights, self._runner, self._address = network.weights, runner, address
+        self._weights, self._runner, self._shared = network.weights, runner, shared
         self._width = {name: array.shape[-1] for name, array in sources.items()}
         self._ranges = {
             INPUT: Range(max(abs(c.low), abs(c.high)), PIXEL_STEPS),
@@ -105,6 +105,8 @@ class Operands:
         if packing is None or not name:
             return (0, 0, 0)
         w = self._weights[name][first : first + fan_in * width]
-        words, scale = packing.weights(w, width, held, gain)
-        at, scales = (self._address((name, first, k), v) for k, v in (("words", words), ("scale", scale)))
-        return at, scales, packing.together(width)
+        key = ("packed", name, first)
+        if key not in self._shared:
+            self._shared[key] = [self._runner.put(a) for a in packing.weights(w, width, held, gain)]
+        words, scale = map(self._runner.address, self._shared[key])
+        return words, scale, packing.together(width)

@@ -78,7 +78,7 @@ class Tables:
             layer.name: self._zeros(2, batch, layer.rows * layer.cols + 1, layer.code) for layer in c.layers
         }
         sources = {INPUT: self.blocks, MOTION: self.motion, MEMORY: self.memory} | self.codes
-        self._operands = Operands(network, runner, sources, self._zeros, self._address)
+        self._operands = Operands(network, runner, sources, self._zeros, shared)
         self.predictions = [self._zeros(batch, e.units, e.signal_size) for e in network.encoders]
         self.errors = [self._zeros(batch, e.units, e.signal_size) for e in network.encoders]
         self.out = self._zeros(batch, readout.rows, readout.cols, readout.targets, readout.answers)
