@@ -8,6 +8,7 @@ import pytest
 from conftest import tiny
 from cupy_listing import listing
 from strict_cupy import NAMES, StrictCupy
+from test_engine import numpy_on_the_cpu
 from test_gradients import VARIANTS
 
 from pvm_perception import Tracker
@@ -142,7 +143,7 @@ def images():
 
 @pytest.mark.parametrize("fovea", [True, False])
 @pytest.mark.parametrize("learn", [False, True])
-def test_the_tracker_answers_as_on_the_cpu(gpu, images, tmp_path, fovea, learn):
+def test_the_tracker_answers_as_on_the_cpu(gpu, numpy_on_the_cpu, images, tmp_path, fovea, learn):
     host, device = (Tracker(device=d, learn=learn, fovea=fovea) for d in ("cpu", "cuda"))
     assert (host.device, device.device) == ("cpu", "cuda")
     motion = (0.01, -0.02, 0.005, 0.01)

@@ -3,7 +3,7 @@
 import pytest
 from host_kernels import compare
 from test_cupy import CONFIGS, learn_beside
-from test_engine import assert_same_tracks, lost_beside, track_beside
+from test_engine import assert_same_tracks, lost_beside, numpy_on_the_cpu, track_beside
 from test_kernels import small
 
 from pvm_perception.core.backend import find_gpu
@@ -45,11 +45,11 @@ def test_ragged_tiles_gains_and_cut_links(cupy, multiprocessors):
 
 
 @pytest.mark.parametrize("fovea", [True, False])
-def test_the_tracker_answers_as_on_the_cpu(cupy, images, fovea):
+def test_the_tracker_answers_as_on_the_cpu(cupy, numpy_on_the_cpu, images, fovea):
     track_beside(images, fovea)
 
 
-def test_a_state_that_lost_itself_is_begun_anew(cupy, images):
+def test_a_state_that_lost_itself_is_begun_anew(cupy, numpy_on_the_cpu, images):
     host, device = lost_beside(images[:6])
     cupy.cuda.get_current_stream().synchronize()
     for image in images[6:9]:
