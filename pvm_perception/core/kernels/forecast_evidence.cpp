@@ -85,7 +85,7 @@ void add_cells(const float *const line[4], int cols, float *__restrict scratch, 
         store(windows + i, (load(line[0] + i) + load(line[3] + i) + middle) * IN_WINDOW);
     }
     add_pairs(sums + 1, cols, pairs);
-    std::memcpy(block, pairs, 4 * cols);
+    std::copy(pairs, pairs + cols, block);
     add_pairs(windows, cols + 1, pairs);
     for (int c = 0; c < cols; ++c)
         window[c] = pairs[c] + pairs[c + 1];
