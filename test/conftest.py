@@ -10,6 +10,8 @@ import pytest
 from not_tried import pytest_terminal_summary  # noqa: F401
 
 from pvm_perception.core.config import HierarchyConfig, Layer, Link
+from pvm_perception.core.kernels import cpu
+from pvm_perception.errors import PvmError
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -30,6 +32,17 @@ def command_line():
         )
 
     return run
+
+
+@pytest.fixture
+def numpy_on_the_cpu(monkeypatch):
+    """Take the CPU kernels away, as where no compiler was: what runs on the CPU is the NumPy network."""
+
+    def missing():
+        raise PvmError("the CPU kernels were not compiled")
+
+    monkeypatch.setattr(cpu, "compiled", missing)
+    monkeypatch.setattr(cpu, "products", lambda: None)
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,6 @@ import pytest
 from conftest import tiny
 from cupy_listing import listing
 from strict_cupy import NAMES, StrictCupy
-from test_engine import numpy_on_the_cpu
 from test_gradients import VARIANTS
 
 from pvm_perception import Tracker

@@ -13,27 +13,16 @@ from strict_cupy import StrictCupy
 from pvm_perception import Tracker
 from pvm_perception.core.config import preset
 from pvm_perception.core.hierarchy import Hierarchy
-from pvm_perception.core.kernels import cpu, cuda
+from pvm_perception.core.kernels import cuda
 from pvm_perception.core.placement import build_network
-from pvm_perception.errors import PvmError
 from pvm_perception.evaluation.bench import Bench, BenchOptions
 from pvm_perception.streams.generated import SimulatedStream
 
-pytestmark = pytest.mark.skipif(
-    shutil.which("g++") is None, reason="needs g++ to run the kernels on the host"
-)
+pytestmark = [
+    pytest.mark.skipif(shutil.which("g++") is None, reason="needs g++ to run the kernels on the host"),
+    pytest.mark.usefixtures("numpy_on_the_cpu"),
+]
 CLOSE = {"rtol": 2e-3, "atol": 2e-3}
-
-
-@pytest.fixture(autouse=True)
-def numpy_on_the_cpu(monkeypatch):
-    """Take the CPU kernels away, as where no compiler was: what runs on the CPU is the NumPy network."""
-
-    def missing():
-        raise PvmError("the CPU kernels were not compiled")
-
-    monkeypatch.setattr(cpu, "compiled", missing)
-    monkeypatch.setattr(cpu, "products", lambda: None)
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,7 @@
 import pytest
 from host_kernels import compare
 from test_cupy import CONFIGS, learn_beside
-from test_engine import assert_same_tracks, lost_beside, numpy_on_the_cpu, track_beside
+from test_engine import assert_same_tracks, lost_beside, track_beside
 from test_kernels import small
 
 from pvm_perception.core.backend import find_gpu
