@@ -207,14 +207,14 @@ def trained(variant: Variant, clips: list[Clip], seed: int, frames: int) -> Hier
     pool = Shuffled(graded(clips) if variant.graded else clips, rng, variant.graded)
     streams, steps = Streams(pool, STREAMS, rng, variant.replay), frames // STREAMS
     for step in range(steps):
-        images, boxes, _, _, new = streams.next()
-        if new.any():
-            network.reset(new)
+        now = streams.next()
+        if now.new.any():
+            network.reset(now.new)
         rate = config.learning.rate * min(1.0, (step + 1) / WARM_UP)
         rate = max(rate * 0.5 * (1 + math.cos(math.pi * step / steps)), config.learning.final_rate)
         for _ in range(variant.looks):
-            network.step(images)
-            losses = network.learn(boxes, rate)
+            network.step(now.images)
+            losses = network.learn(now.boxes, rate)
         streams.learnt(losses.by_stream)
     averaged, gains = network.optimizer.averaged(network.weights), network.gains.learnt_config()
     return variant.network(gains, STREAMS, np, averaged, step=network.step_count)

@@ -92,10 +92,10 @@ def trained(config: HierarchyConfig, footage: Footage, seed: int, frames: int) -
     streams = Streams(Clips(footage, config, seed), STREAMS, np.random.default_rng(seed))  # type: ignore[arg-type]
     steps = frames // STREAMS
     for step in tqdm(range(steps), desc="frames", unit_scale=STREAMS):
-        images, _, motion, ahead, new = streams.next()
-        if new.any():
-            network.reset(new)
-        network.step(images, motion, ahead=ahead)
+        now = streams.next()
+        if now.new.any():
+            network.reset(now.new)
+        network.step(now.images, now.motion, ahead=now.ahead)
         rate = FINAL_RATE + (RATE - FINAL_RATE) * 0.5 * (1 + math.cos(math.pi * step / steps))
         network.learn(rate=rate * min(1.0, (step + 1) / WARM_UP))
     return network.optimizer.averaged(network.weights)

@@ -32,11 +32,12 @@ class Clips:
 
 def test_half_of_the_clips_keep_their_motion_to_themselves():
     streams = Streams(Clips(), 40, np.random.default_rng(0))
-    before = streams.next()[2]
+    before = streams.next().motion
     assert before.shape == (40, 4)
     given = []
     for _ in range(30):
-        _, _, motion, _, new = streams.next()
+        now = streams.next()
+        motion, new = now.motion, now.new
         np.testing.assert_array_equal(motion[~new], before[~new])  # all along or not at all
         given += list(motion[new].any(axis=1))
         before = motion
@@ -51,7 +52,8 @@ def test_what_a_robot_takes_for_the_motion_ahead():
 
     streams, known, silent = Streams(Faster(), 40, np.random.default_rng(0)), [], 0
     for _ in range(40):
-        _, _, motion, ahead, _ = streams.next()
+        now = streams.next()
+        motion, ahead = now.motion, now.ahead
         unknown = np.isnan(ahead[:, 0])
         silent += (unknown & ~streams.with_motion).sum()
         assert not (unknown ^ np.isnan(ahead).any(1)).any()

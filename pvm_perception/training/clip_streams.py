@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from pvm_perception.streams.generated import Clip
@@ -11,6 +13,25 @@ from pvm_perception.training.replay import Replay
 MOTION_SHARE = 0.5  # of the clips, given with the camera's motion; the others are a robot without odometry
 UNKNOWN_SHARE = (0.0, 0.5)  # what share of a change of speed such a robot does not know of
 AHEAD_SHARE = 0.8  # of the clips with motion, in which the robot knows about the motion ahead at all
+
+
+class Frames(NamedTuple):
+    """One frame of each stream.
+
+    Attributes
+    ----------
+    images : (B, H, W, 3) uint8, BGR
+    boxes : (B, M, 7) truth, rows as `Truth`
+    motion : (B, 4) of the camera since the frame before; zeros where the robot has no odometry
+    ahead : (B, 4) until the next frame, as far as the robot knows it; NaN where it does not
+    new : (B,) whether a clip begins
+    """
+
+    images: np.ndarray
+    boxes: np.ndarray
+    motion: np.ndarray
+    ahead: np.ndarray
+    new: np.ndarray
 
 
 class Streams:
@@ -32,33 +53,34 @@ class Streams:
         self.pool, self.replay = pool, Replay(replay, rng.spawn(1)[0])
         self.clips = [pool.clip() for _ in range(batch)]
         self.positions = [int(rng.integers(len(clip.images))) for clip in self.clips]
-        self.rng, self.with_motion = rng, rng.random(batch) < MOTION_SHARE
-        self.knows_ahead = rng.random(batch) < AHEAD_SHARE
-        self.unknown_share = rng.uniform(*UNKNOWN_SHARE, batch)
+        self.rng = rng
+        self.with_motion, self.knows_ahead = np.zeros((2, batch), bool)
+        self.unknown_share = np.zeros(batch)
+        for b in range(batch):
+            self._draw_robot(b)
         self.seen = [0] * batch  # how often each clip was seen to its end before
         self.errors: list[list[float]] = [[] for _ in range(batch)]  # of each clip's frames so far
 
-    def next(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Return images (B, H, W, 3), truth (B, M, 7), motion and motion ahead (B, 4), new streams (B,)."""
+    def next(self) -> Frames:
+        """Return the next frame of each stream."""
         new = np.zeros(len(self.clips), bool)
         for b, clip in enumerate(self.clips):
             if self.positions[b] >= len(clip.images):
                 self._change(b)
                 self.positions[b], new[b] = 0, True
-                self.with_motion[b] = self.rng.random() < MOTION_SHARE
-                self.knows_ahead[b] = self.rng.random() < AHEAD_SHARE
-                self.unknown_share[b] = self.rng.uniform(*UNKNOWN_SHARE)
+                self._draw_robot(b)
         now = list(zip(self.clips, self.positions, strict=True))
         self.positions = [k + 1 for k in self.positions]
         motion = np.nan_to_num(np.stack([clip.motion[k] for clip, k in now]))  # (B, 4)
         motion[~self.with_motion] = 0
-        return (
-            np.stack([clip.images[k] for clip, k in now]),
-            np.stack([clip.truth[k] for clip, k in now]),
-            motion,
-            self._ahead(now),
-            new,
-        )
+        images = np.stack([clip.images[k] for clip, k in now])
+        return Frames(images, np.stack([clip.truth[k] for clip, k in now]), motion, self._ahead(now), new)
+
+    def _draw_robot(self, b: int) -> None:
+        """Draw what the robot of stream `b`'s clip knows of its own motion."""
+        self.with_motion[b] = self.rng.random() < MOTION_SHARE
+        self.knows_ahead[b] = self.rng.random() < AHEAD_SHARE
+        self.unknown_share[b] = self.rng.uniform(*UNKNOWN_SHARE)
 
     def _ahead(self, now: list[tuple[Clip, int]]) -> np.ndarray:
         """Return what the robots take for their motion to the next frame, (B, 4); NaN: it is not known."""

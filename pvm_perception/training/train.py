@@ -212,12 +212,12 @@ class Trainer:
 
     def _step(self, streams: Streams, rate: float) -> Losses:
         """Run one frame of every stream and learn from it."""
-        images, boxes, motion, ahead, new = streams.next()
-        if new.any():
-            self.network.reset(new)
-        self.network.step(images, motion, ahead=ahead)
-        learns, soft = self.options.learns, self.soft_labels(images, motion, new)
-        losses = self.network.learn(None if learns == "codes" else boxes, rate, learns != "readout", soft)
+        now = streams.next()
+        if now.new.any():
+            self.network.reset(now.new)
+        self.network.step(now.images, now.motion, ahead=now.ahead)
+        learns, soft = self.options.learns, self.soft_labels(now.images, now.motion, now.new)
+        losses = self.network.learn(None if learns == "codes" else now.boxes, rate, learns != "readout", soft)
         streams.learnt(losses.by_stream)
         return losses
 
