@@ -16,8 +16,7 @@ USUAL = 2.0  # surprise, over what is usual at a place, up to which a frame has 
 SLIGHT = 1.0  # surprise below which a place is as calm as any
 STANDS_OUT = 8.0  # times the surprise of nine tenths of the frame: what pops out, as a ball before a wall
 EVIDENCE = {"green_ball": 0.75}  # of targets that move by themselves: log odds that a box is right, for each
-# factor of e by which its surprise is above that around it and above that of nine tenths of the frame: the
-# likeliest for what the eyes found on generated scenes, on throws and on real video without targets
+# factor of e by which its surprise is above what is usual; the likeliest by `benchmarks/evidence.py`
 LEAST_FACTOR, MOST_FACTOR = 1.0, 3.0  # logarithms of the factors from which it counts, and up to which
 BESIDE = 2.5  # units: what lies around a box reaches so much further than a side of it
 AROUND = 0.5  # sides around a track within which surprise is that of what is tracked already
@@ -79,6 +78,18 @@ class Surprise:
         inside = self._heights[self._around(candidate, AROUND * max(candidate.w, candidate.h))]
         return float(inside.max(initial=0.0)) / self._scale
 
+    def factor(self, candidate: Candidate) -> float:
+        """Return the logarithm of the surprise in a candidate's box over that around it and in the frame.
+
+        Of the two the larger counts; that of the frame is what nine tenths of it do not exceed.
+        """
+        unit = self._unit
+        inside, count = self._total(candidate, unit / 2)  # all units that it touches
+        near, near_count = self._total(candidate, 1.5 * unit)
+        wide, wide_count = self._total(candidate, max(candidate.w, candidate.h) + BESIDE * unit)
+        around = (wide - near) / max(wide_count - near_count, 1)
+        return math.log((inside / max(count, 1) + SLIGHT) / (max(around, self._usual) + SLIGHT))
+
     def evidence(self, candidate: Candidate) -> float:
         """Return the log odds that a candidate's box is right, by how unexpected the picture is in it.
 
@@ -89,15 +100,7 @@ class Surprise:
         share = EVIDENCE.get(candidate.target)
         if share is None:
             return 0.0
-        unit = self._unit
-        inside, count = self._total(candidate, unit / 2)  # all units that it touches
-        if not count:
-            return 0.0
-        near, near_count = self._total(candidate, 1.5 * unit)
-        wide, wide_count = self._total(candidate, max(candidate.w, candidate.h) + BESIDE * unit)
-        around = (wide - near) / max(wide_count - near_count, 1)
-        factor = math.log((inside / count + SLIGHT) / (max(around, self._usual) + SLIGHT))
-        return share * (min(max(factor, LEAST_FACTOR), MOST_FACTOR) - LEAST_FACTOR)
+        return share * (min(max(self.factor(candidate), LEAST_FACTOR), MOST_FACTOR) - LEAST_FACTOR)
 
 
 def _inner(middles: Floats, size: int) -> slice:
