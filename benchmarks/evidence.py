@@ -66,8 +66,8 @@ def sights(
     tracker.reset()
     for k, frame in enumerate(frames):
         tracker.update(frame.image, k / 30 if frame.stamp is None else frame.stamp)
-        truth = [np.array([b.x, b.y, b.w, b.h]) for b in frame.boxes if b.target == TARGET]
-        if k == 0 or any(b.weight == 0 for b in frame.boxes):
+        truth = [np.array([b.x, b.y, b.w, b.h]) for b in frame.boxes or () if b.target == TARGET]
+        if k == 0 or any(b.weight == 0 for b in frame.boxes or ()):
             continue
         surprise = Surprise(tracker.surprise(), View.fit(frame.image.shape[:2], size), ())
         for d in tracker.detections:

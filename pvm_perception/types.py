@@ -152,7 +152,10 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Detection:
-    """A box seen in one frame, in source pixels; `score` is the probability that it is right, 0..1."""
+    """A box seen in one frame, in source pixels; `score` is the probability that it is right, 0..1.
+
+    `evidence` is what surprise says for it, in log odds; the score holds it already.
+    """
 
     target: str
     x: float
@@ -160,6 +163,7 @@ class Detection:
     w: float
     h: float
     score: float
+    evidence: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -49,7 +49,7 @@ class Calibration:
             Log odds for the box from elsewhere than the readout.
         """
         c = candidate
-        return Detection(c.target, c.x, c.y, c.w, c.h, self.probability(c.score, evidence))
+        return Detection(c.target, c.x, c.y, c.w, c.h, self.probability(c.score, evidence), evidence)
 
     def probability(self, score: float, evidence: float = 0.0) -> float:
         """Return the probability for a score in 0..1.
