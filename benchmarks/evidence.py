@@ -41,7 +41,7 @@ FIRST = 100_000  # number of the first scene, far beyond those of the benchmarks
 PART = (0.0, 0.9)  # of the stills by name
 FRAMES = 40  # of a clip of real video
 LEAST_SCORE, RIGHT, WRONG = 0.03, 0.5, 0.2  # overlaps in between say nothing
-FACTORS = (-9.0, 0.5, 1.0, 2.0, 9.0)
+FACTORS = (-np.inf, 0.5, 1.0, 2.0, np.inf)
 SCORES = (0.03, 0.1, 0.2, 0.35, 0.5, 0.7, 1.0)
 SHARES = np.arange(0, 2.01, 0.05)  # log odds that are tried
 
@@ -119,7 +119,8 @@ def main() -> None:
                 some = there & (score >= least) & (score < most)
                 shares[f"right_{least}_{most}"] = f"{right[some].mean():.2f}" if some.any() else ""
             table.append(
-                {"source": source, "factor": low, "to": high, "candidates": int(there.sum())} | shares
+                {"source": source, "factor": str(low), "to": str(high), "candidates": int(there.sum())}
+                | shares
             )
         print(
             f"{source}: {len(found)} candidates, log odds for each factor of e: "

@@ -60,6 +60,18 @@ FIGURES = {  # the table of each file below benchmarks/: its columns and their t
         "switches_of_100": "id switches in 100 frames",
         "false_boxes": "false boxes a frame",
     },
+    "evidence": {
+        "source": "found in",
+        "factor": "factor from",
+        "to": "below",
+        "candidates": "boxes",
+        "right_0.03_0.1": "right, of score .03 to .1",
+        "right_0.1_0.2": ".1 to .2",
+        "right_0.2_0.35": ".2 to .35",
+        "right_0.35_0.5": ".35 to .5",
+        "right_0.5_0.7": ".5 to .7",
+        "right_0.7_1.0": ".7 to 1",
+    },
     "motion": {"turns": "turns", "motion": "what is known of the motion", "prediction_over_copy": "forecast"},
     "association": {
         "target": "target",
@@ -92,6 +104,7 @@ FIGURES = {  # the table of each file below benchmarks/: its columns and their t
     },
 }
 WHOLE = (
+    "candidates",
     "frames",
     "count",
     "failures",
