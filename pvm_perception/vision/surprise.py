@@ -16,7 +16,7 @@ USUAL = 2.0  # surprise, over what is usual at a place, up to which a frame has 
 SLIGHT = 1.0  # surprise below which a place is as calm as any
 STANDS_OUT = 8.0  # times the surprise of nine tenths of the frame: what pops out, as a ball before a wall
 EVIDENCE = {"green_ball": 0.75}  # of targets that move by themselves: log odds that a box is right, for each
-# factor of e by which its surprise is above the usual; the likeliest on the throws of `benchmarks/evidence.py`
+# factor of e by which its surprise is above the usual; likeliest on the throws of `benchmarks/evidence.py`
 LEAST_FACTOR, MOST_FACTOR = 1.0, 3.0  # logarithms of the factors from which it counts, and up to which
 BESIDE = 2.5  # units: what lies around a box reaches so much further than a side of it
 AROUND = 0.5  # sides around a track within which surprise is that of what is tracked already
