@@ -5,7 +5,7 @@ import math
 import random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pvm_perception.ros.servo import Command, Servo, ServoSettings
@@ -24,7 +24,8 @@ events = st.lists(
 
 
 @settings(max_examples=150, deadline=None)
-@given(events=events, reverse=st.booleans(), dead_man=st.booleans())
+@example([("saw", 0.0, 2.0, 1.0), ("limit", 0.0, 3.0, 0.5), ("saw", 0.0, 0.0, 0.03125)], False, False)
+@given(events, st.booleans(), st.booleans())
 def test_limits_hold_whatever_happens(events, reverse, dead_man):
     s = ServoSettings(reverse=reverse, dead_man=dead_man)
     servo, now, last = Servo(s), 100.0, Command()
@@ -44,7 +45,8 @@ def test_limits_hold_whatever_happens(events, reverse, dead_man):
         step = min(dt, 0.2) + 1e-9
         if command != Command():
             assert servo.state in ("following", "target lost")
-            up, down = s.max_acceleration * step, max(s.max_deceleration * step, s.min_speed)
+            up, down = s.max_acceleration * step, s.max_deceleration * step
+            down += s.min_speed * (command.forward == 0)  # what is slower than that is a stop
             faster = abs(command.forward) > abs(last.forward)
             assert abs(command.forward - last.forward) <= (up if faster else down) + 1e-9
             assert abs(command.turn - last.turn) <= s.max_turn_acceleration * step + 1e-9

@@ -9,6 +9,7 @@ from pvm_perception.core.config import preset
 from pvm_perception.core.hierarchy import Hierarchy
 from pvm_perception.core.model_file import load_model
 from pvm_perception.errors import PvmError
+from pvm_perception.training.clip_streams import Frames
 from pvm_perception.training.soft_labels import SoftLabels
 from pvm_perception.training.train import Trainer, TrainOptions
 from pvm_perception.types import Box, Truth
@@ -80,7 +81,8 @@ def test_training_with_itself_as_teacher_leaves_presence_as_it_is(tmp_path):
         def next(self):
             images = np.random.default_rng(0).integers(0, 256, (2, 128, 160, 3), dtype=np.uint8)
             truth = np.stack([Truth.rows([Box("stop_sign", 20, 20, 30, 30)])] * 2)
-            return images, truth, np.zeros((2, 4), np.float32), None, np.ones(2, bool)
+            still = np.zeros((2, 4), np.float32)
+            return Frames(images, truth, still, still, np.ones(2, bool))
 
         def learnt(self, errors):
             assert errors.shape == (2,)
