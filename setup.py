@@ -8,7 +8,7 @@ from setuptools import Extension, find_packages, setup
 
 PACKAGE = "pvm_perception"
 KERNELS = f"{PACKAGE}/core/kernels"
-# sums may be taken in any order and values that are no numbers are still told apart; Python's own flags let
+# sums may be taken in any order, but NaN must still be detected; Python's own flags let
 # integers wrap around, which makes loops over indices slower
 FLAGS = [
     "-std=gnu++17",

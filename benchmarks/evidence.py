@@ -3,8 +3,8 @@
 Whole tracker, without evidence from surprise, on throws (every second with real balls where `--stills` is
 given), on generated scenes, and on real video without targets: of each candidate the score, the logarithm of
 its surprise over what is usual around it (`Surprise.factor`), and whether it overlaps a ball by half. Printed
-and written: by factor and score, the share that is right; and the log odds for each factor of e, from
-`LEAST_FACTOR` to `MOST_FACTOR`, that make all this likeliest, the scores being taken for what they say:
+and written: by factor and score, the share that is right; and the log odds for each factor of e, as far as it
+counts (`surprise.counted`), that make all this likeliest, the scores being taken for what they say:
 `EVIDENCE` of vision/surprise.py. The scenes are those of no other benchmark.
 Usage: .venv/bin/python benchmarks/evidence.py [--scenes N] [--photos DIR] [--stills DIR] [--video DIR ...]
 """
@@ -34,7 +34,7 @@ from pvm_perception.streams.stills import load_stills
 from pvm_perception.types import Frame
 from pvm_perception.vision.calibration import Calibration
 from pvm_perception.vision.frame import View
-from pvm_perception.vision.surprise import LEAST_FACTOR, MOST_FACTOR, Surprise
+from pvm_perception.vision.surprise import Surprise, counted
 
 TARGET = "green_ball"
 FIRST = 100_000  # number of the first scene, far beyond those of the benchmarks
@@ -80,8 +80,7 @@ def sights(
 def likeliest(score: np.ndarray, factor: np.ndarray, right: np.ndarray) -> float:
     """Return the log odds for each factor of e that make what was right likeliest."""
     odds = np.log(score / (1 - score))
-    above = np.clip(factor, LEAST_FACTOR, MOST_FACTOR) - LEAST_FACTOR
-    total = odds + SHARES[:, None] * above  # (shares, candidates)
+    total = odds + SHARES[:, None] * np.array([counted(f) for f in factor])  # (shares, candidates)
     loss = (np.logaddexp(0, total) - right * total).sum(axis=1)
     return float(SHARES[loss.argmin()])
 

@@ -142,7 +142,7 @@ def test_twins_share_weights_and_nothing_else(build, monkeypatch):
 @pytest.mark.skipif(shutil.which("g++") is None, reason="needs g++ to build with sanitizers")
 @pytest.mark.parametrize("options", [(), ("-DFLOATS",)])
 def test_sanitizers_find_nothing(tmp_path, options):
-    """Reads past an array's end stay within the room that `put` leaves; nothing is written there.
+    """Kernels read past an array's end at most within the padding that `put` adds, and write nothing there.
 
     FLOATS: as on processors without products of pairs of integers.
     """

@@ -48,8 +48,8 @@ class Calibration:
         evidence
             Log odds for the box from elsewhere than the readout.
         """
-        c = candidate
-        return Detection(c.target, c.x, c.y, c.w, c.h, self.probability(c.score, evidence), evidence)
+        c, heard = candidate, evidence if self.hears_evidence else 0.0
+        return Detection(c.target, c.x, c.y, c.w, c.h, self.probability(c.score, heard), heard)
 
     def probability(self, score: float, evidence: float = 0.0) -> float:
         """Return the probability for a score in 0..1.
@@ -59,9 +59,8 @@ class Calibration:
         score
             The readout's.
         evidence
-            As for `detection`.
+            Log odds from elsewhere.
         """
         s = min(max(score, 1e-6), 1 - 1e-6)
-        log_odds = self.slope * math.log(s / (1 - s)) + self.offset
-        log_odds += evidence if self.hears_evidence else 0.0
+        log_odds = self.slope * math.log(s / (1 - s)) + self.offset + evidence
         return 1 / (1 + math.exp(min(-log_odds, LARGEST_EXPONENT)))

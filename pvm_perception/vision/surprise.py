@@ -100,7 +100,12 @@ class Surprise:
         share = EVIDENCE.get(candidate.target)
         if share is None:
             return 0.0
-        return share * (min(max(self.factor(candidate), LEAST_FACTOR), MOST_FACTOR) - LEAST_FACTOR)
+        return share * counted(self.factor(candidate))
+
+
+def counted(factor: float) -> float:
+    """Return how much of a `Surprise.factor` counts as evidence."""
+    return min(max(factor, LEAST_FACTOR), MOST_FACTOR) - LEAST_FACTOR
 
 
 def _inner(middles: Floats, size: int) -> slice:
