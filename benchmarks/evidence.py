@@ -80,7 +80,7 @@ def sights(
 def likeliest(score: np.ndarray, factor: np.ndarray, right: np.ndarray) -> float:
     """Return the log odds for each factor of e that make what was right likeliest."""
     odds = np.log(score / (1 - score))
-    total = odds + SHARES[:, None] * np.array([counted(f) for f in factor])  # (shares, candidates)
+    total = odds + SHARES[:, None] * np.array([counted(f) for f in factor], float)  # (shares, candidates)
     loss = (np.logaddexp(0, total) - right * total).sum(axis=1)
     return float(SHARES[loss.argmin()])
 
@@ -109,8 +109,8 @@ def main() -> None:
         rows.setdefault(source, []).extend(sights(tracker, (config.height, config.width), frames))
     table = []
     for source, found in {**rows, "all": list(chain(*rows.values()))}.items():
-        score, factor, right = (np.array(column) for column in zip(*found, strict=True))
-        score = np.minimum(score, 0.999)
+        columns = np.array(found, float).reshape(-1, 3).T  # (3, candidates), of which there may be none
+        score, factor, right = np.minimum(columns[0], 0.999), columns[1], columns[2]
         for low, high in pairwise(FACTORS):
             there = (factor >= low) & (factor < high)
             shares = {}
