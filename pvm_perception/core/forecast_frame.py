@@ -3,8 +3,10 @@
 Shapes: U units of a scale (rows x cols), K moves, N code width, D inputs, H x W px of its picture.
 What the units have is a row of L `lanes` values for each kind of value, of which the first U count: units
 lie side by side, as vectors and GPUs read them. Planes are (PHASES, COLOURS, lines, pitch), the picture with
-a margin, blue, green and red, at whole pixels and half a pixel to the right, down, and both. A move is (down,
-right) in half pixels: the place, seen from here, that this place's content comes from.
+a margin, blue, green and red, at whole pixels and half a pixel to the right, down, and both. Pixels are
+int16, WHITE of them to 1: compiled code multiplies twice as many at a time as float32, and adds up their
+products exactly. A move is (down, right) in half pixels: the place, seen from here, that this place's content
+comes from.
 """
 
 from __future__ import annotations
@@ -30,6 +32,7 @@ COLOURS, PHASES = 3, 4
 KINDS = FORECAST_TERMS[:FORECAST_KINDS]  # of evidence: over the block, the window, the siblings' windows
 STATISTICS = FORECAST_STATISTICS  # of each kind, which a unit's code takes
 TERMS = FORECAST_TERMS  # of a choice; each has a gate
+WHITE = 1020  # a pixel of 1: bytes are multiples of 4, and the means of 2 x 2 of them are exact
 MARGIN = 12  # px around the picture: a window that lies outside sees the edge repeated
 LANES, LINE = 16, 16  # values in a vector, and in a line of the cache
 
@@ -184,7 +187,7 @@ class Frame:
 
     Attributes
     ----------
-    planes : the picture
+    planes : the picture; int16, WHITE to 1
     moves, same : int16, the moves that units try; of each of a unit's own an equal earlier one, or -1
     evidence : logarithm of the mean difference over that of each move; of block, window, siblings' windows
     choice : each move's share
@@ -194,7 +197,7 @@ class Frame:
     mean, likeliest : the move that is expected, px; the likeliest, half px, int16
     chosen, moved : int32, 1 where there was a frame before; where the robot's motion is known
     shown : int32, top, left, rows, cols of the part of the picture that a camera filled
-    picture, error : the forecast of the next frame; what came less it
+    picture, error : the forecast of the next frame; what came less it; int16, WHITE to 1
     wrong, changed : mean squares of each unit's error and change
     """
 
@@ -223,6 +226,9 @@ class Frame:
 
     KEPT: ClassVar = ("shown", "picture", "error", "wrong", "changed")  # from frame to frame, in one place
     WHOLE: ClassVar = {
+        "planes": np.int16,
+        "picture": np.int16,
+        "error": np.int16,
         "moves": np.int16,
         "same": np.int16,
         "likeliest": np.int16,

@@ -16,6 +16,7 @@ from pvm_perception.core.forecast_frame import (
     OUTSIDE,
     STATISTICS,
     TERMS,
+    WHITE,
     WINDOW,
     Frame,
     Geometry,
@@ -59,25 +60,25 @@ class NumpySteps:
 
     def see(self, now: Bound, image: np.ndarray) -> None:
         """See `Steps.see`."""
-        _inner(now)[...] = image.transpose(2, 0, 1) * np.float32(1 / 255)
+        _inner(now)[...] = image.transpose(2, 0, 1).astype(np.int16) * (WHITE // 255)
         _fill(now)
 
     def halve(self, now: Bound, finer: Bound) -> None:
         """See `Steps.halve`."""
         g = now.g
-        _inner(now)[...] = _inner(finer).reshape(COLOURS, g.height, 2, g.width, 2).mean((2, 4))
+        _inner(now)[...] = _inner(finer).reshape(COLOURS, g.height, 2, g.width, 2).sum((2, 4)) + 2 >> 2
         _fill(now)
 
     def compare(self, now: Bound, last: Bound) -> None:
         """See `Steps.compare`."""
         g, f = now.g, now.frame
         top, left, rows, cols = (int(v) for v in now.frame.shown)
-        inside = np.zeros((g.height, g.width), np.float32)
+        inside = np.zeros((g.height, g.width), np.int16)
         inside[top : top + rows, left : left + cols] = 1
         f.error[...] = (_inner(now) - f.picture) * inside
         change = (_inner(now) - _inner(last)) * inside
         for of, to in ((f.error, f.wrong), (change, f.changed)):
-            square = (of * of).reshape(COLOURS, g.rows, BLOCK, g.cols, BLOCK)
+            square = (_in_floats(of) ** 2).reshape(COLOURS, g.rows, BLOCK, g.cols, BLOCK)
             to[: g.units] = square.mean((0, 2, 4)).ravel()
 
     def foresee(
@@ -120,7 +121,7 @@ class NumpySteps:
         """See `Steps.departure`."""
         top, left, rows, cols = (int(v) for v in now.frame.shown)
         part = np.s_[:, top : top + rows, left : left + cols]
-        change = now.frame.picture[part] - _inner(now)[part]
+        change = _in_floats(now.frame.picture[part] - _inner(now)[part])
         return float(np.vdot(change, change)) / now.frame.picture.size
 
     def judge(self, now: Bound, usual: np.ndarray, surprise: np.ndarray) -> None:
@@ -138,7 +139,7 @@ class NumpySteps:
         share = f.choice[:, :units]  # (K, U)
         by_move = np.zeros_like(share)
         for c in range(COLOURS):
-            wrong = windows(g, f.error[c] / cover(g)) * np.outer(SHARE, SHARE).ravel()  # (U, 64)
+            wrong = windows(g, _in_floats(f.error[c]) / cover(g)) * np.outer(SHARE, SHARE).ravel()  # (U, 64)
             by_move -= np.einsum("uw,kuw->ku", wrong, moved(g, then.frame.planes, c, f.moves))
         by_logit = np.float32(weight) * share * (by_move - (share * by_move).sum(0))
         gates[:, :units] = np.einsum("tku,ku->tu", _terms(then), by_logit)
@@ -153,6 +154,11 @@ def _inner(of: Bound) -> np.ndarray:
     """Return the picture in the colours' planes, (3, H, W): a view."""
     m, g = of.g.margin, of.g
     return of.frame.planes[0, :, m : m + g.height, m : m + g.width]
+
+
+def _in_floats(pixels: np.ndarray) -> np.ndarray:
+    """Return int16 pixels as float32, 0..1."""
+    return pixels * np.float32(1 / WHITE)
 
 
 def _fill(now: Bound) -> None:
@@ -268,7 +274,8 @@ def _mix(now: Bound) -> None:
     g, f = now.g, now.frame
     for c in range(COLOURS):
         mixed = np.einsum("ku,kuw->uw", f.choice[:, : g.units], moved(g, now.frame.planes, c, f.moves))
-        f.picture[c] = overlap(g, mixed * np.outer(SHARE, SHARE).ravel()) / cover(g)
+        picture = overlap(g, mixed * np.outer(SHARE, SHARE).ravel()) / cover(g)
+        f.picture[c] = np.rint(WHITE * picture)
 
 
 def _terms(of: Bound) -> np.ndarray:

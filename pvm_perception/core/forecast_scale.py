@@ -10,7 +10,7 @@ import numpy as np
 from pvm_perception.core.activations import LEAK
 from pvm_perception.core.backend import Array
 from pvm_perception.core.config import Forecast, HierarchyConfig
-from pvm_perception.core.forecast_frame import COLOURS, TERMS, Frame, Geometry, Moves
+from pvm_perception.core.forecast_frame import COLOURS, TERMS, WHITE, Frame, Geometry, Moves
 from pvm_perception.core.kernels.forecast import steps
 
 
@@ -57,8 +57,8 @@ class Scale:
 
     @property
     def picture(self) -> Array:
-        """The forecast of the next picture, (B, 3, H, W)."""
-        return self.now.picture
+        """The forecast of the next picture, (B, 3, H, W) float32, 0..1."""
+        return self.now.picture * np.float32(1 / WHITE)
 
     def see(self, images: Array, finer: Scale | None, fresh: Array) -> None:
         """Take the next picture, and tell what of the forecast was wrong.
@@ -114,9 +114,9 @@ class Scale:
             )
 
     def seen(self) -> Array:
-        """Return the last pictures, (B, 3, H, W) float32, 0..1: a view."""
+        """Return the last pictures, (B, 3, H, W) float32, 0..1."""
         m = self.g.margin
-        return self.now.planes[:, 0, :, m : m + self.g.height, m : m + self.g.width]
+        return self.now.planes[:, 0, :, m : m + self.g.height, m : m + self.g.width] * np.float32(1 / WHITE)
 
     def departure(self, b: int) -> float:
         """Return how far a stream's forecast departs from its picture where it is shown, mean square."""

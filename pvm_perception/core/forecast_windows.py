@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pvm_perception.core.forecast_frame import BLOCK, OUTSIDE, WINDOW, Geometry
+from pvm_perception.core.forecast_frame import BLOCK, OUTSIDE, WHITE, WINDOW, Geometry
 
 SHARE = (
     np.array([1, 3, 5, 7, 7, 5, 3, 1], np.float32) / 8
@@ -20,7 +20,7 @@ def between(planes: np.ndarray, axis: int) -> np.ndarray:
     Parameters
     ----------
     planes
-        Pixel values; any shape.
+        int16; any shape.
     axis
         The axis along which they are moved.
 
@@ -31,7 +31,7 @@ def between(planes: np.ndarray, axis: int) -> np.ndarray:
     """
     n = planes.shape[axis]
     a, b, c, d = (planes.take(np.clip(np.arange(n) + k, 0, n - 1), axis) for k in (-1, 0, 1, 2))
-    return np.float32(0.5625) * (b + c) - np.float32(0.0625) * (a + d)
+    return 9 * (b + c) - (a + d) + 8 >> 4
 
 
 def moved(g: Geometry, planes: np.ndarray, channel: int, moves: np.ndarray) -> np.ndarray:
@@ -53,7 +53,7 @@ def moved(g: Geometry, planes: np.ndarray, channel: int, moves: np.ndarray) -> n
     Returns
     -------
     ndarray
-        (n, U, WINDOW**2).
+        (n, U, WINDOW**2) float32, 0..1.
     """
     down, right = (moves[:, i, : g.units].astype(int) for i in range(2))
     row, col = np.divmod(np.arange(g.units), g.cols)
@@ -62,7 +62,7 @@ def moved(g: Geometry, planes: np.ndarray, channel: int, moves: np.ndarray) -> n
     phase = (right & 1) + 2 * (down & 1)
     place = ((phase * g.lines + top + g.margin) * g.pitch + left + g.margin)[..., None]
     window = (np.arange(WINDOW)[:, None] * g.pitch + np.arange(WINDOW)).ravel()
-    return np.ascontiguousarray(planes[:, channel]).ravel()[place + window]
+    return np.ascontiguousarray(planes[:, channel]).ravel()[place + window] * np.float32(1 / WHITE)
 
 
 def spread(g: Geometry, values: np.ndarray) -> np.ndarray:

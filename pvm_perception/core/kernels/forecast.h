@@ -6,12 +6,18 @@
 //
 // Layout. Whatever the units have is a row of `lanes` values for each kind of value, unit after unit as they lie in
 // the picture, line by line: evidence (KINDS, moves, lanes), inputs (D, lanes), code (N, lanes). So a vector is one
-// value of 16 neighbouring units, nothing is summed across a vector, and what units choose apart they compute
+// value of LANES neighbouring units, nothing is summed across a vector, and what units choose apart they compute
 // together. `lanes` is beyond the last unit an odd number of cache lines, or the rows would collide in the cache;
 // the lanes beyond hold zeros, or numbers that nobody reads.
 //
 // Planes hold a picture with a margin, (PHASES, COLOURS, lines, pitch), at whole pixels and half a pixel to the
-// right, down, and both: a move is an address. Vectors read up to 15 values past a line, into the margin of the next.
+// right, down, and both: a move is an address. Vectors read past a line, into the next, at most 2 * LANES pixels.
+//
+// Pixels are 16-bit integers, WHITE of them to 1, so that bytes are multiples of 4, and the means of 2 x 2 bytes are
+// exact. Interpolated twice, they lie between -287 and 1307, so two pixels differ by at most 1594, and the squares
+// of a window, 192 of them, add up to less than 2^29: sums of squares and of products are exact in 32 bits. One
+// instruction multiplies two neighbouring pixels and adds the products: the squares of a cell, which is two pixels
+// wide, or what two moves a pixel apart add to one pixel of a forecast.
 //
 // The moves that all units try are worked off line by line of the picture, so that no square is taken twice where
 // windows overlap; most of the other moves of a unit are among these (`same`). Of the rest, those that a unit tries
@@ -24,8 +30,10 @@
 #include <cstring>
 #include <vector>
 
-#if defined(__AVX512F__)
+#if defined(__SSE2__)
 #include <immintrin.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
 #endif
 
 #define INLINE static inline __attribute__((always_inline))
@@ -39,7 +47,16 @@ constexpr int COLOURS = 3, PHASES = 4;
 constexpr int KINDS = 3, STATISTICS = 6;           // of evidence: block, window, siblings; of each, its statistics
 constexpr int PRIORS = 7, TERMS = KINDS + PRIORS;  // of a choice
 constexpr int EXTRAS = 17;                         // inputs between statistics and codes
-constexpr int LANES = 16;
+#if defined(__AVX512F__)
+constexpr int LANES = 16;  // values in a vector
+#elif defined(__AVX2__)
+constexpr int LANES = 8;
+#else
+constexpr int LANES = 4;
+#endif
+constexpr int WHITE = 1020;             // a pixel of 1
+constexpr int WHOLE = 14, FINE = 4;     // bits: a share of 1; of a pixel, below what it counts, while windows add up
+constexpr float SQUARE = 1.0f / ((float)WHITE * WHITE);  // of pixels, as those of 0..1
 constexpr float SHARE[WINDOW] = {.125f, .375f, .625f, .875f, .875f, .625f, .375f, .125f};  // of a window's pixels
 constexpr float QUIET = 1e-4f;  // squared difference that means nothing
 constexpr float SURE = 2.0f;    // sharpness of the statistics' mean move
@@ -60,7 +77,7 @@ struct Grid {  // one scale's geometry, as in kernels/forecast.py
 
 struct Frame {  // of one stream and scale, as in kernels/forecast.py
     const Grid *grid;
-    float *planes;                        // (PHASES, COLOURS, lines, pitch)
+    int16_t *planes;                      // (PHASES, COLOURS, lines, pitch) pixels
     int16_t *moves, *same;                // (moves, 2, lanes) half px; (moves - shared, lanes) an earlier equal one, or -1
     float *evidence, *choice, *habit;     // (KINDS, moves, lanes), (moves, lanes), (shared, lanes)
     float *inputs, *sums, *sizes, *code;  // (D, lanes), (N, lanes), (lanes,), (N, lanes)
@@ -69,7 +86,7 @@ struct Frame {  // of one stream and scale, as in kernels/forecast.py
     int16_t *likeliest;                   // (2, lanes) half px
     int32_t *chosen, *moved;              // 1: there was a frame before, the robot's motion is known
     int32_t *shown;                       // (4,) top, left, rows, cols of what a camera filled of the picture
-    float *picture, *error;               // (COLOURS, height, width): the forecast, and what came less it
+    int16_t *picture, *error;             // (COLOURS, height, width) pixels: the forecast, and what came less it
     float *wrong, *changed;               // (lanes,) mean squares of a block's error and change
 };
 
@@ -78,32 +95,53 @@ struct Weights {
 };
 
 typedef float Eight __attribute__((vector_size(32), aligned(4), may_alias));
-typedef float Sixteen __attribute__((vector_size(64), aligned(4), may_alias));
-typedef int32_t Sixteen_i __attribute__((vector_size(64), aligned(4), may_alias));
-typedef int16_t Sixteen_h __attribute__((vector_size(32), aligned(2), may_alias));
+typedef float Lanes __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+typedef int32_t Ints __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+typedef int16_t Shorts __attribute__((vector_size(2 * LANES), aligned(2), may_alias));
+typedef int16_t Pixels __attribute__((vector_size(4 * LANES), aligned(2), may_alias));
 
-INLINE Sixteen load(const float *at) { return *(const Sixteen *)at; }
-static inline void store(float *at, Sixteen v) { *(Sixteen *)at = v; }
-INLINE Sixteen all(float value) { return value - (Sixteen){}; }
+INLINE Lanes load(const float *at) { return *(const Lanes *)at; }
+INLINE Ints load(const int32_t *at) { return *(const Ints *)at; }
+INLINE Pixels load(const int16_t *at) { return *(const Pixels *)at; }
+INLINE void store(float *at, Lanes v) { *(Lanes *)at = v; }
+INLINE void store(int32_t *at, Ints v) { *(Ints *)at = v; }
+INLINE void store(int16_t *at, Pixels v) { *(Pixels *)at = v; }
+INLINE Lanes all(float value) { return value - (Lanes){}; }
+INLINE Ints in_ints(Lanes v) { return __builtin_convertvector(v, Ints); }
+INLINE Lanes in_floats(Ints v) { return __builtin_convertvector(v, Lanes); }
+
+// A vector from any address, and to it: templates forget that vectors need not be aligned.
+template <class V> INLINE V read(const void *at) {
+    V v;
+    std::memcpy(&v, at, sizeof v);
+    return v;
+}
+template <class V> INLINE void write(void *at, V v) { std::memcpy(at, &v, sizeof v); }
+
+// The first `count` values of a vector, the others 0; only these are read, and written.
+template <class V, class Value> INLINE V read_part(const Value *at, int count) {
+    if (count * sizeof(Value) >= sizeof(V))
+        return read<V>(at);
+    V v = {};
+    std::memcpy(&v, at, count * sizeof(Value));
+    return v;
+}
+template <class V, class Value> INLINE void write_part(Value *at, V v, int count) {
+    if (count * sizeof(Value) >= sizeof(V))
+        write(at, v);
+    else
+        std::memcpy(at, &v, count * sizeof(Value));
+}
 
 // Moves in half pixels as pixels.
-INLINE Sixteen in_pixels(const int16_t *at) {
-    return .5f * __builtin_convertvector(*(const Sixteen_h *)at, Sixteen);
-}
+INLINE Lanes in_pixels(const int16_t *at) { return .5f * __builtin_convertvector(*(const Shorts *)at, Lanes); }
 
 INLINE float sum(Eight v) { return ((v[0] + v[4]) + (v[1] + v[5])) + ((v[2] + v[6]) + (v[3] + v[7])); }
 
-INLINE float sum(Sixteen v) {
-    Eight low, high;
-    std::memcpy(&low, &v, 32);
-    std::memcpy(&high, (const char *)&v + 32, 32);
-    return sum(low + high);
-}
-
 // 1 / v, to 1e-7 of it.
-INLINE Sixteen reciprocal(Sixteen v) {
+INLINE Lanes reciprocal(Lanes v) {
 #if defined(__AVX512F__)
-    const Sixteen first = (Sixteen)_mm512_rcp14_ps((__m512)v);
+    const Lanes first = (Lanes)_mm512_rcp14_ps((__m512)v);
     return first * (2.0f - v * first);
 #else
     return 1.0f / v;
@@ -111,42 +149,44 @@ INLINE Sixteen reciprocal(Sixteen v) {
 }
 
 // Natural logarithm of positive, finite values, to 1e-6.
-INLINE Sixteen logarithm(Sixteen v) {
-    Sixteen_i bits;
+INLINE Lanes logarithm(Lanes v) {
+    Ints bits;
     std::memcpy(&bits, &v, sizeof bits);
-    const Sixteen_i exponent = (bits - 0x3f3504f3) >> 23;  // so that the rest lies about 1
+    const Ints exponent = (bits - 0x3f3504f3) >> 23;  // so that the rest lies about 1
     bits -= exponent << 23;
-    Sixteen m;
+    Lanes m;
     std::memcpy(&m, &bits, sizeof m);
-    const Sixteen t = m - 1.0f, s = t * t;
-    const Sixteen low = -.50000964f + t * .33320601f, middle = -.24913706f + t * .20417171f;
-    const Sixteen high = -.18633638f + t * .12137455f;
-    return __builtin_convertvector(exponent, Sixteen) * .69314718f + (t + s * (low + s * (middle + s * high)));
+    const Lanes t = m - 1.0f, s = t * t;
+    const Lanes low = -.50000964f + t * .33320601f, middle = -.24913706f + t * .20417171f;
+    const Lanes high = -.18633638f + t * .12137455f;
+    return in_floats(exponent) * .69314718f + (t + s * (low + s * (middle + s * high)));
 }
 
 // Exponential of values that are not above 0, to 3e-6 of it.
-INLINE Sixteen exponential(Sixteen v) {
+INLINE Lanes exponential(Lanes v) {
     v = v < -80.0f ? all(-80.0f) : v;
-    const Sixteen_i n = __builtin_convertvector(v * 1.44269504f - .5f, Sixteen_i);
-    const Sixteen r = v - __builtin_convertvector(n, Sixteen) * .69314718f;
-    const Sixteen series = 1.0f + r * (1.0f + r * (.5f + r * (.16666667f + r * (.04166667f + r * .00833333f))));
-    const Sixteen_i bits = (n + 127) << 23;
-    Sixteen power;
+    const Ints n = in_ints(v * 1.44269504f - .5f);
+    const Lanes r = v - in_floats(n) * .69314718f;
+    const Lanes series = 1.0f + r * (1.0f + r * (.5f + r * (.16666667f + r * (.04166667f + r * .00833333f))));
+    Ints bits;
+    std::memcpy(&bits, &series, sizeof bits);
+    bits += n << 23;
+    Lanes power;
     std::memcpy(&power, &bits, sizeof power);
-    return series * power;
+    return power;
 }
 
 static inline float level(float square) { return .3f * std::log(square + QUIET) + 1.5f; }
-INLINE Sixteen level(Sixteen square) { return .3f * logarithm(square + QUIET) + 1.5f; }
+INLINE Lanes level(Lanes square) { return .3f * logarithm(square + QUIET) + 1.5f; }
 
 static inline int held(int value, int low, int high) { return std::min(std::max(value, low), high); }
 
-static inline float *plane(const Frame &f, int channel, int phase) {
+static inline int16_t *plane(const Frame &f, int channel, int phase) {
     return f.planes + (phase * COLOURS + channel) * (long)f.grid->pitch * f.grid->lines;
 }
 
 // A plane's line at the picture's left edge.
-static inline float *line_of(const Frame &f, int channel, int phase, int y) {
+static inline int16_t *line_of(const Frame &f, int channel, int phase, int y) {
     const Grid &g = *f.grid;
     return plane(f, channel, phase) + (long)(y + g.margin) * g.pitch + g.margin;
 }
@@ -175,31 +215,44 @@ static inline bool patch_inside(const Grid &g, int unit, int down, int right) {
 }
 
 // A thread's memory, as large as was ever asked for.
-struct Memory {
-    std::vector<float> values;
-    float *of(size_t size) {
+template <class Value = float> struct Memory {
+    std::vector<Value> values;
+    Value *of(size_t size) {
         if (values.size() < size)
             values.resize(size);
         return values.data();
     }
 };
 
-// The prior terms of move k of 16 units: stay, near the parent's, habit, near the robot's, right, down, small.
-INLINE void prior_terms(const Frame &f, int k, int u, Sixteen out[PRIORS]) {
+// A unit's move, px, in one vector of neighbouring units.
+struct Move {
+    Lanes down, right;
+};
+
+// Move k of LANES units, which is the same in all where all units try it.
+INLINE Move move_of(const Frame &f, int k, int u) {
     const Grid &g = *f.grid;
-    const int16_t *move = f.moves + (long)k * 2 * g.lanes + u;
-    const Sixteen down = in_pixels(move), right = in_pixels(move + g.lanes), none = {};
+    if (k < g.shared)
+        return {all(.5f * g.tried[2 * k]), all(.5f * g.tried[2 * k + 1])};
+    const int16_t *at = f.moves + (long)k * 2 * g.lanes + u;
+    return {in_pixels(at), in_pixels(at + g.lanes)};
+}
+
+// The prior terms of move k of LANES units: stay, near the parent's, habit, near the robot's, right, down, small.
+INLINE void prior_terms(const Frame &f, int k, int u, const Move &move, Lanes out[PRIORS]) {
+    const Grid &g = *f.grid;
+    const Lanes none = {}, way = move.right * move.right + move.down * move.down;
     const auto near = [&](const float *of) {
-        const Sixteen y = down - load(of + u), x = right - load(of + g.lanes + u);
+        const Lanes y = move.down - load(of + u), x = move.right - load(of + g.lanes + u);
         return none - logarithm(x * x + y * y + 1.0f);
     };
-    out[0] = (down == none) & (right == none) ? all(1.0f) : none;
+    out[0] = way == none ? all(1.0f) : none;
     out[1] = near(f.parent);
     out[3] = *f.moved ? near(f.motion) : none;
     out[2] = k < g.shared ? load(f.habit + (long)k * g.lanes + u) : none;
-    out[4] = right * .5f;
-    out[5] = down * .5f;
-    out[6] = (right * right + down * down) * -.12f;
+    out[4] = move.right * .5f;
+    out[5] = move.down * .5f;
+    out[6] = way * -.12f;
 }
 
 void try_moves(const Frame &now, const Frame &last, const Frame *parent);

@@ -5,45 +5,45 @@
 namespace forecast {
 namespace {
 
-// Evidence for 16 units: the logarithm of the mean difference over each; and the statistics of each kind.
+// Evidence for LANES units: the logarithm of the mean difference over each; and the statistics of each kind.
 void weigh(const Frame &f, int u) {
     static_assert(SURE == 2.0f, "the shares are squares");
     const Grid &g = *f.grid;
     float *differ[KINDS];
-    Sixteen stay[KINDS], total[KINDS] = {}, least[KINDS];
+    Lanes stay[KINDS], total[KINDS] = {}, least[KINDS];
     for (int i = 0; i < KINDS; ++i) {
         differ[i] = f.evidence + (long)i * g.moves * g.lanes + u;
         stay[i] = least[i] = load(differ[i]);
     }
     for (int k = 0; k < g.moves; ++k)
         for (int i = 0; i < KINDS; ++i) {
-            const Sixteen d = load(differ[i] + (long)k * g.lanes);
+            const Lanes d = load(differ[i] + (long)k * g.lanes);
             total[i] += d;
             least[i] = d < least[i] ? d : least[i];
         }
-    Sixteen level_of_mean[KINDS], shares[KINDS] = {}, x[KINDS] = {}, y[KINDS] = {}, squares[KINDS] = {};
+    Lanes level_of_mean[KINDS], shares[KINDS] = {}, x[KINDS] = {}, y[KINDS] = {}, squares[KINDS] = {};
     for (int i = 0; i < KINDS; ++i) {
         level_of_mean[i] = logarithm(total[i] * (1.0f / g.moves) + QUIET);
         least[i] += QUIET;
     }
     for (int k = 0; k < g.moves; ++k) {
-        const int16_t *move = f.moves + (long)k * 2 * g.lanes + u;
-        const Sixteen down = in_pixels(move), right = in_pixels(move + g.lanes), way = right * right + down * down;
+        const Move move = move_of(f, k, u);
+        const Lanes way = move.right * move.right + move.down * move.down;
         for (int i = 0; i < KINDS; ++i) {
             float *at = differ[i] + (long)k * g.lanes;
-            const Sixteen d = load(at) + QUIET, ratio = least[i] * reciprocal(d), share = ratio * ratio;
+            const Lanes d = load(at) + QUIET, ratio = least[i] * reciprocal(d), share = ratio * ratio;
             store(at, level_of_mean[i] - logarithm(d));
             shares[i] += share;
-            x[i] += share * right;
-            y[i] += share * down;
+            x[i] += share * move.right;
+            y[i] += share * move.down;
             squares[i] += share * way;
         }
     }
     for (int i = 0; i < KINDS; ++i) {
-        const Sixteen each = 1.0f / shares[i], mean_x = x[i] * each, mean_y = y[i] * each;
-        Sixteen spread = squares[i] * each - mean_x * mean_x - mean_y * mean_y;
+        const Lanes each = 1.0f / shares[i], mean_x = x[i] * each, mean_y = y[i] * each;
+        Lanes spread = squares[i] * each - mean_x * mean_x - mean_y * mean_y;
         spread = spread > 0.0f ? spread : all(0.0f);
-        const Sixteen out[STATISTICS] = {.3f * logarithm(stay[i] + QUIET) + 1.5f,
+        const Lanes out[STATISTICS] = {.3f * logarithm(stay[i] + QUIET) + 1.5f,
                                          .3f * logarithm(least[i]) + 1.5f,
                                          .3f * level_of_mean[i] + 1.5f,
                                          .25f * mean_x,
@@ -63,7 +63,7 @@ float mean_of(const float *values, int count) {
 
 // What the whole frame says of the moves that all units try: the extra inputs 8 to 11, before the evidence is weighed.
 void whole_frame(const Frame &f, float out[4]) {
-    static thread_local Memory memory;
+    static thread_local Memory<> memory;
     const Grid &g = *f.grid;
     const int units = g.rows * g.cols;
     float *whole = memory.of(g.shared), shares = 0.0f, down = 0.0f, right = 0.0f;
@@ -93,10 +93,10 @@ void add_extras(const Frame &f, const Frame &last) {
     const float wrong = level(mean_of(f.wrong, units)), changed = level(mean_of(f.changed, units));
     const float moved = *f.moved, chosen = *last.chosen;
     for (int u = 0; u < units; u += LANES) {
-        const Sixteen own[2] = {level(load(f.wrong + u)), level(load(f.changed + u))};
+        const Lanes own[2] = {level(load(f.wrong + u)), level(load(f.changed + u))};
         for (int i = 0; i < 2; ++i) {
-            const Sixteen motion = .25f * load(f.motion + i * g.lanes + u);
-            const Sixteen above = motion < 4.0f ? motion : all(4.0f);
+            const Lanes motion = .25f * load(f.motion + i * g.lanes + u);
+            const Lanes above = motion < 4.0f ? motion : all(4.0f);
             store(row[i] + u, .25f * load(f.parent + i * g.lanes + u));
             store(row[2 + i] + u, .25f * load(last.mean + i * g.lanes + u));
             store(row[4 + i] + u, own[i]);
@@ -127,7 +127,7 @@ void hear_parent(const Frame &f, const Frame &parent) {
 
 // The mean code of each unit and its neighbours in the frame before; at the edges the nearest units count again.
 void hear_neighbours(const Frame &f, const Frame &last) {
-    static thread_local Memory memory;
+    static thread_local Memory<> memory;
     const Grid &g = *f.grid;
     const int units = g.rows * g.cols, end = units - g.cols;
     float *__restrict sums = memory.of(units + 2) + 1;  // over three rows; values beside them are never kept
@@ -150,15 +150,15 @@ void hear_neighbours(const Frame &f, const Frame &last) {
     }
 }
 
-// M outputs of V x 16 units: biases + w^T x, x (depth, lanes), w (depth, pitch).
+// M outputs of V x LANES units: biases + w^T x, x (depth, lanes), w (depth, pitch).
 template <int M, int V>
 void product_tile(const float *x, int lanes, int depth, const float *w, int pitch, const float *bias, float *out) {
-    Sixteen total[M][V];
+    Lanes total[M][V];
     for (int m = 0; m < M; ++m)
         for (int v = 0; v < V; ++v)
             total[m][v] = all(bias[m]);
     for (int d = 0; d < depth; ++d, x += lanes, w += pitch) {
-        Sixteen value[V];
+        Lanes value[V];
         for (int v = 0; v < V; ++v)
             value[v] = load(x + LANES * v);
 #pragma GCC unroll 12
@@ -174,9 +174,9 @@ void product_tile(const float *x, int lanes, int depth, const float *w, int pitc
 #if defined(__AVX512F__)
 constexpr int TALL = 12, WIDE = 2;
 #elif defined(__AVX2__)
-constexpr int TALL = 6, WIDE = 1;
+constexpr int TALL = 6, WIDE = 2;
 #else
-constexpr int TALL = 2, WIDE = 1;
+constexpr int TALL = 6, WIDE = 2;
 #endif
 
 template <int M = TALL>
@@ -196,64 +196,64 @@ void product(const float *x, int lanes, int units, int depth, const float *w, in
 // Bring sums to a root mean square of 1; a leaky rectifier makes the codes.
 void normalise(const Frame &f, int u) {
     const Grid &g = *f.grid;
-    Sixteen square = {};
+    Lanes square = {};
     for (int n = 0; n < g.code; ++n) {
-        const Sixteen z = load(f.sums + (long)n * g.lanes + u);
+        const Lanes z = load(f.sums + (long)n * g.lanes + u);
         square += z * z;
     }
-    Sixteen size = square * (1.0f / g.code) + NORM_FLOOR;
+    Lanes size = square * (1.0f / g.code) + NORM_FLOOR;
     float root[LANES];
     store(root, size);
     for (float &r : root)
         r = std::sqrt(r);
     size = load(root);
-    const Sixteen share = 1.0f / size;
+    const Lanes share = 1.0f / size;
     store(f.sizes + u, size);
     for (int n = 0; n < g.code; ++n) {
-        const Sixteen z = share * load(f.sums + (long)n * g.lanes + u);
+        const Lanes z = share * load(f.sums + (long)n * g.lanes + u);
         store(f.sums + (long)n * g.lanes + u, z);
         store(f.code + (long)n * g.lanes + u, z > LEAK * z ? z : LEAK * z);
     }
 }
 
-// The sum of the terms of move k times their gates, of 16 units.
-INLINE Sixteen logit_of(const Frame &f, const Sixteen gate[TERMS], int k, int u) {
+// The sum of the terms of move k times their gates, of LANES units.
+INLINE Lanes logit_of(const Frame &f, const Lanes gate[TERMS], int k, int u) {
     const Grid &g = *f.grid;
-    Sixteen prior[PRIORS], logit = {};
+    Lanes prior[PRIORS], logit = {};
     for (int i = 0; i < KINDS; ++i)
         logit += gate[i] * load(f.evidence + ((long)i * g.moves + k) * g.lanes + u);
-    prior_terms(f, k, u, prior);
+    prior_terms(f, k, u, move_of(f, k, u), prior);
     for (int i = 0; i < PRIORS; ++i)
         logit += gate[KINDS + i] * prior[i];
     return logit;
 }
 
-// The choice of 16 units, the mean move, and the likeliest.
+// The choice of LANES units, the mean move, and the likeliest.
 void choose_of(const Frame &f, int u) {
     const Grid &g = *f.grid;
-    Sixteen gate[TERMS];
+    Lanes gate[TERMS];
     for (int i = 0; i < TERMS; ++i)
         gate[i] = load(f.gates + (long)i * g.lanes + u);
-    Sixteen most = logit_of(f, gate, 0, u), total = {}, x = {}, y = {};
-    Sixteen_i best = {};
+    Lanes most = logit_of(f, gate, 0, u), total = {}, x = {}, y = {};
+    Ints best = {};
     store(f.choice + u, most);
     for (int k = 1; k < g.moves; ++k) {
-        const Sixteen logit = logit_of(f, gate, k, u);
-        best = logit > most ? k - (Sixteen_i){} : best;
+        const Lanes logit = logit_of(f, gate, k, u);
+        best = logit > most ? k - (Ints){} : best;
         most = logit > most ? logit : most;
         store(f.choice + (long)k * g.lanes + u, logit);
     }
     for (int k = 0; k < g.moves; ++k) {
         float *at = f.choice + (long)k * g.lanes + u;
-        const int16_t *move = f.moves + (long)k * 2 * g.lanes + u;
-        Sixteen share = exponential(load(at) - most);
+        const Move move = move_of(f, k, u);
+        Lanes share = exponential(load(at) - most);
         share = share < LEAST ? all(0.0f) : share;
         store(at, share);
         total += share;
-        x += share * in_pixels(move + g.lanes);
-        y += share * in_pixels(move);
+        x += share * move.right;
+        y += share * move.down;
     }
-    const Sixteen each = 1.0f / total;
+    const Lanes each = 1.0f / total;
     for (int k = 0; k < g.moves; ++k)
         store(f.choice + (long)k * g.lanes + u, each * load(f.choice + (long)k * g.lanes + u));
     store(f.mean + u, y * each);

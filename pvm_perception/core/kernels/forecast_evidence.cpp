@@ -1,119 +1,90 @@
 // Which moves a unit tries, and how well each explains this frame: mean squares over block, window and siblings.
 
-#include "forecast.h"
+#include "forecast_pixels.h"
 
 namespace forecast {
 namespace {
 
 constexpr int CELL = OUTSIDE;  // px: side of the cells that blocks and windows are made of, 2 x 2 and 4 x 4 of them
+static_assert(CELL == 2, "a cell's line is two pixels, whose squares one instruction adds");
 constexpr int REACH = 16;      // half px each way within which an equal move is looked up
-constexpr float IN_BLOCK = 1.0f / (COLOURS * BLOCK * BLOCK), IN_WINDOW = 1.0f / (COLOURS * WINDOW * WINDOW);
-
-// A count of values as whole vectors of them.
-int padded(int count) { return (count + LANES - 1) / LANES * LANES; }
+constexpr float IN_BLOCK = SQUARE / (COLOURS * BLOCK * BLOCK), IN_WINDOW = SQUARE / (COLOURS * WINDOW * WINDOW);
 
 // Of some of the tried moves, the index of the one that equals an offset, or -1.
 struct Lookup {
-    int16_t index[2 * REACH + 1][2 * REACH + 1];
+    static constexpr int SIDE = 2 * REACH + 3;  // with what lies outside
+    int32_t index[SIDE * SIDE];
 
     Lookup(const Grid &g, int first, int end) {
-        std::memset(index, -1, sizeof index);
+        std::fill(index, index + SIDE * SIDE, -1);
         for (int k = end - 1; k >= first; --k)
-            index[g.tried[2 * k] + REACH][g.tried[2 * k + 1] + REACH] = k;
+            index[(g.tried[2 * k] + REACH + 1) * SIDE + g.tried[2 * k + 1] + REACH + 1] = k;
     }
     int operator()(int down, int right) const {
-        const unsigned y = down + REACH, x = right + REACH;
-        return y <= 2 * REACH && x <= 2 * REACH ? index[y][x] : -1;
+        return index[held(down + REACH + 1, 0, SIDE - 1) * SIDE + held(right + REACH + 1, 0, SIDE - 1)];
     }
 };
 
-// Write move k of `count` neighbouring units, and which earlier one is equal, so that its evidence is known.
-void set_move(const Frame &f, int k, int unit, int count, int down, int right, int same) {
-    const Grid &g = *f.grid;
-    int16_t *to = f.moves + (long)k * 2 * g.lanes + unit, *equal = f.same + (long)(k - g.shared) * g.lanes + unit;
-    for (int i = 0; i < count; ++i) {
-        to[i] = down;
-        to[g.lanes + i] = right;
-        equal[i] = same;
-    }
-}
-
-// Squared differences of two lines of now, from line y on, and of `last` at each shared move, added up in all
-// colours; out: (shared, wide).
-void squares(const Frame &now, const Frame &last, const long *at, int y, int wide, float *__restrict out) {
+// Squared differences of now and of `last` at each shared move, in all colours: of two lines of cells, from line y of
+// the picture on. With those of the two above, `above`, they make what a line of units sums over, cell by cell: the
+// two lines of cells of its blocks, the four of its windows. above, out: (shared, 2, wide).
+void squares(const Frame &now, const Frame &last, const long *at, int y, int wide, int32_t *__restrict above,
+             int32_t *__restrict out) {
     const Grid &g = *now.grid;
     const long colour = (long)g.pitch * g.lines;
-    const float *seen = line_of(now, 0, 0, y) - OUTSIDE, *before = line_of(last, 0, 0, y) - OUTSIDE;
+    const int16_t *seen = line_of(now, 0, 0, y) - OUTSIDE, *before = line_of(last, 0, 0, y) - OUTSIDE;
     for (int x = 0; x < wide; x += LANES) {
-        Sixteen line[COLOURS][2];
+        Pixels line[COLOURS][2 * CELL];
         for (int c = 0; c < COLOURS; ++c)
-            for (int i = 0; i < 2; ++i)
-                line[c][i] = load(seen + c * colour + i * g.pitch + x);
+            for (int i = 0; i < 2 * CELL; ++i)
+                line[c][i] = load(seen + c * colour + i * g.pitch + CELL * x);
         for (int k = 0; k < g.shared; ++k) {
-            Sixteen total = {};
+            Ints cells[2] = {};
+            const int16_t *from = before + at[k] + CELL * x;
+#pragma GCC unroll 3
             for (int c = 0; c < COLOURS; ++c)
-                for (int i = 0; i < 2; ++i) {
-                    const Sixteen d = line[c][i] - load(before + at[k] + c * colour + i * g.pitch + x);
-                    total += d * d;
+#pragma GCC unroll 4
+                for (int i = 0; i < 2 * CELL; ++i) {
+                    const Pixels d = line[c][i] - load(from + c * colour + i * g.pitch);
+                    cells[i / CELL] = add_products(cells[i / CELL], d, d);
                 }
-            store(out + k * wide + x, total);
+            int32_t *kept = above + 2 * k * wide + x, *to = out + 2 * k * wide + x;
+            const Ints both = cells[0] + cells[1];
+            store(to, load(kept) + cells[0]);
+            store(to + wide, load(kept + wide) + both);
+            store(kept, cells[1]);
+            store(kept + wide, both);
         }
     }
 }
 
-// Sums of two neighbours each, from in[0] on; writes whole vectors, and reads as far.
-void add_pairs(const float *__restrict in, int count, float *__restrict out) {
-#if defined(__AVX512F__)
-    for (int i = 0; i < count; i += LANES) {
-        const Sixteen low = load(in + 2 * i), high = load(in + 2 * i + LANES);
-        const Sixteen_i even = {0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30};
-        store(out + i, __builtin_shuffle(low, high, even) + __builtin_shuffle(low, high, even + 1));
+// From lines of the cells of blocks and of windows, those of a line of units.
+void add_cells(const int32_t *blocks, const int32_t *windows, int cols, float *block, float *window) {
+    for (int c = 0; c < cols; c += LANES) {
+        const int32_t *inner = blocks + 2 * c + 1, *outer = windows + 2 * c;
+        const Ints in = add_neighbours(load(inner), load(inner + LANES));
+        const Ints both = add_neighbours(load(outer) + load(outer + 2), load(outer + LANES) + load(outer + LANES + 2));
+        write_part(block + c, in_floats(in) * IN_BLOCK, cols - c);
+        write_part(window + c, in_floats(both) * IN_WINDOW, cols - c);
     }
-#else
-    for (int i = 0; i < count; ++i)
-        out[i] = in[2 * i] + in[2 * i + 1];
-#endif
 }
 
-// From four lines of cells, blocks (the two in the middle) and windows of a line of units.
-void add_cells(const float *const line[4], int cols, float *__restrict scratch, float *block, float *window) {
-    const int cells = 2 * cols + 2, wide = padded(cells);
-    float *__restrict sums = scratch, *__restrict windows = scratch + wide, *__restrict pairs = windows + wide;
-    for (int i = 0; i < cells; i += LANES) {
-        const Sixteen middle = load(line[1] + i) + load(line[2] + i);
-        store(sums + i, middle * IN_BLOCK);
-        store(windows + i, (load(line[0] + i) + load(line[3] + i) + middle) * IN_WINDOW);
-    }
-    add_pairs(sums + 1, cols, pairs);
-    std::copy(pairs, pairs + cols, block);
-    add_pairs(windows, cols + 1, pairs);
-    for (int c = 0; c < cols; ++c)
-        window[c] = pairs[c] + pairs[c + 1];
-}
-
-// The moves that all units try: each line of cells once.
+// The moves that all units try: each line of the picture once.
 void compare_shared(const Frame &now, const Frame &last) {
-    static thread_local Memory memory;
+    static thread_local Memory<int32_t> memory;
     const Grid &g = *now.grid;
-    const int cells = 2 * g.cols + 2, line = padded(cells), wide = padded(CELL * cells);
-    float *squared = memory.of((size_t)g.shared * (wide + 4 * line) + 3 * (size_t)line + 2 * LANES);
-    float *lines = squared + g.shared * wide;  // (shared, 4, line): a ring
-    float *scratch = lines + g.shared * 4 * line;
+    const int wide = (2 * g.cols + 2 + LANES - 1) / LANES * LANES, size = 2 * g.shared * wide;
+    int32_t *above = memory.of(2 * (size_t)size + 4 * LANES), *lines = above + size;
     float *block = now.evidence, *window = now.evidence + (long)g.moves * g.lanes;
     std::vector<long> at(g.shared);  // of the shared moves in the planes
     for (int k = 0; k < g.shared; ++k)
         at[k] = displaced(g, 0, g.tried[2 * k], g.tried[2 * k + 1]) - displaced(g, 0, 0, 0);
-    for (int j = 0; j < 2 * g.rows + 2; ++j) {
-        squares(now, last, at.data(), CELL * (j - 1), wide, squared);
-        for (int k = 0; k < g.shared; ++k) {
-            float *ring = lines + (long)k * 4 * line;
-            add_pairs(squared + k * wide, cells, ring + j % 4 * line);
-            if (j >= 3 && j % 2) {
-                const float *const four[4] = {ring + (j + 1) % 4 * line, ring + (j + 2) % 4 * line,
-                                              ring + (j + 3) % 4 * line, ring + j % 4 * line};
-                const long to = (long)k * g.lanes + (j - 3) / 2 * g.cols;
-                add_cells(four, g.cols, scratch, block + to, window + to);
-            }
+    for (int row = -1; row < g.rows; ++row) {
+        squares(now, last, at.data(), (row + 1) * BLOCK - OUTSIDE, wide, above, lines);
+        for (int k = 0; k < g.shared && row >= 0; ++k) {
+            const int32_t *line = lines + 2 * k * wide;
+            const long to = (long)k * g.lanes + row * g.cols;
+            add_cells(line, line + wide, g.cols, block + to, window + to);
         }
     }
 }
@@ -123,18 +94,22 @@ void compare_alone(const Frame &now, const Frame &last, int k, int unit) {
     const Grid &g = *now.grid;
     const long colour = (long)g.pitch * g.lines;
     const int16_t *move = now.moves + (long)k * 2 * g.lanes + unit;
-    const float *seen = now.planes + displaced(g, unit, 0, 0);
-    const float *before = last.planes + displaced(g, unit, move[0], move[g.lanes]);
-    Eight inner = {}, outer = {};
+    const int16_t *seen = now.planes + displaced(g, unit, 0, 0);
+    const int16_t *before = last.planes + displaced(g, unit, move[0], move[g.lanes]);
+    Four inner = {}, outer = {};
+#pragma GCC unroll 3
     for (int c = 0; c < COLOURS; ++c)
+#pragma GCC unroll 8
         for (int y = 0; y < WINDOW; ++y) {
             const long at = c * colour + y * g.pitch;
-            const Eight d = *(const Eight *)(seen + at) - *(const Eight *)(before + at);
-            (y < OUTSIDE || y >= OUTSIDE + BLOCK ? outer : inner) += d * d;
+            const Eight_px d = *(const Eight_px *)(seen + at) - *(const Eight_px *)(before + at);
+            Four &sums = y < OUTSIDE || y >= OUTSIDE + BLOCK ? outer : inner;
+            sums = add_products(sums, d, d);
         }
     float *block = now.evidence + (long)k * g.lanes + unit;
-    *block = ((inner[2] + inner[3]) + (inner[4] + inner[5])) * IN_BLOCK;
-    block[(long)g.moves * g.lanes] = sum(inner + outer) * IN_WINDOW;
+    outer += inner;
+    *block = (inner[1] + inner[2]) * IN_BLOCK;
+    block[(long)g.moves * g.lanes] = ((outer[0] + outer[1]) + (outer[2] + outer[3])) * IN_WINDOW;
 }
 
 // The four windows of a unit and its siblings, of their move k: as one patch, no square twice.
@@ -147,40 +122,77 @@ void compare_siblings(const Frame &now, const Frame &last, int k, int unit) {
             compare_alone(now, last, k, sibling(g, unit, i));
         return;
     }
-    const float *seen = now.planes + displaced(g, unit, 0, 0);
-    const float *before = last.planes + displaced(g, unit, move[0], move[g.lanes]);
-    Sixteen cells[PATCH / CELL] = {};
-    for (int c = 0; c < COLOURS; ++c)
-        for (int y = 0; y < PATCH; ++y) {
-            const long at = c * colour + y * g.pitch;
-            const Sixteen d = load(seen + at) - load(before + at);
-            cells[y / CELL] += d * d;
-        }
-    for (int i = 0; i < 2; ++i) {
-        const Sixteen *first = cells + 2 * i;
-        float inner[LANES], both[LANES];
-        store(inner, first[1] + first[2]);
-        store(both, (first[0] + first[3]) + (first[1] + first[2]));
-        for (int j = 0; j < 2; ++j) {
-            float *block = now.evidence + (long)k * g.lanes + unit + i * g.cols + j;
-            const float *in = inner + BLOCK * j + OUTSIDE;
-            *block = ((in[0] + in[1]) + (in[2] + in[3])) * IN_BLOCK;
-            block[(long)g.moves * g.lanes] = sum(*(const Eight *)(both + BLOCK * j)) * IN_WINDOW;
+    const int16_t *seen = now.planes + displaced(g, unit, 0, 0);
+    const int16_t *before = last.planes + displaced(g, unit, move[0], move[g.lanes]);
+    constexpr int LINES = PATCH / CELL, STRIP = sizeof(Strip) / 2;
+    int32_t windows[2][8], blocks[2][8];
+    for (int x = 0; x < PATCH; x += STRIP) {
+        Strip_sums sums[LINES] = {};
+#pragma GCC unroll 3
+        for (int c = 0; c < COLOURS; ++c)
+#pragma GCC unroll 12
+            for (int y = 0; y < PATCH; ++y) {
+                const long at = c * colour + y * g.pitch + x;
+                const Strip d = *(const Strip *)(seen + at) - *(const Strip *)(before + at);
+                sums[y / CELL] = add_products(sums[y / CELL], d, d);
+            }
+        for (int i = 0; i < 2; ++i) {
+            const Strip_sums middle = sums[2 * i + 1] + sums[2 * i + 2];
+            std::memcpy(blocks[i] + x / CELL, &middle, sizeof middle);
+            const Strip_sums four = middle + sums[2 * i] + sums[2 * i + 3];
+            std::memcpy(windows[i] + x / CELL, &four, sizeof four);
         }
     }
+    for (int i = 0; i < 4; ++i) {
+        const int32_t *in = blocks[i / 2] + i % 2 * 2, *all = windows[i / 2] + i % 2 * 2;
+        float *block = now.evidence + (long)k * g.lanes + sibling(g, unit, i);
+        *block = (in[1] + in[2]) * IN_BLOCK;
+        block[(long)g.moves * g.lanes] = ((all[0] + all[1]) + (all[2] + all[3])) * IN_WINDOW;
+    }
 }
+
+// Whether all of LANES values are the same, and whether any is negative.
+struct Alike {
+    bool equal, negative;
+
+    Alike(const int16_t *values) {
+        uint64_t words[LANES / 4], differ = 0, signs = 0;
+        std::memcpy(words, values, sizeof words);
+        const uint64_t first = (uint16_t)values[0] * 0x0001000100010001ull;
+        for (uint64_t word : words) {
+            differ |= word ^ first;
+            signs |= word;
+        }
+        equal = !differ;
+        negative = signs & 0x8000800080008000ull;
+    }
+};
 
 // The units' own move k: what is known of an equal one, else window by window, or four of them at once.
 void compare_own(const Frame &now, const Frame &last, int k) {
     const Grid &g = *now.grid;
     const int units = g.rows * g.cols;
+    const long kind = (long)g.moves * g.lanes;
     const int16_t *same = now.same + (long)(k - g.shared) * g.lanes;
-    for (int kind = 0; kind < 2; ++kind) {
-        const float *from = now.evidence + (long)kind * g.moves * g.lanes;
-        float *__restrict to = now.evidence + ((long)kind * g.moves + k) * g.lanes;
-        for (int u = 0; u < units; ++u)
-            to[u] = from[std::max<int>(same[u], 0) * g.lanes + u];
+    bool unknown = false;
+    for (int u = 0; u < units; u += LANES) {
+        const Alike alike(same + u);
+        const float *from = now.evidence + u;
+        float *__restrict to = now.evidence + (long)k * g.lanes + u;
+        unknown |= alike.negative;
+        if (!alike.equal) {
+            for (int i = 0; i < LANES; ++i) {
+                const int at = std::max<int>(same[u + i], 0) * g.lanes + i;
+                to[i] = from[at];
+                to[kind + i] = from[kind + at];
+            }
+        } else if (!alike.negative) {
+            store(to, load(from + (long)same[u] * g.lanes));
+            store(to + kind, load(from + kind + (long)same[u] * g.lanes));
+        }
     }
+    if (!unknown)
+        return;
     if (k >= g.alike) {
         for (int u = 0; u < units; ++u)
             if (same[u] < 0)
@@ -195,7 +207,7 @@ void compare_own(const Frame &now, const Frame &last, int k) {
 
 // The mean of the windows of a unit and its three siblings, for the moves that they try alike.
 void average_siblings(const Frame &now) {
-    static thread_local Memory memory;
+    static thread_local Memory<> memory;
     const Grid &g = *now.grid;
     const float *windows = now.evidence + (long)g.moves * g.lanes;
     float *means = now.evidence + 2 * (long)g.moves * g.lanes, *column = memory.of(g.cols);
@@ -218,29 +230,32 @@ void average_siblings(const Frame &now) {
 
 }  // namespace
 
-// The moves that are not all units' own: around twice the parent's, then around the unit's last.
+// The moves that are not all units' own: around twice the parent's, then around the unit's last. Of each, an earlier
+// equal one, whose evidence is known.
 void try_moves(const Frame &now, const Frame &last, const Frame *parent) {
+    static thread_local Memory<int16_t> memory;
     const Grid &g = *now.grid;
+    const int units = g.rows * g.cols;
     const Lookup shared(g, 0, g.shared), inherited(g, g.shared, g.alike);
-    for (int unit = 0; unit < g.rows * g.cols; ++unit) {
-        const int row = unit / g.cols, col = unit % g.cols;
-        int base[2] = {};  // twice the parent's move, as the siblings took it
-        if (parent) {
-            const int16_t *move = parent->likeliest + row / 2 * (g.cols / 2) + col / 2;
-            for (int axis = 0; axis < 2; ++axis)
-                base[axis] = 2 * held(move[axis * parent->grid->lanes], -g.limit, g.limit);
-            for (int k = g.shared; k < g.alike && row % 2 == 0 && col % 2 == 0; ++k) {
-                const int down = base[0] + g.tried[2 * k], right = base[1] + g.tried[2 * k + 1];
-                for (int line = 0; line < 2; ++line)
-                    set_move(now, k, unit + line * g.cols, 2, down, right, shared(down, right));
-            }
+    int16_t *base = memory.of(4 * (size_t)g.lanes), *own = base + 2 * g.lanes;  // (2, lanes) each
+    for (int axis = 0; axis < 2; ++axis)
+        for (int u = 0; u < units; ++u) {
+            const int row = u / g.cols, col = u % g.cols, at = axis * g.lanes + u;
+            const int above = parent ? axis * parent->grid->lanes + row / 2 * (g.cols / 2) + col / 2 : 0;
+            base[at] = parent ? 2 * held(parent->likeliest[above], -g.limit, g.limit) : 0;
+            own[at] = held(last.likeliest[at], -g.limit, g.limit);
         }
-        for (int k = g.alike; k < g.moves; ++k) {
-            const int down = held(last.likeliest[unit], -g.limit, g.limit) + g.tried[2 * k];
-            const int right = held(last.likeliest[g.lanes + unit], -g.limit, g.limit) + g.tried[2 * k + 1];
-            const int all = shared(down, right);
-            set_move(now, k, unit, 1, down, right, all < 0 ? inherited(down - base[0], right - base[1]) : all);
+    for (int k = g.shared; k < g.moves; ++k) {
+        int16_t *__restrict down = now.moves + (long)k * 2 * g.lanes, *__restrict right = down + g.lanes;
+        int16_t *__restrict same = now.same + (long)(k - g.shared) * g.lanes;
+        const int16_t *around = k < g.alike ? base : own;
+        for (int u = 0; u < units; ++u) {
+            down[u] = around[u] + g.tried[2 * k];
+            right[u] = around[g.lanes + u] + g.tried[2 * k + 1];
+            same[u] = shared(down[u], right[u]);
         }
+        for (int u = 0; u < units && k >= g.alike; ++u)
+            same[u] = same[u] < 0 ? inherited(down[u] - base[u], right[u] - base[g.lanes + u]) : same[u];
     }
 }
 

@@ -2,18 +2,19 @@
 //
 // A unit's window is moved as it chose, and windows overlap with the shares of their pixels. That is to weigh each
 // moved picture with the units' choices interpolated between them: so it is done for the moves that all units try,
-// line by line; windows of moves that are a unit's own are added one by one.
+// line by line. Windows of moves that are a unit's own are added up before, one by one, in the forecast's place, as
+// pixels with FINE more bits.
+//
+// Of the moves that all units try, two a pixel apart are worked off as one: a vector of the moved picture holds, in
+// neighbouring lanes, what both put at every second pixel, and another one, a pixel further, what they put at the
+// rest. A word is the shares of two moves.
 
-#include "forecast.h"
+#include "forecast_pixels.h"
 
 #include <array>
 
 namespace forecast {
 namespace {
-
-// How the pixels from a line of 16 on lie between units: the left one's place, and the right one's share.
-constexpr int BETWEEN[LANES] = {0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3, 4, 4};
-constexpr float RIGHT[BLOCK] = {.625f, .875f, .125f, .375f};
 
 // The shares of a window's pixels along an axis, at block `place` of `count`: where a window is missing at an edge,
 // the others fill in; outside it is none.
@@ -24,14 +25,6 @@ void window_shares(int place, int count, float out[WINDOW]) {
         out[i] = edge < 0 ? 0.0f : SHARE[i] / (edge < OUTSIDE ? SHARE[OUTSIDE + edge] : 1.0f);
     }
 }
-
-// What a line of units chose among the shared moves, own ones that equal one added: (shared, stride), with the edges'
-// units repeated before and behind; and which moves any unit chose.
-struct Chosen {
-    float *shares;
-    int stride;
-    std::vector<char> any;
-};
 
 // Where a unit's window lies in the picture, and the shares of its pixels.
 struct Window {
@@ -44,78 +37,118 @@ struct Window {
     }
 };
 
-// Add a unit's window of its own move to the forecast.
-void add_window(const Frame &f, const Window &window, long at, float share) {
+// A share as a factor of `scaled`; 1 is one step less.
+int16_t factor(float share) { return std::min((int)(share * 32768 + .5f), 32767); }
+
+// A share with WHOLE bits.
+int16_t fixed(float share) { return (int)(share * (1 << WHOLE) + .5f); }
+
+// A line of windows, FINE, to the forecast's; `count` pixels of it from x = `left` on, which may lie outside.
+template <class V> INLINE void add_line(const Frame &f, int c, int y, int left, int count, V part) {
     const Grid &g = *f.grid;
-    const bool inside = window.left >= 0 && window.left + WINDOW <= g.width;
-    const Eight right = *(const Eight *)window.right * share;
-    for (int c = 0; c < COLOURS; ++c)
-        for (int y = std::max(-window.top, 0); y < std::min(WINDOW, g.height - window.top); ++y) {
-            const Eight part = right * window.down[y] * *(const Eight *)(f.planes + at + (c * (long)g.lines + y) * g.pitch);
-            float *to = f.picture + ((long)c * g.height + window.top + y) * g.width + window.left;
-            if (inside)
-                *(Eight *)to += part;
-            else
-                for (int x = std::max(-window.left, 0); x < std::min(WINDOW, g.width - window.left); ++x)
-                    to[x] += part[x];
-        }
+    int16_t *to = f.picture + ((long)c * g.height + y) * g.width;
+    constexpr int WIDE = sizeof(V) / 2;
+    if (left >= 0 && left + WIDE <= g.width) {
+        write(to + left, read<V>(to + left) + part);
+        return;
+    }
+    for (int x = std::max(-left, 0); x < std::min({count, WIDE, g.width - left}); ++x)
+        to[left + x] += part[x];
 }
 
-// What a unit and its siblings chose of the moves that they try together, and that not all units try.
-struct Patch {
-    int unit;                                // the first of them
-    std::vector<const float *> from;         // by move: where its patch begins in the planes
-    std::vector<std::array<float, 4>> share; // by move and sibling
+// The sum of moved pictures of V, lines of one colour, with their shares: two moves at a time, pixels in turn.
+template <class V, class Sums, int LINES>
+INLINE void add_moves(const int16_t *const *from, const V *shares, int stride, int moves, int pitch, V *out) {
+    Sums low[LINES] = {}, high[LINES] = {};
+    for (int n = 0; n < moves; n += 2) {
+        const V one = shares[n * stride], two = shares[(n + 1) * stride];
+        const V first = lower(one, two), second = upper(one, two);
+#pragma GCC unroll 8
+        for (int y = 0; y < LINES; ++y) {
+            const V a = read<V>(from[n] + (long)y * pitch), b = read<V>(from[n + 1] + (long)y * pitch);
+            low[y] = add_products(low[y], lower(a, b), first);
+            high[y] = add_products(high[y], upper(a, b), second);
+        }
+    }
+    constexpr int BITS = WHOLE - FINE;
+    for (int y = 0; y < LINES; ++y)
+        out[y] = narrow((low[y] + (1 << (BITS - 1))) >> BITS, (high[y] + (1 << (BITS - 1))) >> BITS);
+}
+
+// What one unit, or four siblings, chose of moves of their own.
+struct Own {
+    static constexpr int MOST = 82;                // moves, and one more where their number is odd
+    const int16_t *from[MOST];                     // by move: where its window, or its patch, begins in the planes
+    std::array<float, 4> share[MOST];              // by move and sibling
+    int moves = 0;
+
+    void add(const int16_t *at, const std::array<float, 4> &of) {
+        from[moves] = at;
+        share[moves++] = of;
+    }
+    // Make the number of moves even: one that has no share.
+    void pair() {
+        if (moves % 2)
+            add(from[moves - 1], {});
+    }
 };
 
-// Add the four windows of each of a patch's moves to the forecast.
-void add_patch(const Frame &f, const Patch &patch) {
+// Add a unit's windows of its own moves to the forecast.
+void add_windows(const Frame &f, int unit, Own &own) {
     const Grid &g = *f.grid;
-    const Window first(g, patch.unit), second(g, patch.unit + g.cols + 1);
-    float side[2][LANES] = {};
-    for (int i = 0; i < WINDOW; ++i) {
-        side[0][i] = first.right[i];
-        side[1][BLOCK + i] = second.right[i];
-    }
-    const Sixteen left = load(side[0]), right = load(side[1]);
-    const bool inside = first.left >= 0 && first.left + LANES <= g.width;
+    const Window window(g, unit);
+    Eight_px right, shares[Own::MOST];
+    for (int x = 0; x < WINDOW; ++x)
+        right[x] = factor(window.right[x]);
+    for (int n = 0; n < own.moves; ++n)
+        shares[n] = scaled((Eight_px){} + fixed(own.share[n][0]), right);
     for (int c = 0; c < COLOURS; ++c) {
-        Sixteen upper[WINDOW] = {}, lower[WINDOW] = {};  // of the two siblings above, and below
-        for (size_t n = 0; n < patch.from.size(); ++n) {
-            const std::array<float, 4> &share = patch.share[n];
-            const Sixteen above = share[0] * left + share[1] * right, below = share[2] * left + share[3] * right;
-            const float *from = patch.from[n] + c * (long)g.lines * g.pitch;
-#pragma GCC unroll 8
-            for (int y = 0; y < WINDOW; ++y) {
-                upper[y] += above * load(from + (long)y * g.pitch);
-                lower[y] += below * load(from + (long)(y + BLOCK) * g.pitch);
+        const int16_t *from[Own::MOST];
+        for (int n = 0; n < own.moves; ++n)
+            from[n] = own.from[n] + c * (long)g.lines * g.pitch;
+        Eight_px out[WINDOW];
+        add_moves<Eight_px, Four, WINDOW>(from, shares, 1, own.moves, g.pitch, out);
+        for (int y = std::max(-window.top, 0); y < std::min(WINDOW, g.height - window.top); ++y)
+            add_line(f, c, window.top + y, window.left, WINDOW, scaled(out[y], (Eight_px){} + factor(window.down[y])));
+    }
+}
+
+// Add four siblings' windows of the moves that they try together to the forecast: as patches, in strips.
+void add_patches(const Frame &f, int unit, Own &own) {
+    const Grid &g = *f.grid;
+    constexpr int WIDE = sizeof(Strip) / 2;
+    const Window first(g, unit), second(g, unit + g.cols + 1);
+    for (int x = 0; x < PATCH; x += WIDE) {
+        Strip left, right, shares[2 * Own::MOST];  // of the two siblings above, and below
+        for (int i = 0; i < WIDE; ++i) {
+            left[i] = x + i < WINDOW ? factor(first.right[x + i]) : 0;
+            right[i] = x + i >= BLOCK && x + i < PATCH ? factor(second.right[x + i - BLOCK]) : 0;
+        }
+        for (int n = 0; n < 2 * own.moves; ++n) {
+            const float *of = own.share[n / 2].data() + n % 2 * 2;
+            shares[n] = scaled((Strip){} + fixed(of[0]), left) + scaled((Strip){} + fixed(of[1]), right);
+        }
+        for (int c = 0; c < COLOURS; ++c)
+            for (int below = 0; below < 2; ++below) {
+                const Window &window = below ? second : first;
+                const int16_t *from[Own::MOST];
+                for (int n = 0; n < own.moves; ++n)
+                    from[n] = own.from[n] + (c * (long)g.lines + below * BLOCK) * g.pitch + x;
+                Strip out[WINDOW];
+                add_moves<Strip, Strip_sums, WINDOW>(from, shares + below, 2, own.moves, g.pitch, out);
+                for (int y = 0; y < WINDOW; ++y) {
+                    const int line = window.top + y;
+                    if (line >= 0 && line < g.height)
+                        add_line(f, c, line, first.left + x, PATCH - x, scaled(out[y], (Strip){} + factor(window.down[y])));
+                }
             }
-        }
-        for (int y = 0; y < PATCH; ++y) {
-            const int line = first.top + y;
-            if (line < 0 || line >= g.height)
-                continue;
-            Sixteen part = {};
-            if (y < WINDOW)
-                part += first.down[y] * upper[y];
-            if (y >= BLOCK)
-                part += second.down[y - BLOCK] * lower[y - BLOCK];
-            float *to = f.picture + ((long)c * g.height + line) * g.width + first.left;
-            if (inside)
-                store(to, load(to) + part);
-            else
-                for (int x = std::max(-first.left, 0); x < std::min(PATCH, g.width - first.left); ++x)
-                    to[x] += part[x];
-        }
     }
 }
 
 // Add what a unit and its siblings chose of the moves that they try together, and their last moves equal to these.
-void add_siblings(const Frame &f, int unit, Patch &patch) {
+void add_siblings(const Frame &f, int unit) {
     const Grid &g = *f.grid;
-    patch.unit = unit;
-    patch.from.clear();
-    patch.share.clear();
+    Own patches, alone[4];
     for (int k = g.shared; k < g.alike; ++k) {
         if (f.same[(long)(k - g.shared) * g.lanes + unit] >= 0)
             continue;
@@ -131,103 +164,177 @@ void add_siblings(const Frame &f, int unit, Patch &patch) {
         if (total == 0.0f)
             continue;
         const int16_t *move = f.moves + (long)k * 2 * g.lanes + unit;
-        if (patch_inside(g, unit, move[0], move[g.lanes])) {
-            patch.from.push_back(f.planes + displaced(g, unit, move[0], move[g.lanes]));
-            patch.share.push_back(share);
-            continue;
-        }
-        for (int i = 0; i < 4; ++i) {
-            const int at = sibling(g, unit, i);
-            add_window(f, Window(g, at), displaced(g, at, move[0], move[g.lanes]), share[i]);
-        }
+        if (patch_inside(g, unit, move[0], move[g.lanes]))
+            patches.add(f.planes + displaced(g, unit, move[0], move[g.lanes]), share);
+        else
+            for (int i = 0; i < 4; ++i) {
+                const int at = sibling(g, unit, i);
+                alone[i].add(f.planes + displaced(g, at, move[0], move[g.lanes]), {share[i]});
+            }
     }
-    if (!patch.from.empty())
-        add_patch(f, patch);
+    if (patches.moves) {
+        patches.pair();
+        add_patches(f, unit, patches);
+    }
+    for (int i = 0; i < 4; ++i)
+        if (alone[i].moves) {
+            alone[i].pair();
+            add_windows(f, sibling(g, unit, i), alone[i]);
+        }
 }
 
-// Add the shares of a line of units' own move k to those of equal moves that all units try; windows of moves that
-// are a unit's alone to the forecast.
-void gather_own(const Frame &f, int row, int k, Chosen &line) {
+// Add what a unit chose of moves that are its alone.
+void add_alone(const Frame &f, int unit) {
+    const Grid &g = *f.grid;
+    Own own;
+    for (int k = g.alike; k < g.moves; ++k) {
+        const float share = f.choice[(long)k * g.lanes + unit];
+        const int16_t *move = f.moves + (long)k * 2 * g.lanes + unit;
+        if (share > 0.0f && f.same[(long)(k - g.shared) * g.lanes + unit] < 0)
+            own.add(f.planes + displaced(g, unit, move[0], move[g.lanes]), {share});
+    }
+    if (own.moves) {
+        own.pair();
+        add_windows(f, unit, own);
+    }
+}
+
+// Two of the moves that all units try, a pixel apart; or one, and -1.
+struct Word {
+    int first, second;
+};
+
+std::vector<Word> words_of(const Grid &g) {
+    std::vector<Word> words;
+    std::vector<char> taken(g.shared, 0);
+    for (int k = 0; k < g.shared; ++k) {
+        if (taken[k])
+            continue;
+        Word word = {k, -1};
+        for (int j = k + 1; j < g.shared && word.second < 0; ++j)
+            if (!taken[j] && g.tried[2 * j] == g.tried[2 * k] && g.tried[2 * j + 1] == g.tried[2 * k + 1] + 2)
+                word.second = j;
+        if (word.second >= 0)
+            taken[word.second] = 1;
+        words.push_back(word);
+    }
+    return words;
+}
+
+// What a line of units chose among the shared moves, own ones that equal one added: words (words, stride), with the
+// edges' units repeated before and behind; and which words any unit chose.
+struct Chosen {
+    int32_t *shares;
+    std::vector<char> any;
+};
+
+// Add the shares of a line of units' own move k to those of equal moves that all units try, (shared, stride).
+void gather_own(const Frame &f, int row, int k, float *shares, int stride) {
     const Grid &g = *f.grid;
     const float *share = f.choice + (long)k * g.lanes + row * g.cols;
     const int16_t *same = f.same + (long)(k - g.shared) * g.lanes + row * g.cols;
-    float total = 0.0f, alone = 0.0f;
-    for (int x = 0; x < g.cols; ++x) {
-        total += share[x];
-        alone += same[x] < 0 ? share[x] : 0.0f;
-    }
-    if (total == 0.0f)
-        return;
     for (int x = 0; x < g.cols; ++x) {
         const bool known = same[x] >= 0 && same[x] < g.shared;
-        line.shares[(known ? same[x] : 0) * line.stride + 1 + x] += known ? share[x] : 0.0f;
+        shares[(known ? same[x] : 0) * stride + x] += known ? share[x] : 0.0f;
     }
-    for (int x = 0; x < g.cols && alone > 0.0f && k >= g.alike; ++x)
-        if (same[x] < 0 && share[x] > 0.0f) {
-            const int unit = row * g.cols + x;
-            const int16_t *move = f.moves + (long)k * 2 * g.lanes + unit;
-            add_window(f, Window(g, unit), displaced(g, unit, move[0], move[g.lanes]), share[x]);
-        }
 }
 
-// Gather what a line of units chose.
-void gather_line(const Frame &f, int row, Chosen &line) {
+// Gather what a line of units chose; `shares` is memory, (shared, stride).
+void gather_line(const Frame &f, int row, const std::vector<Word> &words, float *shares, int stride, Chosen &line) {
     const Grid &g = *f.grid;
     for (int k = 0; k < g.shared; ++k)
-        std::memcpy(line.shares + k * line.stride + 1, f.choice + (long)k * g.lanes + row * g.cols, 4 * g.cols);
+        std::memcpy(shares + k * stride, f.choice + (long)k * g.lanes + row * g.cols, 4 * g.cols);
     for (int k = g.shared; k < g.moves; ++k)
-        gather_own(f, row, k, line);
-    for (int k = 0; k < g.shared; ++k) {
-        float *shares = line.shares + k * line.stride, total = 0.0f;
-        for (int x = 1; x <= g.cols; ++x)
-            total += shares[x];
-        line.any[k] = total > 0.0f;
-        shares[0] = shares[1];
-        shares[g.cols + 1] = shares[g.cols];
+        gather_own(f, row, k, shares, stride);
+    for (size_t n = 0; n < words.size(); ++n) {
+        const bool two = words[n].second >= 0;
+        const float *first = shares + words[n].first * stride, *second = shares + (two ? words[n].second : 0) * stride;
+        int32_t *__restrict to = line.shares + n * stride, any = 0;
+        for (int x = 0; x < g.cols; ++x) {
+            to[x + 1] = (int)(first[x] * (1 << WHOLE) + .5f);
+            if (two)
+                to[x + 1] |= (int)(second[x] * (1 << WHOLE) + .5f) << 16;
+            any |= to[x + 1];
+        }
+        line.any[n] = any != 0;
+        to[0] = to[1];
+        to[g.cols + 1] = to[g.cols];
     }
 }
 
-// Add the pixels between two lines of units, from line `top` of the picture on: `first` to `last` of its four.
-void add_between(const Frame &f, const Chosen &upper, const Chosen &lower, int top, int first, int last) {
-    const Grid &g = *f.grid;
-    Sixteen_i left_of, right_of;
-    Sixteen right_share;
-    for (int i = 0; i < LANES; ++i) {
-        left_of[i] = BETWEEN[i];
-        right_of[i] = BETWEEN[i] + 1;
-        right_share[i] = RIGHT[i % BLOCK];
-    }
-    for (int x = 0; x < g.width; x += LANES) {
-        Sixteen total[COLOURS][BLOCK] = {};
-        for (int k = 0; k < g.shared; ++k) {
-            if (!upper.any[k] && !lower.any[k])
-                continue;
-            const int down = g.tried[2 * k], right = g.tried[2 * k + 1], phase = (right & 1) + 2 * (down & 1);
-            const Sixteen above = load(upper.shares + k * upper.stride + x / BLOCK);
-            const Sixteen below = load(lower.shares + k * lower.stride + x / BLOCK);
-            const Sixteen begin = __builtin_shuffle(above, left_of), end = __builtin_shuffle(below, left_of);
-            const Sixteen from = begin + right_share * (__builtin_shuffle(above, right_of) - begin);
-            const Sixteen step = end + right_share * (__builtin_shuffle(below, right_of) - end) - from;
-            const float *at = line_of(f, 0, phase, top + (down >> 1)) + x + (right >> 1);
-            const long colour = (long)g.pitch * g.lines;
-#pragma GCC unroll 4
-            for (int y = 0; y < BLOCK; ++y) {
-                const Sixteen share = from + (.125f + .25f * y) * step;
-                for (int c = 0; c < COLOURS; ++c)
-                    total[c][y] += share * load(at + c * colour + (long)y * g.pitch);
+#if defined(__AVX512F__)
+constexpr int TOGETHER = 4;  // lines between two lines of units, whose sums lie in registers
+#else
+constexpr int TOGETHER = 2;
+#endif
+
+// How the second pixels from a line's begin on lie between units: the place of the left one, and the right one's
+// share of the even pixels and of the odd ones, for both moves of a word.
+struct Between {
+    Ints left;
+    Pixels even, odd;
+
+    Between() {
+        for (int i = 0; i < LANES; ++i) {
+            left[i] = (i + 1) / 2;
+            for (int move = 0; move < 2; ++move) {
+                even[2 * i + move] = (i % 2 ? .125f : .625f) * (1 << 15);
+                odd[2 * i + move] = (i % 2 ? .375f : .875f) * (1 << 15);
             }
         }
-        const int count = std::min(LANES, g.width - x);
-        for (int c = 0; c < COLOURS; ++c)
-            for (int y = first; y <= last; ++y) {
-                float *to = f.picture + ((long)c * g.height + top + y) * g.width + x;
-                if (count == LANES)
-                    store(to, load(to) + total[c][y]);
-                else
-                    for (int i = 0; i < count; ++i)
-                        to[i] += total[c][y][i];
-            }
     }
+};
+
+// Add the pixels between two lines of units, from line `top` of the picture on: `first` to `last` of its four.
+void add_between(const Frame &f, const std::vector<Word> &words, const Chosen &above, const Chosen &below, int stride,
+                 int top, int first, int last) {
+    const Grid &g = *f.grid;
+    const long colour = (long)g.pitch * g.lines;
+    const Between between;
+    for (int x = 0; x < g.width; x += 2 * LANES)
+        for (int y = 0; y < BLOCK; y += TOGETHER) {
+            Ints even[COLOURS][TOGETHER] = {}, odd[COLOURS][TOGETHER] = {};
+            for (size_t n = 0; n < words.size(); ++n) {
+                if (!above.any[n] && !below.any[n])
+                    continue;
+                const int down = g.tried[2 * words[n].first], right = g.tried[2 * words[n].first + 1];
+                const int16_t *at = line_of(f, 0, (right & 1) + 2 * (down & 1), top + y + (down >> 1)) + x + (right >> 1);
+                Pixels share[2], step[2];  // of even and odd pixels: above, and from there to below
+                for (int i = 0; i < 2; ++i) {
+                    const Ints units = load((i ? below : above).shares + n * stride + x / BLOCK);
+                    const Pixels begin = (Pixels)__builtin_shuffle(units, between.left);
+                    const Pixels change = (Pixels)__builtin_shuffle(units, between.left + 1) - begin;
+                    const Pixels to[2] = {begin + scaled(change, between.even), begin + scaled(change, between.odd)};
+                    for (int j = 0; j < 2; ++j)
+                        if (i)
+                            step[j] = to[j] - share[j];
+                        else
+                            share[j] = to[j];
+                }
+#pragma GCC unroll 4
+                for (int t = 0; t < TOGETHER; ++t) {
+                    const int16_t eighths = (2 * (y + t) + 1) << 12;
+                    const Pixels way = (Pixels){} + eighths;
+                    const Pixels at_even = share[0] + scaled(step[0], way), at_odd = share[1] + scaled(step[1], way);
+#pragma GCC unroll 3
+                    for (int c = 0; c < COLOURS; ++c) {
+                        const int16_t *from = at + c * colour + (long)t * g.pitch;
+                        even[c][t] = add_products(even[c][t], load(from), at_even);
+                        odd[c][t] = add_products(odd[c][t], load(from + 1), at_odd);
+                    }
+                }
+            }
+            const int count = std::min(2 * LANES, g.width - x);
+            for (int c = 0; c < COLOURS; ++c)
+                for (int t = std::max(first - y, 0); t < TOGETHER && y + t <= last; ++t) {
+                    int16_t *to = f.picture + ((long)c * g.height + top + y + t) * g.width + x;
+                    const Ints own = (Ints)read_part<Pixels>(to, count);
+                    const Ints low = even[c][t] + (own << 16 >> 16) * (1 << (WHOLE - FINE));
+                    const Ints high = odd[c][t] + (own >> 16) * (1 << (WHOLE - FINE));
+                    const Ints half = (Ints){} + (1 << (WHOLE - 1));
+                    write_part(to, (Pixels)(((low + half) >> WHOLE & 0xffff) | (high + half) >> WHOLE << 16), count);
+                }
+        }
 }
 
 // The error of a unit's window, with the shares of its pixels.
@@ -238,9 +345,9 @@ void window_error(const Frame &f, const Window &window, Eight out[COLOURS][WINDO
         for (int y = 0; y < WINDOW; ++y) {
             Eight e = {};
             if (window.top + y >= 0 && window.top + y < g.height) {
-                const float *from = f.error + ((long)c * g.height + window.top + y) * g.width + window.left;
+                const int16_t *from = f.error + ((long)c * g.height + window.top + y) * g.width + window.left;
                 if (inside)
-                    e = *(const Eight *)from;
+                    e = in_floats(*(const Eight_px *)from);
                 else
                     for (int x = std::max(-window.left, 0); x < std::min(WINDOW, g.width - window.left); ++x)
                         e[x] = from[x];
@@ -265,12 +372,12 @@ void error_by_move(const Frame &f, int unit, float *out) {
             continue;
         }
         const int16_t *move = f.moves + (long)k * 2 * g.lanes + unit;
-        const float *from = f.planes + displaced(g, unit, move[0], move[g.lanes]);
+        const int16_t *from = f.planes + displaced(g, unit, move[0], move[g.lanes]);
         Eight total = {};
         for (int c = 0; c < COLOURS; ++c)
             for (int y = 0; y < WINDOW; ++y)
-                total += wrong[c][y] * *(const Eight *)(from + (c * (long)g.lines + y) * g.pitch);
-        out[k] = sum(total);
+                total += wrong[c][y] * in_floats(*(const Eight_px *)(from + (c * (long)g.lines + y) * g.pitch));
+        out[k] = sum(total) * SQUARE;
         done[k] = 1;
     }
 }
@@ -279,27 +386,31 @@ void error_by_move(const Frame &f, int unit, float *out) {
 
 // The forecast (COLOURS, height, width).
 void mix(const Frame &now) {
-    static thread_local Memory memory;
+    static thread_local Memory<> floats;
+    static thread_local Memory<int32_t> integers;
     const Grid &g = *now.grid;
+    const std::vector<Word> words = words_of(g);
     const int stride = (g.cols + 2 + 2 * LANES) / LANES * LANES;
-    float *lines = memory.of(2 * (size_t)g.shared * stride);
-    Chosen line[2] = {{lines, stride, std::vector<char>(g.shared)},
-                      {lines + g.shared * stride, stride, std::vector<char>(g.shared)}};
-    std::fill(now.picture, now.picture + (long)COLOURS * g.height * g.width, 0.0f);
-    Patch patch;
+    float *shares = floats.of((size_t)g.shared * stride);
+    int32_t *lines = integers.of(2 * words.size() * stride);
+    Chosen line[2] = {{lines, std::vector<char>(words.size())},
+                      {lines + words.size() * stride, std::vector<char>(words.size())}};
+    std::fill(now.picture, now.picture + (long)COLOURS * g.height * g.width, 0);
     for (int row = 0; row < g.rows && g.alike > g.shared; row += 2)
         for (int col = 0; col < g.cols; col += 2)
-            add_siblings(now, row * g.cols + col, patch);
+            add_siblings(now, row * g.cols + col);
+    for (int unit = 0; unit < g.rows * g.cols; ++unit)
+        add_alone(now, unit);
     for (int row = 0; row < g.rows; ++row) {
         const Chosen &upper = line[(row + 1) % 2], &lower = line[row % 2];
-        gather_line(now, row, line[row % 2]);
+        gather_line(now, row, words, shares, stride, line[row % 2]);
         if (row == 0)
-            add_between(now, lower, lower, -OUTSIDE, OUTSIDE, BLOCK - 1);
+            add_between(now, words, lower, lower, stride, -OUTSIDE, OUTSIDE, BLOCK - 1);
         else
-            add_between(now, upper, lower, row * BLOCK - OUTSIDE, 0, BLOCK - 1);
+            add_between(now, words, upper, lower, stride, row * BLOCK - OUTSIDE, 0, BLOCK - 1);
     }
     const Chosen &end = line[(g.rows + 1) % 2];
-    add_between(now, end, end, g.height - OUTSIDE, 0, OUTSIDE - 1);
+    add_between(now, words, end, end, stride, g.height - OUTSIDE, 0, OUTSIDE - 1);
 }
 
 }  // namespace forecast
@@ -344,7 +455,7 @@ extern "C" void forecast_foresee(const Frame *now, const Frame *last, const Fram
 
 // The gradient of half the squared error by the gates, times `weight`; `gates` is (TERMS, lanes).
 extern "C" void forecast_gradient(const Frame *then, float weight, float *gates) {
-    static thread_local Memory memory;
+    static thread_local Memory<> memory;
     const Grid &g = *then->grid;
     float *by_move = memory.of((size_t)g.moves * (LANES + 1)), *column = by_move + (size_t)g.moves * LANES;
     for (int u = 0; u < g.rows * g.cols; u += LANES) {
@@ -354,13 +465,13 @@ extern "C" void forecast_gradient(const Frame *then, float weight, float *gates)
             for (int k = 0; k < g.moves; ++k)
                 by_move[k * LANES + i] = column[k];
         }
-        Sixteen mean = {}, term[TERMS] = {};
+        Lanes mean = {}, term[TERMS] = {};
         for (int k = 0; k < g.moves; ++k)
             mean += load(then->choice + (long)k * g.lanes + u) * load(by_move + k * LANES);
         for (int k = 0; k < g.moves; ++k) {  // a larger forecast lowers what came less it
-            Sixteen prior[PRIORS];
-            const Sixteen by = weight * load(then->choice + (long)k * g.lanes + u) * (mean - load(by_move + k * LANES));
-            prior_terms(*then, k, u, prior);
+            Lanes prior[PRIORS];
+            const Lanes by = weight * load(then->choice + (long)k * g.lanes + u) * (mean - load(by_move + k * LANES));
+            prior_terms(*then, k, u, move_of(*then, k, u), prior);
             for (int i = 0; i < KINDS; ++i)
                 term[i] += by * load(then->evidence + ((long)i * g.moves + k) * g.lanes + u);
             for (int i = 0; i < PRIORS; ++i)
