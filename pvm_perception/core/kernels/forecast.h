@@ -19,6 +19,9 @@
 // instruction multiplies two neighbouring pixels and adds the products: the squares of a cell, which is two pixels
 // wide, or what two moves a pixel apart add to one pixel of a forecast.
 //
+// What writes vectors in a loop takes Frame and Grid as copies: a vector may lie anywhere, so that the compiler would
+// read all that is behind a pointer again after each.
+//
 // The moves that all units try are worked off line by line of the picture, so that no square is taken twice where
 // windows overlap; most of the other moves of a unit are among these (`same`). Of the rest, those that a unit tries
 // with its three siblings are compared as one patch, the others window by window.
@@ -108,6 +111,7 @@ INLINE void store(int32_t *at, Ints v) { *(Ints *)at = v; }
 INLINE void store(int16_t *at, Pixels v) { *(Pixels *)at = v; }
 INLINE Lanes all(float value) { return value - (Lanes){}; }
 INLINE Ints in_ints(Lanes v) { return __builtin_convertvector(v, Ints); }
+INLINE Ints widened(Shorts v) { return __builtin_convertvector(v, Ints); }
 INLINE Lanes in_floats(Ints v) { return __builtin_convertvector(v, Lanes); }
 
 // A vector from any address, and to it: templates forget that vectors need not be aligned.
@@ -122,15 +126,22 @@ template <class V> INLINE void write(void *at, V v) { std::memcpy(at, &v, sizeof
 template <class V, class Value> INLINE V read_part(const Value *at, int count) {
     if (count * sizeof(Value) >= sizeof(V))
         return read<V>(at);
+#if defined(__AVX512BW__)
+    if constexpr (sizeof(V) == 64)
+        return (V)_mm512_maskz_loadu_epi8((1ull << count * sizeof(Value)) - 1, at);
+#endif
     V v = {};
     std::memcpy(&v, at, count * sizeof(Value));
     return v;
 }
 template <class V, class Value> INLINE void write_part(Value *at, V v, int count) {
     if (count * sizeof(Value) >= sizeof(V))
-        write(at, v);
-    else
-        std::memcpy(at, &v, count * sizeof(Value));
+        return write(at, v);
+#if defined(__AVX512BW__)
+    if constexpr (sizeof(V) == 64)
+        return _mm512_mask_storeu_epi8(at, (1ull << count * sizeof(Value)) - 1, (__m512i)v);
+#endif
+    std::memcpy(at, &v, count * sizeof(Value));
 }
 
 // Moves in half pixels as pixels.
@@ -148,33 +159,58 @@ INLINE Lanes reciprocal(Lanes v) {
 #endif
 }
 
-// Natural logarithm of positive, finite values, to 1e-6.
-INLINE Lanes logarithm(Lanes v) {
-    Ints bits;
-    std::memcpy(&bits, &v, sizeof bits);
-    const Ints exponent = (bits - 0x3f3504f3) >> 23;  // so that the rest lies about 1
-    bits -= exponent << 23;
-    Lanes m;
-    std::memcpy(&m, &bits, sizeof m);
-    const Lanes t = m - 1.0f, s = t * t;
-    const Lanes low = -.50000964f + t * .33320601f, middle = -.24913706f + t * .20417171f;
-    const Lanes high = -.18633638f + t * .12137455f;
-    return in_floats(exponent) * .69314718f + (t + s * (low + s * (middle + s * high)));
+template <int COUNT> INLINE Lanes polynomial(Lanes x, const float (&of)[COUNT]) {
+    Lanes sum = all(of[COUNT - 1]);
+    for (int i = COUNT - 2; i >= 0; --i)
+        sum = sum * x + of[i];
+    return sum;
 }
 
-// Exponential of values that are not above 0, to 3e-6 of it.
-INLINE Lanes exponential(Lanes v) {
-    v = v < -80.0f ? all(-80.0f) : v;
-    const Ints n = in_ints(v * 1.44269504f - .5f);
-    const Lanes r = v - in_floats(n) * .69314718f;
-    const Lanes series = 1.0f + r * (1.0f + r * (.5f + r * (.16666667f + r * (.04166667f + r * .00833333f))));
-    Ints bits;
-    std::memcpy(&bits, &series, sizeof bits);
-    bits += n << 23;
-    Lanes power;
-    std::memcpy(&power, &bits, sizeof power);
-    return power;
+// Natural logarithm of positive, finite values, to 2e-6.
+INLINE Lanes logarithm(Lanes v) {
+    static constexpr float OF_1_TO_2[] = {-2.10719538f, 4.23718323f,  -3.70278477f, 2.27804806f,
+                                          -.878160722f, .190718554f, -.0178076999f};
+#if defined(__AVX512F__)
+    const Lanes exponent = (Lanes)_mm512_getexp_ps((__m512)v);
+    const Lanes m = (Lanes)_mm512_getmant_ps((__m512)v, _MM_MANT_NORM_1_2, _MM_MANT_SIGN_src);
+#else
+    const Ints bits = read<Ints>(&v), fraction = (bits & 0x7fffff) | 0x3f800000;
+    const Lanes exponent = in_floats((bits >> 23) - 127), m = read<Lanes>(&fraction);
+#endif
+    return exponent * .69314718f + polynomial(m, OF_1_TO_2);
 }
+
+// Two to a power that is not above 0, to 3e-6 of it.
+INLINE Lanes power_of_two(Lanes v) {
+    static constexpr float OF_HALVES[] = {.999999261f, .693121815f, .240247448f, .055917862f, .00957010178f};
+#if defined(__AVX512F__)
+    const Lanes whole = (Lanes)_mm512_roundscale_ps((__m512)v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+    return (Lanes)_mm512_scalef_ps((__m512)polynomial(v - whole, OF_HALVES), (__m512)whole);
+#else
+    v = v < -120.0f ? all(-120.0f) : v;
+    const Ints whole = in_ints(v - .5f);
+    const Lanes series = polynomial(v - in_floats(whole), OF_HALVES);
+    const Ints bits = read<Ints>(&series) + (whole << 23);
+    return read<Lanes>(&bits);
+#endif
+}
+
+// Whether all of LANES values are the same, and whether any is negative.
+struct Alike {
+    bool equal, negative;
+
+    Alike(const int16_t *values) {
+        uint64_t words[LANES / 4], differ = 0, signs = 0;
+        std::memcpy(words, values, sizeof words);
+        const uint64_t first = (uint16_t)values[0] * 0x0001000100010001ull;
+        for (uint64_t word : words) {
+            differ |= word ^ first;
+            signs |= word;
+        }
+        equal = !differ;
+        negative = signs & 0x8000800080008000ull;
+    }
+};
 
 static inline float level(float square) { return .3f * std::log(square + QUIET) + 1.5f; }
 INLINE Lanes level(Lanes square) { return .3f * logarithm(square + QUIET) + 1.5f; }
@@ -230,8 +266,7 @@ struct Move {
 };
 
 // Move k of LANES units, which is the same in all where all units try it.
-INLINE Move move_of(const Frame &f, int k, int u) {
-    const Grid &g = *f.grid;
+INLINE Move move_of(const Frame &f, const Grid &g, int k, int u) {
     if (k < g.shared)
         return {all(.5f * g.tried[2 * k]), all(.5f * g.tried[2 * k + 1])};
     const int16_t *at = f.moves + (long)k * 2 * g.lanes + u;
@@ -239,8 +274,7 @@ INLINE Move move_of(const Frame &f, int k, int u) {
 }
 
 // The prior terms of move k of LANES units: stay, near the parent's, habit, near the robot's, right, down, small.
-INLINE void prior_terms(const Frame &f, int k, int u, const Move &move, Lanes out[PRIORS]) {
-    const Grid &g = *f.grid;
+INLINE void prior_terms(const Frame &f, const Grid &g, int k, int u, const Move &move, Lanes out[PRIORS]) {
     const Lanes none = {}, way = move.right * move.right + move.down * move.down;
     const auto near = [&](const float *of) {
         const Lanes y = move.down - load(of + u), x = move.right - load(of + g.lanes + u);
@@ -255,10 +289,14 @@ INLINE void prior_terms(const Frame &f, int k, int u, const Move &move, Lanes ou
     out[6] = way * -.12f;
 }
 
+struct Rows {  // lines of units
+    int first, end;
+};
+
 void try_moves(const Frame &now, const Frame &last, const Frame *parent);
-void compare_moves(const Frame &now, const Frame &last);
-void code_units(const Frame &now, const Frame &last, const Frame *parent, const Weights &weights, bool known);
-void choose(const Frame &now, const Frame &last);
+void compare_shared(const Frame &now, const Frame &last);
+void compare_own(const Frame &now, const Frame &last, const Rows &rows);
+void choose(const Frame &now, const Frame &last, const Frame *parent, const Weights &weights, bool known);
 void mix(const Frame &now);
 
 }  // namespace forecast

@@ -6,9 +6,9 @@ namespace forecast {
 namespace {
 
 // Evidence for LANES units: the logarithm of the mean difference over each; and the statistics of each kind.
-void weigh(const Frame &f, int u) {
+void weigh(Frame f, int u) {
     static_assert(SURE == 2.0f, "the shares are squares");
-    const Grid &g = *f.grid;
+    const Grid g = *f.grid;
     float *differ[KINDS];
     Lanes stay[KINDS], total[KINDS] = {}, least[KINDS];
     for (int i = 0; i < KINDS; ++i) {
@@ -27,7 +27,7 @@ void weigh(const Frame &f, int u) {
         least[i] += QUIET;
     }
     for (int k = 0; k < g.moves; ++k) {
-        const Move move = move_of(f, k, u);
+        const Move move = move_of(f, g, k, u);
         const Lanes way = move.right * move.right + move.down * move.down;
         for (int i = 0; i < KINDS; ++i) {
             float *at = differ[i] + (long)k * g.lanes;
@@ -112,13 +112,12 @@ void add_extras(const Frame &f, const Frame &last) {
     }
 }
 
-// The parents' codes of this frame.
-void hear_parent(const Frame &f, const Frame &parent) {
-    const Grid &g = *f.grid;
-    for (int n = 0; n < g.code; ++n)
-        for (int row = 0; row < g.rows; row += 2) {
-            const float *from = parent.code + (long)n * parent.grid->lanes + row / 2 * (g.cols / 2);
-            float *__restrict to = f.inputs + (long)(g.feedback + n) * g.lanes + row * g.cols;
+// Spread the parents' values over their children, of some lines of units.
+void spread(const Grid &g, const Grid &above, const float *values, int count, const Rows &rows, float *out) {
+    for (int n = 0; n < count; ++n)
+        for (int row = rows.first; row < rows.end; row += 2) {
+            const float *from = values + (long)n * above.lanes + row / 2 * (g.cols / 2);
+            float *__restrict to = out + (long)n * g.lanes + row * g.cols;
             for (int x = 0; x < g.cols / 2; ++x)
                 to[2 * x] = to[2 * x + 1] = from[x];
             std::memcpy(to + g.cols, to, 4 * g.cols);
@@ -126,23 +125,24 @@ void hear_parent(const Frame &f, const Frame &parent) {
 }
 
 // The mean code of each unit and its neighbours in the frame before; at the edges the nearest units count again.
-void hear_neighbours(const Frame &f, const Frame &last) {
+void hear_neighbours(const Frame &f, const Frame &last, const Rows &rows) {
     static thread_local Memory<> memory;
     const Grid &g = *f.grid;
-    const int units = g.rows * g.cols, end = units - g.cols;
-    float *__restrict sums = memory.of(units + 2) + 1;  // over three rows; values beside them are never kept
+    const int begin = rows.first * g.cols, end = rows.end * g.cols;
+    float *__restrict sums = memory.of(end - begin + 2) + 1 - begin;  // over three lines; those beside are never kept
     for (int n = 0; n < g.code; ++n) {
         const float *codes = last.code + (long)n * g.lanes;
         float *__restrict to = f.inputs + (long)(g.lateral + n) * g.lanes;
-        for (int u = g.cols; u < end; ++u)
+        for (int u = std::max(begin, g.cols); u < std::min(end, (g.rows - 1) * g.cols); ++u)
             sums[u] = codes[u - g.cols] + codes[u] + codes[u + g.cols];
-        for (int x = 0; x < g.cols; ++x) {
-            sums[x] = 2 * codes[x] + codes[std::min(g.rows - 1, 1) * g.cols + x];
-            sums[end + x] = 2 * codes[end + x] + codes[std::max(g.rows - 2, 0) * g.cols + x];
-        }
-        for (int u = 0; u < units; ++u)
+        for (int row : {0, g.rows - 1})
+            if (row >= rows.first && row < rows.end)
+                for (int x = 0; x < g.cols; ++x)
+                    sums[row * g.cols + x] = codes[std::max(row - 1, 0) * g.cols + x] + codes[row * g.cols + x]
+                                             + codes[std::min(row + 1, g.rows - 1) * g.cols + x];
+        for (int u = begin; u < end; ++u)
             to[u] = (sums[u - 1] + sums[u] + sums[u + 1]) * (1.0f / 9);
-        for (int u = 0; u < units; u += g.cols) {
+        for (int u = begin; u < end; u += g.cols) {
             const int right = u + g.cols - 1;
             to[u] = (2 * sums[u] + sums[std::min(u + 1, right)]) * (1.0f / 9);
             to[right] = (2 * sums[right] + sums[std::max(right - 1, u)]) * (1.0f / 9);
@@ -150,13 +150,13 @@ void hear_neighbours(const Frame &f, const Frame &last) {
     }
 }
 
-// M outputs of V x LANES units: biases + w^T x, x (depth, lanes), w (depth, pitch).
+// M outputs of V x LANES units: biases, or what is there, + w^T x; x (depth, lanes), w (depth, pitch).
 template <int M, int V>
 void product_tile(const float *x, int lanes, int depth, const float *w, int pitch, const float *bias, float *out) {
     Lanes total[M][V];
     for (int m = 0; m < M; ++m)
         for (int v = 0; v < V; ++v)
-            total[m][v] = all(bias[m]);
+            total[m][v] = bias ? all(bias[m]) : load(out + (long)m * lanes + LANES * v);
     for (int d = 0; d < depth; ++d, x += lanes, w += pitch) {
         Lanes value[V];
         for (int v = 0; v < V; ++v)
@@ -182,7 +182,7 @@ constexpr int TALL = 6, WIDE = 2;
 template <int M = TALL>
 void product(const float *x, int lanes, int units, int depth, const float *w, int pitch, const float *bias, int outputs,
              float *out) {
-    for (; outputs >= M; outputs -= M, w += M, bias += M, out += (long)M * lanes) {
+    for (; outputs >= M; outputs -= M, w += M, bias += bias ? M : 0, out += (long)M * lanes) {
         int u = 0;
         for (; u + WIDE * LANES < units + LANES; u += WIDE * LANES)
             product_tile<M, WIDE>(x + u, lanes, depth, w, pitch, bias, out + u);
@@ -216,37 +216,42 @@ void normalise(const Frame &f, int u) {
     }
 }
 
+constexpr float PER_POWER = 1.44269504f;  // logits are powers of two: 1 / ln 2
+
 // The sum of the terms of move k times their gates, of LANES units.
-INLINE Lanes logit_of(const Frame &f, const Lanes gate[TERMS], int k, int u) {
-    const Grid &g = *f.grid;
+INLINE Lanes logit_of(const Frame &f, const Grid &g, const Lanes gate[TERMS], int k, int u) {
     Lanes prior[PRIORS], logit = {};
     for (int i = 0; i < KINDS; ++i)
         logit += gate[i] * load(f.evidence + ((long)i * g.moves + k) * g.lanes + u);
-    prior_terms(f, k, u, move_of(f, k, u), prior);
+    prior_terms(f, g, k, u, move_of(f, g, k, u), prior);
     for (int i = 0; i < PRIORS; ++i)
         logit += gate[KINDS + i] * prior[i];
     return logit;
 }
 
 // The choice of LANES units, the mean move, and the likeliest.
-void choose_of(const Frame &f, int u) {
-    const Grid &g = *f.grid;
+void choose_of(Frame f, const Frame &last, int u) {
+    const Grid g = *f.grid;
+    const bool chosen = *last.chosen;
+    const float *before = last.choice + u;
+    for (int k = 0; k < g.shared; ++k)
+        store(f.habit + (long)k * g.lanes + u, chosen ? logarithm(load(before + (long)k * g.lanes) + RARE) : all(0.0f));
     Lanes gate[TERMS];
     for (int i = 0; i < TERMS; ++i)
-        gate[i] = load(f.gates + (long)i * g.lanes + u);
-    Lanes most = logit_of(f, gate, 0, u), total = {}, x = {}, y = {};
+        gate[i] = PER_POWER * load(f.gates + (long)i * g.lanes + u);
+    Lanes most = logit_of(f, g, gate, 0, u), total = {}, x = {}, y = {};
     Ints best = {};
     store(f.choice + u, most);
     for (int k = 1; k < g.moves; ++k) {
-        const Lanes logit = logit_of(f, gate, k, u);
+        const Lanes logit = logit_of(f, g, gate, k, u);
         best = logit > most ? k - (Ints){} : best;
         most = logit > most ? logit : most;
         store(f.choice + (long)k * g.lanes + u, logit);
     }
     for (int k = 0; k < g.moves; ++k) {
         float *at = f.choice + (long)k * g.lanes + u;
-        const Move move = move_of(f, k, u);
-        Lanes share = exponential(load(at) - most);
+        const Move move = move_of(f, g, k, u);
+        Lanes share = power_of_two(load(at) - most);
         share = share < LEAST ? all(0.0f) : share;
         store(at, share);
         total += share;
@@ -263,38 +268,67 @@ void choose_of(const Frame &f, int u) {
             f.likeliest[axis * g.lanes + u + i] = f.moves[((long)best[i] * 2 + axis) * g.lanes + u + i];
 }
 
-}  // namespace
-
-// Inputs, codes and gates. Without a frame before, a unit takes in only codes.
-void code_units(const Frame &now, const Frame &last, const Frame *parent, const Weights &weights, bool known) {
+// What the units of some lines take in besides the evidence, and their codes and gates. `above`: what the parents'
+// codes add to their sums, (N, lanes of the parents).
+void code_rows(const Frame &now, const Frame &last, const Frame *parent, const Weights &weights, const float *above,
+               const Rows &rows) {
     const Grid &g = *now.grid;
-    const int units = g.rows * g.cols;
-    if (known) {
-        add_extras(now, last);
-        for (int u = 0; u < units; u += LANES)
-            weigh(now, u);
-    } else {
-        std::fill(now.inputs, now.inputs + (long)g.inputs * g.lanes, 0.0f);
+    const int first = rows.first * g.cols, units = (rows.end - rows.first) * g.cols;
+    if (above) {
+        spread(g, *parent->grid, parent->code, g.code, rows, now.inputs + (long)g.feedback * g.lanes);
+        spread(g, *parent->grid, above, g.code, rows, now.sums);
     }
-    if (parent && g.feedback >= 0)
-        hear_parent(now, *parent);
-    if (g.lateral >= 0)
-        hear_neighbours(now, last);
-    product(now.inputs, g.lanes, units, g.inputs, weights.w1, g.code, weights.b1, g.code, now.sums);
-    for (int u = 0; u < units; u += LANES)
+    product(now.inputs + first, g.lanes, units, KINDS * STATISTICS + EXTRAS, weights.w1, g.code,
+            above ? nullptr : weights.b1, g.code, now.sums + first);
+    if (g.lateral >= 0) {
+        hear_neighbours(now, last, rows);
+        product(now.inputs + (long)g.lateral * g.lanes + first, g.lanes, units, g.code, weights.w1 + g.lateral * g.code,
+                g.code, nullptr, g.code, now.sums + first);
+    }
+    for (int u = first; u < first + units; u += LANES)
         normalise(now, u);
-    product(now.code, g.lanes, units, g.code, weights.w2, TERMS, weights.b2, TERMS, now.gates);
+    product(now.code + first, g.lanes, units, g.code, weights.w2, TERMS, weights.b2, TERMS, now.gates + first);
 }
 
-void choose(const Frame &now, const Frame &last) {
+}  // namespace
+
+// Evidence, inputs, codes, gates and choices, some lines of units at a time, so that what they are made of stays near.
+// Without a frame before, a unit takes in only codes, and stays.
+void choose(const Frame &now, const Frame &last, const Frame *parent, const Weights &weights, bool known) {
+    static thread_local Memory<> memory;
     const Grid &g = *now.grid;
-    for (int k = 0; k < g.shared; ++k)
-        for (int u = 0; u < g.rows * g.cols; u += LANES) {
-            const long at = (long)k * g.lanes + u;
-            store(now.habit + at, *last.chosen ? logarithm(load(last.choice + at) + RARE) : all(0.0f));
+    float *above = nullptr;
+    if (parent && g.feedback >= 0) {  // summed up once for all four siblings
+        const Grid &coarse = *parent->grid;
+        above = memory.of((size_t)g.code * coarse.lanes);
+        product(parent->code, coarse.lanes, coarse.rows * coarse.cols, g.code, weights.w1 + g.feedback * g.code, g.code,
+                weights.b1, g.code, above);
+    }
+    if (known) {
+        try_moves(now, last, parent);
+        compare_shared(now, last);
+        add_extras(now, last);
+    } else {
+        std::fill(now.inputs, now.inputs + (long)g.inputs * g.lanes, 0.0f);
+        std::fill(now.choice, now.choice + g.lanes, 1.0f);
+        std::fill(now.choice + g.lanes, now.choice + (long)g.moves * g.lanes, 0.0f);
+        std::fill(now.mean, now.mean + 2L * g.lanes, 0.0f);
+        std::fill(now.likeliest, now.likeliest + 2L * g.lanes, (int16_t)0);
+    }
+    int count = 8;  // of lines: siblings', and as many as make whole vectors; of fewer, loops over lines are too short
+    while (count * g.cols % LANES && count < g.rows)
+        count += 2;
+    for (int row = 0; row < g.rows; row += count) {
+        const Rows rows = {row, std::min(row + count, g.rows)};
+        if (known) {
+            compare_own(now, last, rows);
+            for (int u = rows.first * g.cols; u < rows.end * g.cols; u += LANES)
+                weigh(now, u);
         }
-    for (int u = 0; u < g.rows * g.cols; u += LANES)
-        choose_of(now, u);
+        code_rows(now, last, parent, weights, above, rows);
+        for (int u = rows.first * g.cols; u < rows.end * g.cols && known; u += LANES)
+            choose_of(now, last, u);
+    }
 }
 
 }  // namespace forecast

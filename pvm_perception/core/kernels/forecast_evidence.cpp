@@ -23,14 +23,33 @@ struct Lookup {
     int operator()(int down, int right) const {
         return index[held(down + REACH + 1, 0, SIDE - 1) * SIDE + held(right + REACH + 1, 0, SIDE - 1)];
     }
+    Ints operator()(Ints down, Ints right) const {
+        const Ints at = inside(down + REACH + 1) * SIDE + inside(right + REACH + 1);
+#if defined(__AVX512F__)
+        return (Ints)_mm512_i32gather_epi32((__m512i)at, index, 4);
+#elif defined(__AVX2__)
+        return (Ints)_mm256_i32gather_epi32(index, (__m256i)at, 4);
+#else
+        Ints found;
+        for (int i = 0; i < LANES; ++i)
+            found[i] = index[at[i]];
+        return found;
+#endif
+    }
+
+private:
+    static Ints inside(Ints at) {
+        at = at < 0 ? (Ints){} : at;
+        return at < SIDE - 1 ? at : (Ints){} + (SIDE - 1);
+    }
 };
 
 // Squared differences of now and of `last` at each shared move, in all colours: of two lines of cells, from line y of
 // the picture on. With those of the two above, `above`, they make what a line of units sums over, cell by cell: the
-// two lines of cells of its blocks, the four of its windows. above, out: (shared, 2, wide).
-void squares(const Frame &now, const Frame &last, const long *at, int y, int wide, int32_t *__restrict above,
+// two lines of cells of its blocks, the four of its windows. at: of moves in the planes; above, out: (moves, 2, wide).
+void squares(const Frame &now, const Frame &last, const long *at, int moves, int y, int wide, int32_t *__restrict above,
              int32_t *__restrict out) {
-    const Grid &g = *now.grid;
+    const Grid g = *now.grid;
     const long colour = (long)g.pitch * g.lines;
     const int16_t *seen = line_of(now, 0, 0, y) - OUTSIDE, *before = line_of(last, 0, 0, y) - OUTSIDE;
     for (int x = 0; x < wide; x += LANES) {
@@ -38,7 +57,7 @@ void squares(const Frame &now, const Frame &last, const long *at, int y, int wid
         for (int c = 0; c < COLOURS; ++c)
             for (int i = 0; i < 2 * CELL; ++i)
                 line[c][i] = load(seen + c * colour + i * g.pitch + CELL * x);
-        for (int k = 0; k < g.shared; ++k) {
+        for (int k = 0; k < moves; ++k) {
             Ints cells[2] = {};
             const int16_t *from = before + at[k] + CELL * x;
 #pragma GCC unroll 3
@@ -66,26 +85,6 @@ void add_cells(const int32_t *blocks, const int32_t *windows, int cols, float *b
         const Ints both = add_neighbours(load(outer) + load(outer + 2), load(outer + LANES) + load(outer + LANES + 2));
         write_part(block + c, in_floats(in) * IN_BLOCK, cols - c);
         write_part(window + c, in_floats(both) * IN_WINDOW, cols - c);
-    }
-}
-
-// The moves that all units try: each line of the picture once.
-void compare_shared(const Frame &now, const Frame &last) {
-    static thread_local Memory<int32_t> memory;
-    const Grid &g = *now.grid;
-    const int wide = (2 * g.cols + 2 + LANES - 1) / LANES * LANES, size = 2 * g.shared * wide;
-    int32_t *above = memory.of(2 * (size_t)size + 4 * LANES), *lines = above + size;
-    float *block = now.evidence, *window = now.evidence + (long)g.moves * g.lanes;
-    std::vector<long> at(g.shared);  // of the shared moves in the planes
-    for (int k = 0; k < g.shared; ++k)
-        at[k] = displaced(g, 0, g.tried[2 * k], g.tried[2 * k + 1]) - displaced(g, 0, 0, 0);
-    for (int row = -1; row < g.rows; ++row) {
-        squares(now, last, at.data(), (row + 1) * BLOCK - OUTSIDE, wide, above, lines);
-        for (int k = 0; k < g.shared && row >= 0; ++k) {
-            const int32_t *line = lines + 2 * k * wide;
-            const long to = (long)k * g.lanes + row * g.cols;
-            add_cells(line, line + wide, g.cols, block + to, window + to);
-        }
     }
 }
 
@@ -151,31 +150,14 @@ void compare_siblings(const Frame &now, const Frame &last, int k, int unit) {
     }
 }
 
-// Whether all of LANES values are the same, and whether any is negative.
-struct Alike {
-    bool equal, negative;
-
-    Alike(const int16_t *values) {
-        uint64_t words[LANES / 4], differ = 0, signs = 0;
-        std::memcpy(words, values, sizeof words);
-        const uint64_t first = (uint16_t)values[0] * 0x0001000100010001ull;
-        for (uint64_t word : words) {
-            differ |= word ^ first;
-            signs |= word;
-        }
-        equal = !differ;
-        negative = signs & 0x8000800080008000ull;
-    }
-};
-
-// The units' own move k: what is known of an equal one, else window by window, or four of them at once.
-void compare_own(const Frame &now, const Frame &last, int k) {
+// The own move k of the units of some lines: what is known of an equal one, else window by window, or four at once.
+void compare_move(const Frame &now, const Frame &last, int k, const Rows &rows) {
     const Grid &g = *now.grid;
-    const int units = g.rows * g.cols;
+    const int end = rows.end * g.cols;
     const long kind = (long)g.moves * g.lanes;
     const int16_t *same = now.same + (long)(k - g.shared) * g.lanes;
     bool unknown = false;
-    for (int u = 0; u < units; u += LANES) {
+    for (int u = rows.first * g.cols; u < end; u += LANES) {
         const Alike alike(same + u);
         const float *from = now.evidence + u;
         float *__restrict to = now.evidence + (long)k * g.lanes + u;
@@ -194,78 +176,127 @@ void compare_own(const Frame &now, const Frame &last, int k) {
     if (!unknown)
         return;
     if (k >= g.alike) {
-        for (int u = 0; u < units; ++u)
+        for (int u = rows.first * g.cols; u < end; ++u)
             if (same[u] < 0)
                 compare_alone(now, last, k, u);
         return;
     }
-    for (int row = 0; row < g.rows; row += 2)
+    for (int row = rows.first; row < rows.end; row += 2)
         for (int u = row * g.cols; u < (row + 1) * g.cols; u += 2)
             if (same[u] < 0)
                 compare_siblings(now, last, k, u);
 }
 
 // The mean of the windows of a unit and its three siblings, for the moves that they try alike.
-void average_siblings(const Frame &now) {
-    static thread_local Memory<> memory;
+void average_siblings(const Frame &now, const Rows &rows) {
     const Grid &g = *now.grid;
     const float *windows = now.evidence + (long)g.moves * g.lanes;
-    float *means = now.evidence + 2 * (long)g.moves * g.lanes, *column = memory.of(g.cols);
+    float *means = now.evidence + 2 * (long)g.moves * g.lanes;
+    Ints other = {};  // the sibling beside
+    for (int i = 0; i < LANES; ++i)
+        other[i] = i ^ 1;
     for (int k = 0; k < g.alike; ++k, windows += g.lanes, means += g.lanes)
-        for (int row = 0; row < g.rows; row += 2) {
+        for (int row = rows.first; row < rows.end; row += 2) {
             const int first = std::min(row, std::max(g.rows - 2, 0)), second = std::min(first + 1, g.rows - 1);
             const float *upper = windows + first * g.cols, *lower = windows + second * g.cols;
-            float *__restrict sums = column, *__restrict out = means + row * g.cols;
-            for (int x = 0; x < g.cols; ++x)
-                sums[x] = .25f * (upper[x] + lower[x]);
-            for (int x = 0; x + 1 < g.cols; x += 2)
-                out[x] = out[x + 1] = sums[x] + sums[x + 1];
-            if (g.cols % 2)
-                out[g.cols - 1] = sums[g.cols - 1] + sums[std::max(g.cols - 2, 0)];
-            if (row + 1 < g.rows)
-                std::memcpy(out + g.cols, out, 4 * g.cols);
+            float *out = means + row * g.cols;
+            for (int x = 0; x < g.cols; x += LANES) {
+                const int count = std::min(LANES, g.cols - x);
+                const Lanes sums = .25f * (read_part<Lanes>(upper + x, count) + read_part<Lanes>(lower + x, count));
+                const Lanes mean = sums + __builtin_shuffle(sums, other);
+                write_part(out + x, mean, count);
+                if (row + 1 < g.rows)
+                    write_part(out + g.cols + x, mean, count);
+            }
+            const int end = g.cols - 1, before = std::max(end - 1, 0);
+            for (int y = 0; y < 2 && row + y < g.rows && g.cols % 2; ++y)  // the last has no sibling beside it
+                out[y * g.cols + end] = .25f * ((upper[end] + lower[end]) + (upper[before] + lower[before]));
         }
-    std::memcpy(means, windows, 4 * (long)(g.moves - g.alike) * g.lanes);
+    const int begin = rows.first * g.cols, units = (rows.end - rows.first) * g.cols;
+    for (int k = g.alike; k < g.moves; ++k, windows += g.lanes, means += g.lanes)
+        std::memcpy(means + begin, windows + begin, 4 * units);
 }
 
 }  // namespace
 
 // The moves that are not all units' own: around twice the parent's, then around the unit's last. Of each, an earlier
-// equal one, whose evidence is known.
+// equal one, whose evidence is known. Where neighbouring units moved alike, one is looked up for all.
 void try_moves(const Frame &now, const Frame &last, const Frame *parent) {
     static thread_local Memory<int16_t> memory;
     const Grid &g = *now.grid;
     const int units = g.rows * g.cols;
     const Lookup shared(g, 0, g.shared), inherited(g, g.shared, g.alike);
-    int16_t *base = memory.of(4 * (size_t)g.lanes), *own = base + 2 * g.lanes;  // (2, lanes) each
-    for (int axis = 0; axis < 2; ++axis)
-        for (int u = 0; u < units; ++u) {
-            const int row = u / g.cols, col = u % g.cols, at = axis * g.lanes + u;
-            const int above = parent ? axis * parent->grid->lanes + row / 2 * (g.cols / 2) + col / 2 : 0;
-            base[at] = parent ? 2 * held(parent->likeliest[above], -g.limit, g.limit) : 0;
-            own[at] = held(last.likeliest[at], -g.limit, g.limit);
+    int16_t *around = memory.of(4 * (size_t)g.lanes);  // (2, 2, lanes): what is added to, of the parent's and the last
+    for (int axis = 0; axis < 2; ++axis) {
+        int16_t *__restrict twice = around + axis * g.lanes, *__restrict kept = twice + 2 * g.lanes;
+        std::fill(twice, twice + g.lanes, 0);
+        for (int row = 0; row < g.rows && parent; ++row) {
+            const int16_t *above = parent->likeliest + axis * parent->grid->lanes + row / 2 * (g.cols / 2);
+            for (int x = 0; x < g.cols; ++x)
+                twice[row * g.cols + x] = 2 * held(above[x / 2], -g.limit, g.limit);
         }
-    for (int k = g.shared; k < g.moves; ++k) {
-        int16_t *__restrict down = now.moves + (long)k * 2 * g.lanes, *__restrict right = down + g.lanes;
-        int16_t *__restrict same = now.same + (long)(k - g.shared) * g.lanes;
-        const int16_t *around = k < g.alike ? base : own;
-        for (int u = 0; u < units; ++u) {
-            down[u] = around[u] + g.tried[2 * k];
-            right[u] = around[g.lanes + u] + g.tried[2 * k + 1];
-            same[u] = shared(down[u], right[u]);
+        for (int u = 0; u < units; ++u)
+            kept[u] = held(last.likeliest[axis * g.lanes + u], -g.limit, g.limit);
+        std::fill(twice + units, twice + g.lanes, twice[units - 1]);
+        std::fill(kept + units, kept + g.lanes, kept[units - 1]);
+    }
+    for (int u = 0; u < units; u += LANES) {
+        const int16_t *base = around + u;
+        const bool alike[2] = {Alike(base).equal && Alike(base + g.lanes).equal,
+                               Alike(base + 2 * g.lanes).equal && Alike(base + 3 * g.lanes).equal};
+        for (int k = g.shared; k < g.moves; ++k) {
+            const bool own = k >= g.alike;
+            const int16_t y = g.tried[2 * k], x = g.tried[2 * k + 1], *from = base + own * 2 * g.lanes;
+            const Shorts down = read<Shorts>(from) + y, right = read<Shorts>(from + g.lanes) + x;
+            int16_t *to = now.moves + (long)k * 2 * g.lanes + u, *same = now.same + (long)(k - g.shared) * g.lanes + u;
+            write(to, down);
+            write(to + g.lanes, right);
+            if (alike[0] && alike[own]) {
+                int16_t equal = shared(down[0], right[0]);
+                if (own && equal < 0)
+                    equal = inherited(down[0] - base[0], right[0] - base[g.lanes]);
+                write(same, (Shorts){} + equal);
+                continue;
+            }
+            Ints equal = shared(widened(down), widened(right));
+            if (own) {
+                const Shorts above_y = read<Shorts>(base), above_x = read<Shorts>(base + g.lanes);
+                equal = equal < 0 ? inherited(widened(down - above_y), widened(right - above_x)) : equal;
+            }
+            write(same, __builtin_convertvector(equal, Shorts));
         }
-        for (int u = 0; u < units && k >= g.alike; ++u)
-            same[u] = same[u] < 0 ? inherited(down[u] - base[u], right[u] - base[g.lanes + u]) : same[u];
     }
 }
 
-// Differences of each kind, (KINDS, moves, lanes), in the place of the evidence.
-void compare_moves(const Frame &now, const Frame &last) {
+// Mean squares of the moves that all units try: each line of the picture once, so many moves at a time that their lines stay near.
+void compare_shared(const Frame &now, const Frame &last) {
+    static thread_local Memory<int32_t> memory;
+    constexpr int TOGETHER = 14;
     const Grid &g = *now.grid;
-    compare_shared(now, last);
+    const int wide = (2 * g.cols + 2 + LANES - 1) / LANES * LANES, size = 2 * TOGETHER * wide;
+    int32_t *above = memory.of(2 * (size_t)size + 4 * LANES), *lines = above + size;
+    long at[TOGETHER];
+    for (int from = 0; from < g.shared; from += TOGETHER) {
+        const int moves = std::min(TOGETHER, g.shared - from);
+        for (int k = 0; k < moves; ++k)
+            at[k] = displaced(g, 0, g.tried[2 * (from + k)], g.tried[2 * (from + k) + 1]) - displaced(g, 0, 0, 0);
+        for (int row = -1; row < g.rows; ++row) {
+            squares(now, last, at, moves, (row + 1) * BLOCK - OUTSIDE, wide, above, lines);
+            for (int k = 0; k < moves && row >= 0; ++k) {
+                const int32_t *line = lines + 2 * k * wide;
+                float *block = now.evidence + (long)(from + k) * g.lanes + row * g.cols;
+                add_cells(line, line + wide, g.cols, block, block + (long)g.moves * g.lanes);
+            }
+        }
+    }
+}
+
+// The moves that are units' own, of some lines, after those that all try; and what siblings see together.
+void compare_own(const Frame &now, const Frame &last, const Rows &rows) {
+    const Grid &g = *now.grid;
     for (int k = g.shared; k < g.moves; ++k)
-        compare_own(now, last, k);
-    average_siblings(now);
+        compare_move(now, last, k, rows);
+    average_siblings(now, rows);
 }
 
 }  // namespace forecast

@@ -146,26 +146,34 @@ void add_patches(const Frame &f, int unit, Own &own) {
 }
 
 // Add what a unit and its siblings chose of the moves that they try together, and their last moves equal to these.
-void add_siblings(const Frame &f, int unit) {
+// `shares` is memory: (alike - shared, 4).
+void add_siblings(const Frame &f, int unit, float *shares) {
     const Grid &g = *f.grid;
-    Own patches, alone[4];
-    for (int k = g.shared; k < g.alike; ++k) {
-        if (f.same[(long)(k - g.shared) * g.lanes + unit] >= 0)
-            continue;
-        std::array<float, 4> share;
-        float total = 0.0f;
-        for (int i = 0; i < 4; ++i) {
-            const int at = sibling(g, unit, i);
-            share[i] = f.choice[(long)k * g.lanes + at];
-            for (int own = g.alike; own < g.moves; ++own)
-                share[i] += f.same[(long)(own - g.shared) * g.lanes + at] == k ? f.choice[(long)own * g.lanes + at] : 0.0f;
-            total += share[i];
+    const int inherited = g.alike - g.shared;
+    const int16_t *same = f.same + unit;
+    bool any = false;
+    for (int k = 0; k < inherited; ++k)
+        any |= same[(long)k * g.lanes] < 0;
+    if (!any)
+        return;
+    for (int i = 0; i < 4; ++i) {
+        const int at = sibling(g, unit, i);
+        for (int k = 0; k < inherited; ++k)
+            shares[4 * k + i] = f.choice[(long)(g.shared + k) * g.lanes + at];
+        for (int own = g.alike; own < g.moves; ++own) {
+            const int equal = f.same[(long)(own - g.shared) * g.lanes + at] - g.shared;
+            if (equal >= 0)
+                shares[4 * equal + i] += f.choice[(long)own * g.lanes + at];
         }
-        if (total == 0.0f)
+    }
+    Own patches, alone[4];
+    for (int k = 0; k < inherited; ++k) {
+        const float *share = shares + 4 * k;
+        if (same[(long)k * g.lanes] >= 0 || share[0] + share[1] + share[2] + share[3] == 0.0f)
             continue;
-        const int16_t *move = f.moves + (long)k * 2 * g.lanes + unit;
+        const int16_t *move = f.moves + (long)(g.shared + k) * 2 * g.lanes + unit;
         if (patch_inside(g, unit, move[0], move[g.lanes]))
-            patches.add(f.planes + displaced(g, unit, move[0], move[g.lanes]), share);
+            patches.add(f.planes + displaced(g, unit, move[0], move[g.lanes]), {share[0], share[1], share[2], share[3]});
         else
             for (int i = 0; i < 4; ++i) {
                 const int at = sibling(g, unit, i);
@@ -183,25 +191,34 @@ void add_siblings(const Frame &f, int unit) {
         }
 }
 
-// Add what a unit chose of moves that are its alone.
-void add_alone(const Frame &f, int unit) {
+// Add what units chose of moves that are theirs alone.
+void add_alone(const Frame &f) {
     const Grid &g = *f.grid;
-    Own own;
-    for (int k = g.alike; k < g.moves; ++k) {
-        const float share = f.choice[(long)k * g.lanes + unit];
-        const int16_t *move = f.moves + (long)k * 2 * g.lanes + unit;
-        if (share > 0.0f && f.same[(long)(k - g.shared) * g.lanes + unit] < 0)
-            own.add(f.planes + displaced(g, unit, move[0], move[g.lanes]), {share});
-    }
-    if (own.moves) {
-        own.pair();
-        add_windows(f, unit, own);
+    for (int u = 0; u < g.rows * g.cols; u += LANES) {
+        bool any = false;
+        for (int k = g.alike; k < g.moves; ++k)
+            any |= Alike(f.same + (long)(k - g.shared) * g.lanes + u).negative;
+        for (int unit = u; any && unit < std::min(u + LANES, g.rows * g.cols); ++unit) {
+            Own own;
+            for (int k = g.alike; k < g.moves; ++k) {
+                const float share = f.choice[(long)k * g.lanes + unit];
+                const int16_t *move = f.moves + (long)k * 2 * g.lanes + unit;
+                if (share > 0.0f && f.same[(long)(k - g.shared) * g.lanes + unit] < 0)
+                    own.add(f.planes + displaced(g, unit, move[0], move[g.lanes]), {share});
+            }
+            if (own.moves) {
+                own.pair();
+                add_windows(f, unit, own);
+            }
+        }
     }
 }
 
-// Two of the moves that all units try, a pixel apart; or one, and -1.
+// Two of the moves that all units try, a pixel apart; or one, and -1. Where the picture's corner, moved by the first,
+// lies in the planes.
 struct Word {
     int first, second;
+    long at;
 };
 
 std::vector<Word> words_of(const Grid &g) {
@@ -210,9 +227,11 @@ std::vector<Word> words_of(const Grid &g) {
     for (int k = 0; k < g.shared; ++k) {
         if (taken[k])
             continue;
-        Word word = {k, -1};
+        const int down = g.tried[2 * k], right = g.tried[2 * k + 1], phase = (right & 1) + 2 * (down & 1);
+        const long line = (long)phase * COLOURS * g.lines + g.margin + (down >> 1);
+        Word word = {k, -1, line * g.pitch + g.margin + (right >> 1)};
         for (int j = k + 1; j < g.shared && word.second < 0; ++j)
-            if (!taken[j] && g.tried[2 * j] == g.tried[2 * k] && g.tried[2 * j + 1] == g.tried[2 * k + 1] + 2)
+            if (!taken[j] && g.tried[2 * j] == down && g.tried[2 * j + 1] == right + 2)
                 word.second = j;
         if (word.second >= 0)
             taken[word.second] = 1;
@@ -228,113 +247,121 @@ struct Chosen {
     std::vector<char> any;
 };
 
-// Add the shares of a line of units' own move k to those of equal moves that all units try, (shared, stride).
-void gather_own(const Frame &f, int row, int k, float *shares, int stride) {
+// Write the shares of the moves that all units try, own ones that equal one added: (shared, lanes).
+void gather(const Frame &f, float *shares) {
     const Grid &g = *f.grid;
-    const float *share = f.choice + (long)k * g.lanes + row * g.cols;
-    const int16_t *same = f.same + (long)(k - g.shared) * g.lanes + row * g.cols;
-    for (int x = 0; x < g.cols; ++x) {
-        const bool known = same[x] >= 0 && same[x] < g.shared;
-        shares[(known ? same[x] : 0) * stride + x] += known ? share[x] : 0.0f;
-    }
+    std::memcpy(shares, f.choice, 4 * (size_t)g.shared * g.lanes);
+    for (int k = g.shared; k < g.moves; ++k)
+        for (int u = 0; u < g.rows * g.cols; u += LANES) {
+            const float *share = f.choice + (long)k * g.lanes + u;
+            const int16_t *same = f.same + (long)(k - g.shared) * g.lanes + u;
+            if (Alike(same).equal) {
+                float *to = shares + (long)same[0] * g.lanes + u;
+                if (same[0] >= 0 && same[0] < g.shared)
+                    store(to, load(to) + load(share));
+                continue;
+            }
+            for (int i = 0; i < LANES; ++i) {
+                const bool known = same[i] >= 0 && same[i] < g.shared;
+                shares[(long)(known ? same[i] : 0) * g.lanes + u + i] += known ? share[i] : 0.0f;
+            }
+        }
 }
 
-// Gather what a line of units chose; `shares` is memory, (shared, stride).
-void gather_line(const Frame &f, int row, const std::vector<Word> &words, float *shares, int stride, Chosen &line) {
-    const Grid &g = *f.grid;
-    for (int k = 0; k < g.shared; ++k)
-        std::memcpy(shares + k * stride, f.choice + (long)k * g.lanes + row * g.cols, 4 * g.cols);
-    for (int k = g.shared; k < g.moves; ++k)
-        gather_own(f, row, k, shares, stride);
+// Write the words of a line of units; shares: (shared, lanes).
+void write_words(const Grid &g, int row, const std::vector<Word> &words, const float *shares, int stride, Chosen &line) {
+    const Lanes whole = all(1 << WHOLE), half = all(.5f), none = {};
+    shares += row * g.cols;
     for (size_t n = 0; n < words.size(); ++n) {
-        const bool two = words[n].second >= 0;
-        const float *first = shares + words[n].first * stride, *second = shares + (two ? words[n].second : 0) * stride;
-        int32_t *__restrict to = line.shares + n * stride, any = 0;
-        for (int x = 0; x < g.cols; ++x) {
-            to[x + 1] = (int)(first[x] * (1 << WHOLE) + .5f);
-            if (two)
-                to[x + 1] |= (int)(second[x] * (1 << WHOLE) + .5f) << 16;
-            any |= to[x + 1];
+        const float *first = shares + (long)words[n].first * g.lanes;
+        const float *second = words[n].second < 0 ? nullptr : shares + (long)words[n].second * g.lanes;
+        int32_t *to = line.shares + n * stride;
+        Ints any = {};
+        for (int x = 0; x < g.cols; x += LANES) {
+            const int count = std::min(LANES, g.cols - x);
+            const Lanes two = second ? read_part<Lanes>(second + x, count) : none;
+            const Ints word = in_ints(read_part<Lanes>(first + x, count) * whole + half) | in_ints(two * whole + half) << 16;
+            any |= word;
+            store(to + x + 1, word);
         }
-        line.any[n] = any != 0;
+        uint64_t parts[sizeof any / 8], some = 0;
+        std::memcpy(parts, &any, sizeof any);
+        for (uint64_t part : parts)
+            some |= part;
+        line.any[n] = some != 0;
         to[0] = to[1];
         to[g.cols + 1] = to[g.cols];
     }
 }
 
-#if defined(__AVX512F__)
-constexpr int TOGETHER = 4;  // lines between two lines of units, whose sums lie in registers
-#else
-constexpr int TOGETHER = 2;
-#endif
-
-// How the second pixels from a line's begin on lie between units: the place of the left one, and the right one's
-// share of the even pixels and of the odd ones, for both moves of a word.
+// How the even pixels of a line, or the odd ones, lie between units: the place of the left one, and the right one's
+// share, for both moves of a word.
 struct Between {
     Ints left;
-    Pixels even, odd;
+    Pixels right[2];  // of the even pixels, of the odd ones
 
     Between() {
         for (int i = 0; i < LANES; ++i) {
             left[i] = (i + 1) / 2;
             for (int move = 0; move < 2; ++move) {
-                even[2 * i + move] = (i % 2 ? .125f : .625f) * (1 << 15);
-                odd[2 * i + move] = (i % 2 ? .375f : .875f) * (1 << 15);
+                right[0][2 * i + move] = (i % 2 ? .125f : .625f) * (1 << 15);
+                right[1][2 * i + move] = (i % 2 ? .375f : .875f) * (1 << 15);
             }
         }
     }
+    Pixels words(const int32_t *units, int odd) const {
+        const Ints all = load(units);
+        const Pixels begin = (Pixels)__builtin_shuffle(all, left);
+        return begin + scaled((Pixels)__builtin_shuffle(all, left + 1) - begin, right[odd]);
+    }
 };
+
+// Pixels between two lines of units, from line `top` of the picture on and from x on: the sums of the even ones, or of
+// the odd ones.
+void add_words(const Frame &f, const std::vector<Word> &words, const Chosen &above, const Chosen &below, int stride,
+               int top, int x, int odd, const Between &between, Ints out[COLOURS][BLOCK]) {
+    const Grid g = *f.grid;
+    const long colour = 2 * (long)g.pitch * g.lines, pitch = 2 * g.pitch;  // bytes
+    Ints sum[COLOURS][BLOCK] = {};
+    for (size_t n = 0; n < words.size(); ++n) {
+        if (!above.any[n] && !below.any[n])
+            continue;
+        const long units = n * stride + x / BLOCK;
+        const Pixels begin = between.words(above.shares + units, odd);
+        const Pixels change = between.words(below.shares + units, odd) - begin;
+        const char *at = (const char *)(f.planes + words[n].at + (long)top * g.pitch + x + odd);
+#pragma GCC unroll 4
+        for (int y = 0; y < BLOCK; ++y) {
+            const int16_t way = (2 * y + 1) << 12;
+            const Pixels share = begin + scaled(change, (Pixels){} + way);
+#pragma GCC unroll 3
+            for (int c = 0; c < COLOURS; ++c)
+                sum[c][y] = add_products(sum[c][y], read<Pixels>(at + c * colour + y * pitch), share);
+        }
+    }
+    std::memcpy(out, sum, sizeof sum);
+}
 
 // Add the pixels between two lines of units, from line `top` of the picture on: `first` to `last` of its four.
 void add_between(const Frame &f, const std::vector<Word> &words, const Chosen &above, const Chosen &below, int stride,
                  int top, int first, int last) {
     const Grid &g = *f.grid;
-    const long colour = (long)g.pitch * g.lines;
     const Between between;
-    for (int x = 0; x < g.width; x += 2 * LANES)
-        for (int y = 0; y < BLOCK; y += TOGETHER) {
-            Ints even[COLOURS][TOGETHER] = {}, odd[COLOURS][TOGETHER] = {};
-            for (size_t n = 0; n < words.size(); ++n) {
-                if (!above.any[n] && !below.any[n])
-                    continue;
-                const int down = g.tried[2 * words[n].first], right = g.tried[2 * words[n].first + 1];
-                const int16_t *at = line_of(f, 0, (right & 1) + 2 * (down & 1), top + y + (down >> 1)) + x + (right >> 1);
-                Pixels share[2], step[2];  // of even and odd pixels: above, and from there to below
-                for (int i = 0; i < 2; ++i) {
-                    const Ints units = load((i ? below : above).shares + n * stride + x / BLOCK);
-                    const Pixels begin = (Pixels)__builtin_shuffle(units, between.left);
-                    const Pixels change = (Pixels)__builtin_shuffle(units, between.left + 1) - begin;
-                    const Pixels to[2] = {begin + scaled(change, between.even), begin + scaled(change, between.odd)};
-                    for (int j = 0; j < 2; ++j)
-                        if (i)
-                            step[j] = to[j] - share[j];
-                        else
-                            share[j] = to[j];
-                }
-#pragma GCC unroll 4
-                for (int t = 0; t < TOGETHER; ++t) {
-                    const int16_t eighths = (2 * (y + t) + 1) << 12;
-                    const Pixels way = (Pixels){} + eighths;
-                    const Pixels at_even = share[0] + scaled(step[0], way), at_odd = share[1] + scaled(step[1], way);
-#pragma GCC unroll 3
-                    for (int c = 0; c < COLOURS; ++c) {
-                        const int16_t *from = at + c * colour + (long)t * g.pitch;
-                        even[c][t] = add_products(even[c][t], load(from), at_even);
-                        odd[c][t] = add_products(odd[c][t], load(from + 1), at_odd);
-                    }
-                }
+    const Ints half = (Ints){} + (1 << (WHOLE - 1));
+    for (int x = 0; x < g.width; x += 2 * LANES) {
+        Ints sums[2][COLOURS][BLOCK];
+        for (int odd = 0; odd < 2; ++odd)
+            add_words(f, words, above, below, stride, top, x, odd, between, sums[odd]);
+        const int count = std::min(2 * LANES, g.width - x);
+        for (int c = 0; c < COLOURS; ++c)
+            for (int y = first; y <= last; ++y) {
+                int16_t *to = f.picture + ((long)c * g.height + top + y) * g.width + x;
+                const Ints own = (Ints)read_part<Pixels>(to, count);
+                const Ints even = sums[0][c][y] + (own << 16 >> 16) * (1 << (WHOLE - FINE));
+                const Ints odd = sums[1][c][y] + (own >> 16) * (1 << (WHOLE - FINE));
+                write_part(to, (Pixels)(((even + half) >> WHOLE & 0xffff) | (odd + half) >> WHOLE << 16), count);
             }
-            const int count = std::min(2 * LANES, g.width - x);
-            for (int c = 0; c < COLOURS; ++c)
-                for (int t = std::max(first - y, 0); t < TOGETHER && y + t <= last; ++t) {
-                    int16_t *to = f.picture + ((long)c * g.height + top + y + t) * g.width + x;
-                    const Ints own = (Ints)read_part<Pixels>(to, count);
-                    const Ints low = even[c][t] + (own << 16 >> 16) * (1 << (WHOLE - FINE));
-                    const Ints high = odd[c][t] + (own >> 16) * (1 << (WHOLE - FINE));
-                    const Ints half = (Ints){} + (1 << (WHOLE - 1));
-                    write_part(to, (Pixels)(((low + half) >> WHOLE & 0xffff) | (high + half) >> WHOLE << 16), count);
-                }
-        }
+    }
 }
 
 // The error of a unit's window, with the shares of its pixels.
@@ -391,19 +418,19 @@ void mix(const Frame &now) {
     const Grid &g = *now.grid;
     const std::vector<Word> words = words_of(g);
     const int stride = (g.cols + 2 + 2 * LANES) / LANES * LANES;
-    float *shares = floats.of((size_t)g.shared * stride);
+    float *shares = floats.of((size_t)g.shared * g.lanes + 4 * (g.alike - g.shared));
     int32_t *lines = integers.of(2 * words.size() * stride);
     Chosen line[2] = {{lines, std::vector<char>(words.size())},
                       {lines + words.size() * stride, std::vector<char>(words.size())}};
     std::fill(now.picture, now.picture + (long)COLOURS * g.height * g.width, 0);
     for (int row = 0; row < g.rows && g.alike > g.shared; row += 2)
         for (int col = 0; col < g.cols; col += 2)
-            add_siblings(now, row * g.cols + col);
-    for (int unit = 0; unit < g.rows * g.cols; ++unit)
-        add_alone(now, unit);
+            add_siblings(now, row * g.cols + col, shares + (size_t)g.shared * g.lanes);
+    add_alone(now);
+    gather(now, shares);
     for (int row = 0; row < g.rows; ++row) {
         const Chosen &upper = line[(row + 1) % 2], &lower = line[row % 2];
-        gather_line(now, row, words, shares, stride, line[row % 2]);
+        write_words(g, row, words, shares, stride, line[row % 2]);
         if (row == 0)
             add_between(now, words, lower, lower, stride, -OUTSIDE, OUTSIDE, BLOCK - 1);
         else
@@ -436,19 +463,7 @@ extern "C" void forecast_foresee(const Frame *now, const Frame *last, const Fram
             now->motion[g.lanes + unit] = -(motion[0] * g.width + motion[3] * x - motion[2] * y);
         }
     }
-    if (known) {
-        try_moves(*now, *last, parent);
-        compare_moves(*now, *last);
-    }
-    code_units(*now, *last, parent, *weights, known);
-    if (known) {
-        choose(*now, *last);
-    } else {
-        std::fill(now->choice, now->choice + g.lanes, 1.0f);
-        std::fill(now->choice + g.lanes, now->choice + (long)g.moves * g.lanes, 0.0f);
-        std::fill(now->mean, now->mean + 2L * g.lanes, 0.0f);
-        std::fill(now->likeliest, now->likeliest + 2L * g.lanes, (int16_t)0);
-    }
+    choose(*now, *last, parent, *weights, known);
     mix(*now);
     *now->chosen = known;
 }
@@ -471,7 +486,7 @@ extern "C" void forecast_gradient(const Frame *then, float weight, float *gates)
         for (int k = 0; k < g.moves; ++k) {  // a larger forecast lowers what came less it
             Lanes prior[PRIORS];
             const Lanes by = weight * load(then->choice + (long)k * g.lanes + u) * (mean - load(by_move + k * LANES));
-            prior_terms(*then, k, u, move_of(*then, k, u), prior);
+            prior_terms(*then, g, k, u, move_of(*then, g, k, u), prior);
             for (int i = 0; i < KINDS; ++i)
                 term[i] += by * load(then->evidence + ((long)i * g.moves + k) * g.lanes + u);
             for (int i = 0; i < PRIORS; ++i)

@@ -34,26 +34,29 @@ void repeat_edges(const Frame &f) {
     }
 }
 
+// Whole planes at a time, since few vectors fill a line: what comes of pixels in different lines is written over.
 void half_pixels(const Frame &f) {
     const Grid &g = *f.grid;
-    const int pitch = g.pitch;
+    const int pitch = g.pitch, size = pitch * g.lines;
     for (int c = 0; c < COLOURS; ++c) {
         const int16_t *whole = plane(f, c, 0);
         int16_t *half = plane(f, c, 1);
-        for (int y = 0; y < g.lines; ++y) {
-            const int16_t *from = whole + (long)y * pitch;
-            int16_t *to = half + (long)y * pitch;
-            between(from, from + 1, from + 2, from + 3, pitch - 3, to + 1);
-            to[0] = to[1];
-            to[pitch - 1] = to[pitch - 2] = from[pitch - 1];
+        between(whole, whole + 1, whole + 2, whole + 3, size - 3, half + 1);
+        for (int end = pitch; end <= size; end += pitch) {
+            half[end - pitch] = half[end - pitch + 1];
+            half[end - 1] = half[end - 2] = whole[end - 1];
         }
-        for (int phase = 0; phase < 2; ++phase)
-            for (int y = 0; y < g.lines; ++y) {
+        for (int phase = 0; phase < 2; ++phase) {
+            const int16_t *from = plane(f, c, phase);
+            int16_t *to = plane(f, c, phase + 2);
+            between(from, from + pitch, from + 2 * pitch, from + 3 * pitch, size - 3 * pitch, to + pitch);
+            for (int y : {0, g.lines - 2, g.lines - 1}) {
                 const int16_t *line[4];
                 for (int i = 0; i < 4; ++i)
-                    line[i] = plane(f, c, phase) + (long)held(y - 1 + i, 0, g.lines - 1) * pitch;
-                between(line[0], line[1], line[2], line[3], pitch, plane(f, c, phase + 2) + (long)y * pitch);
+                    line[i] = from + held(y - 1 + i, 0, g.lines - 1) * pitch;
+                between(line[0], line[1], line[2], line[3], pitch, to + y * pitch);
             }
+        }
     }
 }
 
