@@ -32,7 +32,7 @@ COLOURS, PHASES = 3, 4
 KINDS = FORECAST_TERMS[:FORECAST_KINDS]  # of evidence: over the block, the window, the siblings' windows
 STATISTICS = FORECAST_STATISTICS  # of each kind, which a unit's code takes
 TERMS = FORECAST_TERMS  # of a choice; each has a gate
-WHITE = 1020  # a pixel of 1: bytes are multiples of 4, and the means of 2 x 2 of them are exact
+WHITE = 2040  # a pixel of 1: bytes are multiples of 8, so the means of 2 x 2 of them are exact
 MARGIN = 12  # px around the picture: a window that lies outside sees the edge repeated
 LANES, LINE = 16, 16  # values in a vector, and in a line of the cache
 

@@ -30,7 +30,8 @@ def between(planes: np.ndarray, axis: int) -> np.ndarray:
         Of the shape of `planes`.
     """
     n = planes.shape[axis]
-    a, b, c, d = (planes.take(np.clip(np.arange(n) + k, 0, n - 1), axis) for k in (-1, 0, 1, 2))
+    wide = planes.astype(np.int32)
+    a, b, c, d = (wide.take(np.clip(np.arange(n) + k, 0, n - 1), axis) for k in (-1, 0, 1, 2))
     return 9 * (b + c) - (a + d) + 8 >> 4
 
 

@@ -13,11 +13,11 @@
 // Planes hold a picture with a margin, (PHASES, COLOURS, lines, pitch), at whole pixels and half a pixel to the
 // right, down, and both: a move is an address. Vectors read past a line, into the next, at most 2 * LANES pixels.
 //
-// Pixels are 16-bit integers, WHITE of them to 1, so that bytes are multiples of 4, and the means of 2 x 2 bytes are
-// exact. Interpolated twice, they lie between -287 and 1307, so two pixels differ by at most 1594, and the squares
-// of a window, 192 of them, add up to less than 2^29: sums of squares and of products are exact in 32 bits. One
-// instruction multiplies two neighbouring pixels and adds the products: the squares of a cell, which is two pixels
-// wide, or what two moves a pixel apart add to one pixel of a forecast.
+// Pixels are 16-bit integers, WHITE of them to 1: the means of 2 x 2 bytes are exact. With half as many, rounding lost a
+// ball that left the picture. Interpolated twice, they lie between -574 and 2614. Now's are whole ones, so two that are
+// compared differ by at most 2614, and the squares of a window, 192 of them, add up to less than 2^31: sums of squares
+// and of products are exact in 32 bits. One instruction multiplies two neighbouring pixels and adds the products: the
+// squares of a cell's line, which is two pixels wide, or what two moves a pixel apart add to one pixel of a forecast.
 //
 // What writes vectors in a loop takes Frame and Grid as copies: a vector may lie anywhere, so that the compiler would
 // read all that is behind a pointer again after each.
@@ -57,8 +57,8 @@ constexpr int LANES = 8;
 #else
 constexpr int LANES = 4;
 #endif
-constexpr int WHITE = 1020;             // a pixel of 1
-constexpr int WHOLE = 14, FINE = 4;     // bits: a share of 1; of a pixel, below what it counts, while windows add up
+constexpr int WHITE = 2040;             // a pixel of 1
+constexpr int WHOLE = 14, FINE = 3;     // bits: a share of 1; of a pixel, below what it counts, while windows add up
 constexpr float SQUARE = 1.0f / ((float)WHITE * WHITE);  // of pixels, as those of 0..1
 constexpr float SHARE[WINDOW] = {.125f, .375f, .625f, .875f, .875f, .625f, .375f, .125f};  // of a window's pixels
 constexpr float QUIET = 1e-4f;  // squared difference that means nothing

@@ -150,14 +150,13 @@ void compare_siblings(const Frame &now, const Frame &last, int k, int unit) {
     }
 }
 
-// The own move k of the units of some lines: what is known of an equal one, else window by window, or four at once.
-void compare_move(const Frame &now, const Frame &last, int k, const Rows &rows) {
+// What is known of the own move k of some units, from an equal one; returns whether it is not known of any.
+bool copy_known(const Frame &now, int k, int first, int end) {
     const Grid &g = *now.grid;
-    const int end = rows.end * g.cols;
     const long kind = (long)g.moves * g.lanes;
     const int16_t *same = now.same + (long)(k - g.shared) * g.lanes;
     bool unknown = false;
-    for (int u = rows.first * g.cols; u < end; u += LANES) {
+    for (int u = first; u < end; u += LANES) {
         const Alike alike(same + u);
         const float *from = now.evidence + u;
         float *__restrict to = now.evidence + (long)k * g.lanes + u;
@@ -173,18 +172,7 @@ void compare_move(const Frame &now, const Frame &last, int k, const Rows &rows) 
             store(to + kind, load(from + kind + (long)same[u] * g.lanes));
         }
     }
-    if (!unknown)
-        return;
-    if (k >= g.alike) {
-        for (int u = rows.first * g.cols; u < end; ++u)
-            if (same[u] < 0)
-                compare_alone(now, last, k, u);
-        return;
-    }
-    for (int row = rows.first; row < rows.end; row += 2)
-        for (int u = row * g.cols; u < (row + 1) * g.cols; u += 2)
-            if (same[u] < 0)
-                compare_siblings(now, last, k, u);
+    return unknown;
 }
 
 // The mean of the windows of a unit and its three siblings, for the moves that they try alike.
@@ -291,11 +279,26 @@ void compare_shared(const Frame &now, const Frame &last) {
     }
 }
 
-// The moves that are units' own, of some lines, after those that all try; and what siblings see together.
+// The moves that are units' own, of some lines, after those that all try; and what siblings see together. A unit's moves
+// follow each other, since their windows lie near each other.
 void compare_own(const Frame &now, const Frame &last, const Rows &rows) {
     const Grid &g = *now.grid;
-    for (int k = g.shared; k < g.moves; ++k)
-        compare_move(now, last, k, rows);
+    const int first = rows.first * g.cols, end = rows.end * g.cols;
+    bool unknown = false;
+    for (int k = g.shared; k < g.alike; ++k)
+        unknown |= copy_known(now, k, first, end);
+    for (int row = rows.first; row < rows.end && unknown; row += 2)
+        for (int u = row * g.cols; u < (row + 1) * g.cols; u += 2)
+            for (int k = g.shared; k < g.alike; ++k)
+                if (now.same[(long)(k - g.shared) * g.lanes + u] < 0)
+                    compare_siblings(now, last, k, u);
+    unknown = false;
+    for (int k = g.alike; k < g.moves; ++k)
+        unknown |= copy_known(now, k, first, end);
+    for (int u = first; u < end && unknown; ++u)
+        for (int k = g.alike; k < g.moves; ++k)
+            if (now.same[(long)(k - g.shared) * g.lanes + u] < 0)
+                compare_alone(now, last, k, u);
     average_siblings(now, rows);
 }
 

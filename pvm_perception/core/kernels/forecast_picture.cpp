@@ -11,8 +11,10 @@ constexpr float SUDDEN = 9.0f;      // times the usual error beyond which an err
 
 // Half a pixel further, by cubic interpolation: out lies between b and c.
 void between(const int16_t *a, const int16_t *b, const int16_t *c, const int16_t *d, int count, int16_t *__restrict out) {
-    for (int x = 0; x < count; ++x)
-        out[x] = (int16_t)(9 * (int16_t)(b[x] + c[x]) - (int16_t)(a[x] + d[x]) + 8) >> 4;
+    for (int x = 0; x < count; ++x) {  // 9 (b + c) - (a + d) sixteenths, rounded, within 16 bits
+        const int16_t near = b[x] + c[x], far = a[x] + d[x];
+        out[x] = (int16_t)(near + ((int16_t)(near - far + 8) >> 3)) >> 1;
+    }
 }
 
 // What lies outside of the shown part (top, left, rows, cols) repeats its edge.
@@ -66,13 +68,17 @@ void mean_of_blocks(const int32_t *line, int cols, float *out) {
         out[x] = (line[2 * x] + line[2 * x + 1]) * (SQUARE / (COLOURS * BLOCK * BLOCK));
 }
 
-// The mean of each unit and its neighbours; at the edges the nearest count again.
-float around(const Grid &g, const float *values, int row, int col) {
-    float total = 0.0f;
-    for (int y = row - 1; y <= row + 1; ++y)
-        for (int x = col - 1; x <= col + 1; ++x)
-            total += values[held(y, 0, g.rows - 1) * g.cols + held(x, 0, g.cols - 1)];
-    return total / 9;
+// The mean of each unit of a line and its neighbours; at the edges the nearest count again. `column` is memory: (cols,).
+void around(const Grid &g, const float *values, int row, float *__restrict column, float *__restrict out) {
+    const float *line = values + row * g.cols, *above = values + std::max(row - 1, 0) * g.cols;
+    const float *below = values + std::min(row + 1, g.rows - 1) * g.cols;
+    const int end = g.cols - 1;
+    for (int x = 0; x <= end; ++x)
+        column[x] = (above[x] + line[x] + below[x]) * (1.0f / 9);
+    for (int x = 1; x < end; ++x)
+        out[x] = column[x - 1] + column[x] + column[x + 1];
+    out[0] = 2 * column[0] + column[std::min(1, end)];
+    out[end] = 2 * column[end] + column[std::max(end - 1, 0)];
 }
 
 }  // namespace
@@ -176,7 +182,7 @@ extern "C" void forecast_judge(const Frame *now, float *usual, float *surprise) 
     static thread_local Memory<> memory;
     const Grid &g = *now->grid;
     const int units = g.rows * g.cols;
-    float *sorted = memory.of(units);
+    float *sorted = memory.of(units + 2 * (size_t)g.cols), *column = sorted + units, *expected = column + g.cols;
     std::copy(now->wrong, now->wrong + units, sorted);
     std::nth_element(sorted, sorted + units / 2, sorted + units);
     float middle = sorted[units / 2];
@@ -185,9 +191,13 @@ extern "C" void forecast_judge(const Frame *now, float *usual, float *surprise) 
     middle += CLEAN;
     if (std::none_of(usual, usual + units, [](float value) { return value != 0.0f; }))
         std::fill(usual, usual + units, middle);
-    for (int row = 0; row < g.rows; ++row)
-        for (int col = 0; col < g.cols; ++col)
-            surprise[row * g.cols + col] = around(g, now->wrong, row, col) / (around(g, usual, row, col) + middle);
+    for (int row = 0; row < g.rows; ++row) {
+        float *here = surprise + row * g.cols;
+        around(g, now->wrong, row, column, here);
+        around(g, usual, row, column, expected);
+        for (int x = 0; x < g.cols; ++x)
+            here[x] /= expected[x] + middle;
+    }
     for (int u = 0; u < units; ++u)
         usual[u] += FORGOTTEN * (std::min(now->wrong[u], SUDDEN * usual[u]) - usual[u]);
 }
