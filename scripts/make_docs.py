@@ -72,6 +72,19 @@ FIGURES = {  # the table of each file below benchmarks/: its columns and their t
         "right_0.5_0.7": ".5 to .7",
         "right_0.7_1.0": ".7 to 1",
     },
+    "scores": {
+        "target": "target",
+        "side": "side from",
+        "to": "below",
+        "boxes": "boxes",
+        "right_0.05_0.1": "right, of score .05 to .1",
+        "right_0.1_0.2": ".1 to .2",
+        "right_0.2_0.3": ".2 to .3",
+        "right_0.3_0.4": ".3 to .4",
+        "right_0.4_0.5": ".4 to .5",
+        "right_0.5_0.7": ".5 to .7",
+        "right_0.7_1": ".7 to 1",
+    },
     "motion": {"turns": "turns", "motion": "what is known of the motion", "prediction_over_copy": "forecast"},
     "association": {
         "target": "target",
@@ -104,6 +117,7 @@ FIGURES = {  # the table of each file below benchmarks/: its columns and their t
     },
 }
 WHOLE = (
+    "boxes",
     "candidates",
     "frames",
     "count",

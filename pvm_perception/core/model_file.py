@@ -41,6 +41,7 @@ HISTORY = {
     "validation": dict,
     "taught": list,
     "calibration": list,
+    "doubt_by_size": dict,
 }
 LESSON = {"from": str, "data": list, "learnt": int, "minutes": float}  # of "taught", what is shown of it
 

@@ -184,7 +184,8 @@ class Perception:
                 found = self._search_beside(image, motion, targets, tracks, found, surprise)
                 found = self._verdicts.hold(far, found, self._fovea.windows, self.view, tracks)
         evidence = surprise.evidence if surprise else lambda _: 0.0
-        return discount_reflections(image, [self._calibration.detection(c, evidence(c)) for c in found])
+        seen = [self._calibration.detection(c, self.view.scale, evidence(c)) for c in found]
+        return discount_reflections(image, seen)
 
     def _search_beside(
         self,
