@@ -12,6 +12,7 @@ from pvm_perception.streams.scenes.paint import (
     opaque,
     trim,
 )
+from pvm_perception.streams.scenes.plates import badge
 from pvm_perception.streams.scenes.street import barrier, beacon, car, fence, lamp, post
 
 
@@ -60,6 +61,7 @@ LOOK_ALIKES = (
     (beacon, 1.2),
     (skin, 0.5),
     (post, 1.0),
+    (badge, 2.5),
 )
 OCCLUDERS = ((post, 4.0), (plant, 2.0), (skin, 2.0), (box, 2.0), (rag, 1.0), (barrier, 1.0))
 

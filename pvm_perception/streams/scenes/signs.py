@@ -8,16 +8,13 @@ import numpy as np
 from pvm_perception.streams.scenes.paint import (
     Rng,
     hsv,
-    noise,
     opaque,
     polygon_mask,
     put_heavy_text,
     put_text,
-    tilt,
     trim,
 )
-
-WHITE = np.array([0.95, 0.95, 0.95], np.float32)
+from pvm_perception.streams.scenes.plates import WHITE, badge_green, pictogram, turned, wear
 
 
 def letter_strokes(letter: str) -> list[np.ndarray]:
@@ -157,56 +154,8 @@ def stop_sign(rng: Rng, size: int, askew: bool = True) -> np.ndarray:
         )
     sprite = opaque(canvas, outer)
     sprite = cv2.resize(sprite, (size, size), interpolation=cv2.INTER_AREA)
-    _wear(rng, sprite)
-    return _turned(rng, sprite, 0.3) if askew else trim(sprite)
-
-
-def _wear(rng: Rng, sprite: np.ndarray) -> None:
-    """Put dirt, stickers and glare on a sprite."""
-    rows, cols = sprite.shape[:2]
-    if rng.random() < 0.5:
-        dirt = 1 - np.clip(noise(rng, rows, cols, 0.5, 4) - rng.uniform(-0.2, 1), 0, 1) * rng.uniform(0, 0.5)
-        sprite[..., :3] *= dirt[..., None]
-    if rng.random() < 0.5:  # sheen
-        angle = rng.uniform(0, 6.3)
-        ramp = (
-            np.cos(angle) * np.linspace(-1, 1, cols)[None] + np.sin(angle) * np.linspace(-1, 1, rows)[:, None]
-        )
-        sprite[..., :3] *= (1 + rng.uniform(0, 0.35) * ramp.astype(np.float32))[..., None]
-    if rng.random() < 0.15:  # retro-reflection or low sun: washed out
-        sprite[..., :3] += rng.uniform(0.05, 0.3) * sprite[..., 3:]
-    if rng.random() < 0.12:
-        at = (rng.uniform(0.25, 0.75, 2) * [cols, rows]).astype(int)
-        side = max(2, int(rng.uniform(0.04, 0.12) * rows))
-        cv2.rectangle(
-            sprite,
-            tuple(map(int, at)),
-            tuple(map(int, at + side)),
-            [*map(float, rng.uniform(0, 1, 3)), 1.0],
-            -1,
-        )
-        sprite[..., :3] = np.minimum(sprite[..., :3], sprite[..., 3:] * 1.5)
-
-
-def _turned(rng: Rng, sprite: np.ndarray, straight: float) -> np.ndarray:
-    """Return a plate as seen from the side; a share of them `straight` from the front."""
-    yaw = rng.normal(0, 0.35) if rng.random() < 0.8 else rng.uniform(-1.05, 1.05)
-    roll = rng.normal(0, 0.06) if rng.random() < 0.85 else rng.normal(0, 0.3)
-    if straight and rng.random() < straight:
-        yaw = roll = 0.0
-    return trim(tilt(sprite, float(np.clip(yaw, -1.1, 1.1)), float(rng.normal(0, 0.12)), float(roll)))
-
-
-def _pictogram(rng: Rng, canvas: np.ndarray, radius: float, colour: np.ndarray) -> None:
-    """Draw an arrow or some other picture in strokes into the middle of a canvas (N, N, 3)."""
-    ink, middle = [float(c) for c in colour], np.array(canvas.shape[:2]) // 2
-    if rng.random() < 0.5:
-        tip = rng.uniform(-0.6, 0.6, 2) * radius
-        start, end = (tuple((middle + way * tip).astype(int).tolist()) for way in (-1, 1))
-        cv2.arrowedLine(canvas, start, end, ink, max(1, int(0.18 * radius)), cv2.LINE_AA, 0, 0.4)
-    else:
-        points = middle + rng.uniform(-0.55, 0.55, (int(rng.integers(4, 9)), 2)) * radius
-        cv2.polylines(canvas, [points.astype(np.int32)], False, ink, max(1, int(0.11 * radius)), cv2.LINE_AA)
+    wear(rng, sprite)
+    return turned(rng, sprite, 0.3) if askew else trim(sprite)
 
 
 def _lines(rng: Rng, canvas: np.ndarray, ink: np.ndarray) -> None:
@@ -302,13 +251,8 @@ def other_sign(rng: Rng, size: int, askew: bool = True) -> np.ndarray:
         radius = float(r)
         if rng.random() < 0.5:
             mask, radius = np.ones_like(square), r * rng.uniform(0.5, 0.85)
-        disc(
-            blue
-            if rng.random() < 0.6
-            else hsv(rng.uniform(110, 185), rng.uniform(0.5, 1), rng.uniform(0.2, 0.8)),
-            radius,
-        )
-        _pictogram(rng, canvas, radius, white)
+        disc(blue if rng.random() < 0.6 else badge_green(rng), radius)
+        pictogram(rng, canvas, radius, white)
     elif kind == 6:  # board or badge with writing, or with none
         mask = square if rng.random() < 0.6 else mask
         green = hsv(rng.uniform(75, 170), rng.uniform(0.4, 1), rng.uniform(0.2, 0.9))
@@ -333,5 +277,5 @@ def other_sign(rng: Rng, size: int, askew: bool = True) -> np.ndarray:
             max(1, int(0.03 * big)),
         )
     sprite = cv2.resize(opaque(canvas, mask), (size, size), interpolation=cv2.INTER_AREA)
-    _wear(rng, sprite)
-    return _turned(rng, sprite, 0.0) if askew else trim(sprite)
+    wear(rng, sprite)
+    return turned(rng, sprite, 0.0) if askew else trim(sprite)
