@@ -1,20 +1,24 @@
-"""What history and context are worth: the same scenes in steady and in changing light.
+"""What history and context are worth: the same scenes in steady and in changing light, and thrown balls.
 
 Each scene is rendered twice, with the same place, things and motion: once in even light through a
-good lens, once with sweeping shadows, flicker, steps of light, blur and noise. The readouts (no
-tracker, one look a frame) are scored running on, with the state reset before each frame that is
-then looked at twice, and with kinds of links cut.
-Usage: .venv/bin/python benchmarks/context.py [--model FILE] [--scenes N] [--output FILE]
+good lens, once with sweeping shadows, flicker, steps of light, blur and noise. Beside them are the small
+thrown balls of `throws.py`, as the first eye sees them. The readouts (no tracker, one look a frame) are
+scored running on, with the state reset before each frame that is then looked at twice, and with kinds of
+links cut.
+Usage: .venv/bin/python benchmarks/context.py [--model FILE] [--scenes N] [--photos DIR] [--output FILE]
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 os.environ["OPENBLAS_NUM_THREADS"] = "1"
 import numpy as np
+from throws import sequence as thrown_balls
 
 from pvm_perception.commands.evaluate import write_csv
 from pvm_perception.core.config import HierarchyConfig
@@ -23,8 +27,11 @@ from pvm_perception.core.model_file import load_model
 from pvm_perception.shipped import default_model
 from pvm_perception.streams.generated import Clip
 from pvm_perception.streams.scenes.light import Camera, Light
+from pvm_perception.streams.scenes.photos import load_photos
 from pvm_perception.streams.scenes.scene import EVERY_CAST, Scene
 from pvm_perception.training.validate import validate
+from pvm_perception.types import Box, Truth
+from pvm_perception.vision.frame import View, network_input
 
 FRAMES, STREAMS = 24, 16
 SEED = 424_242
@@ -66,6 +73,24 @@ def clips(config: HierarchyConfig, count: int, hard: bool) -> list[Clip]:
     return result
 
 
+def throws(config: HierarchyConfig, count: int, photos: Sequence[np.ndarray] | None) -> list[Clip]:
+    """Return thrown balls as the network sees the whole picture."""
+
+    def on_network(box: Box, view: View) -> Box:
+        x, y, w, h = map(float, view.to_network(np.array([box.x, box.y, box.w, box.h])))
+        return dataclasses.replace(box, x=x, y=y, w=w, h=h)
+
+    result = []
+    for n in range(count):
+        images, truth = [], []
+        for frame, clear in thrown_balls(n, photos, ()):
+            view = View.fit(frame.image.shape[:2], (config.height, config.width))
+            images.append(network_input(frame.image, view))
+            truth.append(Truth.rows([on_network(box, view) for box in clear]))
+        result.append(Clip(np.stack(images), np.stack(truth), np.zeros((len(images), 4), np.float32)))
+    return result
+
+
 def cut(config: HierarchyConfig, weights: dict[str, np.ndarray], kinds: set[str]) -> dict[str, np.ndarray]:
     """Return the weights with those of some kinds of links set to zero."""
     weights = {k: w.copy() for k, w in weights.items()}
@@ -90,9 +115,17 @@ def main() -> None:
     parser.add_argument(
         "--output", type=Path, default=Path("build/context.csv"), help="table to write (default: %(default)s)"
     )
+    parser.add_argument(
+        "--photos", type=Path, help="photographs for places that balls fly before (default: all are painted)"
+    )
     args = parser.parse_args()
     config, weights, _ = load_model(args.model)
-    sets = {"steady": clips(config, args.scenes, False), "changing": clips(config, args.scenes, True)}
+    photos = load_photos(args.photos) if args.photos else None
+    sets = {
+        "steady": clips(config, args.scenes, False),
+        "changing": clips(config, args.scenes, True),
+        "thrown": throws(config, args.scenes, photos),
+    }
     context = {"lateral", "feedback", "global"}
     variants = {
         "running on": (set(), False),

@@ -41,7 +41,7 @@ def gpu(monkeypatch, library):
 
 @pytest.fixture(scope="module")
 def images():
-    return [f.image for f in SimulatedStream(3, (240, 320), 30.0, 48, seconds=1.0)]
+    return [f.image for f in SimulatedStream(1, (240, 320), 30.0, 48, seconds=1.0)]
 
 
 def assert_same(host, device):

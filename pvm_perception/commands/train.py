@@ -9,6 +9,7 @@ from pvm_perception.commands.arguments import add_device
 from pvm_perception.core.config import PRESETS
 from pvm_perception.errors import PvmError
 from pvm_perception.training.source_paths import SHARES
+from pvm_perception.types import TARGETS
 
 EXAMPLE = "python -m pvm_perception train --from models/robot.safetensors --hours 2 --photos build/photos"
 
@@ -88,10 +89,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--learn",
         dest="learns",
-        choices=("all", "codes", "readout", "forecast"),
+        choices=("all", "codes", "readout", "forecast", *TARGETS),
         default="all",
         help="what learns: the whole network; its codes, without labels; its readout alone, on codes that "
-        "stay as they are; or its forecast alone, several times as fast",
+        "stay as they are; its forecast alone, several times as fast; or the part of the readout that serves "
+        "one target alone, so that the others' answers stay as they are",
     )
     parser.add_argument(
         "--teacher",

@@ -246,7 +246,7 @@ def _robot() -> HierarchyConfig:
         links=tuple(links),
         activation="leaky",
         normalise=True,
-        readout=ReadoutConfig(radius=(0, 1, 1), cells="L2", memory=2, mixing=96),
+        readout=ReadoutConfig(hidden=128, radius=(0, 1, 1), cells="L2", memory=2, mixing=128),
         forecast=Forecast(code=48),
         learning=Learning("muon", rate=2e-3, final_rate=4e-5, prediction_weight=20.0, decay=0.1),
     )

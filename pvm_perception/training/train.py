@@ -26,7 +26,6 @@ from pvm_perception.core.gains import graded
 from pvm_perception.core.hierarchy import Hierarchy
 from pvm_perception.core.interfaces import Losses
 from pvm_perception.core.model_file import load_model, save_model
-from pvm_perception.core.optimizer import Optimizer
 from pvm_perception.core.size import FORECAST
 from pvm_perception.streams.hold_out import Part
 from pvm_perception.streams.scenes.photos import load_photos
@@ -48,9 +47,9 @@ from pvm_perception.training.reducer import Alone, Reducer
 from pvm_perception.training.soft_labels import SoftLabels
 from pvm_perception.training.source_paths import SourcePaths
 from pvm_perception.training.sources import Sources
+from pvm_perception.training.target_part import READOUT_ALONE, optimizer_for
 from pvm_perception.training.validate import Validation
 from pvm_perception.training.validation_set import ValidationSet
-from pvm_perception.vision.calibration import NAME
 
 WARM_UP = 300  # steps over which the rate rises, so that new Adam moments settle first
 
@@ -64,7 +63,9 @@ class TrainOptions:
     network: str = "robot"
     start: Path | None = None  # a model or a checkpoint to go on from
     photos: Path | None = None
-    learns: str = "all"  # or "codes", without labels; "readout"; "forecast": the rest does not even run
+    learns: str = (
+        "all"  # "codes", without labels; "readout"; a target; "forecast": the rest does not even run
+    )
     held_back: tuple[Path, ...] = ()  # real video on which the forecast is measured, and not learnt
     stills: tuple[Path, ...] = ()  # folders of labelled stills
     stills_part: Part | None = None  # of each, as `streams.hold_out` has it; None = all
@@ -127,9 +128,7 @@ class Trainer:
             options.seed,
             self.history["steps"],
         )
-        self.network.optimizer = Optimizer(
-            self.network.weights, self.config.learning, self.network.xp, options.streams
-        )
+        self.network.optimizer = optimizer_for(self.network, options.learns, options.streams)
         resume_optimizer(self.network.optimizer, weights or {}, self.history["steps"])
         self.soft_labels = SoftLabels(options.teachers, self.config, options.streams, self.network.xp)
         self.recipe = ClipRecipe(
@@ -168,7 +167,7 @@ class Trainer:
         finally:
             pool.close()
             signals.put_back(before)
-        if self.ranks.rank == 0 and o.learns in ("all", "readout"):
+        if self.ranks.rank == 0 and o.learns in ("all", *READOUT_ALONE):
             self._calibrate()
         self.ranks.gather((0,), self._rescue)  # a rank that left early would make the others wait in a loop
         self.ranks.close()
@@ -215,9 +214,10 @@ class Trainer:
         now = streams.next()
         if now.new.any():
             self.network.reset(now.new)
-        self.network.step(now.images, now.motion, ahead=now.ahead)
         learns, soft = self.options.learns, self.soft_labels(now.images, now.motion, now.new)
-        losses = self.network.learn(None if learns == "codes" else now.boxes, rate, learns != "readout", soft)
+        codes = learns not in READOUT_ALONE
+        self.network.step(now.images, now.motion, foresee=codes, ahead=now.ahead)
+        losses = self.network.learn(None if learns == "codes" else now.boxes, rate, codes, soft)
         streams.learnt(losses.by_stream)
         return losses
 
@@ -334,7 +334,7 @@ class Trainer:
         photos = load_photos(o.photos) if o.photos else None
         found = calibrate(path, o.calibration_scenes, photos)
         config, weights, history = load_model(path)
-        save_model(path, config, weights, history | {NAME: [found.slope, found.offset]})
+        save_model(path, config, weights, history | found.entries())
 
     def _stop(self, *_: Any) -> None:
         self.stopped = True
