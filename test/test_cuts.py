@@ -54,7 +54,7 @@ def test_the_noise_of_a_plain_wall_is_no_cut():
 
 def test_a_stream_with_a_cut_in_it_goes_on_as_if_it_began_there_and_says_that_it_was_surprised():
     first, second = (
-        [f.image for f in SimulatedStream(seed, (240, 320), 30.0, 12, seconds=1.0)] for seed in (3, 8)
+        [f.image for f in SimulatedStream(seed, (240, 320), 30.0, 12, seconds=1.0)] for seed in (0, 8)
     )
     tracker, twin = Tracker(), Tracker()
     usual = [float(tracker.surprise().mean()) for image in first if tracker.update(image) is not None]

@@ -9,7 +9,7 @@ from pvm_perception.types import Box, Frame, Track
 BLANK = np.zeros((360, 640, 3), np.uint8)
 
 
-@pytest.mark.parametrize("number", [1, 2])
+@pytest.mark.parametrize("number", [3, 2])
 def test_a_ball_crosses_the_picture_and_is_a_target_where_it_is_green(number):
     first, again = (list(benchmark.sequence(number, None, ())) for _ in range(2))
     for (frame, _), (same, _) in zip(first, again, strict=True):

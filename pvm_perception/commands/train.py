@@ -92,8 +92,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=("all", "codes", "readout", "forecast", *TARGETS),
         default="all",
         help="what learns: the whole network; its codes, without labels; its readout alone, on codes that "
-        "stay as they are; its forecast alone, several times as fast; or the part of the readout that serves "
-        "one target alone, so that the others' answers stay as they are",
+        "stay as they are; its forecast alone, several times as fast; or the part of the readout that tells "
+        "whether one target is there, so that boxes and the other targets' answers stay as they are",
     )
     parser.add_argument(
         "--teacher",

@@ -1,8 +1,8 @@
-"""Learning of one target alone: the part of a readout that no other target hears.
+"""Learning of one target alone: whether it is there, by the part of a readout that nothing else hears.
 
-A network that grew (`core/growth.py`) has units in its readout that nobody hears. Where one target alone
-learns, they become its own: the codes stay, and the other targets' answers stay as they are, but for what the
-readout's memory tells them of this target's last answers.
+A network that grew (`core/growth.py`) has units in its readout that nobody hears. Where one target's
+presence alone learns, they become its own: codes and boxes stay, and the other targets' answers stay as they
+are, but for what the readout's memory tells them of this target's last answers.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def optimizer_for(network: Hierarchy, learns: str, streams: int) -> Optimizer:
     network
         The network.
     learns
-        What learns; where it is a target's name, that target's own part alone.
+        What learns; where it is a target's name, the part of its presence alone.
     streams
         Streams whose gradients come at each step.
     """
@@ -45,7 +45,7 @@ def optimizer_for(network: Hierarchy, learns: str, streams: int) -> Optimizer:
 
 
 def own_part(config: HierarchyConfig, weights: Mapping[str, Array], target: str) -> dict[str, Mask]:
-    """Return which columns of the readout's weights serve one target alone.
+    """Return which columns of the readout's weights serve one target's presence alone.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ def own_part(config: HierarchyConfig, weights: Mapping[str, Array], target: str)
     Returns
     -------
     dict
-        By weight, (N,) True where a column feeds nothing that another target's answers are made of.
+        By weight, (N,) True where a column feeds nothing that any other answer is made of.
 
     Raises
     ------
@@ -66,7 +66,8 @@ def own_part(config: HierarchyConfig, weights: Mapping[str, Array], target: str)
     """
     if target not in config.targets or config.readout.kind != "box":
         raise PvmError(f"this network's readout has no part for {target!r} that could learn alone")
-    answers = np.repeat(np.array(config.targets) == target, BOX_ANSWERS)  # (A,)
+    answers = np.zeros(len(config.targets) * BOX_ANSWERS, bool)  # (A,)
+    answers[config.targets.index(target) * BOX_ANSWERS] = True  # presence; the rest is its box
     part = {"w2": answers, "b2": answers}
     heard = to_numpy(weights[f"{READOUT}w2"])  # (G, A)
     if config.readout.mixing:
