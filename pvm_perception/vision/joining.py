@@ -70,10 +70,11 @@ def touch(a: Candidate, b: Candidate | Track) -> bool:
     a, b
         In pixels of the same image.
     """
-    side = (max(a.w, a.h) + max(b.w, b.h)) / 2
-    apart = max(abs(a.x + a.w / 2 - b.x - b.w / 2), abs(a.y + a.h / 2 - b.y - b.h / 2))
+    near = SAME_PLACE * (max(a.w, a.h) + max(b.w, b.h)) / 2
+    if abs(a.x + a.w / 2 - b.x - b.w / 2) >= near or abs(a.y + a.h / 2 - b.y - b.h / 2) >= near:
+        return False  # mostly: hundreds of pairs are compared in a frame
     areas = (a.w * a.h) / max(b.w * b.h, 1e-9)
-    return apart < SAME_PLACE * side and SAME_AREA[0] < areas < SAME_AREA[1]
+    return SAME_AREA[0] < areas < SAME_AREA[1]
 
 
 def same_thing(a: Candidate, b: Candidate | Track) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Sequence
 
 import cv2
@@ -40,7 +41,10 @@ class Surprise:
         across, along = np.zeros((cols, 4)), np.zeros((rows, 4))  # network px of the units' middles
         across[:, 0] = (np.arange(cols) + 0.5) * view.network[1] / cols
         along[:, 1] = (np.arange(rows) + 0.5) * view.network[0] / rows
-        self._x, self._y = view.to_source(across)[:, 0], view.to_source(along)[:, 1]  # (cols,), (rows,) px
+        self._x = view.to_source(across)[
+            :, 0
+        ].tolist()  # cols px: of dozens of boxes, a list is searched faster
+        self._y = view.to_source(along)[:, 1].tolist()  # rows px
         self._size, self._unit = (view.height, view.width), view.network[0] / rows / view.scale  # px
         self._sums = cv2.integral(np.asarray(heights, np.float32))  # (rows + 1, cols + 1)
         self._usual = float(np.percentile(heights, 90))
@@ -51,8 +55,9 @@ class Surprise:
 
     def _around(self, box: Candidate | Track, margin: float) -> tuple[slice, slice]:
         """Return the rows and columns of the units whose middles lie in a box or `margin` px around it."""
-        down = slice(*np.searchsorted(self._y, (box.y - margin, box.y + box.h + margin)))
-        return down, slice(*np.searchsorted(self._x, (box.x - margin, box.x + box.w + margin)))
+        top, left = bisect_left(self._y, box.y - margin), bisect_left(self._x, box.x - margin)
+        bottom = bisect_left(self._y, box.y + box.h + margin)
+        return slice(top, bottom), slice(left, bisect_left(self._x, box.x + box.w + margin))
 
     def _total(self, box: Candidate, margin: float) -> tuple[float, int]:
         """Return the surprise of all units in a box or `margin` px around it, and how many they are."""
@@ -108,7 +113,7 @@ def counted(factor: float) -> float:
     return min(max(factor, LEAST_FACTOR), MOST_FACTOR) - LEAST_FACTOR
 
 
-def _inner(middles: Floats, size: int) -> slice:
+def _inner(middles: list[float], size: int) -> slice:
     """Return which of the units' middles along an axis lie further than a unit from the frame's ends."""
     unit = (middles[-1] - middles[0]) / max(len(middles) - 1, 1)
-    return slice(*np.searchsorted(middles, (unit, size - unit)))
+    return slice(bisect_left(middles, unit), bisect_left(middles, size - unit))
