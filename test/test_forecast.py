@@ -101,9 +101,7 @@ def test_compiled_steps_agree_with_numpy(texture, build, height, width, fine):
     expected = run_steps(NumpySteps(), g, images, fine)
     pictures = [expected[f"picture of frame {t}"] for t in range(3)]
     for what, value in run_steps(CompiledSteps(libraries[0]), g, images, fine, pictures).items():
-        if what.startswith(
-            "picture"
-        ):  # shares are rounded, too: one step of WHITE, where a sum is about half one
+        if what.startswith("picture"):  # shares are rounded, too: a step, where a sum is about half of one
             np.testing.assert_allclose(value, expected[what], atol=1, rtol=0, err_msg=what)
             assert (value != expected[what]).mean() < 0.2
             continue
