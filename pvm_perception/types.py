@@ -154,7 +154,8 @@ class Candidate:
 class Detection:
     """A box seen in one frame, in source pixels; `score` is the probability that it is right, 0..1.
 
-    `evidence` is what surprise says for it, in log odds; the score holds it already.
+    `evidence` is what surprise says for it, `doubt` what its size says against it, in log odds; the score
+    holds both already.
     """
 
     target: str
@@ -164,6 +165,7 @@ class Detection:
     h: float
     score: float
     evidence: float = 0.0
+    doubt: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,8 @@ def test_a_large_box_of_a_middling_score_is_doubted():
     assert probability("stop_sign", 160, 0.9) > 0.9
     assert probability("stop_sign", 400, 0.5) == probability("stop_sign", 200, 0.5)
     assert probability("cup", 160, 0.5) == calibration.probability(0.5)
+    found = calibration.detection(Candidate("stop_sign", 0, 0, 160, 160, 0.5), 0.25, evidence=0.3)
+    assert found.score == calibration.probability(0.5, found.evidence - found.doubt) and found.doubt > 1
 
 
 def test_without_a_fit_the_probability_is_the_score():

@@ -158,11 +158,12 @@ def page(facts: Facts, network: tuple[int, int], similar: Sequence[tuple[Images,
         "<h2>What it saw and expected</h2>",
         f'<div class="pictures">{"".join(pictures)}</div>',
         "<h2>Detections of this frame</h2>",
-        "<p>From both looks, with the probability that the box is right, and how much of its log odds is "
-        "surprise: what moves against calm surroundings is likelier a ball.</p>",
+        "<p>From all looks, with the probability that the box is right, and how much of its log odds is "
+        "surprise, for what moves against calm surroundings is likelier a ball, and size, for a large box of "
+        "a middling score is mostly wrong.</p>",
         _table(
-            ("target", "x", "y", "w", "h", "probability", "of it surprise"),
-            ((d.target, d.x, d.y, d.w, d.h, d.score, d.evidence) for d in f.detections),
+            ("target", "x", "y", "w", "h", "probability", "of it surprise", "of it size"),
+            ((d.target, d.x, d.y, d.w, d.h, d.score, d.evidence, 0.0 - d.doubt) for d in f.detections),
         ),
         "<h2>Tracks</h2>",
         f"<p>A track is reported from evidence {f.settings.birth_score:g} (birth_score) on, until it falls "

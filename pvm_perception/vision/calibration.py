@@ -74,8 +74,8 @@ class Calibration:
             Log odds for the box from elsewhere than the readout.
         """
         c, heard = candidate, evidence if self.hears_evidence else 0.0
-        against = self.doubt.get(c.target, 0.0) * largeness(math.sqrt(c.w * c.h) * scale)
-        return Detection(c.target, c.x, c.y, c.w, c.h, self.probability(c.score, heard - against), heard)
+        doubt = self.doubt.get(c.target, 0.0) * largeness(math.sqrt(c.w * c.h) * scale)
+        return Detection(c.target, c.x, c.y, c.w, c.h, self.probability(c.score, heard - doubt), heard, doubt)
 
     def probability(self, score: float, evidence: float = 0.0) -> float:
         """Return the probability for a score in 0..1.
