@@ -1,8 +1,9 @@
 """What a score means: how often a box is right, by its score and by its size.
 
 Whole tracker on the scenes that scores are calibrated on, without evidence from surprise: of each detection
-the readout's own score, the side of its box, and whether it overlaps a target by half. It writes, by
-size and score, the share that is right; and prints the likeliest calibration (vision/calibration.py).
+the readout's own score, the side of its box, and whether it overlaps a target by half. It writes, by size and
+score, the share that is right; and prints the likeliest doubt by size beside the model's own slope and offset,
+and the likeliest calibration as a whole (vision/calibration.py).
 Usage: .venv/bin/python benchmarks/scores.py [--model FILE] [--scenes N] [--photos DIR] [--output FILE]
 """
 
@@ -17,10 +18,12 @@ os.environ["OPENBLAS_NUM_THREADS"] = "1"
 import numpy as np
 
 from pvm_perception.commands.evaluate import write_csv
+from pvm_perception.core.model_file import load_model
 from pvm_perception.shipped import default_model
 from pvm_perception.streams.scenes.photos import load_photos
 from pvm_perception.training.calibrate import fit, sights
 from pvm_perception.types import TARGETS
+from pvm_perception.vision.calibration import Calibration
 
 SIDES = (0.0, 5.0, 10.0, 20.0, 32.0, np.inf)  # px of the network's input that shows the whole frame
 SCORES = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 1.0)
@@ -51,7 +54,10 @@ def main() -> None:
             row[f"right_{least:g}_{most:g}"] = f"{right[some].mean():.2f}" if some.any() else ""
         table.append(row)
         print(" ".join(f"{key}={value or '-'}" for key, value in row.items()))
-    print(fit(rows))
+    own = Calibration.of(load_model(args.model)[2])
+    print(
+        f"the model: {own}; with its slope and offset: {fit(rows, (own.slope, own.offset)).doubt}; {fit(rows)}"
+    )
     args.output.parent.mkdir(parents=True, exist_ok=True)
     write_csv(args.output, table)
 

@@ -90,27 +90,30 @@ def sights(model: Path, count: int, photos: Sequence[np.ndarray] | None = None) 
     return np.array(rows, float).reshape(-1, 4)
 
 
-def fit(rows: np.ndarray) -> Calibration:
+def fit(rows: np.ndarray, sigmoid: tuple[float, float] | None = None) -> Calibration:
     """Return the calibration of the greatest likelihood: slope and offset of all, then each target's doubt.
 
     Parameters
     ----------
     rows
         (n, 4) as `sights` returns them. A target with fewer than `ENOUGH` right boxes gets no doubt.
+    sigmoid
+        Slope and offset that are known already; None: they are fitted, too.
     """
     target, score, side, hit = rows.T  # (n,) each
     score = np.clip(score, 1e-6, 1 - 1e-6)
     log_odds, one = np.log(score / (1 - score)), np.ones(len(rows))
     large = np.array([largeness(s) for s in side])
-    slope, offset = likeliest(np.stack([log_odds, one], 1), hit, np.array([1.0, 0.0]))
-    slope = max(float(slope), 1e-3)
+    if sigmoid is None:
+        slope, offset = map(float, likeliest(np.stack([log_odds, one], 1), hit, np.array([1.0, 0.0])))
+        sigmoid = max(slope, 1e-3), offset
     doubt = {}
     for k, name in enumerate(TARGETS):
         of = target == k
         if hit[of].sum() >= ENOUGH:  # its own offset is fitted, too, or size would stand in for it
-            x, known = np.stack([one, -large], 1)[of], slope * log_odds[of]
+            x, known = np.stack([one, -large], 1)[of], sigmoid[0] * log_odds[of]
             doubt[name] = max(float(likeliest(x, hit[of], np.zeros(2), known)[1]), 0.0)
-    return Calibration(slope, float(offset), doubt)
+    return Calibration(*sigmoid, doubt)
 
 
 def likeliest(
