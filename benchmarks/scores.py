@@ -1,9 +1,9 @@
 """What a score means: how often a box is right, by its score and by its size.
 
 Whole tracker on the scenes that scores are calibrated on, without evidence from surprise: of each detection
-the readout's own score, the side of its box, and whether it overlaps a target by half. It writes, by size and
-score, the share that is right; and prints the likeliest doubt by size beside the model's own slope and offset,
-and the likeliest calibration as a whole (vision/calibration.py).
+the readout's own score, the side of its box, and whether it overlaps a target by half. It writes, by size
+and score, the share that is right; and prints the likeliest doubt by size beside the model's own slope and
+offset, and the likeliest calibration as a whole (vision/calibration.py).
 Usage: .venv/bin/python benchmarks/scores.py [--model FILE] [--scenes N] [--photos DIR] [--output FILE]
 """
 
@@ -55,9 +55,9 @@ def main() -> None:
         table.append(row)
         print(" ".join(f"{key}={value or '-'}" for key, value in row.items()))
     own = Calibration.of(load_model(args.model)[2])
-    print(
-        f"the model: {own}; with its slope and offset: {fit(rows, (own.slope, own.offset)).doubt}; {fit(rows)}"
-    )
+    print(f"the model's: {own}")
+    print(f"beside its slope and offset: {fit(rows, (own.slope, own.offset)).doubt}")
+    print(f"as a whole: {fit(rows)}")
     args.output.parent.mkdir(parents=True, exist_ok=True)
     write_csv(args.output, table)
 
