@@ -18,6 +18,8 @@ from pvm_perception.signals import ENDING, Interrupted, Stop, interrupt_on_signa
 @pytest.fixture(autouse=True)
 def _as_before():
     before = {number: signal.getsignal(number) for number in ENDING}
+    for number in ENDING:  # nohup and background jobs ignore some, and what is ignored stays so
+        signal.signal(number, signal.SIG_DFL)
     yield
     for number, handler in before.items():
         signal.signal(number, handler)
