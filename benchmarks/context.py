@@ -10,7 +10,6 @@ Usage: .venv/bin/python benchmarks/context.py [--model FILE] [--scenes N] [--pho
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import os
 from collections.abc import Sequence
@@ -18,13 +17,13 @@ from pathlib import Path
 
 os.environ["OPENBLAS_NUM_THREADS"] = "1"
 import numpy as np
+from generated_sequences import scene_arguments
 from throws import sequence as thrown_balls
 
 from pvm_perception.commands.evaluate import write_csv
 from pvm_perception.core.config import HierarchyConfig
 from pvm_perception.core.hierarchy import Hierarchy
 from pvm_perception.core.model_file import load_model
-from pvm_perception.shipped import default_model
 from pvm_perception.streams.generated import Clip
 from pvm_perception.streams.scenes.light import Camera, Light
 from pvm_perception.streams.scenes.photos import load_photos
@@ -105,21 +104,12 @@ def cut(config: HierarchyConfig, weights: dict[str, np.ndarray], kinds: set[str]
 
 def main() -> None:
     """Score every variant on both sets; print the table and write it."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--model", type=Path, default=default_model(), help="model file (default: the shipped one)"
-    )
-    parser.add_argument(
-        "--scenes", type=int, default=128, help="number of scenes in each set (default: %(default)s)"
-    )
+    parser = scene_arguments(__doc__, 128)
     parser.add_argument(
         "--output", type=Path, default=Path("build/context.csv"), help="table to write (default: %(default)s)"
     )
-    parser.add_argument(
-        "--photos", type=Path, help="photographs for places that balls fly before (default: all are painted)"
-    )
     args = parser.parse_args()
-    config, weights, _ = load_model(args.model)
+    config, weights, _ = load_model(args.model[0])
     photos = load_photos(args.photos) if args.photos else None
     sets = {
         "steady": clips(config, args.scenes, False),

@@ -21,6 +21,7 @@ os.environ["OPENBLAS_NUM_THREADS"] = "1"
 import generated_sequences
 import numpy as np
 import throws
+from scores import shares_right
 from tqdm import tqdm
 
 from pvm_perception import Tracker
@@ -113,10 +114,7 @@ def main() -> None:
         score, factor, right = np.minimum(columns[0], 0.999), columns[1], columns[2]
         for low, high in pairwise(FACTORS):
             there = (factor >= low) & (factor < high)
-            shares = {}
-            for least, most in pairwise(SCORES):
-                some = there & (score >= least) & (score < most)
-                shares[f"right_{least}_{most}"] = f"{right[some].mean():.2f}" if some.any() else ""
+            shares = shares_right(SCORES, score[there], right[there])
             table.append(
                 {"source": source, "factor": str(low), "to": str(high), "candidates": int(there.sum())}
                 | shares

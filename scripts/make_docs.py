@@ -83,7 +83,7 @@ FIGURES = {  # the table of each file below benchmarks/: its columns and their t
         "right_0.3_0.4": ".3 to .4",
         "right_0.4_0.5": ".4 to .5",
         "right_0.5_0.7": ".5 to .7",
-        "right_0.7_1": ".7 to 1",
+        "right_0.7_1.0": ".7 to 1",
     },
     "motion": {"turns": "turns", "motion": "what is known of the motion", "prediction_over_copy": "forecast"},
     "association": {

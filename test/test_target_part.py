@@ -17,9 +17,9 @@ BALL, SIGN = 0, 1
 OLD, NEW = 20, 8  # units of the readout's mixing layer, and those that it grew by; as many again below it
 
 
-def grown_network(optimizer: str, memory: int = 0) -> Hierarchy:
+def grown_network(optimizer: str) -> Hierarchy:
     """Return a network whose readout has grown, so that it has units that nobody hears."""
-    config = tiny(readout=ReadoutConfig(hidden=OLD, mixing=OLD, memory=memory))
+    config = tiny(readout=ReadoutConfig(hidden=OLD, mixing=OLD))
     config = dataclasses.replace(
         config, learning=dataclasses.replace(config.learning, optimizer=optimizer, decay=0.1)
     )

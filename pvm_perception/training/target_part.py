@@ -10,10 +10,11 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from types import ModuleType
+from typing import cast
 
 import numpy as np
 
-from pvm_perception.core.algebra import Gradient, Outer
+from pvm_perception.core.algebra import Gradient
 from pvm_perception.core.backend import Array, Mask, to_numpy
 from pvm_perception.core.config import HierarchyConfig, Learning
 from pvm_perception.core.hierarchy import Hierarchy
@@ -105,9 +106,8 @@ class PartOptimizer(Optimizer):
 
     def update(self, weights: dict[str, Array], gradients: Mapping[str, Gradient], rate: float) -> float:
         """Change the part along its gradients; see `Optimizer.update`."""
-        found = {name: gradients[name] for name in self._rest if name in gradients}
-        for name, g in found.items():
-            if isinstance(g, Outer):
-                found[name] = g = g.dense()
-            g[..., self._rest[name]] = 0
+        # cells share the readout's weights, so its gradients are arrays
+        found = {name: cast(Array, gradients[name]) for name in self._rest}
+        for name, rest in self._rest.items():
+            found[name][..., rest] = 0
         return super().update(weights, found, rate)

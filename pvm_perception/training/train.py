@@ -63,9 +63,7 @@ class TrainOptions:
     network: str = "robot"
     start: Path | None = None  # a model or a checkpoint to go on from
     photos: Path | None = None
-    learns: str = (
-        "all"  # "codes", without labels; "readout"; a target; "forecast": the rest does not even run
-    )
+    learns: str = "all"  # or "codes", "readout", a target, "forecast": see `train --help`
     held_back: tuple[Path, ...] = ()  # real video on which the forecast is measured, and not learnt
     stills: tuple[Path, ...] = ()  # folders of labelled stills
     stills_part: Part | None = None  # of each, as `streams.hold_out` has it; None = all

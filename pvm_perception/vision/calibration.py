@@ -43,19 +43,14 @@ class Calibration:
     def of(history: dict[str, Any]) -> Calibration:
         """Return the calibration of a model's history; raise PvmError if it holds no such numbers."""
         pair, doubt = history.get(NAME, (1.0, 0.0)), history.get(DOUBT, {})
-        try:
-            slope, offset = map(float, pair)
-        except (TypeError, ValueError, OverflowError):  # an int may be larger than any float
-            slope = offset = math.nan
-        if not (math.isfinite(slope) and math.isfinite(offset) and slope > 0):
+        numbers = _finite(pair)
+        if len(numbers) != 2 or numbers[0] <= 0:
             raise PvmError(f"the model's {NAME} is {pair!r}; it must be a slope above 0 and an offset")
-        try:
-            doubts = {target: float(number) for target, number in doubt.items()}
-        except (AttributeError, TypeError, ValueError, OverflowError):
-            doubts = {"": math.nan}
-        if not all(0 <= number < math.inf for number in doubts.values()):
+        is_table = isinstance(doubt, dict)
+        doubts = _finite(doubt.values()) if is_table else []
+        if not is_table or len(doubts) != len(doubt) or min(doubts, default=0.0) < 0:
             raise PvmError(f"the model's {DOUBT} is {doubt!r}; it must be a number of 0 or more by target")
-        return Calibration(slope, offset, doubts)
+        return Calibration(numbers[0], numbers[1], dict(zip(doubt, doubts, strict=True)))
 
     def entries(self) -> dict[str, Any]:
         """Return what a model's history keeps of this; `of` reads it."""
@@ -90,6 +85,15 @@ class Calibration:
         s = min(max(score, 1e-6), 1 - 1e-6)
         log_odds = self.slope * math.log(s / (1 - s)) + self.offset + evidence
         return 1 / (1 + math.exp(min(-log_odds, LARGEST_EXPONENT)))
+
+
+def _finite(values: Any) -> list[float]:
+    """Return values as finite numbers; nothing where one of them is none."""
+    try:
+        numbers = [float(value) for value in values]
+    except (TypeError, ValueError, OverflowError):  # an int may be larger than any float
+        return []
+    return numbers if all(map(math.isfinite, numbers)) else []
 
 
 def largeness(side: float) -> float:

@@ -41,10 +41,8 @@ class Surprise:
         across, along = np.zeros((cols, 4)), np.zeros((rows, 4))  # network px of the units' middles
         across[:, 0] = (np.arange(cols) + 0.5) * view.network[1] / cols
         along[:, 1] = (np.arange(rows) + 0.5) * view.network[0] / rows
-        self._x = view.to_source(across)[
-            :, 0
-        ].tolist()  # cols px: of dozens of boxes, a list is searched faster
-        self._y = view.to_source(along)[:, 1].tolist()  # rows px
+        # cols and rows px: lists, which are searched faster for the sides of one box
+        self._x, self._y = view.to_source(across)[:, 0].tolist(), view.to_source(along)[:, 1].tolist()
         self._size, self._unit = (view.height, view.width), view.network[0] / rows / view.scale  # px
         self._sums = cv2.integral(np.asarray(heights, np.float32))  # (rows + 1, cols + 1)
         self._usual = float(np.percentile(heights, 90))

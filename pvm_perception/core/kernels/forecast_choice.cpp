@@ -44,11 +44,11 @@ void weigh(Frame f, int u) {
         Lanes spread = squares[i] * each - mean_x * mean_x - mean_y * mean_y;
         spread = spread > 0.0f ? spread : all(0.0f);
         const Lanes out[STATISTICS] = {.3f * logarithm(stay[i] + QUIET) + 1.5f,
-                                         .3f * logarithm(least[i]) + 1.5f,
-                                         .3f * level_of_mean[i] + 1.5f,
-                                         .25f * mean_x,
-                                         .25f * mean_y,
-                                         .5f * logarithm(spread + .05f) + .5f};
+                                       .3f * logarithm(least[i]) + 1.5f,
+                                       .3f * level_of_mean[i] + 1.5f,
+                                       .25f * mean_x,
+                                       .25f * mean_y,
+                                       .5f * logarithm(spread + .05f) + .5f};
         for (int n = 0; n < STATISTICS; ++n)
             store(f.inputs + (long)(i * STATISTICS + n) * g.lanes + u, out[n]);
     }
@@ -173,8 +173,6 @@ void product_tile(const float *x, int lanes, int depth, const float *w, int pitc
 
 #if defined(__AVX512F__)
 constexpr int TALL = 12, WIDE = 2;
-#elif defined(__AVX2__)
-constexpr int TALL = 6, WIDE = 2;
 #else
 constexpr int TALL = 6, WIDE = 2;
 #endif

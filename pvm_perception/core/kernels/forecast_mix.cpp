@@ -77,7 +77,7 @@ INLINE void add_moves(const int16_t *const *from, const V *shares, int stride, i
 
 // What one unit, or four siblings, chose of moves of their own.
 struct Own {
-    static constexpr int MOST = 82;                // moves, and one more where their number is odd
+    static constexpr int MOST = 9 * 9 + 1;         // moves: `inherit` is 4 at most; and one that makes them even
     const int16_t *from[MOST];                     // by move: where its window, or its patch, begins in the planes
     std::array<float, 4> share[MOST];              // by move and sibling
     int moves = 0;
