@@ -38,4 +38,5 @@ CC=aarch64-linux-gnu-gcc CXX=aarch64-linux-gnu-g++ \
     "$OLDPWD/.venv/bin/python" setup.py -q build_ext --inplace 2> ../build.log || true
 ls pvm_perception/core/kernels/_cpu_any.*so > /dev/null || {
     echo "the kernels were not compiled; build/arm/build.log says why" >&2; exit 1; }
+emulated -m pytest -p no:cacheprovider -rs test/test_forecast.py -k "steps_agree or half_the_size or without_compiled"
 emulated -m pytest -p no:cacheprovider -rs test/test_cpu_kernels.py -k "not sanitizers"
