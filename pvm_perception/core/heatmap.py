@@ -135,7 +135,7 @@ class HeatmapReadout:
         return heat, care
 
     def backward(
-        self, p: dict[str, Array], out: Array, boxes: Floats, soft: Floats | None = None
+        self, p: dict[str, Array], out: Array, boxes: Floats, soft: Floats | None = None, codes: bool = True
     ) -> tuple[dict[str, Gradient], list[Array], ReadoutLosses]:
         """Compare each unit's part of the map with the true one, whatever `soft`; see `Readout.backward`."""
         xp = self.xp
@@ -160,6 +160,8 @@ class HeatmapReadout:
             d = algebra.input_error(d, p[f"w2.{i + 1}"]) * self.phi.slope(hidden)
             gradients[f"w1.{i + 1}"] = algebra.Outer.of(x, d)
             gradients[f"b1.{i + 1}"] = d.sum(axis=0)
+            if not codes:
+                continue
             error = xp.zeros((batch, x.shape[1] + 1, x.shape[2]), np.float32)
             error[:, :-1] = algebra.input_error(d, p[f"w1.{i + 1}"])
             errors.append(error)

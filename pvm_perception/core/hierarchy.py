@@ -273,7 +273,8 @@ class Hierarchy:
 
         See `learning.learn`. Returns what the step cost, before it changed the weights.
         """
-        self.prepare_learning()
+        if codes:
+            self.prepare_learning()
         return learning.learn(self, boxes, rate, codes, soft)
 
     def forecast_weights(self) -> dict[str, Floats]:

@@ -105,7 +105,7 @@ class Readout(Protocol):
         ...
 
     def backward(
-        self, p: dict[str, Array], out: Array, boxes: Floats, soft: Floats | None = None
+        self, p: dict[str, Array], out: Array, boxes: Floats, soft: Floats | None = None, codes: bool = True
     ) -> tuple[dict[str, Gradient], list[Array], ReadoutLosses]:
         """Compare the answers `out` of the last `forward` with the true boxes.
 
@@ -120,11 +120,14 @@ class Readout(Protocol):
         soft
             (B, R, C, T, 5) answers to learn instead of the truth: presence, 0..1, and the box; NaN where
             the truth is learnt.
+        codes
+            Whether the errors of the codes are wanted, too.
 
         Returns
         -------
         gradients, code_errors, losses
-            The gradients of the weights, by name; each layer's error of its codes (B, U + 1, N).
+            The gradients of the weights, by name; each layer's error of its codes (B, U + 1, N), none where
+            they are not wanted.
         """
         ...
 

@@ -53,7 +53,7 @@ def learn(
     losses = ReadoutLosses(nothing, nothing, xp.zeros(network.batch, np.float32))
     if boxes is not None:
         part, answers = network.part("readout"), network.answers()
-        found, errors, losses = network.readout.backward(part, answers, boxes, soft)
+        found, errors, losses = network.readout.backward(part, answers, boxes, soft, codes)
         gradients |= {f"readout.{k}": g for k, g in found.items()}
         dz_now = pass_down(network, errors) if codes else None
     prediction = nothing

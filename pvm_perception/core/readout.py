@@ -214,7 +214,7 @@ class BoxReadout:
         return (down.T @ y.reshape(b, self.rows, -1)).reshape(b, *grid, h)
 
     def backward(
-        self, p: dict[str, Array], out: Array, boxes: Floats, soft: Floats | None = None
+        self, p: dict[str, Array], out: Array, boxes: Floats, soft: Floats | None = None, codes: bool = True
     ) -> tuple[dict[str, Gradient], list[Array], ReadoutLosses]:
         """Compare the answers of the last `forward` with the true boxes; see `Readout.backward`."""
         xp, learning = self.xp, self.config.learning
@@ -256,10 +256,12 @@ class BoxReadout:
         d_out = xp.empty_like(out)  # (B, R, C, T, 5)
         d_out[..., 0] = d_logit * (learning.presence_weight / count)
         d_out[..., 1:] = d_box * learning.box_weight
-        gradients, errors = self._descend(p, d_out.reshape(-1, self.answers * self.targets))
+        gradients, errors = self._descend(p, d_out.reshape(-1, self.answers * self.targets), codes)
         return gradients, errors, losses
 
-    def _descend(self, p: dict[str, Array], d_out: Array) -> tuple[dict[str, Gradient], list[Array]]:
+    def _descend(
+        self, p: dict[str, Array], d_out: Array, codes: bool
+    ) -> tuple[dict[str, Gradient], list[Array]]:
         """Return the gradients for an error of the answers (B * R * C, A), and each layer's code error."""
         xp = self.xp
         last = self.mixed if self.mixing else self.active
@@ -277,6 +279,8 @@ class BoxReadout:
             w, index = p[f"project{i + 1}"], self.neighbours[i]
             dy = self._upsample_transposed(dz, i, self.grids[i]).reshape(self.batch, -1, self.hidden)
             gradients[f"project{i + 1}"] = self._outer(w, self.codes[i], index, dy)
+            if not codes:
+                continue
             error = xp.zeros((self.batch, layer.rows * layer.cols + 1, layer.code), np.float32)
             algebra.matmul_scatter(error, dy, w, index)
             errors.append(error)  # (B, U + 1, N)

@@ -83,7 +83,7 @@ def readout_learns(config: HierarchyConfig, old: Weights, replay: Replay, timer:
         answers[known, 0] = np.nan
         answers[unseen, 1:] = np.nan
         part, rate = network.part(READOUT), timer.rate(READOUT_RATE)
-        found, _, _ = network.readout.backward(part, network.answers(), step.truth, answers)
+        found, _, _ = network.readout.backward(part, network.answers(), step.truth, answers, codes=False)
         optimizer.update(network.weights, {f"{READOUT}.{n}": g for n, g in found.items()}, rate)
         _pull(network.weights, old, names, rate)
     average = averaged_weights(network)
