@@ -110,9 +110,8 @@ class Hierarchy:
             rows, cols = config.grid(name)
             self.sources[name] = Source(batch, rows * cols, config.code_width(name), decay, xp)
         self.motion = xp.zeros((batch, 2, MOTION_VALUES), np.float32)  # one source unit, one row of zeros
-        # both lie on the host: the host decides by them, and would wait for a GPU at every layer
-        self.fresh: Mask = np.ones(batch, bool)
-        self.known: Mask = np.zeros(batch, bool)
+        # on the host, which decides by them, and would wait for a GPU at every layer
+        self.fresh, self.known = np.ones(batch, bool), np.zeros(batch, bool)
         self.dz_readout: list[Array] | None = None  # by layer: the readout's error of the last frame
         self.out: Array | None = None
 
@@ -189,6 +188,7 @@ class Hierarchy:
         shown: Rectangles | None = None,
         foresee: bool = True,
         ahead: Floats | None = None,
+        clear: Images | None = None,
     ) -> Array:
         """Run one frame of every stream.
 
@@ -211,6 +211,8 @@ class Hierarchy:
             (B, 4), as motion, but until the next frame, as far as the robot knows: what the forecast hears.
             NaN in the streams where it is not known: there the robot goes on as `motion` says, where that is
             not zero. None: in all streams.
+        clear
+            (B, H, W, 3) the images as layers see them; None: as they are.
 
         Returns
         -------
@@ -231,12 +233,10 @@ class Hierarchy:
         past[MOTION] = self.motion
         if self.config.schedule == "parallel":
             running = running[::-1]  # each layer still finds the codes of the frame before below it
-        self.sources[INPUT].advance(self.blocks(images), fresh)
+        self.sources[INPUT].advance(self.blocks(images if clear is None else clear), fresh)
         for encoder in running:
-            source = self.sources[encoder.below]
-            h = encoder.forward(
-                self.part(encoder.layer.name), source, past, fresh, self.step_count
-            )  # (B, U, N)
+            p, source = self.part(encoder.layer.name), self.sources[encoder.below]
+            h = encoder.forward(p, source, past, fresh, self.step_count)  # (B, U, N)
             self.sources[encoder.layer.name].advance(h, fresh)
         for source in self.sources.values():
             source.update_mean()
@@ -345,6 +345,5 @@ class Hierarchy:
         """Return the frames expected next, (B, H, W, 3) uint8 BGR; `whole` as for `Forecaster.images`."""
         if self.forecaster:
             return self.forecaster.images(whole)
-        encoder = self.encoders[0]
-        images = as_images(self.config, encoder.block, encoder.prediction, self.xp)
-        return to_numpy(images)  # converted on the device: a byte for each value is copied, not four
+        first = self.encoders[0]  # converted on the device: a byte for each value is copied, not four
+        return to_numpy(as_images(self.config, first.block, first.prediction, self.xp))

@@ -220,6 +220,7 @@ class Network(Protocol):
         shown: Rectangles | None = None,
         foresee: bool = True,
         ahead: Floats | None = None,
+        clear: Images | None = None,
     ) -> object:
         """Run one frame of every stream.
 
@@ -235,6 +236,8 @@ class Network(Protocol):
             Whether the forecast by moves is made, which only forecasts and their surprise need.
         ahead
             (B, 4) of the robot until the next frame, as `Hierarchy.step` takes it.
+        clear
+            (B, H, W, 3) the images as the layers see them, where a veil was lifted; None: as they are.
 
         Raises
         ------

@@ -34,6 +34,7 @@ class ForecastOnly(Hierarchy):
         shown: Rectangles | None = None,
         foresee: bool = True,
         ahead: Floats | None = None,
+        clear: Images | None = None,
     ) -> None:
         """Foresee the next frame of every stream, whatever `foresee` says; see `Hierarchy.step`."""
         self.known, self.fresh = ~self.fresh, np.zeros(self.batch, bool)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -50,6 +51,8 @@ class Eye:
         self.shown: ShownReadout | None = None
         config = network.config
         self._picture = np.empty((1, config.height, config.width, 3), np.uint8)
+        self._lifted = np.empty_like(self._picture)
+        self._clear = self._picture  # the picture without a veil
         self._shown = np.array([[0, 0, config.height, config.width]], np.int32)
         self._scratch: dict[tuple[int, int], Images] = {}
         self._monitor, self._cuts = DivergenceMonitor(), CutDetector()
@@ -73,6 +76,7 @@ class Eye:
         targets: Collection[str],
         twice: bool = True,
         ahead: npt.NDArray[np.float32] | None = None,
+        curve: npt.NDArray[np.uint8] | None = None,
     ) -> list[Candidate]:
         """Show the network a part of a frame and return its candidates.
 
@@ -93,6 +97,9 @@ class Eye:
             Whether to show a picture without a past twice.
         ahead
             (4,) what the camera's motion will do to the whole frame until the next, or None.
+        curve
+            (256,) what lifts the frame's veil, or None: the layers see the picture without it, while the
+            forecast is of what the camera sees.
 
         Returns
         -------
@@ -102,6 +109,11 @@ class Eye:
         size = (image.shape[0], image.shape[1])
         network_input(image, view, self._picture[0], self._scratch)
         self._shown[0] = view.filled
+        self._clear = self._picture
+        if curve is not None:
+            self._clear = self._lifted
+            self._lifted[...] = self._picture
+            self._part(self._lifted)[...] = cv2.LUT(self._part(self._picture), curve)
         self.errors = (math.nan, math.nan)
         knows_past = not self.network.fresh.any()
         if knows_past:
@@ -109,7 +121,7 @@ class Eye:
             self._step(moved, ahead=moves)
             if self._foresees:
                 self.errors = self._scaled(self.network.forecast_errors())
-        self.cut = self._foresees and self._cuts.is_cut(self._part(), self.errors)
+        self.cut = self._foresees and self._cuts.is_cut(self._part(self._picture), self.errors)
         if self.cut:
             self._surprise_at_cut = self.network.surprise()[0]
         elif knows_past:
@@ -130,10 +142,10 @@ class Eye:
         if twice:
             self._step(first=False)
 
-    def _part(self) -> Images:
-        """Return the part of the network's picture that shows the frame, (rows, cols, 3)."""
+    def _part(self, picture: Images) -> Images:
+        """Return the part of a picture (1, H, W, 3) that shows the frame, (rows, cols, 3)."""
         top, left, rows, cols = self._shown[0]
-        return self._picture[0, top : top + rows, left : left + cols]
+        return picture[0, top : top + rows, left : left + cols]
 
     def surprise(self) -> Floats:
         """Return how surprised each unit is by the last picture, (rows, cols); see `Network.surprise`."""
@@ -145,7 +157,8 @@ class Eye:
         first: bool = True,
         ahead: npt.NDArray[np.float32] | None = None,
     ) -> None:
-        self.network.step(self._picture, motion, self._shown, first and self._foresees, ahead)
+        foresees = first and self._foresees
+        self.network.step(self._picture, motion, self._shown, foresees, ahead, self._clear)
         self.steps += 1
 
     def _candidates(self, view: View, size: tuple[int, int], targets: Collection[str]) -> list[Candidate]:

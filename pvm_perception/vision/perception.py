@@ -22,6 +22,7 @@ from pvm_perception.vision.frame import View
 from pvm_perception.vision.joining import merge, touch
 from pvm_perception.vision.reflections import discount_reflections
 from pvm_perception.vision.surprise import Surprise
+from pvm_perception.vision.veil import Veil
 from pvm_perception.vision.verdicts import Verdicts
 
 GOOD_FORECAST = 1.5  # forecast error over copying's on validation clips, of a network worth its state
@@ -69,6 +70,7 @@ class Perception:
         self._fovea, self._verdicts = Fovea(), Verdicts()
         self._calibration = calibration or Calibration.of(history)
         self._foresight = Foresight()
+        self._veil = Veil()
         self.learner: ForecastLearner | None = forecast_learner(network)
         self._learns = False
         self._size: tuple[int, int] | None = None
@@ -120,6 +122,7 @@ class Perception:
     def forget(self) -> None:
         """Forget all eyes' recurrent state and where the closer ones looked."""
         self.whole.reset()
+        self._veil.reset()
         self._forget_windows()
 
     def _forget_windows(self) -> None:
@@ -166,7 +169,8 @@ class Perception:
             self._size, self.view = size, View.fit(size, (config.height, config.width))
             self.forget()  # the old codes belong to other parts of the scene
         with self._one_thread:
-            far = found = self.whole.see(image, self.view, motion, targets, ahead=ahead)
+            curve = self._veil.look(image)
+            far = found = self.whole.see(image, self.view, motion, targets, ahead=ahead, curve=curve)
             if self.cut:
                 self._forget_windows()
                 tracks = ()
@@ -178,10 +182,10 @@ class Perception:
                 if window is not None:
                     if self._fovea.moved:
                         self.near.reset()  # the window's own jump is no motion of what is in it
-                    near = self.near.see(image, window, motion, targets)
+                    near = self.near.see(image, window, motion, targets, curve=curve)
                     self._fovea.note_candidates(near)
                     found = merge(found, near, window, self.view, self._fovea.moved)
-                found = self._search_beside(image, motion, targets, tracks, found, surprise)
+                found = self._search_beside(image, motion, targets, tracks, found, surprise, curve)
                 found = self._verdicts.hold(far, found, self._fovea.windows, self.view, tracks)
         evidence = surprise.evidence if surprise else lambda _: 0.0
         seen = [self._calibration.detection(c, self.view.scale, evidence(c)) for c in found]
@@ -195,6 +199,7 @@ class Perception:
         tracks: Sequence[Track],
         found: list[Candidate],
         surprise: Surprise | None,
+        curve: npt.NDArray[np.uint8] | None,
     ) -> list[Candidate]:
         """Return `found` and what the third eye sees, which searches beside the second."""
         if self.beside is None or self.view is None:
@@ -204,7 +209,7 @@ class Perception:
             return found
         if glance.new:
             self.beside.reset()
-        seen = self.beside.see(image, glance.view, motion, targets, twice=glance.counts)
+        seen = self.beside.see(image, glance.view, motion, targets, twice=glance.counts, curve=curve)
         if not glance.counts:
             return found
         left_alone = [t for t in tracks if self._fovea.leaves_alone(t)]

@@ -123,9 +123,11 @@ class Engine:
         shown: Rectangles | None = None,
         foresee: bool = True,
         ahead: np.ndarray | None = None,
+        clear: np.ndarray | None = None,
     ) -> None:
         """Run one frame of every stream; answers stay on the device. See `Network.step`."""
-        pictures.check_images(self.config, self.batch, images)
+        seen = images if clear is None else clear
+        pictures.check_images(self.config, self.batch, seen)
         if motion is not None:
             pictures.check_motion(self.batch, motion)
         self.known = ~self.fresh
@@ -134,7 +136,7 @@ class Engine:
         frame = sent[: plan.FRAME.itemsize].view(plan.FRAME)[0]
         frame["half"], frame["fresh"][: self.batch] = self._half, self.fresh
         frame["motion"][: self.batch] = 0 if motion is None else motion
-        sent[plan.FRAME.itemsize :] = images.reshape(-1)
+        sent[plan.FRAME.itemsize :] = seen.reshape(-1)
         self.runner.write(self._device.received, sent)
         self._launch()
         self._copy_errors = self._change() * self.known  # while the device works

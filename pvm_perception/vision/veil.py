@@ -1,0 +1,74 @@
+"""A bright veil over a frame, as of fog, dust or a dirty lens, and the curve that lifts it.
+
+Through a veil even what is black looks bright. Where the share t of the light comes through, and the veil
+itself is as bright as A, the light L of a place was (L - A) / t + A before (He, Sun & Tang 2009, "Single
+image haze removal using dark channel prior"). Here t is one number for the whole frame, told by its darkest
+places, since nearly every frame has something black, or of one strong colour, in view.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pvm_perception.core.backend import Images
+
+GAMMA = 2.2  # of the camera's values over light
+SAMPLE = 80  # px along a frame's longer side that are looked at, at least
+EXTREME = (
+    0.005  # share of the frame that is darker than what counts as its darkest, or brighter than its brightest
+)
+DARK = (0.05, 0.1)  # light of the darkest place from which there is a veil, and from which it is all veil
+STRENGTH = 0.95  # share of the veil that is lifted: a little of it shows how far away things are
+LEAST_LIGHT = (
+    0.2  # share of the light that comes through at least: beyond it, noise would be all that is left
+)
+SLIGHT = 0.98  # share of the light that comes through where a veil is not worth the work
+NEW = 0.3  # share of a frame in what is known of the veil
+JUMP = 0.05  # change of the darkest light from which it is another scene
+_LIGHT = ((np.arange(256) / 255) ** GAMMA).astype(np.float32)  # of each value of a picture
+
+
+class Veil:
+    """The veil over the frames of a stream.
+
+    Attributes
+    ----------
+    light : the share of the light that came through in the last frame; 1 without a veil
+    """
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget all frames so far."""
+        self._known: np.ndarray | None = None  # (2,) light of the darkest and of the brightest places
+        self.light = 1.0
+
+    def look(self, image: Images) -> np.ndarray | None:
+        """Return the curve that lifts the veil of the next frame, (256,) uint8; None where there is none.
+
+        Parameters
+        ----------
+        image
+            (H, W, 3) uint8, BGR.
+        """
+        step = max(max(image.shape[:2]) // SAMPLE, 1)
+        some = image[::step, ::step]
+        new = np.array([_level(some.min(axis=2), EXTREME), _level(some.max(axis=2), 1 - EXTREME)])
+        if self._known is None or abs(new[0] - self._known[0]) > JUMP:
+            self._known = new
+        self._known = self._known + NEW * (new - self._known)
+        darkest, brightest = self._known.tolist()
+        veiled = min(max((darkest - DARK[0]) / (DARK[1] - DARK[0]), 0.0), 1.0)
+        self.light = max(1 - STRENGTH * veiled * darkest / max(brightest, DARK[1]), LEAST_LIGHT)
+        if self.light > SLIGHT:
+            self.light = 1.0
+            return None
+        before = np.clip((_LIGHT - brightest) / self.light + brightest, 0, 1)
+        return (255 * before ** (1 / GAMMA) + 0.5).astype(np.uint8)
+
+
+def _level(values: np.ndarray, share: float) -> float:
+    """Return the light that a share of the values (uint8) does not exceed."""
+    counts = np.bincount(values.ravel(), minlength=256).cumsum()
+    return float(_LIGHT[int(np.searchsorted(counts, share * values.size))])
