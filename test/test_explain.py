@@ -62,6 +62,7 @@ def facts():
         settings=TrackerSettings(),
         history=(("0", 0.0, 0.0, False),),
         forecast=(float("nan"), float("nan")),
+        light=0.4,
         cuts=(),
         model="robot.safetensors",
         known=("green_ball",),
@@ -99,6 +100,11 @@ def test_a_page_stands_alone_and_escapes_what_it_quotes(facts):
     assert "<b>7" not in text and "<i>x" not in text
     assert "green_ball at frame <b>7" in seen.words
     assert not seen.open
+
+
+def test_a_page_says_how_thick_a_veil_was(facts):
+    assert "40 % of the light came through" in page(facts, NETWORK)
+    assert "came through" not in page(dataclasses.replace(facts, light=1.0), NETWORK)
 
 
 def test_a_ball_in_view_is_explained_with_what_each_link_is_worth(ball_in_view):

@@ -27,6 +27,7 @@ def test_a_frame_without_a_veil_stays_as_it_is(frames):
     veil = Veil()
     assert [veil.look(f.image) for f in frames[:20]] == [None] * 20
     assert veil.light == 1.0
+    assert veil.lift(frames[20].image) is frames[20].image
 
 
 def test_a_veil_is_lifted_most_of_the_way(frames):
@@ -94,6 +95,7 @@ def found(tracker, frames, change):
 def test_targets_are_found_in_fog_and_the_forecast_is_of_what_the_camera_sees(frames, monkeypatch):
     tracker = Tracker()
     seen = found(tracker, frames, fogged)
+    assert 0.2 < tracker.light < 0.7
     expected, image = tracker.prediction(), fogged(frames[-1].image)
     assert abs(expected.mean() - image.mean()) < 10  # as pale as the camera's
     monkeypatch.setattr(Veil, "look", lambda _self, _image: None)

@@ -66,6 +66,7 @@ class Facts:
     settings : from which evidence a track is born and kept
     history : (name, best detection's score, best evidence, whether reported) of the frames up to this one
     forecast : (the forecast's, copying's) mean squared error
+    light : share of the light that came through a veil over the frame; 1 without one
     cuts : what each kind of link is worth
     model, known : the model's name, and the targets that it knows
     """
@@ -84,6 +85,7 @@ class Facts:
     settings: TrackerSettings
     history: tuple[tuple[str, float, float, bool], ...]
     forecast: tuple[float, float]
+    light: float
     cuts: tuple[Cut, ...]
     model: str
     known: tuple[str, ...]
@@ -174,6 +176,7 @@ def gather(tracker: Tracker, frames: Sequence[Frame], target: str, links: bool =
         tracker.settings,
         tuple(history),
         tracker.prediction_error(),
+        tracker.light,
         tuple(_cuts(tracker, frames[-CUT_RUN:], target)) if links else (),
         tracker.model.name,
         tracker.known_targets,

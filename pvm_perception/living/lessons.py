@@ -18,6 +18,7 @@ from pvm_perception.streams.generated import Clip
 from pvm_perception.types import Box, Track, Truth
 from pvm_perception.vision.frame import View, network_input
 from pvm_perception.vision.motion import seen_through
+from pvm_perception.vision.veil import Veil
 
 LASTED = 15  # frames that a track must have been believed before a moment, in it and after it together
 SURE = 0.8  # score that it must have reached once
@@ -104,7 +105,8 @@ def lesson(
         b = boxes[int(rng.integers(len(boxes)))]
         centre = b.x + b.w / 2, b.y + b.h / 2
         view = View.window(source, size, centre, view.scale * float(rng.uniform(*GROWTH)))
-    images = np.stack([network_input(image, view) for image in moment.images])
+    veil = Veil()  # lifted as the eyes do it
+    images = np.stack([network_input(veil.lift(image), view) for image in moment.images])
     truth = np.stack(
         [_rows(b, a, view, targets) for b, a in zip(known.boxes, known.alarms, strict=True)]
     )  # (T, ROWS, COLUMNS)

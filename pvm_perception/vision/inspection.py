@@ -106,6 +106,11 @@ class Inspection:
         moves = self._network.moves()  # where from
         return None if moves is None else -moves[0, :, :, ::-1]
 
+    @property
+    def light(self) -> float:
+        """The share of the light that came through a veil over the last frame, as fog; 1 without one."""
+        return self._perception.light
+
     def codes(self) -> dict[str, Floats]:
         """Return each layer's codes at the last frame, from the bottom: (rows, cols, N) float32.
 

@@ -238,6 +238,11 @@ class Perception:
         return sum(eye.steps for eye in self._eyes)
 
     @property
+    def light(self) -> float:
+        """The share of the light that came through a veil over the last frame; 1 without one."""
+        return self._veil.light
+
+    @property
     def cut(self) -> bool:
         """Whether the last frame had nothing in common with what was expected: another scene."""
         return self.whole.cut

@@ -17,6 +17,7 @@ from pvm_perception.core.shown import MOST_BOXES, MOST_SHOWN, CellReader, ShownT
 from pvm_perception.errors import PvmError
 from pvm_perception.vision.backgrounds import backgrounds
 from pvm_perception.vision.frame import BAR, View, as_bgr, network_input
+from pvm_perception.vision.veil import Veil
 
 VIEWS = 12  # of a box
 SIDES = (12.0, 80.0)  # network px that the target's longer side has in a view
@@ -73,7 +74,7 @@ class Teacher:
             x, y, w, h in the image, px.
         """
         check_name(name)
-        image = as_bgr(image)
+        image = Veil().lift(as_bgr(image))  # as the eyes see it
         x, y, w, h = checked_box(box, (image.shape[0], image.shape[1]))
         if name not in shown.names and len(shown.names) >= MOST_SHOWN:
             raise PvmError(

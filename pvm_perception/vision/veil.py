@@ -8,6 +8,7 @@ places, since nearly every frame has something black, or of one strong colour, i
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 
 from pvm_perception.core.backend import Images
@@ -66,6 +67,11 @@ class Veil:
             return None
         before = np.clip((_LIGHT - brightest) / self.light + brightest, 0, 1)
         return (255 * before ** (1 / GAMMA) + 0.5).astype(np.uint8)
+
+    def lift(self, image: Images) -> Images:
+        """Return the next frame (H, W, 3) without its veil; itself where there is none."""
+        curve = self.look(image)
+        return image if curve is None else cv2.LUT(image, curve).astype(np.uint8, copy=False)
 
 
 def _level(values: np.ndarray, share: float) -> float:
