@@ -150,14 +150,13 @@ def page(facts: Facts, network: tuple[int, int], similar: Sequence[tuple[Images,
         if copying > 0
         else "There was no forecast of this frame."
     )
-    veil = ""
     if f.light < 1:
-        veil = f" A veil lay over the frame, as of fog: {100 * f.light:.0f} % of the light came through."
+        expected += f" A veil lay over the frame, as of fog: {100 * f.light:.0f} % of the light came through."
     title = html.escape(f"{f.target} at frame {f.name}")
     parts = [
         f"<h1>{title}</h1>",
         f'<p class="verdict">{html.escape(f.verdict())}</p>',
-        f"<p>Model {html.escape(f.model)}, which knows {html.escape(', '.join(f.known))}. {expected}{veil}</p>",
+        f"<p>Model {html.escape(f.model)}, which knows {html.escape(', '.join(f.known))}. {expected}</p>",
         "<h2>What it saw and expected</h2>",
         f'<div class="pictures">{"".join(pictures)}</div>',
         "<h2>Detections of this frame</h2>",
