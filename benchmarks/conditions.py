@@ -30,7 +30,7 @@ from pvm_perception.streams.files import FolderStream
 
 Condition = Callable[[np.ndarray, int], np.ndarray]  # of a frame (H, W, 3) uint8 and its number
 QUALITY = 92  # of the JPEG files that methods see
-MEASURES = ("auc", "presence_f1", "false_boxes", "stray_frames")
+MEASURES = ("auc", "presence_f1", "false_boxes")
 
 
 def _light(image: np.ndarray) -> np.ndarray:
@@ -113,8 +113,9 @@ def bad_link(image: np.ndarray, _k: int) -> np.ndarray:
     """Half as many pixels, compressed to a twentieth: what a weak radio link lets through."""
     height, width = image.shape[:2]
     small = cv2.resize(image, (width // 2, height // 2), interpolation=cv2.INTER_AREA)
-    small = cv2.imdecode(cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, 15])[1], cv2.IMREAD_COLOR)
-    return cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR)
+    packed = cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, 15])[1]
+    came = np.asarray(cv2.imdecode(packed, cv2.IMREAD_COLOR))
+    return cv2.resize(came, (width, height), interpolation=cv2.INTER_LINEAR)
 
 
 CONDITIONS: dict[str, Condition] = {
@@ -145,13 +146,18 @@ def shown(folder: Path, condition: Condition, to: Path) -> Path:
     return to
 
 
-def rows_of(condition: str, method: str, results: list[Result]) -> list[dict[str, Any]]:
-    """Return a row of the table for each target."""
-    return [
-        {"condition": condition, "method": method, "target": target}
-        | {name: f"{mean[name]:.4f}" for name in MEASURES}
+def marks(method: str, results: list[Result]) -> dict[str, dict[str, str]]:
+    """Return a method's measures by target, as the table's columns."""
+    return {
+        target: {f"{name}_{method}": f"{mean[name]:.4f}" for name in MEASURES}
         for target, mean in summary(results).items()
-    ]
+    }
+
+
+def row(condition: str, target: str, found: list[dict[str, dict[str, str]]]) -> dict[str, Any]:
+    """Return the table's row of a condition and a target, with what each method found."""
+    columns = {name: value for of in found for name, value in of.get(target, {}).items()}
+    return {"condition": condition, "target": target} | columns
 
 
 def main() -> None:
@@ -185,14 +191,14 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             seen = [shown(f, CONDITIONS[name], Path(folder)) for f in folders]
             ours = [r for f in seen for r in evaluate_sequence(f, lambda: Tracker(model=args.model))]
-            rows += rows_of(name, OURS, ours)
+            targets = tuple(dict.fromkeys(r.target for r in ours))
+            found = [marks(OURS, ours)]
             for peer in args.peers:
-                targets = tuple(dict.fromkeys(r.target for r in ours))
-                rows += rows_of(name, peer, [r for f in seen for r in run_peer(PEERS[peer], f, targets)])
+                found.append(marks(peer, [r for f in seen for r in run_peer(PEERS[peer], f, targets)]))
+        rows += [row(name, target, found) for target in targets]
         write_csv(args.output, rows)
-        for row in rows:
-            if row["condition"] == name:
-                print(" ".join(f"{k}={v}" for k, v in row.items()), flush=True)
+        for some in rows[-len(targets) :]:
+            print(" ".join(f"{k}={v}" for k, v in some.items()), flush=True)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from pvm_perception.vision.cuts import CutDetector
 from pvm_perception.vision.divergence import DivergenceMonitor
 from pvm_perception.vision.frame import View, network_input
 from pvm_perception.vision.motion import seen_through
+from pvm_perception.vision.veil import LEAST_NEAR, Veil
 
 LEAST_SCORE = 0.02  # score of a candidate below which it never matters to a track
 
@@ -41,6 +42,7 @@ class Eye:
     shown : finds the targets that were shown in a few boxes; None where there are none
     errors : (forecast's, copying's) mean squared errors at the last picture, in units of the full range from
         black to white, squared; copying expects the picture before once more. NaN where there was no forecast
+    veil : over what it sees; `curve` lifts that of the last picture, None where there is none
     cut : whether the last picture has nothing in common with what was expected: another scene
     times_diverged : how often the state was begun anew because it had diverged
     steps : how often the network was shown a picture
@@ -53,6 +55,7 @@ class Eye:
         self._picture = np.empty((1, config.height, config.width, 3), np.uint8)
         self._lifted = np.empty_like(self._picture)
         self._clear = self._picture  # the picture without a veil
+        self.veil = Veil() if foresees else Veil(LEAST_NEAR)
         self._shown = np.array([[0, 0, config.height, config.width]], np.int32)
         self._scratch: dict[tuple[int, int], Images] = {}
         self._monitor, self._cuts = DivergenceMonitor(), CutDetector()
@@ -65,6 +68,8 @@ class Eye:
         self.network.reset()
         self._monitor.reset()
         self._cuts.reset()
+        self.veil.reset()
+        self.curve: npt.NDArray[np.uint8] | None = None
         self.errors: tuple[float, float] = (math.nan, math.nan)
         self.cut = False
 
@@ -98,8 +103,8 @@ class Eye:
         ahead
             (4,) what the camera's motion will do to the whole frame until the next, or None.
         curve
-            (256,) what lifts the frame's veil, or None: the layers see the picture without it, while the
-            forecast is of what the camera sees.
+            (256,) what lifts the whole frame's veil; None: that of the part that is seen is lifted. Layers see
+            the picture without it, while the forecast is of what the camera sees.
 
         Returns
         -------
@@ -109,9 +114,10 @@ class Eye:
         size = (image.shape[0], image.shape[1])
         network_input(image, view, self._picture[0], self._scratch)
         self._shown[0] = view.filled
-        self._clear = self._picture
+        if curve is None:
+            curve = self.veil.look(image[view.y : view.y + view.height, view.x : view.x + view.width])
+        self.curve, self._clear = curve, self._picture if curve is None else self._lifted
         if curve is not None:
-            self._clear = self._lifted
             self._lifted[...] = self._picture
             self._part(self._lifted)[...] = cv2.LUT(self._part(self._picture), curve)
         self.errors = (math.nan, math.nan)

@@ -22,7 +22,6 @@ from pvm_perception.vision.frame import View
 from pvm_perception.vision.joining import merge, touch
 from pvm_perception.vision.reflections import discount_reflections
 from pvm_perception.vision.surprise import Surprise
-from pvm_perception.vision.veil import Veil
 from pvm_perception.vision.verdicts import Verdicts
 
 GOOD_FORECAST = 1.5  # forecast error over copying's on validation clips, of a network worth its state
@@ -70,7 +69,6 @@ class Perception:
         self._fovea, self._verdicts = Fovea(), Verdicts()
         self._calibration = calibration or Calibration.of(history)
         self._foresight = Foresight()
-        self._veil = Veil()
         self.learner: ForecastLearner | None = forecast_learner(network)
         self._learns = False
         self._size: tuple[int, int] | None = None
@@ -122,7 +120,6 @@ class Perception:
     def forget(self) -> None:
         """Forget all eyes' recurrent state and where the closer ones looked."""
         self.whole.reset()
-        self._veil.reset()
         self._forget_windows()
 
     def _forget_windows(self) -> None:
@@ -169,8 +166,7 @@ class Perception:
             self._size, self.view = size, View.fit(size, (config.height, config.width))
             self.forget()  # the old codes belong to other parts of the scene
         with self._one_thread:
-            curve = self._veil.look(image)
-            far = found = self.whole.see(image, self.view, motion, targets, ahead=ahead, curve=curve)
+            far = found = self.whole.see(image, self.view, motion, targets, ahead=ahead)
             if self.cut:
                 self._forget_windows()
                 tracks = ()
@@ -182,10 +178,10 @@ class Perception:
                 if window is not None:
                     if self._fovea.moved:
                         self.near.reset()  # the window's own jump is no motion of what is in it
-                    near = self.near.see(image, window, motion, targets, curve=curve)
+                    near = self.near.see(image, window, motion, targets, curve=self.whole.curve)
                     self._fovea.note_candidates(near)
                     found = merge(found, near, window, self.view, self._fovea.moved)
-                found = self._search_beside(image, motion, targets, tracks, found, surprise, curve)
+                found = self._search_beside(image, motion, targets, tracks, found, surprise)
                 found = self._verdicts.hold(far, found, self._fovea.windows, self.view, tracks)
         evidence = surprise.evidence if surprise else lambda _: 0.0
         seen = [self._calibration.detection(c, self.view.scale, evidence(c)) for c in found]
@@ -199,7 +195,6 @@ class Perception:
         tracks: Sequence[Track],
         found: list[Candidate],
         surprise: Surprise | None,
-        curve: npt.NDArray[np.uint8] | None,
     ) -> list[Candidate]:
         """Return `found` and what the third eye sees, which searches beside the second."""
         if self.beside is None or self.view is None:
@@ -209,7 +204,9 @@ class Perception:
             return found
         if glance.new:
             self.beside.reset()
-        seen = self.beside.see(image, glance.view, motion, targets, twice=glance.counts, curve=curve)
+        seen = self.beside.see(
+            image, glance.view, motion, targets, twice=glance.counts, curve=self.whole.curve
+        )
         if not glance.counts:
             return found
         left_alone = [t for t in tracks if self._fovea.leaves_alone(t)]
@@ -240,7 +237,7 @@ class Perception:
     @property
     def light(self) -> float:
         """The share of the light that came through a veil over the last frame; 1 without one."""
-        return self._veil.light
+        return self.whole.veil.light
 
     @property
     def cut(self) -> bool:

@@ -15,14 +15,11 @@ from pvm_perception.core.backend import Images
 
 GAMMA = 2.2  # of the camera's values over light
 SAMPLE = 80  # px along a frame's longer side that are looked at, at least
-EXTREME = (
-    0.005  # share of the frame that is darker than what counts as its darkest, or brighter than its brightest
-)
+EXTREME = 0.005  # share of the pixels beyond what counts as darkest and as brightest
 DARK = (0.05, 0.1)  # light of the darkest place from which there is a veil, and from which it is all veil
 STRENGTH = 0.95  # share of the veil that is lifted: a little of it shows how far away things are
-LEAST_LIGHT = (
-    0.2  # share of the light that comes through at least: beyond it, noise would be all that is left
-)
+LEAST_LIGHT = 0.2  # share of the light that comes through at least: beyond it, noise is all that is left
+LEAST_NEAR = 0.5  # the same in a window, which may show nothing but a bright wall
 SLIGHT = 0.98  # share of the light that comes through where a veil is not worth the work
 NEW = 0.3  # share of a frame in what is known of the veil
 JUMP = 0.05  # change of the darkest light from which it is another scene
@@ -32,12 +29,18 @@ _LIGHT = ((np.arange(256) / 255) ** GAMMA).astype(np.float32)  # of each value o
 class Veil:
     """The veil over the frames of a stream.
 
+    Parameters
+    ----------
+    least
+        The share of the light that comes through at least.
+
     Attributes
     ----------
     light : the share of the light that came through in the last frame; 1 without a veil
     """
 
-    def __init__(self) -> None:
+    def __init__(self, least: float = LEAST_LIGHT) -> None:
+        self._least = least
         self.reset()
 
     def reset(self) -> None:
@@ -61,7 +64,7 @@ class Veil:
         self._known = self._known + NEW * (new - self._known)
         darkest, brightest = self._known.tolist()
         veiled = min(max((darkest - DARK[0]) / (DARK[1] - DARK[0]), 0.0), 1.0)
-        self.light = max(1 - STRENGTH * veiled * darkest / max(brightest, DARK[1]), LEAST_LIGHT)
+        self.light = max(1 - STRENGTH * veiled * darkest / max(brightest, DARK[1]), self._least)
         if self.light > SLIGHT:
             self.light = 1.0
             return None
