@@ -103,8 +103,8 @@ class Eye:
         ahead
             (4,) what the camera's motion will do to the whole frame until the next, or None.
         curve
-            (256,) what lifts the whole frame's veil; None: that of the part that is seen is lifted. Layers see
-            the picture without it, while the forecast is of what the camera sees.
+            (256,) what lifts the whole frame's veil; None: that of the part that is seen is lifted. Layers
+            see the picture without it, while the forecast is of what the camera sees.
 
         Returns
         -------
