@@ -57,8 +57,9 @@ class Veil:
             (H, W, 3) uint8, BGR.
         """
         step = max(max(image.shape[:2]) // SAMPLE, 1)
-        some = image[::step, ::step]
-        new = np.array([_level(some.min(axis=2), EXTREME), _level(some.max(axis=2), 1 - EXTREME)])
+        blue, green, red = np.moveaxis(image[::step, ::step], 2, 0)
+        darker, brighter = np.minimum(np.minimum(blue, green), red), np.maximum(np.maximum(blue, green), red)
+        new = np.array([_level(darker, EXTREME), _level(brighter, 1 - EXTREME)])
         if self._known is None or abs(new[0] - self._known[0]) > JUMP:
             self._known = new
         self._known = self._known + NEW * (new - self._known)
@@ -79,5 +80,5 @@ class Veil:
 
 def _level(values: np.ndarray, share: float) -> float:
     """Return the light that a share of the values (uint8) does not exceed."""
-    counts = np.bincount(values.ravel(), minlength=256).cumsum()
-    return float(_LIGHT[int(np.searchsorted(counts, share * values.size))])
+    k = round(share * (values.size - 1))
+    return float(_LIGHT[np.partition(values, k, axis=None)[k]])
