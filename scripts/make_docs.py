@@ -85,6 +85,17 @@ FIGURES = {  # the table of each file below benchmarks/: its columns and their t
         "right_0.5_0.7": ".5 to .7",
         "right_0.7_1.0": ".7 to 1",
     },
+    "conditions": {
+        "condition": "as seen",
+        "target": "target",
+        "auc_pvm_perception": "success AUC",
+        "false_boxes_pvm_perception": "false boxes a frame",
+        "auc_HSV + Kalman": "HSV + Kalman: AUC",
+        "false_boxes_HSV + Kalman": "false boxes",
+        "auc_CSRT": "CSRT, given the first box: AUC",
+        "auc_NanoDet": "NanoDet: AUC",
+        "false_boxes_NanoDet": "false boxes",
+    },
     "motion": {"turns": "turns", "motion": "what is known of the motion", "prediction_over_copy": "forecast"},
     "association": {
         "target": "target",
