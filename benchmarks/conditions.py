@@ -13,6 +13,7 @@ import argparse
 import os
 import tempfile
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from pvm_perception.errors import writing
 from pvm_perception.evaluation.evaluate import Result, evaluate_sequence, sequences, summary
 from pvm_perception.evaluation.peers import PEERS, run_peer
 from pvm_perception.streams.files import FolderStream
+from pvm_perception.vision.veil import GAMMA
 
 Condition = Callable[[np.ndarray, int], np.ndarray]  # of a frame (H, W, 3) uint8 and its number
 QUALITY = 92  # of the JPEG files that methods see
@@ -35,12 +37,12 @@ MEASURES = ("auc", "presence_f1", "false_boxes")
 
 def _light(image: np.ndarray) -> np.ndarray:
     """Return linear light, (H, W, 3) float32, 0..1: what lenses blur and what is added up."""
-    return (image.astype(np.float32) / 255) ** 2.2
+    return (image.astype(np.float32) / 255) ** GAMMA
 
 
 def _picture(light: np.ndarray) -> np.ndarray:
     """Return the picture (H, W, 3) uint8 of linear light."""
-    return np.clip(255 * np.clip(light, 0, 1) ** (1 / 2.2) + 0.5, 0, 255).astype(np.uint8)
+    return np.clip(255 * np.clip(light, 0, 1) ** (1 / GAMMA) + 0.5, 0, 255).astype(np.uint8)
 
 
 def _noisy(light: np.ndarray, k: int, photons: float) -> np.ndarray:
@@ -65,22 +67,24 @@ def changing_light(image: np.ndarray, k: int) -> np.ndarray:
     return _picture(_light(image) * 5 ** (0.5 * np.cos(2 * np.pi * k / 24) - 0.5))
 
 
+@cache
+def _leaves() -> np.ndarray:
+    """Return soft noise (256, 256) float32, above 0 where leaves are; it comes round again without a seam."""
+    tiles = np.tile(np.random.default_rng(5).standard_normal((256, 256), np.float32), (3, 3))
+    return cv2.GaussianBlur(tiles, (0, 0), 12)[256:512, 256:512]
+
+
 def leaf_shadow(image: np.ndarray, k: int) -> np.ndarray:
     """A tree's shadow that moves over the picture by a hundredth of its width each frame."""
     height, width = image.shape[:2]
-    rng = np.random.default_rng(5)
-    tiles = np.tile(
-        rng.standard_normal((256, 256), np.float32), (3, 3)
-    )  # it comes round again without a seam
-    cast = cv2.GaussianBlur(tiles, (0, 0), 12)[256:512, 256:512]
-    cast = np.roll(cast, round(2.56 * k), 1)
+    cast = np.roll(_leaves(), round(2.56 * k), 1)
     cast = cv2.resize(cast, (width, height), interpolation=cv2.INTER_LINEAR)
     shade = 1 / (1 + np.exp(-cast / cast.std() * 6))  # mostly in it or out of it, with soft edges
     return _picture(_light(image) * (1 - 0.85 * shade[..., None]))
 
 
 def fog(image: np.ndarray, _k: int) -> np.ndarray:
-    """A third of the contrast, before a bright veil."""
+    """A quarter of the light comes through a bright veil."""
     return _picture(0.25 * _light(image) + 0.4)
 
 
@@ -110,7 +114,7 @@ def shaken(image: np.ndarray, k: int) -> np.ndarray:
 
 
 def bad_link(image: np.ndarray, _k: int) -> np.ndarray:
-    """Half as many pixels, compressed to a twentieth: what a weak radio link lets through."""
+    """Half of the pixels each way, at a JPEG quality of 15: what a weak radio link lets through."""
     height, width = image.shape[:2]
     small = cv2.resize(image, (width // 2, height // 2), interpolation=cv2.INTER_AREA)
     packed = cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, 15])[1]

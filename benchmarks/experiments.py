@@ -18,8 +18,6 @@ from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-import numpy as np
-
 from pvm_perception.commands.evaluate import write_csv
 from pvm_perception.core.config import PRESETS, preset
 from pvm_perception.core.hierarchy import Hierarchy
@@ -153,7 +151,6 @@ def main() -> None:
         validation_clips=args.clips,
         calibration_scenes=0,
     )
-    np.seterr(over="ignore")
     args.output.parent.mkdir(parents=True, exist_ok=True)
     experiments(base, sorted(args.unlabelled), args.labelled, args.output)
 

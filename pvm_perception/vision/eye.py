@@ -115,7 +115,7 @@ class Eye:
         network_input(image, view, self._picture[0], self._scratch)
         self._shown[0] = view.filled
         if curve is None:
-            curve = self.veil.look(image[view.y : view.y + view.height, view.x : view.x + view.width])
+            curve = self.veil.look(view.cut(image))
         self.curve, self._clear = curve, self._picture if curve is None else self._lifted
         if curve is not None:
             self._lifted[...] = self._picture

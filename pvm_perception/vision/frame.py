@@ -112,6 +112,10 @@ class View:
         """(top, left, rows, cols) of the network's input that the rectangle fills; the rest is bars."""
         return (self.top, self.left, *self.shown)
 
+    def cut(self, image: np.ndarray) -> np.ndarray:
+        """Return the rectangle of a source image (H, W, 3): a view of its pixels."""
+        return image[self.y : self.y + self.height, self.x : self.x + self.width]
+
     def to_source(self, boxes: np.ndarray) -> np.ndarray:
         """Map (..., 4) boxes x, y, w, h from network to source pixels."""
         boxes = np.asarray(boxes, np.float64)
@@ -151,7 +155,7 @@ def network_input(
     (rows, cols, 3) uint8
     """
     rows, cols = view.shown
-    cut = image[view.y : view.y + view.height, view.x : view.x + view.width]
+    cut = view.cut(image)
     scratch = {} if scratch is None else scratch
     while cut.shape[0] % (2 * rows) == 0 and cut.shape[1] % (2 * cols) == 0:
         # an even number of pixels to each: halving comes to the same, and OpenCV is fast at it

@@ -127,7 +127,8 @@ class Engine:
     ) -> None:
         """Run one frame of every stream; answers stay on the device. See `Network.step`."""
         seen = images if clear is None else clear
-        pictures.check_images(self.config, self.batch, seen)
+        for some in (images, seen):
+            pictures.check_images(self.config, self.batch, some)
         if motion is not None:
             pictures.check_motion(self.batch, motion)
         self.known = ~self.fresh
