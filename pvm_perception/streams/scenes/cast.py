@@ -22,6 +22,7 @@ STREAKS = (  # how far a thrown ball moves while the shutter is open, over its d
     ((1.2, 4.0), 0.4),
 )
 LONGEST_STREAK = 0.6  # of the frame's height
+WALL_SHADOWS = 0.3  # of thrown balls cast their shadow on what is behind them
 CAST = ((("green_ball",), 0.4), (("stop_sign",), 0.38), (("green_ball", "stop_sign"), 0.08), ((), 0.14))
 
 
@@ -176,6 +177,11 @@ class Cast:
         """Return a ball and its shadow on a flight that is a streak in each frame."""
         rng = self.thrower
         self.has_throw = True
+        if rng.random() < WALL_SHADOWS:  # round, and as fast as the ball: no target for all that
+            away = rng.uniform(0, 2 * np.pi)
+            off = size * rng.uniform(0.6, 4.0) * np.array([np.cos(away), np.sin(away)])
+            shade, ball = _shadow(rng, tall=(14, 20)), parts[-1]
+            parts = [self._beside(ball, shade, size * rng.uniform(1.0, 1.4), off), ball]
         streak = min(size * rng.uniform(*drawn(rng, STREAKS)), LONGEST_STREAK)
         heading = rng.uniform(0, 2 * np.pi)
         velocity = streak / self.opened * np.array([np.cos(heading), np.sin(heading)])
@@ -187,31 +193,16 @@ class Cast:
     def _grounded(self, thing: Thing, size: float) -> list[Thing]:
         """Return a thing over its shadow on the ground."""
         rng = self.rng
-        shade: np.ndarray = np.zeros((48, 48, 4), np.float32)
-        cv2.ellipse(
-            shade,
-            (24, 24),
-            (20, int(rng.uniform(4, 12))),
-            0,
-            0,
-            360,
-            [0, 0, 0, rng.uniform(0.5, 0.95)],
-            -1,
-            cv2.LINE_AA,
-        )
-        shade = cv2.GaussianBlur(shade, (0, 0), rng.uniform(0.5, 3))
+        shade = _shadow(rng, tall=(4, 12))
         off = np.array([rng.normal(0, 0.3), rng.uniform(0.35, 0.6)]) * size
-        return [
-            dataclasses.replace(
-                thing,
-                sprite=shade,
-                target=-1,
-                roll=0.0,
-                size=size * rng.uniform(1.0, 1.6),
-                place=thing.place + off,
-            ),
-            thing,
-        ]
+        return [self._beside(thing, shade, size * rng.uniform(1.0, 1.6), off), thing]
+
+    @staticmethod
+    def _beside(thing: Thing, sprite: np.ndarray, size: float, off: np.ndarray) -> Thing:
+        """Return something that is no target and goes along with a thing, at an offset from it."""
+        return dataclasses.replace(
+            thing, sprite=sprite, target=-1, roll=0.0, size=size, place=thing.place + off
+        )
 
     def _sign(self, sprite: np.ndarray, size: float, texture: int, target: int) -> list[Thing]:
         """Return a sign, mostly on a pole and now and then among other signs."""
@@ -252,3 +243,11 @@ class Cast:
                     )
                 )
         return parts
+
+
+def _shadow(rng: Rng, tall: tuple[float, float]) -> np.ndarray:
+    """Return a soft ellipse of shade, (48, 48, 4) float32, 20 pixels to either side, so many up and down."""
+    shade: np.ndarray = np.zeros((48, 48, 4), np.float32)
+    radii = (20, int(rng.uniform(*tall)))
+    cv2.ellipse(shade, (24, 24), radii, 0, 0, 360, [0, 0, 0, rng.uniform(0.5, 0.95)], -1, cv2.LINE_AA)
+    return cv2.GaussianBlur(shade, (0, 0), rng.uniform(0.5, 3))
