@@ -32,8 +32,7 @@ from pvm_perception.evaluation.peer_process import python_with_contrib
 from pvm_perception.evaluation.peers import OpenCvTracker
 from pvm_perception.streams.files import FolderStream
 from pvm_perception.streams.scenes import balls, objects, signs, street
-from pvm_perception.streams.scenes.scene import Scene
-from pvm_perception.streams.scenes.thing import Thing
+from pvm_perception.streams.scenes.one_thing import one_thing
 from pvm_perception.types import Truth
 
 Box = tuple[float, float, float, float]
@@ -60,36 +59,12 @@ BINS = (8, 4)  # of hue and saturation
 COLUMNS = ("method", "boxes", "kind", "frames", "auc", "found", "false_alarms", "frames_without")
 
 
-class OneThing(Scene):
-    """A scene in which one and the same thing is the target."""
-
-    painter: Callable
-    seed: int
-
-    def _target(self, _name: str) -> list[Thing]:
-        low, high = self.sizes or (0.1, 0.5)
-        size = float(np.exp(self.rng.uniform(np.log(low), np.log(high))))
-        thing = self._thing(self.painter(np.random.default_rng(self.seed), 96), size)
-        thing.target, thing.roll, thing.spin = 0, 0.0, 0.0
-        if self.rng.random() < 0.5:
-            thing.velocity = self.rng.normal(0, 0.03, 2) * [1, 0.5] * self.calm
-        return self._grounded(thing, size) if self.rng.random() < 0.5 else [thing]
-
-    def _sign(self, sprite: np.ndarray, size: float, texture: int, target: int) -> list[Thing]:
-        """Return a sign; none where the thing is one: another of its kind would be the thing."""
-        return [] if self.painter is signs.other_sign else super()._sign(sprite, size, texture, target)
-
-    def _stranger(self, table: tuple, pixels: int) -> np.ndarray:
-        return super()._stranger(tuple(row for row in table if row[0] is not self.painter), pixels)
-
-
 def clip(kind: str, number: int, frames: int, present: bool) -> list[Shot]:
     """Return one painted clip."""
     painter, seed = KINDS[kind]
-    scene_of = type("Painted", (OneThing,), {"painter": staticmethod(painter), "seed": seed})
     cast = ("green_ball",) if present else ()
     rng = np.random.default_rng((list(KINDS).index(kind), number))
-    scene = scene_of(
+    scene = one_thing(painter, seed)(
         rng, frames, SIZE, None, supersample=1, cast=cast, calm=0.3, sizes=(0.12, 0.5), hardest=0.1
     )
     shots: list[Shot] = []

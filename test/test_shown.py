@@ -6,6 +6,7 @@ import pytest
 
 from pvm_perception import Tracker
 from pvm_perception.core.config import preset
+from pvm_perception.core.descriptor import GUESS, HIDDEN, READ, VALUES, Descriptor
 from pvm_perception.core.few_boxes import Backgrounds, Example, fit
 from pvm_perception.core.hierarchy import Hierarchy
 from pvm_perception.core.model_file import load_model, save_model
@@ -96,6 +97,15 @@ def test_what_was_shown_comes_back_from_the_file_and_is_forgotten(taught, tmp_pa
     assert "shown" not in load_model(tmp_path / "m.safetensors")[2]
 
 
+def test_targets_that_an_earlier_version_was_shown_are_refused_in_one_line(taught, tmp_path):
+    config, weights, history = load_model(taught[1])
+    old = {name: w for name, w in weights.items() if not name.startswith("shown")}
+    old |= {"shown.w": np.zeros((1, 896, 5), np.float32), "shown.b": np.zeros((1, 5), np.float32)}
+    with pytest.raises(PvmError, match="show them again") as error:
+        save_model(tmp_path / "old", config, old, history)
+    assert "\n" not in str(error.value)
+
+
 def test_training_goes_on_without_what_was_shown(taught):
     weights, history = load_model(taught[1], optimizer=True)[1:]
     assert "shown" not in history
@@ -129,7 +139,7 @@ def test_odd_names_and_boxes_change_nothing(target, box, reason):
 def test_a_network_with_a_heat_map_readout_says_that_it_cannot(tmp_path):
     config = preset("paper")
     with pytest.raises(PvmError, match="heatmap"):
-        CellReader(config)
+        CellReader(config, Descriptor.drawn(6))
 
 
 def entry(name, boxes=1):
@@ -176,7 +186,7 @@ def test_weights_that_do_not_fit_are_refused(taught, tmp_path):
 def test_answers_are_what_is_read_times_the_weights(taught):
     shown = taught[0].shown
     config, weights, _ = load_model(taught[1])
-    network, reader = Hierarchy(config, 1, np, weights), CellReader(config)
+    network, reader = Hierarchy(config, 1, np, weights), CellReader(config, shown.descriptor)
     network.step(np.random.default_rng(0).integers(0, 255, (1, config.height, config.width, 3), np.uint8))
     expected = reader.read(network) @ shown.weights[0] + shown.bias[0]
     answers = reader.answers(network, shown)
@@ -184,24 +194,30 @@ def test_answers_are_what_is_read_times_the_weights(taught):
     np.testing.assert_allclose(answers.reshape(-1, 5), expected, rtol=1e-3, atol=1e-3)
 
 
-def test_the_closed_form_tells_a_direction_from_noise_and_finds_the_box():
+def test_the_closed_form_tells_a_direction_from_noise_and_corrects_the_guess_of_the_box():
     rng = np.random.default_rng(0)
-    far = Backgrounds(rng.normal(0, 1, (20, 40, 12)).astype(np.float16))
-    inside = rng.normal(0, 1, (60, 12)).astype(np.float32)
+    width = VALUES.stop - VALUES.start
+    far = Backgrounds(rng.normal(0, 1, (20, 40, width)).astype(np.float16))
+    inside = np.zeros((60, READ), np.float32)
+    inside[:, VALUES] = rng.normal(0, 1, (60, width))
     inside[:, 0] += 6
-    inside[:, 1:5] *= 4  # what tells the box varies far more than noise does
-    box = inside[:, 1:5] / 8 + 1
+    inside[:, HIDDEN.start : HIDDEN.start + 4] = rng.normal(
+        0, 4, (60, 4)
+    )  # what tells how wrong the guess is
+    inside[:, GUESS] = rng.normal(0, 0.5, (60, 4))
+    box = inside[:, GUESS] + inside[:, HIDDEN.start : HIDDEN.start + 4] / 8 + 1
     example = Example(
         np.repeat(np.arange(6), 10),
         inside.astype(np.float16),
         np.ones(60, np.float32),
         box,
-        rng.normal(0, 1, (60, 12)).astype(np.float16),
+        rng.normal(0, 1, (60, width)).astype(np.float16),
     )
     weights, bias = fit([example], far)
+    assert weights.shape == (READ, 5)
     assert np.abs(weights[:, 0]).argmax() == 0
     there = inside @ weights[:, 0] + bias[0]
-    elsewhere = rng.normal(0, 1, (200, 12)) @ weights[:, 0] + bias[0]
+    elsewhere = rng.normal(0, 1, (200, width)) @ weights[VALUES, 0] + bias[0]
     assert there.min() > elsewhere.max()
     assert np.abs(inside @ weights[:, 1:] + bias[1:] - box).mean() < 0.1
 

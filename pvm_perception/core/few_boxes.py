@@ -1,9 +1,10 @@
 """From what cells read of a few boxes to a shown target's readout, in closed form.
 
-Presence and box are ridge regressions on what a cell reads, presence of the boxes' cells against the other
-cells of the same pictures and painted backgrounds. Its scale is set by cells that it was not fitted on.
+Presence is a ridge regression on descriptors (`core.descriptor`), of the boxes' cells against the other cells
+of the same pictures and painted backgrounds; its scale is set by cells that it was not fitted on. The box is
+the descriptor's guess, corrected by a ridge regression on its hidden values.
 
-Shapes: n cells, D values read at a cell.
+Shapes: n cells, V values of a descriptor, READ values read at a cell.
 """
 
 from __future__ import annotations
@@ -14,19 +15,20 @@ import numpy as np
 import numpy.typing as npt
 
 from pvm_perception.core.backend import Floats
+from pvm_perception.core.descriptor import GUESS, HIDDEN, READ, VALUES
 from pvm_perception.core.size import BOX_ANSWERS
 
 Halves = npt.NDArray[np.float16]
 Doubles = npt.NDArray[np.float64]
 RIDGE = 10.0  # of presence, in variances of what a cell reads; far less finds things only as they were shown
 BOX_RIDGE = 3.0
-POSITIVE = 0.1  # weight of all the target's cells together, all cells being 1
+POSITIVE = 0.5  # weight of all the target's cells together, all cells being 1
 NEAR, FAR, HARD = 0.35, 0.35, 0.3  # shares in the weight of what is not the target: other cells of the taught
 # pictures, of the backgrounds, and of those of either that a first fit takes for the target
 HARDEST = 256  # cells of the last kind
 FOLDS = 3
 ALARM = 0.95  # share of the backgrounds whose best cell stays below `DOUBT`
-DOUBT = -0.3  # presence logit of a background's best cells, from which no track is born
+DOUBT = -0.15  # presence logit of a background's best cells, from which no track is born
 SURE = 2.0  # and of the target's usual cell
 LEAST_STEP = 0.05  # between the two, before scaling: no target is told from noise
 
@@ -38,10 +40,10 @@ class Example:
     Attributes
     ----------
     view : (n,) which of its views a cell belongs to
-    inside : (n, D) cells on the target
+    inside : (n, READ) what cells on the target read
     presence : (n,) 0..1, 1 at its centre
     box : (n, 4) offset right and down in cells, log width and height over `cells.UNIT_BOX`
-    outside : (m, D) cells of the same views away from it
+    outside : (m, V) descriptors of cells of the same views away from it
     """
 
     view: npt.NDArray[np.int64]
@@ -56,23 +58,23 @@ class Moments:
 
     def __init__(self, values: Floats) -> None:
         count = max(len(values), 1)
-        self.mean: Floats = values.sum(axis=0) / np.float32(count)  # (D,)
-        self.square: Floats = values.T @ values / np.float32(count)  # (D, D)
+        self.mean: Floats = values.sum(axis=0) / np.float32(count)  # (V,)
+        self.square: Floats = values.T @ values / np.float32(count)  # (V, V)
 
 
 class Backgrounds:
-    """What cells read of pictures without a target: their moments, and all of it to set a score's scale.
+    """Descriptors in pictures without a target: their moments, and all of them to set a score's scale.
 
     Parameters
     ----------
     values
-        (pictures, R * C, D) of each picture.
+        (pictures, R * C, V) of each picture's cells.
     """
 
     def __init__(self, values: Halves) -> None:
         self.values = values
         flat = values[:, ::2].reshape(-1, values.shape[-1]).astype(np.float32)
-        self.unit: Floats = flat.std(axis=0) + np.float32(1e-3)  # (D,) of each value
+        self.unit: Floats = flat.std(axis=0) + np.float32(1e-3)  # (V,) of each value
         self.moments = Moments(flat / self.unit)
 
 
@@ -84,37 +86,38 @@ def fit(examples: list[Example], backgrounds: Backgrounds) -> tuple[Floats, Floa
     examples
         What cells read of each box; at least one.
     backgrounds
-        What cells read of pictures without the target.
+        Descriptors in pictures without the target.
 
     Returns
     -------
     weights, bias
-        (D, 5) and (5,): of presence's logit, and of the box as in `Example.box`.
+        (READ, 5) and (5,): of presence's logit, and of the box as in `Example.box`.
     """
     unit = backgrounds.unit
     outside = np.concatenate([e.outside for e in examples]).astype(np.float32) / unit
     against = [(NEAR, Moments(outside)), (FAR, backgrounds.moments)]
-    weights = np.zeros((len(unit), BOX_ANSWERS))
-    bias = np.zeros(BOX_ANSWERS)
-    inside = [e.inside.astype(np.float32) / unit for e in examples]
+    inside = [e.inside[:, VALUES].astype(np.float32) / unit for e in examples]
     presence = [e.presence for e in examples]
     first = _presence(inside, presence, against)
     against.append((HARD, Moments(_hardest(first, outside, backgrounds))))
-    weights[:, 0], bias[0] = _presence(inside, presence, against)
+    told, zero = _presence(inside, presence, against)
     sure = _held_out(examples, inside, against)
-    pictures = [v.astype(np.float32) / unit @ weights[:, 0] + bias[0] for v in backgrounds.values]
+    pictures = [v.astype(np.float32) / unit @ told + zero for v in backgrounds.values]
     doubt = float(np.quantile([p.max() for p in pictures], ALARM))
     scale = (SURE - DOUBT) / max(sure - doubt, LEAST_STEP)
-    weights[:, 0] *= scale
-    bias[0] = DOUBT + (bias[0] - doubt) * scale
-    weights[:, 1:], bias[1:] = _boxes(
-        np.concatenate(inside), np.concatenate(presence), np.concatenate([e.box for e in examples])
-    )
-    return (weights / unit[:, None]).astype(np.float32), bias.astype(np.float32)
+    weights = np.zeros((READ, BOX_ANSWERS))
+    bias = np.zeros(BOX_ANSWERS)
+    weights[VALUES, 0] = told * scale / unit
+    bias[0] = DOUBT + (zero - doubt) * scale
+    read = np.concatenate([e.inside for e in examples]).astype(np.float32)
+    wanted = np.concatenate([e.box for e in examples]) - read[:, GUESS]
+    weights[HIDDEN, 1:], bias[1:] = _boxes(read[:, HIDDEN], np.concatenate(presence), wanted)
+    weights[GUESS, 1:] = np.eye(BOX_ANSWERS - 1)
+    return weights.astype(np.float32), bias.astype(np.float32)
 
 
 def _hardest(fitted: tuple[Doubles, float], outside: Floats, backgrounds: Backgrounds) -> Floats:
-    """Return the cells away from the target that a fit takes for it most, (HARDEST, D)."""
+    """Return the cells away from the target that a fit takes for it most, (HARDEST, V)."""
     flat = backgrounds.values.reshape(-1, len(backgrounds.unit))
     weights = (fitted[0] / backgrounds.unit).astype(np.float32)
     scores = np.concatenate([flat.astype(np.float32) @ weights, outside @ fitted[0]])
@@ -127,7 +130,7 @@ def _hardest(fitted: tuple[Doubles, float], outside: Floats, backgrounds: Backgr
 def _presence(
     inside: list[Floats], presence: list[Floats], against: list[tuple[float, Moments]]
 ) -> tuple[Doubles, float]:
-    """Return weights (D,) and bias of presence."""
+    """Return weights (V,) and bias of presence."""
     values, wanted = np.concatenate(inside), np.concatenate(presence)
     own = Moments(values)
     all_of_them = sum(share for share, _ in against)
@@ -136,7 +139,7 @@ def _presence(
     mean: Doubles = np.average([m.mean for m in parts], axis=0, weights=shares).astype(float)
     square: Doubles = np.average([m.square for m in parts], axis=0, weights=shares).astype(float)
     height = POSITIVE * float(wanted.mean())  # mean presence over all cells
-    cross: Doubles = POSITIVE * (wanted @ values) / len(values) - height * mean  # (D,)
+    cross: Doubles = POSITIVE * (wanted @ values) / len(values) - height * mean  # (V,)
     weights = _solve(square - np.outer(mean, mean), cross, RIDGE)
     return weights, float(height - mean @ weights)
 
@@ -172,9 +175,9 @@ def _held_out(examples: list[Example], inside: list[Floats], against: list[tuple
 
 
 def _boxes(values: Floats, presence: Floats, box: Floats) -> tuple[Doubles, Doubles]:
-    """Return weights (D, 4) and bias (4,) of the box, by cells on the target."""
+    """Return weights (hidden values, 4) and bias (4,) of the box, by cells on the target."""
     share = (presence / presence.sum())[:, None].astype(np.float64)  # (n, 1)
-    mean, height = (share * values).sum(axis=0), (share * box).sum(axis=0)  # (D,), (4,)
+    mean, height = (share * values).sum(axis=0), (share * box).sum(axis=0)  # (hidden values,), (4,)
     away = values - mean
     weights = _solve((away * share).T @ away, (away * share).T @ (box - height), BOX_RIDGE)
     return weights, height - mean @ weights

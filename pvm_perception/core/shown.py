@@ -1,9 +1,10 @@
-"""Targets that were shown in a few boxes: a linear readout of the codes, and its closed form.
+"""Targets that were shown in a few boxes: a linear readout of what a descriptor makes of the codes.
 
-Each cell reads the codes that the box readout reads around it, of the layers up to the one above its own,
-and answers as that one does (`core.cells`). Nothing of the trained network changes.
+Each cell reads the codes that the box readout reads around it, of the layers up to the one above its own. A
+descriptor (`core.descriptor`) makes of them what the readouts of shown targets read; they answer as the box
+readout does (`core.cells`). Nothing of the trained network changes.
 
-Shapes: R x C cells, T shown targets, D values read at a cell, U units of a layer, N values of a code.
+Shapes: R x C cells, T shown targets, READ values read at a cell, U units of a layer, N values of a code.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from pvm_perception.core import wiring
 from pvm_perception.core.backend import Floats
 from pvm_perception.core.cells import Cells
 from pvm_perception.core.config import HierarchyConfig
+from pvm_perception.core.descriptor import READ, Descriptor
 from pvm_perception.core.interfaces import Network
 from pvm_perception.core.settings import check_type
 from pvm_perception.core.size import BOX_ANSWERS, SHOWN, readout_neighbourhood, shown_layers, shown_shapes
@@ -79,14 +81,16 @@ class ShownTargets:
     ----------
     names : of the T targets
     boxes : how many boxes each was learnt from
-    weights : (T, D, 5) float32, from what a cell reads to its answers
+    weights : (T, READ, 5) float32, from what a cell reads to its answers
     bias : (T, 5) float32
+    descriptor : makes what a cell reads of the codes; None where there is no target
     """
 
     names: tuple[str, ...]
     boxes: tuple[int, ...]
     weights: Floats
     bias: Floats
+    descriptor: Descriptor | None = None
 
     @staticmethod
     def of(config: HierarchyConfig, weights: dict[str, Floats], history: dict[str, Any]) -> ShownTargets:
@@ -105,18 +109,21 @@ class ShownTargets:
         entries = shown_entries(history, config)
         if not entries:
             return ShownTargets(
-                (), (), np.zeros((0, 0, BOX_ANSWERS), np.float32), np.zeros((0, 5), np.float32)
+                (), (), np.zeros((0, READ, BOX_ANSWERS), np.float32), np.zeros((0, 5), np.float32)
             )
         return ShownTargets(
             tuple(e["target"] for e in entries),
             tuple(e["boxes"] for e in entries),
             weights[f"{SHOWN}.w"],
             weights[f"{SHOWN}.b"],
+            Descriptor.of(weights, f"{SHOWN}."),
         )
 
     def tensors(self) -> dict[str, Floats]:
         """Return the weights by their names in a model file."""
-        return {f"{SHOWN}.w": self.weights, f"{SHOWN}.b": self.bias} if self.names else {}
+        if self.descriptor is None:
+            return {}
+        return {f"{SHOWN}.w": self.weights, f"{SHOWN}.b": self.bias} | self.descriptor.tensors(f"{SHOWN}.")
 
     def entries(self) -> list[dict[str, Any]]:
         """Return what a model's history says of them."""
@@ -130,9 +137,12 @@ class ShownTargets:
             tuple(self.boxes[k] for k in kept),
             self.weights[kept],
             self.bias[kept],
+            self.descriptor if kept else None,
         )
 
-    def with_target(self, name: str, boxes: int, weights: Floats, bias: Floats) -> ShownTargets:
+    def with_target(
+        self, name: str, boxes: int, weights: Floats, bias: Floats, descriptor: Descriptor
+    ) -> ShownTargets:
         """Return these targets and one more, or with it in place of one of the same name.
 
         Parameters
@@ -142,14 +152,17 @@ class ShownTargets:
         boxes
             How many boxes it was shown in.
         weights, bias
-            (D, 5) and (5,) of its readout.
+            (READ, 5) and (5,) of its readout.
+        descriptor
+            What makes what it reads; the one of these targets, where there are any.
         """
         rest = self.without(name)
         return ShownTargets(
             (*rest.names, name),
             (*rest.boxes, boxes),
-            np.concatenate([rest.weights.reshape(-1, *weights.shape), weights[None]]),
+            np.concatenate([rest.weights, weights[None]]),
             np.concatenate([rest.bias, bias[None]]),
+            descriptor,
         )
 
 
@@ -160,13 +173,12 @@ class CellReader:
     ----------
     config
         Of a network with a box readout.
-
-    Attributes
-    ----------
-    width : D
+    descriptor
+        What describes the codes around a cell; it must fit the network.
     """
 
-    def __init__(self, config: HierarchyConfig) -> None:
+    def __init__(self, config: HierarchyConfig, descriptor: Descriptor) -> None:
+        self.descriptor = descriptor
         if config.readout.kind != "box":
             raise PvmError(f"targets cannot be shown to a network with a {config.readout.kind} readout")
         self.rows, self.cols = config.cells.rows, config.cells.cols
@@ -184,10 +196,8 @@ class CellReader:
             (wiring.resize_matrix(rows, self.rows), wiring.resize_matrix(cols, self.cols))
             for rows, cols in self._grids
         ]
-        self._widths = [
-            index.shape[1] * layer.code for index, layer in zip(self._index, self.layers, strict=True)
-        ]
-        self.width = sum(self._widths)
+        widths = [index.shape[1] * layer.code for index, layer in zip(self._index, self.layers, strict=True)]
+        self._w1 = np.split(descriptor.w1, np.cumsum(widths)[:-1])  # by layer
 
     def _parts(self, network: Network) -> list[Floats]:
         """Return by layer what is read at the places of its grid, (r * c, K * N)."""
@@ -208,9 +218,16 @@ class CellReader:
         wide: Floats = np.matmul(right, tall).reshape(self.rows * self.cols, -1)
         return wide
 
-    def read(self, network: Network) -> Floats:
-        """Return what the cells read of a network's last frame, (R * C, D)."""
+    def codes(self, network: Network) -> Floats:
+        """Return the codes around the cells at a network's last frame, (R * C, D)."""
         return np.concatenate([self._upsample(p, i) for i, p in enumerate(self._parts(network))], axis=1)
+
+    def read(self, network: Network) -> Floats:
+        """Return what the cells read of a network's last frame, (R * C, READ)."""
+        sums = np.zeros((self.rows * self.cols, self.descriptor.w1.shape[1]), np.float32)
+        for i, (part, w1) in enumerate(zip(self._parts(network), self._w1, strict=True)):
+            sums += self._upsample(part @ w1, i)  # fewer values are brought to the cells than codes are read
+        return self.descriptor.read(sums)
 
     def answers(self, network: Network, shown: ShownTargets) -> Floats:
         """Return the cells' answers to a network's last frame.
@@ -227,16 +244,9 @@ class CellReader:
         Floats
             (1, R, C, T, 5) as `BoxReadout.forward` returns them.
         """
-        count = len(shown.names)
-        flat = shown.weights.transpose(1, 0, 2).reshape(self.width, count * BOX_ANSWERS)  # (D, T * 5)
-        out = np.tile(shown.bias.reshape(1, -1), (self.rows * self.cols, 1))  # (R * C, T * 5)
-        start = 0
-        for i, (part, width) in enumerate(zip(self._parts(network), self._widths, strict=True)):
-            out += self._upsample(
-                part @ flat[start : start + width], i
-            )  # few values are brought to the cells
-            start += width
-        return out.reshape(1, self.rows, self.cols, count, BOX_ANSWERS)
+        flat = shown.weights.transpose(1, 0, 2).reshape(READ, -1)  # (READ, T * 5)
+        out = self.read(network) @ flat + shown.bias.reshape(-1)  # (R * C, T * 5)
+        return out.reshape(1, self.rows, self.cols, len(shown.names), BOX_ANSWERS)
 
 
 class ShownReadout:
@@ -252,7 +262,8 @@ class ShownReadout:
 
     def __init__(self, config: HierarchyConfig, shown: ShownTargets) -> None:
         self.shown = shown
-        self._reader = CellReader(config)
+        assert shown.descriptor is not None  # there is a target
+        self._reader = CellReader(config, shown.descriptor)
         cells = config.cells
         self._cells = Cells(1, (cells.rows, cells.cols), config.stride, len(shown.names))
 

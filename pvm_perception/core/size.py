@@ -42,6 +42,7 @@ FORECAST_KINDS = 3  # of evidence: the first terms
 FORECAST_STATISTICS = 6  # of each kind, inputs of a forecasting unit's code
 FORECAST_EXTRAS = 17  # its inputs other than statistics and codes
 SHOWN = "shown"  # the first word of the weights of targets that were shown
+DESCRIPTOR_HIDDEN, DESCRIPTOR_VALUES = 256, 64  # of the perceptron that describes what a cell sees
 BOX_ANSWERS = 5  # of a cell, for each target: presence, then the box
 
 
@@ -220,6 +221,24 @@ def shown_layers(config: HierarchyConfig) -> list[int]:
     return list(range(min(cells + 2, len(config.layers))))
 
 
+def shown_width(config: HierarchyConfig) -> int:
+    """Return how many values of codes are read at a cell for shown targets."""
+    return sum(_box_near(config, i) * config.layers[i].code for i in shown_layers(config))
+
+
+def descriptor_shapes(width: int) -> dict[str, Shape]:
+    """Return the shapes of a descriptor's weights by name, where so many values are read at a cell."""
+    hidden, values, box = DESCRIPTOR_HIDDEN, DESCRIPTOR_VALUES, BOX_ANSWERS - 1
+    return {
+        "w1": (width, hidden),
+        "b1": (hidden,),
+        "w2": (hidden, values),
+        "b2": (values,),
+        "guess": (hidden, box),
+        "b_guess": (box,),
+    }
+
+
 def shown_shapes(config: HierarchyConfig, count: int) -> dict[str, Shape]:
     """Return the shapes of what a network knows of its shown targets, by the tensors' names.
 
@@ -232,8 +251,10 @@ def shown_shapes(config: HierarchyConfig, count: int) -> dict[str, Shape]:
     """
     if not count:
         return {}
-    width = sum(_box_near(config, i) * config.layers[i].code for i in shown_layers(config))
-    return {f"{SHOWN}.w": (count, width, BOX_ANSWERS), f"{SHOWN}.b": (count, BOX_ANSWERS)}
+    read = DESCRIPTOR_VALUES + DESCRIPTOR_HIDDEN + BOX_ANSWERS - 1
+    shapes: dict[str, Shape] = {"w": (count, read, BOX_ANSWERS), "b": (count, BOX_ANSWERS)}
+    described = descriptor_shapes(shown_width(config))
+    return {f"{SHOWN}.{key}": shape for key, shape in (shapes | described).items()}
 
 
 def map_block(config: HierarchyConfig, layer: Layer) -> tuple[int, int]:

@@ -11,11 +11,13 @@ import numpy.typing as npt
 
 from pvm_perception.core.backend import Floats, Images, OneThread
 from pvm_perception.core.cells import UNIT_BOX, Cells
+from pvm_perception.core.descriptor import VALUES, Descriptor
 from pvm_perception.core.few_boxes import Backgrounds, Example, fit
 from pvm_perception.core.interfaces import Network
 from pvm_perception.core.shown import MOST_BOXES, MOST_SHOWN, CellReader, ShownTargets, check_name
 from pvm_perception.errors import PvmError
 from pvm_perception.vision.backgrounds import backgrounds
+from pvm_perception.vision.descriptors import descriptor_for
 from pvm_perception.vision.frame import BAR, View, as_bgr, network_input
 from pvm_perception.vision.veil import Veil
 
@@ -48,7 +50,7 @@ class Teacher:
 
     def __init__(self, network: Network) -> None:
         self.of = network
-        self._reader = CellReader(network.config)
+        self._reader = CellReader(network.config, descriptor_for(network.config))
         self._network = network.twin()
         config = network.config
         cells = config.cells
@@ -81,17 +83,24 @@ class Teacher:
                 f"{MOST_SHOWN} shown targets are known, and no more are kept: forget one of "
                 f"{', '.join(shown.names)} first"
             )
+        self._describe_by(shown.descriptor)
         with self._one_thread:
             example = self._example(image, (x, y, w, h))
             against = self._against()
             examples = [*self._examples.get(name, []), example][-MOST_BOXES:]
             weights, bias = fit(examples, against)
         self._examples[name] = examples
-        return shown.with_target(name, len(examples), weights, bias)
+        return shown.with_target(name, len(examples), weights, bias, self._reader.descriptor)
 
     def forget(self, name: str) -> None:
         """Forget a target's boxes."""
         self._examples.pop(name, None)
+
+    def _describe_by(self, descriptor: Descriptor | None) -> None:
+        """Read by the descriptor of what was shown before, if any; what was read by another is forgotten."""
+        if descriptor is not None and descriptor is not self._reader.descriptor:
+            self._reader = CellReader(self.of.config, descriptor)
+            self._examples, self._backgrounds = {}, None
 
     def _against(self) -> Backgrounds:
         """Return what the network, as it is now, makes of the painted backgrounds."""
@@ -101,14 +110,12 @@ class Teacher:
             view = View.fit((pictures.shape[1], pictures.shape[2]), self._size)
             drifts = self._rng.integers(-DRIFT, DRIFT + 1, (len(pictures), 2))  # px
             drifts[::2] = 0  # half of them stand still
-            read = np.stack(
-                [self._read(p, view, d).astype(np.float16) for p, d in zip(pictures, drifts, strict=True)]
-            )
-            self._backgrounds = step, Backgrounds(read)
+            read = [self._read(p, view, d)[:, VALUES] for p, d in zip(pictures, drifts, strict=True)]
+            self._backgrounds = step, Backgrounds(np.stack(read).astype(np.float16))
         return self._backgrounds[1]
 
     def _read(self, image: Images, view: View, drift: Sequence[int] = (0, 0)) -> Floats:
-        """Return what the cells read of a picture, (R * C, D).
+        """Return what the cells read of a picture, (R * C, READ).
 
         Parameters
         ----------
@@ -137,12 +144,12 @@ class Teacher:
             truth = self._cells.truth(row)
             heat = truth.heat.reshape(-1)  # (R * C,)
             on = heat > LEAST_PRESENCE
-            off = np.flatnonzero(~_around(self._cells, at))
+            off = np.flatnonzero(~around(self._cells, at))
             off = self._rng.permutation(off)[:OUTSIDE]
             inside.append(read[on].astype(np.float16))
             presence.append(heat[on])
-            boxes.append(_answers(self._cells, at)[on])
-            outside.append(read[off].astype(np.float16))
+            boxes.append(box_answers(self._cells, at)[on])
+            outside.append(read[off][:, VALUES].astype(np.float16))
             number.append(np.full(int(on.sum()), k))
         return Example(
             np.concatenate(number),
@@ -256,14 +263,14 @@ def relit(rng: np.random.Generator, image: Images) -> Images:
     return cv2.LUT(np.ascontiguousarray(image), table.reshape(1, 256, 3)).astype(np.uint8, copy=False)
 
 
-def _around(cells: Cells, box: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
+def around(cells: Cells, box: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
     """Return which cells, (R * C,), lie on a box or beside it."""
     x, y, w, h = box
     away = np.abs(cells.middles - (x + w / 2, y + h / 2))  # (R * C, 2)
     return (away < np.array([w, h]) / 2 + cells.pitch).all(axis=1)
 
 
-def _answers(cells: Cells, box: npt.NDArray[np.float64]) -> Floats:
+def box_answers(cells: Cells, box: npt.NDArray[np.float64]) -> Floats:
     """Return what cells should answer about a box, (R * C, 4)."""
     x, y, w, h = box
     away = ((x + w / 2, y + h / 2) - cells.middles) / cells.pitch  # (R * C, 2)

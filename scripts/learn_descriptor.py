@@ -1,0 +1,267 @@
+"""Learn models/descriptor.safetensors: what tells things apart, for targets that are shown in a few boxes.
+
+Thousands of things are seen in scenes of their own, in other light, at other places and distances: cut-outs
+and pieces of photographs, balls, signs, painted look-alikes. Of each scene the codes around some cells of the
+model's network are kept, and from these a descriptor learns (pvm_perception/training/contrast.py). Four kinds
+of painted things are left out, as are the last photographs: they tell how well it does on what it never saw.
+What is gathered is kept in --work, and a run that is begun again goes on with it.
+Usage: .venv/bin/python scripts/learn_descriptor.py --photos build/photos [--things N] [--steps N]
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+import numpy as np
+from safetensors.numpy import save_file
+from tqdm import tqdm, trange
+
+from pvm_perception.core.backend import OneThread
+from pvm_perception.core.cells import Cells
+from pvm_perception.core.descriptor import Descriptor
+from pvm_perception.core.model_file import load_model
+from pvm_perception.core.placement import build_network
+from pvm_perception.core.shown import CellReader
+from pvm_perception.core.size import shown_width
+from pvm_perception.shipped import default_model
+from pvm_perception.streams.scenes import balls, objects, signs, street
+from pvm_perception.streams.scenes.distractors import LOOK_ALIKES, cutout
+from pvm_perception.streams.scenes.one_thing import one_thing
+from pvm_perception.streams.scenes.paint import Rng
+from pvm_perception.streams.scenes.photos import load_photos
+from pvm_perception.streams.scenes.pieces import piece
+from pvm_perception.training.contrast import Contrast, rate_at
+from pvm_perception.types import Truth
+from pvm_perception.vision.teacher import around, box_answers
+
+Painter = Callable[[Rng, int], np.ndarray]
+LEFT_OUT = (objects.cylinder, street.car, objects.skin, street.beacon)
+PHOTOS_LEFT_OUT = 40  # places, and as many things that are cut out
+SCENES = 6  # of each thing
+CELLS, WITHOUT = 3, 8  # of each scene, at most: on the thing, and away from it
+SIZES = (0.1, 0.6)  # a thing's height as a share of the frame's
+CHUNK = 500  # things that are kept together
+BATCH, OTHERS = 192, 768  # things of a step, and cells without one
+RATE = 1e-3
+BANK, ALARM = (
+    20_000,
+    5e-4,
+)  # cells that a thing is told from; share that may be taken for it
+RIDGE = 3.0  # in variances
+
+
+class Things:
+    """Draws things, and gathers what a network makes of them.
+
+    Parameters
+    ----------
+    model
+        Whose network describes them.
+    photos
+        Folder of photographs.
+    known
+        Whether they are of the kinds and photographs that are learnt from, or of those that are left out.
+    """
+
+    def __init__(self, model: Path, photos: Path, known: bool) -> None:
+        config, weights, history = load_model(model)
+        self.network, _ = build_network(config, weights, "cpu", history.get("steps", 0))
+        self.width, self.known = shown_width(config), known
+        self._reader = CellReader(config, Descriptor.drawn(self.width))
+        self._cells = Cells(1, (config.cells.rows, config.cells.cols), config.stride, 1)
+        self._size = config.height, config.width
+        pictures = load_photos(photos)
+        self._places, self._cut_out = (
+            self._part([p for p in pictures if p.shape[2] == channels]) for channels in (3, 4)
+        )
+        self._table = [p for p, _ in LOOK_ALIKES if p not in LEFT_OUT]
+
+    def _part(self, pictures: list[np.ndarray]) -> list[np.ndarray]:
+        return pictures[:-PHOTOS_LEFT_OUT] if self.known else pictures[-PHOTOS_LEFT_OUT:]
+
+    def _draw(self, rng: Rng) -> tuple[Painter, bool]:
+        """Return what paints a thing, and whether it may be mirrored."""
+
+        def one_of(pictures: Sequence[np.ndarray]) -> np.ndarray:
+            return pictures[int(rng.integers(len(pictures)))]
+
+        kind = rng.random()
+        if kind < 0.25 or (not self.known and kind < 0.5):
+            picture = one_of(self._cut_out)
+            return lambda g, size: cutout(g, picture, size), True
+        if kind < 0.55:
+            photo = one_of(self._places)
+            return lambda g, size: piece(g, photo, size), True
+        if not self.known:
+            return LEFT_OUT[int(rng.integers(len(LEFT_OUT)))], True
+        for most, painter, mirrors in (
+            (0.66, balls.other_ball, True),
+            (0.78, signs.other_sign, False),
+            (0.82, lambda g, size: balls.ball(g, True, size), True),
+            (0.85, signs.stop_sign, False),
+        ):
+            if kind < most:
+                return painter, mirrors
+        return self._table[int(rng.integers(len(self._table)))], True
+
+    def gather(self, first: int, count: int) -> dict[str, np.ndarray]:
+        """Return what is read of so many things.
+
+        "codes" (cells, D), "box" (cells, 4), "thing" and "scene" (cells,) of cells on things; "without"
+        (cells, D) and "without_thing" (cells,) of others.
+        """
+        found: dict[str, list] = {
+            k: [] for k in ("codes", "box", "thing", "scene", "without", "without_thing")
+        }
+        for thing in range(first, first + count):
+            rng = np.random.default_rng((4242, self.known, thing))
+            painter, mirrors = self._draw(rng)
+            kind = one_thing(painter, int(rng.integers(2**31)), varies=True, mirrors=mirrors)
+            for scene in range(SCENES):
+                rows = self._see(np.random.default_rng((777, self.known, thing, scene)), kind)
+                if rows is not None:
+                    codes, box, without = rows
+                    found["codes"].append(codes)
+                    found["box"].append(box)
+                    found["thing"].append(np.full(len(codes), thing))
+                    found["scene"].append(np.full(len(codes), scene))
+                    found["without"].append(without)
+                    found["without_thing"].append(np.full(len(without), thing))
+        return {name: np.concatenate(parts) for name, parts in found.items()}
+
+    def _see(self, rng: Rng, kind: type) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+        """Return codes and boxes of cells on a thing, and codes of others; None: it is out of view."""
+        some = [
+            pictures[int(k)]
+            for pictures, n in ((self._places, 3), (self._cut_out, 4))
+            for k in rng.integers(len(pictures), size=n)
+        ]
+        scene = kind(
+            rng, 6, self._size, some, supersample=1, cast=("thing",), calm=0.5, sizes=SIZES, hardest=0.3
+        )
+        self.network.reset()
+        for k in (2, 3):
+            image, truth = scene.render(k)
+            self.network.step(np.ascontiguousarray(image[None]), foresee=False)
+        rows = [r for r in truth if r[Truth.TARGET] >= 0 and r[Truth.VISIBLE] > 0.5]
+        if not rows:
+            return None
+        box = rows[0][Truth.BOX].astype(float)
+        heat = self._cells.truth(np.array([[[0, *box, 1, 1]]], np.float32)).heat.reshape(-1)
+        on = np.argsort(-heat)[:CELLS]
+        on = on[heat[on] > 0.3]
+        off = rng.permutation(np.flatnonzero(~around(self._cells, box)))[:WITHOUT]
+        codes = self._reader.codes(self.network).astype(np.float16)
+        return codes[on], box_answers(self._cells, box)[on], codes[off]
+
+
+def gathered(things: Things, count: int, work: Path) -> dict[str, np.ndarray]:
+    """Return what is read of so many things; what lies in `work` is not gathered again."""
+    parts = []
+    for first in trange(0, count, CHUNK, unit=f"{CHUNK} things", disable=None):
+        path = work / f"{'known' if things.known else 'left_out'}_{first}.npz"
+        if not path.is_file():
+            part = path.with_suffix(".part.npz")
+            np.savez(part, **things.gather(first, min(CHUNK, count - first)))
+            part.replace(path)
+        parts.append(np.load(path))
+    return {name: np.concatenate([p[name] for p in parts]) for name in parts[0].files}
+
+
+def standardised(seen: dict[str, np.ndarray], width: int) -> Descriptor:
+    """Return an untaught descriptor that listens to each code in its own spread."""
+    mean = seen["without"].mean(axis=0, dtype=np.float64)
+    spread = seen["without"].astype(np.float32).std(axis=0) + 1e-3
+    drawn = Descriptor.drawn(width, seed=1)
+    w1 = (drawn.w1 * 2**0.5 / spread[:, None]).astype(np.float32)
+    return Descriptor(w1, (-(mean @ w1)).astype(np.float32), drawn.w2, drawn.b2, drawn.guess, drawn.b_guess)
+
+
+def learn(seen: dict[str, np.ndarray], width: int, steps: int, rng: Rng) -> Descriptor:
+    """Return a descriptor that learnt from what was gathered."""
+    rows: dict[int, dict[int, list[int]]] = {}
+    for row, (thing, scene) in enumerate(zip(seen["thing"], seen["scene"], strict=True)):
+        rows.setdefault(int(thing), {}).setdefault(int(scene), []).append(row)
+    rows = {thing: scenes for thing, scenes in rows.items() if len(scenes) > 1}
+    names = np.array(list(rows))
+    learner, losses = Contrast(standardised(seen, width)), []
+    with tqdm(range(1, steps + 1), unit="step", disable=None) as bar:
+        for step in bar:
+            things = names[rng.integers(len(names), size=BATCH)]
+            pairs = np.array(
+                [
+                    [rng.choice(rows[thing][k]) for k in rng.choice(list(rows[thing]), 2, replace=False)]
+                    for thing in things
+                ]
+            )
+            on = pairs.T.reshape(-1)  # (2 B,)
+            off = rng.integers(len(seen["without"]), size=OTHERS)
+            codes = np.concatenate([seen["codes"][on], seen["without"][off]]).astype(np.float32)
+            losses.append(learner.learn(codes, things, seen["box"][on], rate_at(step, steps, RATE)))
+            if step % 500 == 0:
+                loss, error = np.mean(losses[-500:], axis=0)
+                tqdm.write(f"step {step}: loss {loss:.3f}, error of the boxes' answers {error:.3f}")
+    return learner.averaged
+
+
+def judge(descriptor: Descriptor, seen: dict[str, np.ndarray], rng: Rng, scenes: int) -> float:
+    """Return how often a thing is known again that was seen in so many scenes, at `ALARM`."""
+
+    def describe(codes: np.ndarray) -> np.ndarray:
+        return descriptor.read(codes.astype(np.float32) @ descriptor.w1)[:, : len(descriptor.b2)]
+
+    bank = describe(seen["without"][rng.permutation(len(seen["without"]))[: 2 * BANK]])
+    bank, check = bank[::2], bank[1::2]
+    mean, spread = bank.mean(axis=0), np.cov(bank.T)
+    inverse = np.linalg.inv(spread + RIDGE * np.trace(spread) / len(spread) * np.eye(len(spread)))
+    found = []
+    for thing in np.unique(seen["thing"]):
+        rows = np.flatnonzero(seen["thing"] == thing)
+        shown = np.isin(seen["scene"][rows], np.unique(seen["scene"][rows])[:scenes])
+        if shown.all():
+            continue
+        weights = inverse @ (describe(seen["codes"][rows[shown]]).mean(axis=0) - mean)
+        least = np.quantile(check @ weights, 1 - ALARM)
+        scores = describe(seen["codes"][rows[~shown]]) @ weights
+        where = seen["scene"][rows[~shown]]
+        found.append(np.mean([scores[where == k].max() > least for k in np.unique(where)]))
+    return float(np.mean(found))
+
+
+def main() -> None:
+    """Gather, learn, judge, and write the file."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    shipped = default_model().parent / "descriptor.safetensors"
+    parser.add_argument("--photos", type=Path, required=True, help="folder of photographs: make train-data")
+    parser.add_argument(
+        "--model", type=Path, default=default_model(), help="whose codes are described (default: the shipped)"
+    )
+    parser.add_argument("--things", type=int, default=20_000, help="to learn from (default: %(default)s)")
+    parser.add_argument("--left-out", type=int, default=500, help="to judge by (default: %(default)s)")
+    parser.add_argument("--steps", type=int, default=10_000, help="default: %(default)s")
+    parser.add_argument("--seed", type=int, default=0, help="of weights and batches (default: %(default)s)")
+    parser.add_argument("--work", type=Path, default=Path("build/descriptor"), help="what is gathered")
+    parser.add_argument(
+        "--output", type=Path, default=shipped, help="file to write (default: the shipped one)"
+    )
+    args = parser.parse_args()
+    args.work.mkdir(parents=True, exist_ok=True)
+    with OneThread():
+        known = Things(args.model, args.photos, known=True)
+        seen = gathered(known, args.things, args.work)
+        unknown = gathered(Things(args.model, args.photos, known=False), args.left_out, args.work)
+    descriptor = learn(seen, known.width, args.steps, np.random.default_rng(args.seed))
+    save_file(descriptor.tensors(), args.output)
+    for name, one in (("drawn", standardised(seen, known.width)), ("learnt", descriptor)):
+        rates = [judge(one, unknown, np.random.default_rng(1), scenes) for scenes in (1, 3)]
+        print(f"{name}: things left out are known again after 1 scene {rates[0]:.3f}, after 3 {rates[1]:.3f}")
+
+
+if __name__ == "__main__":
+    main()
