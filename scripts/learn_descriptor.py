@@ -27,6 +27,7 @@ from pvm_perception.core.model_file import load_model
 from pvm_perception.core.placement import build_network
 from pvm_perception.core.shown import CellReader
 from pvm_perception.core.size import shown_width
+from pvm_perception.errors import PvmError
 from pvm_perception.shipped import default_model
 from pvm_perception.streams.scenes import balls, objects, signs, street
 from pvm_perception.streams.scenes.distractors import LOOK_ALIKES, cutout
@@ -81,6 +82,8 @@ class Things:
         self._table = [p for p, _ in LOOK_ALIKES if p not in LEFT_OUT]
 
     def _part(self, pictures: list[np.ndarray]) -> list[np.ndarray]:
+        if len(pictures) <= PHOTOS_LEFT_OUT:
+            raise PvmError(f"--photos needs photographs and cut-out things, more than {PHOTOS_LEFT_OUT} each")
         return pictures[:-PHOTOS_LEFT_OUT] if self.known else pictures[-PHOTOS_LEFT_OUT:]
 
     def _draw(self, rng: Rng) -> tuple[Painter, bool]:

@@ -1,9 +1,13 @@
 """Descriptors: gradients checked numerically, things told apart by what is learnt, the shipped one."""
 
+import subprocess
+import sys
+
+import cv2
 import numpy as np
 import pytest
-from conftest import tiny
-from safetensors.numpy import save_file
+from conftest import ROOT, tiny
+from safetensors.numpy import load_file, save_file
 
 from pvm_perception.core.config import preset
 from pvm_perception.core.descriptor import GUESS, HIDDEN, READ, VALUES, Descriptor
@@ -115,3 +119,39 @@ def test_a_damaged_descriptor_is_said_in_one_line(tmp_path, monkeypatch, damage)
         descriptors.descriptor_for(preset("robot"))
     descriptors._shipped_descriptor.cache_clear()
     assert "\n" not in str(error.value)
+
+
+def test_the_script_learns_one_and_goes_on_with_what_it_gathered(tmp_path):
+    rng = np.random.default_rng(0)
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for k in range(42):
+        picture = cv2.resize(rng.integers(0, 255, (6, 8, 3), np.uint8), (80, 60))
+        cv2.imwrite(str(photos / f"{k}.jpg"), picture)
+        alpha = cv2.circle(np.zeros((60, 80), np.uint8), (40, 30), 25, 255, -1)
+        cv2.imwrite(str(photos / f"{k}.png"), np.dstack([picture, alpha]))
+
+    def learn(things):
+        command = [
+            sys.executable,
+            ROOT / "scripts" / "learn_descriptor.py",
+            "--photos",
+            photos,
+            "--steps",
+            "3",
+        ]
+        command += ["--things", things, "--left-out", "6", "--work", tmp_path, "--output", tmp_path / "d"]
+        return subprocess.run(
+            list(map(str, command)), capture_output=True, text=True, timeout=120, check=False
+        )
+
+    process = learn(8)
+    assert process.returncode == 0, process.stderr
+    assert "learnt: things left out are known again" in process.stdout
+    assert load_file(tmp_path / "d")["w2"].shape == (256, 64)
+    first = (tmp_path / "known_0.npz").stat().st_mtime_ns
+    assert learn(8).returncode == 0
+    assert (tmp_path / "known_0.npz").stat().st_mtime_ns == first
+    (photos / "0.jpg").unlink()
+    (photos / "1.jpg").unlink()
+    assert "more than 40 each" in learn(8).stderr

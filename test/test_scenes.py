@@ -13,7 +13,9 @@ from conftest import ROOT
 from pvm_perception.streams.generated import SimulatedStream, make_clip
 from pvm_perception.streams.scenes.distractors import cutout
 from pvm_perception.streams.scenes.light import Camera, linear
+from pvm_perception.streams.scenes.one_thing import one_thing
 from pvm_perception.streams.scenes.photos import load_photos
+from pvm_perception.streams.scenes.pieces import piece
 from pvm_perception.streams.scenes.scene import Scene, stop_and_go
 from pvm_perception.streams.stills import (
     Still,
@@ -48,6 +50,37 @@ def test_clips_hold_all_there_is_to_learn():
     assert min(present.values()) >= 8
     assert min(heights) < 12
     assert max(heights) > 70
+
+
+@pytest.mark.parametrize("size", [(60, 80), (9, 300), (400, 12)])
+def test_pieces_of_photographs_are_sprites_whatever_the_photograph(size):
+    rng = np.random.default_rng(0)
+    photo = rng.integers(0, 255, (*size, 3), np.uint8)
+    for _ in range(40):
+        sprite = piece(rng, photo, 48)
+        assert sprite.ndim == 3 and sprite.shape[2] == 4 and max(sprite.shape) <= 48
+        assert sprite.min() >= 0 and sprite[..., 3].max() <= 1
+        assert sprite[..., 3].max() > 0.5
+        assert (sprite[..., :3] <= sprite[..., 3:] + 1e-5).all()  # premultiplied
+
+
+def test_one_thing_is_the_same_in_all_its_scenes_and_nothing_else_is_a_target():
+    def red(_, size):
+        sprite = np.zeros((size, size, 4), np.float32)
+        sprite[..., 2:] = 1
+        return sprite
+
+    kind = one_thing(red, 3, varies=True, mirrors=True)
+    places = []
+    for seed in range(6):
+        scene = kind(np.random.default_rng(seed), 2, (96, 128), None, cast=("thing",), hardest=0.0)
+        rows = scene.render(1)[1]
+        assert (rows[:, Truth.TARGET] >= 0).sum() <= 1
+        places += [r[Truth.BOX] for r in rows if r[Truth.TARGET] >= 0]
+        assert not (
+            kind(np.random.default_rng(seed), 2, (96, 128), None, cast=()).render(1)[1][:, 0] >= 0
+        ).any()
+    assert len({tuple(p.round()) for p in places}) >= 4
 
 
 def test_things_cut_out_of_pictures_join_the_scenes(tmp_path):
