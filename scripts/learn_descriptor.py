@@ -116,6 +116,11 @@ class Things:
 
         "codes" (cells, D), "box" (cells, 4), "thing" and "scene" (cells,) of cells on things; "without"
         (cells, D) and "without_thing" (cells,) of others.
+
+        Parameters
+        ----------
+        first, count
+            The things' numbers: which ones.
         """
         found: dict[str, list] = {
             k: [] for k in ("codes", "box", "thing", "scene", "without", "without_thing")
@@ -163,7 +168,17 @@ class Things:
 
 
 def gathered(things: Things, count: int, work: Path) -> dict[str, np.ndarray]:
-    """Return what is read of so many things; what lies in `work` is not gathered again."""
+    """Return what is read of things, as `Things.gather` does.
+
+    Parameters
+    ----------
+    things
+        Draws them.
+    count
+        How many.
+    work
+        Folder for what is gathered; what lies there is not gathered again.
+    """
     parts = []
     for first in trange(0, count, CHUNK, unit=f"{CHUNK} things", disable=None):
         path = work / f"{'known' if things.known else 'left_out'}_{first}.npz"
@@ -176,7 +191,15 @@ def gathered(things: Things, count: int, work: Path) -> dict[str, np.ndarray]:
 
 
 def standardised(seen: dict[str, np.ndarray], width: int) -> Descriptor:
-    """Return an untaught descriptor that listens to each code in its own spread."""
+    """Return an untaught descriptor that listens to each code in its own spread.
+
+    Parameters
+    ----------
+    seen
+        As `gathered` returns it.
+    width
+        D.
+    """
     mean = seen["without"].mean(axis=0, dtype=np.float64)
     spread = seen["without"].astype(np.float32).std(axis=0) + 1e-3
     drawn = Descriptor.drawn(width, seed=1)
@@ -185,7 +208,17 @@ def standardised(seen: dict[str, np.ndarray], width: int) -> Descriptor:
 
 
 def learn(seen: dict[str, np.ndarray], width: int, steps: int, rng: Rng) -> Descriptor:
-    """Return a descriptor that learnt from what was gathered."""
+    """Return a descriptor that learnt from what was gathered.
+
+    Parameters
+    ----------
+    seen, width
+        As for `standardised`.
+    steps
+        How many it learns.
+    rng
+        Draws things and cells.
+    """
     rows: dict[int, dict[int, list[int]]] = {}
     for row, (thing, scene) in enumerate(zip(seen["thing"], seen["scene"], strict=True)):
         rows.setdefault(int(thing), {}).setdefault(int(scene), []).append(row)
@@ -212,7 +245,19 @@ def learn(seen: dict[str, np.ndarray], width: int, steps: int, rng: Rng) -> Desc
 
 
 def judge(descriptor: Descriptor, seen: dict[str, np.ndarray], rng: Rng, scenes: int) -> float:
-    """Return how often a thing is known again that was seen in so many scenes, at `ALARM`."""
+    """Return how often a thing is known again, one cell in `1 / ALARM` elsewhere scoring as high.
+
+    Parameters
+    ----------
+    descriptor
+        What describes the cells.
+    seen
+        As `gathered` returns it, of things that nothing was learnt from.
+    rng
+        Draws the cells elsewhere.
+    scenes
+        How many of a thing's scenes are shown; it is sought in the others.
+    """
 
     def describe(codes: np.ndarray) -> np.ndarray:
         return descriptor.read(codes.astype(np.float32) @ descriptor.w1)[:, : len(descriptor.b2)]

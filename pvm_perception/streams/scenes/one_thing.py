@@ -62,7 +62,7 @@ def one_thing(painter: Callable[[Rng, int], np.ndarray], seed: int, **attributes
     ----------
     painter, seed
         Of the thing.
-    attributes
+    **attributes
         `varies`, `mirrors`; see `OneThing`.
     """
     return type("Painted", (OneThing,), {"painter": staticmethod(painter), "seed": seed, **attributes})
