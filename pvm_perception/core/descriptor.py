@@ -67,7 +67,15 @@ class Descriptor:
 
     @staticmethod
     def of(tensors: Mapping[str, Floats], prefix: str = "") -> Descriptor:
-        """Return the perceptron that tensors hold under the names of its attributes."""
+        """Return the perceptron that tensors hold under the names of its attributes.
+
+        Parameters
+        ----------
+        tensors
+            By name.
+        prefix
+            Of the names.
+        """
         return Descriptor(*(tensors[prefix + field.name] for field in fields(Descriptor)))
 
     def tensors(self, prefix: str = "") -> dict[str, Floats]:

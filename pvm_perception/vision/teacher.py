@@ -264,14 +264,30 @@ def relit(rng: np.random.Generator, image: Images) -> Images:
 
 
 def around(cells: Cells, box: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
-    """Return which cells, (R * C,), lie on a box or beside it."""
+    """Return which cells, (R * C,), lie on a box or beside it.
+
+    Parameters
+    ----------
+    cells
+        The grid.
+    box
+        (4,) x, y, w, h, network px.
+    """
     x, y, w, h = box
     away = np.abs(cells.middles - (x + w / 2, y + h / 2))  # (R * C, 2)
     return (away < np.array([w, h]) / 2 + cells.pitch).all(axis=1)
 
 
 def box_answers(cells: Cells, box: npt.NDArray[np.float64]) -> Floats:
-    """Return what cells should answer about a box, (R * C, 4)."""
+    """Return what cells should answer about a box, (R * C, 4).
+
+    Parameters
+    ----------
+    cells
+        The grid.
+    box
+        (4,) x, y, w, h, network px.
+    """
     x, y, w, h = box
     away = ((x + w / 2, y + h / 2) - cells.middles) / cells.pitch  # (R * C, 2)
     sizes = np.log(np.array([w, h]) / UNIT_BOX)
