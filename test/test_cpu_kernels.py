@@ -215,7 +215,7 @@ def test_sanitizers_find_nothing(tmp_path, options):
 
 
 def test_the_tracker_runs_on_them_and_tracks_as_numpy_does(monkeypatch):
-    images = [f.image for f in SimulatedStream(12, (240, 320), 30.0, 40, seconds=1.0)]
+    images = [f.image for f in SimulatedStream(20, (240, 320), 30.0, 40, seconds=1.0)]
     fast = Tracker()
     assert (fast.device, fast.runs_on, fast.notice) == ("cpu", f"cpu kernels ({cpu.compiled()[0]})", "")
 
