@@ -22,7 +22,7 @@ from tqdm import tqdm, trange
 
 from pvm_perception.core.backend import OneThread
 from pvm_perception.core.cells import Cells
-from pvm_perception.core.descriptor import Descriptor
+from pvm_perception.core.descriptor import VALUES, Descriptor
 from pvm_perception.core.model_file import load_model
 from pvm_perception.core.placement import build_network
 from pvm_perception.core.shown import CellReader
@@ -48,10 +48,8 @@ SIZES = (0.1, 0.6)  # a thing's height as a share of the frame's
 CHUNK = 500  # things that are kept together
 BATCH, OTHERS = 192, 768  # things of a step, and cells without one
 RATE = 1e-3
-BANK, ALARM = (
-    20_000,
-    5e-4,
-)  # cells that a thing is told from; share that may be taken for it
+BANK = 20_000  # cells that a thing is told from
+ALARM = 5e-4  # share of them that may be taken for it
 RIDGE = 3.0  # in variances
 
 
@@ -115,16 +113,14 @@ class Things:
         """Return what is read of so many things.
 
         "codes" (cells, D), "box" (cells, 4), "thing" and "scene" (cells,) of cells on things; "without"
-        (cells, D) and "without_thing" (cells,) of others.
+        (cells, D) of others.
 
         Parameters
         ----------
         first, count
             The things' numbers: which ones.
         """
-        found: dict[str, list] = {
-            k: [] for k in ("codes", "box", "thing", "scene", "without", "without_thing")
-        }
+        found: dict[str, list] = {k: [] for k in ("codes", "box", "thing", "scene", "without")}
         for thing in range(first, first + count):
             rng = np.random.default_rng((4242, self.known, thing))
             painter, mirrors = self._draw(rng)
@@ -138,7 +134,6 @@ class Things:
                     found["thing"].append(np.full(len(codes), thing))
                     found["scene"].append(np.full(len(codes), scene))
                     found["without"].append(without)
-                    found["without_thing"].append(np.full(len(without), thing))
         return {name: np.concatenate(parts) for name, parts in found.items()}
 
     def _see(self, rng: Rng, kind: type) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
@@ -260,7 +255,7 @@ def judge(descriptor: Descriptor, seen: dict[str, np.ndarray], rng: Rng, scenes:
     """
 
     def describe(codes: np.ndarray) -> np.ndarray:
-        return descriptor.read(codes.astype(np.float32) @ descriptor.w1)[:, : len(descriptor.b2)]
+        return descriptor.read(codes.astype(np.float32) @ descriptor.w1)[:, VALUES]
 
     bank = describe(seen["without"][rng.permutation(len(seen["without"]))[: 2 * BANK]])
     bank, check = bank[::2], bank[1::2]

@@ -10,8 +10,8 @@ from conftest import ROOT, tiny
 from safetensors.numpy import load_file, save_file
 
 from pvm_perception.core.config import preset
-from pvm_perception.core.descriptor import GUESS, HIDDEN, READ, VALUES, Descriptor
-from pvm_perception.core.size import descriptor_shapes, shown_width
+from pvm_perception.core.descriptor import GUESS, HIDDEN, VALUES, Descriptor
+from pvm_perception.core.size import READ, descriptor_shapes, shown_width
 from pvm_perception.errors import PvmError
 from pvm_perception.training.contrast import BOX_WEIGHT, SURE_OF_BOX, TEMPERATURE, Contrast, rate_at
 from pvm_perception.vision import descriptors

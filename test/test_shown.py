@@ -6,11 +6,12 @@ import pytest
 
 from pvm_perception import Tracker
 from pvm_perception.core.config import preset
-from pvm_perception.core.descriptor import GUESS, HIDDEN, READ, VALUES, Descriptor
+from pvm_perception.core.descriptor import GUESS, HIDDEN, VALUES, Descriptor
 from pvm_perception.core.few_boxes import Backgrounds, Example, fit
 from pvm_perception.core.hierarchy import Hierarchy
 from pvm_perception.core.model_file import load_model, save_model
 from pvm_perception.core.shown import MOST_BOXES, MOST_SHOWN, CellReader
+from pvm_perception.core.size import READ
 from pvm_perception.errors import PvmError
 from pvm_perception.vision.frame import View
 from pvm_perception.vision.teacher import checked_box, views

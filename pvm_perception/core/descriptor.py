@@ -16,10 +16,9 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from pvm_perception.core.backend import Floats
-from pvm_perception.core.size import BOX_ANSWERS, DESCRIPTOR_HIDDEN, DESCRIPTOR_VALUES
+from pvm_perception.core.size import BOX_ANSWERS, DESCRIPTOR_HIDDEN, DESCRIPTOR_VALUES, READ
 
-READ = DESCRIPTOR_VALUES + DESCRIPTOR_HIDDEN + BOX_ANSWERS - 1  # values of a cell
-VALUES = slice(0, DESCRIPTOR_VALUES)  # among them the descriptor, of length 1,
+VALUES = slice(0, DESCRIPTOR_VALUES)  # among the values of a cell: the descriptor, of length 1,
 HIDDEN = slice(DESCRIPTOR_VALUES, DESCRIPTOR_VALUES + DESCRIPTOR_HIDDEN)  # the hidden values,
 GUESS = slice(HIDDEN.stop, READ)  # and the guess of the box, as `Cells` has its answers
 LEAST_LENGTH = 1e-3  # of what is normalised

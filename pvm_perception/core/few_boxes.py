@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from pvm_perception.core.backend import Floats
-from pvm_perception.core.descriptor import GUESS, HIDDEN, READ, VALUES
-from pvm_perception.core.size import BOX_ANSWERS
+from pvm_perception.core.descriptor import GUESS, HIDDEN, VALUES
+from pvm_perception.core.size import BOX_ANSWERS, READ
 
 Halves = npt.NDArray[np.float16]
 Doubles = npt.NDArray[np.float64]
@@ -100,15 +100,15 @@ def fit(examples: list[Example], backgrounds: Backgrounds) -> tuple[Floats, Floa
     presence = [e.presence for e in examples]
     first = _presence(inside, presence, against)
     against.append((HARD, Moments(_hardest(first, outside, backgrounds))))
-    told, zero = _presence(inside, presence, against)
+    telling, offset = _presence(inside, presence, against)
     sure = _held_out(examples, inside, against)
-    pictures = [v.astype(np.float32) / unit @ told + zero for v in backgrounds.values]
+    pictures = [v.astype(np.float32) / unit @ telling + offset for v in backgrounds.values]
     doubt = float(np.quantile([p.max() for p in pictures], ALARM))
     scale = (SURE - DOUBT) / max(sure - doubt, LEAST_STEP)
     weights = np.zeros((READ, BOX_ANSWERS))
     bias = np.zeros(BOX_ANSWERS)
-    weights[VALUES, 0] = told * scale / unit
-    bias[0] = DOUBT + (zero - doubt) * scale
+    weights[VALUES, 0] = telling * scale / unit
+    bias[0] = DOUBT + (offset - doubt) * scale
     read = np.concatenate([e.inside for e in examples]).astype(np.float32)
     wanted = np.concatenate([e.box for e in examples]) - read[:, GUESS]
     weights[HIDDEN, 1:], bias[1:] = _boxes(read[:, HIDDEN], np.concatenate(presence), wanted)

@@ -20,10 +20,17 @@ from pvm_perception.core import wiring
 from pvm_perception.core.backend import Floats
 from pvm_perception.core.cells import Cells
 from pvm_perception.core.config import HierarchyConfig
-from pvm_perception.core.descriptor import READ, Descriptor
+from pvm_perception.core.descriptor import Descriptor
 from pvm_perception.core.interfaces import Network
 from pvm_perception.core.settings import check_type
-from pvm_perception.core.size import BOX_ANSWERS, SHOWN, readout_neighbourhood, shown_layers, shown_shapes
+from pvm_perception.core.size import (
+    BOX_ANSWERS,
+    READ,
+    SHOWN,
+    readout_neighbourhood,
+    shown_layers,
+    shown_shapes,
+)
 from pvm_perception.errors import PvmError
 
 MOST_SHOWN = 8  # shown targets of one model

@@ -44,6 +44,7 @@ FORECAST_EXTRAS = 17  # its inputs other than statistics and codes
 SHOWN = "shown"  # the first word of the weights of targets that were shown
 DESCRIPTOR_HIDDEN, DESCRIPTOR_VALUES = 256, 64  # of the perceptron that describes what a cell sees
 BOX_ANSWERS = 5  # of a cell, for each target: presence, then the box
+READ = DESCRIPTOR_VALUES + DESCRIPTOR_HIDDEN + BOX_ANSWERS - 1  # values that a cell reads for shown targets
 
 
 def weight_shapes(config: HierarchyConfig) -> dict[str, Shape]:
@@ -251,8 +252,7 @@ def shown_shapes(config: HierarchyConfig, count: int) -> dict[str, Shape]:
     """
     if not count:
         return {}
-    read = DESCRIPTOR_VALUES + DESCRIPTOR_HIDDEN + BOX_ANSWERS - 1
-    shapes: dict[str, Shape] = {"w": (count, read, BOX_ANSWERS), "b": (count, BOX_ANSWERS)}
+    shapes: dict[str, Shape] = {"w": (count, READ, BOX_ANSWERS), "b": (count, BOX_ANSWERS)}
     described = descriptor_shapes(shown_width(config))
     return {f"{SHOWN}.{key}": shape for key, shape in (shapes | described).items()}
 
