@@ -9,6 +9,7 @@ Where something pops out of a calm frame, as a ball thrown before a wall, it loo
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -253,6 +254,7 @@ def _size(whole: View) -> tuple[int, int]:
     return whole.height, whole.width  # the whole view covers the source
 
 
+@functools.lru_cache(maxsize=4)
 def _tiles(whole: View, scale: float) -> list[View]:
     """Return windows that cover the frame at a scale, with some overlap."""
     rows, cols = whole.network[0] / scale, whole.network[1] / scale  # source px of a window

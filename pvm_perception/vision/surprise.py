@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from bisect import bisect_left
 from collections.abc import Sequence
@@ -38,14 +39,10 @@ class Surprise:
 
     def __init__(self, heights: Floats, view: View, tracks: Sequence[Track]) -> None:
         rows, cols = heights.shape
-        across, along = np.zeros((cols, 4)), np.zeros((rows, 4))  # network px of the units' middles
-        across[:, 0] = (np.arange(cols) + 0.5) * view.network[1] / cols
-        along[:, 1] = (np.arange(rows) + 0.5) * view.network[0] / rows
-        # cols and rows px: lists, which are searched faster for the sides of one box
-        self._x, self._y = view.to_source(across)[:, 0].tolist(), view.to_source(along)[:, 1].tolist()
+        self._x, self._y = _middles(view, rows, cols)
         self._size, self._unit = (view.height, view.width), view.network[0] / rows / view.scale  # px
         self._sums = cv2.integral(np.asarray(heights, np.float32))  # (rows + 1, cols + 1)
-        self._usual = float(np.percentile(heights, 90))
+        self._usual = _exceeded_by_a_tenth(heights)
         self._heights = cv2.blur(np.asarray(heights, np.float32), (3, 3))
         for t in tracks:
             self._heights[self._around(t, AROUND * max(t.w, t.h))] = 0
@@ -71,7 +68,7 @@ class Surprise:
         """
         rows, cols = (_inner(at, size) for at, size in ((self._y, self._size[0]), (self._x, self._size[1])))
         heights = self._heights[rows, cols]
-        if heights.max(initial=0.0) < STANDS_OUT * (float(np.percentile(self._heights, 90)) + SLIGHT):
+        if heights.max(initial=0.0) < STANDS_OUT * (_exceeded_by_a_tenth(self._heights) + SLIGHT):
             return None
         row, col = np.unravel_index(int(heights.argmax()), heights.shape)
         return float(self._x[cols][col]), float(self._y[rows][row])
@@ -104,6 +101,27 @@ class Surprise:
         if share is None:
             return 0.0
         return share * counted(self.factor(candidate))
+
+
+@functools.lru_cache(maxsize=4)
+def _middles(view: View, rows: int, cols: int) -> tuple[list[float], list[float]]:
+    """Return where the units' middles lie, source px: x by column, y by row.
+
+    They are lists, which are searched faster for the sides of one box.
+    """
+    across, along = np.zeros((cols, 4)), np.zeros((rows, 4))  # network px
+    across[:, 0] = (np.arange(cols) + 0.5) * view.network[1] / cols
+    along[:, 1] = (np.arange(rows) + 0.5) * view.network[0] / rows
+    return view.to_source(across)[:, 0].tolist(), view.to_source(along)[:, 1].tolist()
+
+
+def _exceeded_by_a_tenth(heights: np.ndarray) -> float:
+    """Return the 90th percentile, several times as fast as `np.percentile` of so few values."""
+    flat = heights.reshape(-1)
+    place = 0.9 * (len(flat) - 1)
+    low = int(place)
+    near = np.partition(flat, (low, min(low + 1, len(flat) - 1)))[low : low + 2].tolist()
+    return float(near[0] + (place - low) * (near[-1] - near[0]))
 
 
 def counted(factor: float) -> float:
