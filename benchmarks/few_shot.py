@@ -1,14 +1,14 @@
-"""New targets from 1, 3, 10 and 20 boxes, on other clips: shown targets beside three simple methods.
+"""New targets from 1, 3, 10 and 20 boxes, on other pictures: shown targets beside three simple methods.
 
 Eight painted things, each the same in all of its clips; places, light, distance and what else is there
-change. Boxes are taught from clips of their own. `--ball DIR` adds a real one: the orange ball of
-`neg_orange_ball_bounce`, labelled by its colour, taught in the first half and sought in the second; false
-alarms are counted on `--without DIR`.
+change. Boxes are taught from clips of their own. `--data DIR` adds real ones of the folder with the labelled
+data, whose boxes are found by colour or labelled: taught in the first half of a clip, or of the pictures, and
+sought in the second; false alarms are counted on a clip without them.
 
 Every method gets the same boxes. The simple ones also get their threshold from the very clips that they are
 measured on: 95 of 100 frames without the thing stay below it. CSRT cannot search: it starts where template
 matching finds the thing in a clip's first frame.
-Usage: .venv/bin/python benchmarks/few_shot.py [--kinds N] [--ball DIR --without DIR] [--output CSV]
+Usage: .venv/bin/python benchmarks/few_shot.py [--kinds N] [--data DIR] [--output CSV]
 """
 
 from __future__ import annotations
@@ -23,20 +23,17 @@ from pathlib import Path
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 import cv2
 import numpy as np
+from real_things import REAL, Box, Shot, real
 from tqdm import tqdm
 
 from pvm_perception import Tracker
-from pvm_perception.errors import PvmError
 from pvm_perception.evaluation.metrics import overlap, success_auc
 from pvm_perception.evaluation.peer_process import python_with_contrib
 from pvm_perception.evaluation.peers import OpenCvTracker
-from pvm_perception.streams.files import FolderStream
 from pvm_perception.streams.scenes import balls, objects, signs, street
 from pvm_perception.streams.scenes.one_thing import one_thing
 from pvm_perception.types import Truth
 
-Box = tuple[float, float, float, float]
-Shot = tuple[np.ndarray, Box | None]  # an image, and where the thing is in it
 SIZE = (360, 480)  # of a painted frame
 COUNTS = (1, 3, 10, 20)
 FRAMES = 12  # of a clip
@@ -71,7 +68,7 @@ def clip(kind: str, number: int, frames: int, present: bool) -> list[Shot]:
     for k in range(frames):
         image, truth = scene.render(k)
         rows = [r for r in truth if r[Truth.TARGET] >= 0 and r[Truth.VISIBLE] > 0.35]
-        shots.append((image, tuple(rows[0][Truth.BOX].tolist()) if rows else None))
+        shots.append((image, [tuple(row[Truth.BOX].tolist()) for row in rows]))
     return shots
 
 
@@ -88,7 +85,8 @@ def taught(kind: str) -> list[tuple[np.ndarray, Box]]:
     while len(boxes) < max(COUNTS):
         shots = clip(kind, 1000 + number, 4, True)
         number += 1
-        inner = [(i, b) for i, b in shots if b and min(b[:2]) > 4 and b[0] + b[2] < SIZE[1] - 4]
+        seen = [(i, b) for i, boxes in shots for b in boxes]
+        inner = [(i, b) for i, b in seen if min(b[:2]) > 4 and b[0] + b[2] < SIZE[1] - 4]
         inner = [(i, b) for i, b in inner if brightness(i, b) > LEAST_LIGHT]
         boxes += inner[:1] if number <= 5 else inner
     return boxes[: max(COUNTS)]
@@ -228,8 +226,8 @@ def measure(run: Callable[[list[Shot]], Iterator[Box | None]], clips: list[list[
     ious, alarms = [], []
     for shots in clips:
         for (_, truth), box in zip(shots, run(shots), strict=True):
-            if truth is not None:
-                ious.append(float(overlap(np.array(box), np.array(truth))) if box else 0.0)
+            if truth:
+                ious.append(float(overlap(np.array(box), np.array(truth)).max()) if box else 0.0)
             elif not any(b for _, b in shots):
                 alarms.append(box is not None)
     return {
@@ -257,23 +255,6 @@ def methods(
     return found | ({"CSRT": by_csrt(templates)} if python_with_contrib() else {})
 
 
-def orange_ball(folder: Path, without: Path) -> tuple[list[tuple[np.ndarray, Box]], list[list[Shot]]]:
-    """Return boxes of the first half of a real clip, and what to seek in: the second half, another clip."""
-    shots: list[Shot] = []
-    for frame in FolderStream(folder):
-        mask = cv2.inRange(cv2.cvtColor(frame.image, cv2.COLOR_BGR2HSV), (5, 150, 120), (22, 255, 255))
-        count, _, stats, _ = cv2.connectedComponentsWithStats(mask)
-        largest = max(range(1, count), key=lambda k: stats[k, cv2.CC_STAT_AREA], default=0)
-        seen = largest and stats[largest, cv2.CC_STAT_AREA] > 400
-        shots.append((frame.image, tuple(map(float, stats[largest, :4])) if seen else None))
-    half = len(shots) // 2
-    boxes = [(i, b) for i, b in shots[:half] if b]
-    order = np.linspace(0, len(boxes) - 1, max(COUNTS)).round().astype(int)
-    spread = np.argsort(np.arange(len(order)) * 7 % len(order), kind="stable")  # the first few lie apart
-    other = [(frame.image, None) for frame in FolderStream(without)]
-    return [boxes[order[k]] for k in spread], [shots[half:], other]
-
-
 def main() -> None:
     """Measure and write the table, line by line."""
     parser = argparse.ArgumentParser(
@@ -285,10 +266,7 @@ def main() -> None:
         default=len(KINDS),
         help="how many of the painted things are shown (default: %(default)s)",
     )
-    parser.add_argument(
-        "--ball", type=Path, help="folder of the real clip of an orange ball (default: left out)"
-    )
-    parser.add_argument("--without", type=Path, help="folder of a real clip without it, with --ball")
+    parser.add_argument("--data", type=Path, help="folder with the labelled data (default: no real things)")
     parser.add_argument(
         "--output",
         type=Path,
@@ -296,20 +274,18 @@ def main() -> None:
         help="table to write (default: %(default)s)",
     )
     args = parser.parse_args()
-    if bool(args.ball) != bool(args.without):
-        raise PvmError("--ball and --without belong together")
     if not python_with_contrib():
         print("CSRT is left out: `make peers` installs it")
     with args.output.open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file)
         table.writerow(COLUMNS)
-        kinds = [*(["real orange ball"] if args.ball else []), *list(KINDS)[: args.kinds]]
+        kinds = [*(REAL if args.data else ()), *list(KINDS)[: args.kinds]]
         for kind in tqdm(kinds, unit="kind", disable=None):
             if kind in KINDS:
                 boxes = taught(kind)
                 clips = [clip(kind, k, FRAMES, k < WITH) for k in range(WITH + WITHOUT)]
             else:
-                boxes, clips = orange_ball(args.ball, args.without)
+                boxes, clips = real(args.data, REAL[kind], max(COUNTS))
             tracker = Tracker()
             for count in COUNTS:
                 begun = time.process_time()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from pvm_perception.core.backend import Images
 from pvm_perception.core.config import HierarchyConfig
@@ -14,10 +14,17 @@ from pvm_perception.vision.tracker import TrackManager
 
 
 class TargetBook:
-    """The part of a `Tracker` that knows its targets."""
+    """The part of a `Tracker` that knows its targets.
+
+    Attributes
+    ----------
+    place : returns pictures of the place where targets are sought, (H, W, 3) uint8 BGR each, such as
+        remembered ones: targets that are shown are told from what is in them. It may be set
+    """
 
     config: HierarchyConfig
     _shown: ShownTargets
+    place: Callable[[], Sequence[Images]] = tuple
     _teacher: Teacher | None
     _versions: int
     _targets: tuple[str, ...]
@@ -65,6 +72,7 @@ class TargetBook:
         """
         if self._teacher is None or self._teacher.of is not self._perception.network:
             self._teacher = Teacher(self._perception.network)
+        self._teacher.place = self.place
         return self._teacher
 
     def teach(self, image: Images, target: str, box: Sequence[float]) -> None:

@@ -11,7 +11,10 @@ rclpy = pytest.importorskip("rclpy", reason="ROS 2 is not installed; run `make s
 
 from rclpy.parameter import Parameter  # noqa: E402
 from std_srvs.srv import Trigger  # noqa: E402
+from test_lessons import AT, drawn  # noqa: E402
 from test_living import moment  # noqa: E402
+from test_shown import box_at, scene  # noqa: E402
+from vision_msgs.msg import Detection2D  # noqa: E402
 
 from pvm_perception.api import default_model  # noqa: E402
 from pvm_perception.living.moments import MomentMemory  # noqa: E402
@@ -119,6 +122,17 @@ def test_the_stream_fills_the_memory_and_the_next_start_takes_the_newest_model(
     assert node.tracker.model == newest != default_model()
     assert not list((place / "models").glob("*.part*"))
     shutil.rmtree(place)
+
+
+def test_a_box_is_taught_against_what_is_remembered(robot, asleep):
+    box = robot.node.create_publisher(Detection2D, "teach_box", 5)
+    robot.until(lambda: asleep.show(scene(3, AT)) or asleep.recent.moments())
+    robot.until(box.get_subscription_count)
+    box.publish(drawn("badge", box_at(*AT)))
+    robot.until(lambda: asleep.show(scene(3, AT)) or "badge" in asleep.tracker.targets, 60)
+    pictures = asleep.tracker.teacher.place()
+    assert len(pictures) >= LEAST and pictures[0].shape == moment(0).images[0].shape
+    robot.node.destroy_publisher(box)
 
 
 def test_without_a_memory_no_picture_is_kept(robot, live_tracker, images, tmp_path, monkeypatch):

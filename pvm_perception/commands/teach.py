@@ -14,6 +14,7 @@ from pvm_perception.errors import PvmError, warn
 if TYPE_CHECKING:
     from collections.abc import Collection
 
+    from pvm_perception.living.moments import MomentMemory
     from pvm_perception.training.teach import Lesson
 
 USE = "use it with --model, or as the node's parameter `model`"
@@ -51,6 +52,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         help="folder of photographs for backgrounds of generated scenes, as `make train-data` collects them "
         "(default: all are painted)",
+    )
+    parser.add_argument(
+        "--memory",
+        type=Path,
+        metavar="DIR",
+        help="folder of moments that the node or `track --memory` keeps: new targets are told from what is "
+        "seen there, so that less is taken for them (default: none)",
     )
     add_device(parser)
     parser.add_argument(
@@ -129,6 +137,8 @@ def _show(start: Path, folders: list[Path], args: argparse.Namespace, leave_out:
 
     _check_writable(args.output)
     tracker = Tracker(read_header(start)["config"].targets, start, args.device)
+    if args.memory:
+        tracker.place = _memory(args.memory).pictures
     for target in args.forget:
         tracker.forget(target)
     for target, boxes in show(tracker, folders, leave_out).items() if folders else ():
@@ -136,6 +146,18 @@ def _show(start: Path, folders: list[Path], args: argparse.Namespace, leave_out:
     tracker.save(args.output)
     print(f"{args.output} written, knows {', '.join(tracker.known_targets)}; {USE}")
     return 0
+
+
+def _memory(folder: Path) -> MomentMemory:
+    """Return the moments of a folder; raise PvmError where it holds none."""
+    from pvm_perception.living.moments import MomentMemory
+
+    memory = MomentMemory(folder) if folder.is_dir() else ()
+    if not memory:
+        raise PvmError(
+            f"no moments in {folder}: give --memory a folder that the node or `track --memory` filled"
+        )
+    return memory
 
 
 def _print(lesson: Lesson) -> None:

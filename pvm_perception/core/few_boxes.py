@@ -9,6 +9,7 @@ Shapes: n cells, V values of a descriptor, READ values read at a cell.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,6 +31,7 @@ FOLDS = 3
 ALARM = 0.95  # share of the backgrounds whose best cell stays below `DOUBT`
 DOUBT = -0.15  # presence logit of a background's best cells, from which no track is born
 SURE = 2.0  # and of the target's usual cell
+LIKELY = 1.0  # presence logit of a picture's best cell from which the target may be in it
 LEAST_STEP = 0.05  # between the two, before scaling: no target is told from noise
 
 
@@ -63,7 +65,7 @@ class Moments:
 
 
 class Backgrounds:
-    """Descriptors in pictures without a target: their moments, and all of them to set a score's scale.
+    """Descriptors in pictures without a target.
 
     Parameters
     ----------
@@ -73,12 +75,17 @@ class Backgrounds:
 
     def __init__(self, values: Halves) -> None:
         self.values = values
-        flat = values[:, ::2].reshape(-1, values.shape[-1]).astype(np.float32)
-        self.unit: Floats = flat.std(axis=0) + np.float32(1e-3)  # (V,) of each value
-        self.moments = Moments(flat / self.unit)
+        self._flat = values[:, ::2].reshape(-1, values.shape[-1]).astype(np.float32)
+        self.unit: Floats = self._flat.std(axis=0) + np.float32(1e-3)  # (V,) of each value
+
+    def moments(self, unit: Floats) -> Moments:
+        """Return their moments; of each value, a unit is given, (V,)."""
+        return Moments(self._flat / unit)
 
 
-def fit(examples: list[Example], backgrounds: Backgrounds) -> tuple[Floats, Floats]:
+def fit(
+    examples: list[Example], backgrounds: Backgrounds, place: Sequence[Halves] = ()
+) -> tuple[Floats, Floats]:
     """Return the readout of a target that was shown in some boxes.
 
     Parameters
@@ -87,23 +94,35 @@ def fit(examples: list[Example], backgrounds: Backgrounds) -> tuple[Floats, Floa
         What cells read of each box; at least one.
     backgrounds
         Descriptors in pictures without the target.
+    place
+        (R * C, V) descriptors in each of some pictures of the place where it will be sought. Those that
+        it may be in, by what is known without them, are left out.
 
     Returns
     -------
     weights, bias
         (READ, 5) and (5,): of presence's logit, and of the box as in `Example.box`.
     """
-    unit = backgrounds.unit
+    weights, bias = _fit(examples, [backgrounds])
+    telling = weights[VALUES, 0]
+    clear = [p for p in place if (p.astype(np.float32) @ telling).max() + bias[0] < LIKELY]
+    return _fit(examples, [backgrounds, Backgrounds(np.stack(clear))]) if clear else (weights, bias)
+
+
+def _fit(examples: list[Example], backgrounds: list[Backgrounds]) -> tuple[Floats, Floats]:
+    """Return the readout as `fit`; hardly a picture of any of the backgrounds shall have a box."""
+    unit = backgrounds[0].unit
     outside = np.concatenate([e.outside for e in examples]).astype(np.float32) / unit
-    against = [(NEAR, Moments(outside)), (FAR, backgrounds.moments)]
+    values = np.concatenate([b.values for b in backgrounds])  # (pictures, R * C, V)
+    against = [(NEAR, Moments(outside)), *((FAR, b.moments(unit)) for b in backgrounds)]
     inside = [e.inside[:, VALUES].astype(np.float32) / unit for e in examples]
     presence = [e.presence for e in examples]
     first = _presence(inside, presence, against)
-    against.append((HARD, Moments(_hardest(first, outside, backgrounds))))
+    against.append((HARD, Moments(_hardest(first, outside, values, unit))))
     telling, offset = _presence(inside, presence, against)
     sure = _held_out(examples, inside, against)
-    pictures = [v.astype(np.float32) / unit @ telling + offset for v in backgrounds.values]
-    doubt = float(np.quantile([p.max() for p in pictures], ALARM))
+    best = [[(v.astype(np.float32) / unit @ telling + offset).max() for v in b.values] for b in backgrounds]
+    doubt = max(float(np.quantile(scores, ALARM)) for scores in best)
     scale = (SURE - DOUBT) / max(sure - doubt, LEAST_STEP)
     weights = np.zeros((READ, BOX_ANSWERS))
     bias = np.zeros(BOX_ANSWERS)
@@ -116,15 +135,15 @@ def fit(examples: list[Example], backgrounds: Backgrounds) -> tuple[Floats, Floa
     return weights.astype(np.float32), bias.astype(np.float32)
 
 
-def _hardest(fitted: tuple[Doubles, float], outside: Floats, backgrounds: Backgrounds) -> Floats:
+def _hardest(fitted: tuple[Doubles, float], outside: Floats, values: Halves, unit: Floats) -> Floats:
     """Return the cells away from the target that a fit takes for it most, (HARDEST, V)."""
-    flat = backgrounds.values.reshape(-1, len(backgrounds.unit))
-    weights = (fitted[0] / backgrounds.unit).astype(np.float32)
+    flat = values.reshape(-1, len(unit))
+    weights = (fitted[0] / unit).astype(np.float32)
     scores = np.concatenate([flat.astype(np.float32) @ weights, outside @ fitted[0]])
     worst = np.argsort(-scores)[:HARDEST]
     far = worst[worst < len(flat)]
     near = worst[worst >= len(flat)] - len(flat)
-    return np.concatenate([flat[far].astype(np.float32) / backgrounds.unit, outside[near]])
+    return np.concatenate([flat[far].astype(np.float32) / unit, outside[near]])
 
 
 def _presence(

@@ -6,6 +6,7 @@ disagree after a crash. Where the memory is full, of the two moments that are mo
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import zipfile
@@ -26,6 +27,7 @@ QUALITY = 85  # of the JPEG pictures
 THUMB = (8, 6)  # columns and rows of the picture by which moments are compared
 FORMAT = "pvm_perception moment/1"
 MB = 1 << 20
+PICTURES = 48  # of a place that tell what it looks like
 MOST_FRAMES = 64  # of a moment that is read
 
 
@@ -207,6 +209,20 @@ class MomentMemory:
             except PvmError:
                 self.damaged.append(path)
 
+    def pictures(self, most: int = PICTURES) -> list[np.ndarray]:
+        """Return the first picture of some moments, evenly over all, (H, W, 3) uint8 BGR each.
+
+        Parameters
+        ----------
+        most
+            How many at the most.
+        """
+        paths, found = self.paths, []
+        for k in np.linspace(0, len(paths) - 1, min(most, len(paths))).round().astype(int):
+            with contextlib.suppress(PvmError):  # damaged, or gone since
+                found.append(_first_picture(paths[int(k)]))
+        return found
+
 
 def _number(path: Path) -> int:
     return int(path.stem) if path.stem.isdigit() else 0
@@ -222,6 +238,19 @@ def _header(path: Path) -> dict[str, Any]:
     if not isinstance(header, dict) or header.get("format") != FORMAT:
         raise PvmError(f"{path} is no moment of this version")
     return header
+
+
+def _first_picture(path: Path) -> np.ndarray:
+    """Return a moment's first picture; raise PvmError where it cannot be read."""
+    try:
+        with zipfile.ZipFile(path) as file:
+            name = min(n for n in file.namelist() if n.endswith(".jpg"))
+            image = cv2.imdecode(np.frombuffer(file.read(name), np.uint8), cv2.IMREAD_COLOR)
+    except (OSError, ValueError, zipfile.BadZipFile, cv2.error) as error:
+        raise PvmError(f"{path} is no moment: {error}") from error
+    if image is None:
+        raise PvmError(f"{path} is no moment: its pictures cannot be read")
+    return image
 
 
 def read_moment(path: Path) -> Moment:

@@ -99,6 +99,7 @@ class Lessons:
 
     def _learn(self, name: str, moment: Moment, box: Box) -> None:
         tracker = self._node.tracker
+        tracker.place = self._node.sleeper.pictures
         shown = tracker.teacher.learn(tracker.shown, moment.image, name, box)
         with self._node.frame_done():
             tracker.shown = shown

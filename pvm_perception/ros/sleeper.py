@@ -115,6 +115,10 @@ class Sleeper:
         if self._recorder is not None:
             self._recorder.see(image, stamp, motion, tracks, surprise)
 
+    def pictures(self) -> list[np.ndarray]:
+        """Return some remembered pictures, (H, W, 3) uint8 BGR each; none where nothing is remembered."""
+        return self._recorder.memory.pictures() if self._recorder is not None else []
+
     def facts(self) -> dict[str, Any]:
         """Return what diagnostics say of memory and sleep."""
         if self._recorder is None:

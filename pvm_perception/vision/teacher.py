@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import cv2
 import numpy as np
@@ -27,6 +27,7 @@ GAIN, TINT, GAMMA = 0.25, 0.06, 0.15  # spread of a view's light, of its colour,
 DRIFT = 5  # network px at most that a background has moved since the frame before
 LEAST_PRESENCE = 0.3  # of a cell that counts as the target's
 OUTSIDE = 24  # cells of a view that count as not the target's
+CLOSER = 2.0  # enlargement of half of the pictures of the place
 LEAST_SIDE = 4.0  # px of a taught box
 SEED = 7
 
@@ -42,6 +43,11 @@ class Teacher:
     network
         The tracker's.
 
+    Attributes
+    ----------
+    place : returns pictures of the place where targets are sought, (H, W, 3) uint8 BGR each, which new
+        ones are told from; a target may be in some of them. It may be set
+
     Raises
     ------
     PvmError
@@ -50,6 +56,7 @@ class Teacher:
 
     def __init__(self, network: Network) -> None:
         self.of = network
+        self.place: Callable[[], Sequence[Images]] = tuple
         self._reader = CellReader(network.config, descriptor_for(network.config))
         self._network = network.twin()
         config = network.config
@@ -88,7 +95,8 @@ class Teacher:
             example = self._example(image, (x, y, w, h))
             against = self._against()
             examples = [*self._examples.get(name, []), example][-MOST_BOXES:]
-            weights, bias = fit(examples, against)
+            here = [self._read(p, view)[:, VALUES].astype(np.float16) for p, view in self._place_views()]
+            weights, bias = fit(examples, against, here)
         self._examples[name] = examples
         return shown.with_target(name, len(examples), weights, bias, self._reader.descriptor)
 
@@ -113,6 +121,19 @@ class Teacher:
             read = [self._read(p, view, d)[:, VALUES] for p, d in zip(pictures, drifts, strict=True)]
             self._backgrounds = step, Backgrounds(np.stack(read).astype(np.float16))
         return self._backgrounds[1]
+
+    def _place_views(self) -> Iterator[tuple[Images, View]]:
+        """Yield pictures of the place, and the whole of each or a part of it as a view."""
+        for k, picture in enumerate(self.place()):
+            image = Veil().lift(as_bgr(picture))
+            size = image.shape[0], image.shape[1]
+            view = View.fit(size, self._size)
+            if k % 2:  # as a closer eye sees it
+                centre = self._rng.uniform(0, 1, 2) * size[::-1]
+                view = View.window(
+                    size, self._size, (float(centre[0]), float(centre[1])), CLOSER * view.scale
+                )
+            yield image, view
 
     def _read(self, image: Images, view: View, drift: Sequence[int] = (0, 0)) -> Floats:
         """Return what the cells read of a picture, (R * C, READ).
