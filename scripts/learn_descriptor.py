@@ -2,9 +2,9 @@
 
 Thousands of things are seen in scenes of their own, in other light, at other places and distances: cut-outs
 and pieces of photographs, balls, signs, painted look-alikes. Of each scene the codes around some cells of the
-model's network are kept, and from these a descriptor learns (pvm_perception/training/contrast.py). Four kinds
-of painted things are left out, as are the last photographs: they tell how well it does on what it never saw.
-What is gathered is kept in --work, and a run that is begun again goes on with it.
+model's network are kept, and from these a descriptor learns (pvm_perception/training/contrast.py). The last
+photographs are left out: things that are cut out of them tell how well it does on what it never saw. What is
+gathered is kept in --work, and a run that is begun again goes on with it.
 Usage: .venv/bin/python scripts/learn_descriptor.py --photos build/photos [--things N] [--steps N]
 """
 
@@ -29,7 +29,7 @@ from pvm_perception.core.shown import CellReader
 from pvm_perception.core.size import shown_width
 from pvm_perception.errors import PvmError
 from pvm_perception.shipped import default_model
-from pvm_perception.streams.scenes import balls, objects, signs, street
+from pvm_perception.streams.scenes import balls, signs
 from pvm_perception.streams.scenes.distractors import LOOK_ALIKES, cutout
 from pvm_perception.streams.scenes.one_thing import one_thing
 from pvm_perception.streams.scenes.paint import Rng
@@ -40,8 +40,16 @@ from pvm_perception.types import Truth
 from pvm_perception.vision.teacher import around, box_answers
 
 Painter = Callable[[Rng, int], np.ndarray]
-LEFT_OUT = (objects.cylinder, street.car, objects.skin, street.beacon)
 PHOTOS_LEFT_OUT = 40  # places, and as many things that are cut out
+CUT_OUT, PHOTOGRAPHED = 0.2, 0.45  # shares of the things: cut out of photographs, and these and their pieces
+PAINTED: tuple[
+    tuple[float, Painter, bool], ...
+] = (  # what follows, up to a share; whether it may be mirrored
+    (0.56, balls.other_ball, True),
+    (0.68, signs.other_sign, False),
+    (0.72, lambda g, size: balls.ball(g, True, size), True),
+    (0.75, signs.stop_sign, False),
+)
 SCENES = 6  # of each thing
 CELLS, WITHOUT = 3, 8  # of each scene, at most: on the thing, and away from it
 SIZES = (0.1, 0.6)  # a thing's height as a share of the frame's
@@ -63,7 +71,7 @@ class Things:
     photos
         Folder of photographs.
     known
-        Whether they are of the kinds and photographs that are learnt from, or of those that are left out.
+        Whether their photographs are those that are learnt from, or those that are left out.
     """
 
     def __init__(self, model: Path, photos: Path, known: bool) -> None:
@@ -77,7 +85,6 @@ class Things:
         self._places, self._cut_out = (
             self._part([p for p in pictures if p.shape[2] == channels]) for channels in (3, 4)
         )
-        self._table = [p for p, _ in LOOK_ALIKES if p not in LEFT_OUT]
 
     def _part(self, pictures: list[np.ndarray]) -> list[np.ndarray]:
         if len(pictures) <= PHOTOS_LEFT_OUT:
@@ -90,24 +97,17 @@ class Things:
         def one_of(pictures: Sequence[np.ndarray]) -> np.ndarray:
             return pictures[int(rng.integers(len(pictures)))]
 
-        kind = rng.random()
-        if kind < 0.25 or (not self.known and kind < 0.5):
+        kind = rng.random() * (1 if self.known else PHOTOGRAPHED)
+        if kind < CUT_OUT:
             picture = one_of(self._cut_out)
             return lambda g, size: cutout(g, picture, size), True
-        if kind < 0.55:
+        if kind < PHOTOGRAPHED:
             photo = one_of(self._places)
             return lambda g, size: piece(g, photo, size), True
-        if not self.known:
-            return LEFT_OUT[int(rng.integers(len(LEFT_OUT)))], True
-        for most, painter, mirrors in (
-            (0.66, balls.other_ball, True),
-            (0.78, signs.other_sign, False),
-            (0.82, lambda g, size: balls.ball(g, True, size), True),
-            (0.85, signs.stop_sign, False),
-        ):
+        for most, painter, mirrors in PAINTED:
             if kind < most:
                 return painter, mirrors
-        return self._table[int(rng.integers(len(self._table)))], True
+        return LOOK_ALIKES[int(rng.integers(len(LOOK_ALIKES)))][0], True
 
     def gather(self, first: int, count: int) -> dict[str, np.ndarray]:
         """Return what is read of so many things.
