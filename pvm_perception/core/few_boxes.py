@@ -31,8 +31,8 @@ FOLDS = 3
 ALARM = 0.95  # share of the backgrounds whose best cell stays below `DOUBT`
 DOUBT = -0.3  # presence logit of a background's best cells, from which no track is born
 SURE = 2.0  # and of the target's usual cell
-LIKELY = 1.0  # presence logit of a picture's best cell from which the target may be in it
 LEAST_STEP = 0.05  # between the two, before scaling: no target is told from noise
+LIKELY = 1.0  # presence logit of a picture's best cell from which the target may be in it
 
 
 @dataclass(frozen=True)
