@@ -21,7 +21,7 @@ from pvm_perception.vision.frame import View, network_input
 from pvm_perception.vision.motion import seen_through
 from pvm_perception.vision.veil import LEAST_NEAR, Veil
 
-LEAST_SCORE = 0.06  # score of a candidate below which it never matters to a track
+LEAST_SCORE = 0.02  # score of a candidate below which it never matters to a track
 
 
 class Eye:
