@@ -1,4 +1,4 @@
-"""New targets from 1, 3, 10 and 20 boxes, on other pictures: shown targets beside three simple methods.
+"""How well a new target is found after 1, 3, 10 and 20 boxes, on other pictures; beside three simple methods.
 
 Eight painted things, each the same in all of its clips; places, light, distance and what else is there
 change. Boxes are taught from clips of their own. `--data DIR` adds real ones of the folder with the labelled

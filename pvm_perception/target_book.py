@@ -18,8 +18,8 @@ class TargetBook:
 
     Attributes
     ----------
-    place : returns pictures of the place where targets are sought, (H, W, 3) uint8 BGR each, such as
-        remembered ones: targets that are shown are told from what is in them. It may be set
+    place : returns pictures of the robot's surroundings, such as remembered ones, (H, W, 3) uint8 BGR each:
+        examples of what a new target is not. It may be set
     """
 
     config: HierarchyConfig

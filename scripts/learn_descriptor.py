@@ -42,9 +42,8 @@ from pvm_perception.vision.teacher import around, box_answers
 Painter = Callable[[Rng, int], np.ndarray]
 PHOTOS_LEFT_OUT = 40  # places, and as many things that are cut out
 CUT_OUT, PHOTOGRAPHED = 0.2, 0.45  # shares of the things: cut out of photographs, and these and their pieces
-PAINTED: tuple[
-    tuple[float, Painter, bool], ...
-] = (  # what follows, up to a share; whether it may be mirrored
+# (up to which share, painter, whether it may be mirrored); what is left of the shares: the look-alikes' table
+PAINTED: tuple[tuple[float, Painter, bool], ...] = (
     (0.56, balls.other_ball, True),
     (0.68, signs.other_sign, False),
     (0.72, lambda g, size: balls.ball(g, True, size), True),
@@ -56,7 +55,7 @@ SIZES = (0.1, 0.6)  # a thing's height as a share of the frame's
 CHUNK = 500  # things that are kept together
 BATCH, OTHERS = 192, 768  # things of a step, and cells without one
 RATE = 1e-3
-BANK = 20_000  # cells that a thing is told from
+BANK = 20_000  # cells without a thing, which it is compared with
 ALARM = 5e-4  # share of them that may be taken for it
 RIDGE = 3.0  # in variances
 

@@ -57,8 +57,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--memory",
         type=Path,
         metavar="DIR",
-        help="folder of moments that the node or `track --memory` keeps: new targets are told from what is "
-        "seen there, so that less is taken for them (default: none)",
+        help="folder of moments that the node or `track --memory` keeps: their pictures show what a new "
+        "target is not, so that less is mistaken for it there (default: none)",
     )
     add_device(parser)
     parser.add_argument(

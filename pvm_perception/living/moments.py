@@ -220,7 +220,7 @@ class MomentMemory:
         paths, found = self.paths, []
         for k in np.linspace(0, len(paths) - 1, min(most, len(paths))).round().astype(int):
             with contextlib.suppress(PvmError):  # damaged, or gone since
-                found.append(_first_picture(paths[int(k)]))
+                found += read_moment(paths[int(k)], 1).images
         return found
 
 
@@ -240,21 +240,15 @@ def _header(path: Path) -> dict[str, Any]:
     return header
 
 
-def _first_picture(path: Path) -> np.ndarray:
-    """Return a moment's first picture; raise PvmError where it cannot be read."""
-    try:
-        with zipfile.ZipFile(path) as file:
-            name = min(n for n in file.namelist() if n.endswith(".jpg"))
-            image = cv2.imdecode(np.frombuffer(file.read(name), np.uint8), cv2.IMREAD_COLOR)
-    except (OSError, ValueError, zipfile.BadZipFile, cv2.error) as error:
-        raise PvmError(f"{path} is no moment: {error}") from error
-    if image is None:
-        raise PvmError(f"{path} is no moment: its pictures cannot be read")
-    return image
-
-
-def read_moment(path: Path) -> Moment:
+def read_moment(path: Path, most: int = MOST_FRAMES) -> Moment:
     """Read a moment's file.
+
+    Parameters
+    ----------
+    path
+        The file.
+    most
+        How many of its frames are read, from the first one on.
 
     Raises
     ------
@@ -265,21 +259,23 @@ def read_moment(path: Path) -> Moment:
     try:
         with zipfile.ZipFile(path) as file:
             names = sorted(n for n in file.namelist() if n.endswith(".jpg"))[:MOST_FRAMES]
-            read = [cv2.imdecode(np.frombuffer(file.read(n), np.uint8), cv2.IMREAD_COLOR) for n in names]
+            read = [
+                cv2.imdecode(np.frombuffer(file.read(n), np.uint8), cv2.IMREAD_COLOR) for n in names[:most]
+            ]
         images = [image for image in read if image is not None]
         if not read or len(images) < len(read) or any(i.shape != images[0].shape for i in images):
             raise PvmError("its pictures cannot be read, or differ in size")
         found = Moment(
             images,
-            [math.nan if s is None else float(s) for s in header["stamps"]],
-            [None if m is None else [float(v) for v in m] for m in header["motion"]],
-            [[Track(**t) for t in tracks] for tracks in header["tracks"]],
-            [float(s) for s in header["surprise"]],
+            [math.nan if s is None else float(s) for s in header["stamps"][:most]],
+            [None if m is None else [float(v) for v in m] for m in header["motion"][:most]],
+            [[Track(**t) for t in tracks] for tracks in header["tracks"][:most]],
+            [float(s) for s in header["surprise"][:most]],
             {int(k): int(v) for k, v in header["before"].items()},
             {int(k): int(v) for k, v in header["after"].items()},
             {int(k): float(v) for k, v in header.get("best", {}).items()},  # older ones have none
         )
-        if {len(found.stamps), len(found.motion), len(found.tracks)} != {len(images)}:
+        if {len(header[part]) for part in ("stamps", "motion", "tracks")} != {len(names)}:
             raise PvmError("its parts are of different lengths")
     except (OSError, ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile, cv2.error) as error:
         raise PvmError(f"{path} is no moment: {error}") from error

@@ -45,8 +45,8 @@ class Teacher:
 
     Attributes
     ----------
-    place : returns pictures of the place where targets are sought, (H, W, 3) uint8 BGR each, which new
-        ones are told from; a target may be in some of them. It may be set
+    place : returns pictures of the robot's surroundings, (H, W, 3) uint8 BGR each: examples of what a new
+        target is not, though it may be in some of them. It may be set
 
     Raises
     ------
