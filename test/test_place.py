@@ -11,6 +11,7 @@ from pvm_perception.core.descriptor import VALUES
 from pvm_perception.core.few_boxes import Backgrounds, Example, fit
 from pvm_perception.core.size import READ
 from pvm_perception.living.moments import PICTURES, MomentMemory
+from pvm_perception.vision.teacher import Teacher
 
 WIDTH = VALUES.stop - VALUES.start
 CELLS = 40
@@ -80,6 +81,24 @@ def test_a_tracker_asks_for_pictures_of_the_place_whenever_it_is_shown_a_target(
     assert track.target == "badge"
     assert abs(track.x + track.w / 2 - 200) < 12 and abs(track.y + track.h / 2 - 170) < 12
     assert not tracker.track_still(scene(41), 4)
+
+
+def test_a_picture_of_the_place_is_looked_at_once_for_all_boxes(monkeypatch):
+    tracker, looked_at = Tracker(), []
+    tracker.place = lambda: [scene(40 + k) for k in range(3)]
+    at_place = Teacher._seen_at_place
+
+    def counted(teacher, picture, closer):
+        looked_at.append(int(picture.sum()))
+        return at_place(teacher, picture, closer)
+
+    monkeypatch.setattr(Teacher, "_seen_at_place", counted)
+    for name in ("badge", "badge", "other"):
+        tracker.teach(scene(0, (80, 90)), name, box_at(80, 90))
+    assert looked_at == [int(scene(40 + k).sum()) for k in range(3)]
+    tracker.place = lambda: [scene(41), scene(50)]
+    tracker.teach(scene(0, (80, 90)), "badge", box_at(80, 90))
+    assert looked_at[3:] == [int(scene(50).sum())]
 
 
 @pytest.mark.parametrize("memory", ["missing", "empty"])

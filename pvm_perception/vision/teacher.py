@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 
 import cv2
@@ -12,7 +13,7 @@ import numpy.typing as npt
 from pvm_perception.core.backend import Floats, Images, OneThread
 from pvm_perception.core.cells import UNIT_BOX, Cells
 from pvm_perception.core.descriptor import VALUES, Descriptor
-from pvm_perception.core.few_boxes import Backgrounds, Example, fit
+from pvm_perception.core.few_boxes import Backgrounds, Example, Halves, fit
 from pvm_perception.core.interfaces import Network
 from pvm_perception.core.shown import MOST_BOXES, MOST_SHOWN, CellReader, ShownTargets, check_name
 from pvm_perception.errors import PvmError
@@ -65,6 +66,7 @@ class Teacher:
         self._cells = Cells(1, (cells.rows, cells.cols), config.stride, 1)
         self._examples: dict[str, list[Example]] = {}
         self._backgrounds: tuple[int, Backgrounds] | None = None  # and the learning step they belong to
+        self._places: dict[tuple[int, int], Halves] = {}  # by the learning step and a sum of the picture
         self._one_thread = OneThread()
         self._rng = np.random.default_rng(SEED)
 
@@ -95,8 +97,7 @@ class Teacher:
             example = self._example(image, (x, y, w, h))
             against = self._against()
             examples = [*self._examples.get(name, []), example][-MOST_BOXES:]
-            here = [self._read(p, view)[:, VALUES].astype(np.float16) for p, view in self._place_views()]
-            weights, bias = fit(examples, against, here)
+            weights, bias = fit(examples, against, self._here())
         self._examples[name] = examples
         return shown.with_target(name, len(examples), weights, bias, self._reader.descriptor)
 
@@ -108,7 +109,7 @@ class Teacher:
         """Read by the descriptor of what was shown before, if any; what was read by another is forgotten."""
         if descriptor is not None and descriptor is not self._reader.descriptor:
             self._reader = CellReader(self.of.config, descriptor)
-            self._examples, self._backgrounds = {}, None
+            self._examples, self._backgrounds, self._places = {}, None, {}
 
     def _against(self) -> Backgrounds:
         """Return what the network, as it is now, makes of the painted backgrounds."""
@@ -122,18 +123,30 @@ class Teacher:
             self._backgrounds = step, Backgrounds(np.stack(read).astype(np.float16))
         return self._backgrounds[1]
 
-    def _place_views(self) -> Iterator[tuple[Images, View]]:
-        """Yield pictures of the place, and the whole of each or a part of it as a view."""
+    def _here(self) -> list[Halves]:
+        """Return descriptors in pictures of the place, (R * C, V) each.
+
+        Those of a picture are made once, so that of many boxes only the first one waits for them.
+        """
+        step, known = self._network.step_count, self._places
+        self._places = {}  # without pictures that are given no more
         for k, picture in enumerate(self.place()):
-            image = Veil().lift(as_bgr(picture))
-            size = image.shape[0], image.shape[1]
-            view = View.fit(size, self._size)
-            if k % 2:  # as a closer eye sees it
-                centre = self._rng.uniform(0, 1, 2) * size[::-1]
-                view = View.window(
-                    size, self._size, (float(centre[0]), float(centre[1])), CLOSER * view.scale
-                )
-            yield image, view
+            key = step, zlib.crc32(picture.tobytes())
+            if key not in known:
+                read = self._read(*self._seen_at_place(picture, closer=k % 2 == 1))
+                known[key] = read[:, VALUES].astype(np.float16)
+            self._places[key] = known[key]
+        return list(self._places.values())
+
+    def _seen_at_place(self, picture: Images, closer: bool) -> tuple[Images, View]:
+        """Return a picture of the place, and the whole of it or, as a closer eye sees it, a part."""
+        image = Veil().lift(as_bgr(picture))
+        size = image.shape[0], image.shape[1]
+        view = View.fit(size, self._size)
+        if closer:
+            centre = self._rng.uniform(0, 1, 2) * size[::-1]
+            view = View.window(size, self._size, (float(centre[0]), float(centre[1])), CLOSER * view.scale)
+        return image, view
 
     def _read(self, image: Images, view: View, drift: Sequence[int] = (0, 0)) -> Floats:
         """Return what the cells read of a picture, (R * C, READ).
