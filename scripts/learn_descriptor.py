@@ -1,10 +1,11 @@
 """Learn models/descriptor.safetensors: what tells things apart, for targets that are shown in a few boxes.
 
 Thousands of things are seen in scenes of their own, in other light, at other places and distances: cut-outs
-and pieces of photographs, balls, signs, painted look-alikes. Of each scene the codes around some cells of the
-model's network are kept, and from these a descriptor learns (pvm_perception/training/contrast.py). The last
-photographs are left out: things that are cut out of them tell how well it does on what it never saw. What is
-gathered is kept in --work, and a run that is begun again goes on with it.
+and pieces of photographs, balls, signs, painted look-alikes. Of each scene what some cells read is kept, the
+picture and the codes of the model's network around them, and from it a descriptor learns
+(pvm_perception/training/contrast.py). The last photographs are left out: things that are cut out of them tell
+how well it does on what it never saw. What is gathered is kept in --work, and a run that is begun again goes
+on with it.
 Usage: .venv/bin/python scripts/learn_descriptor.py --photos build/photos [--things N] [--steps N]
 """
 
@@ -49,8 +50,8 @@ PAINTED: tuple[tuple[float, Painter, bool], ...] = (
     (0.72, lambda g, size: balls.ball(g, True, size), True),
     (0.75, signs.stop_sign, False),
 )
-SCENES = 6  # of each thing
-CELLS, WITHOUT = 3, 8  # of each scene, at most: on the thing, and away from it
+SCENES = 4  # of each thing
+CELLS, WITHOUT = 3, 4  # of each scene, at most: on the thing, and away from it
 SIZES = (0.1, 0.6)  # a thing's height as a share of the frame's
 CHUNK = 500  # things that are kept together
 BATCH, OTHERS = 192, 768  # things of a step, and cells without one
@@ -111,7 +112,7 @@ class Things:
     def gather(self, first: int, count: int) -> dict[str, np.ndarray]:
         """Return what is read of so many things.
 
-        "codes" (cells, D), "box" (cells, 4), "thing" and "scene" (cells,) of cells on things; "without"
+        "read" (cells, D), "box" (cells, 4), "thing" and "scene" (cells,) of cells on things; "without"
         (cells, D) of others.
 
         Parameters
@@ -119,7 +120,7 @@ class Things:
         first, count
             The things' numbers: which ones.
         """
-        found: dict[str, list] = {k: [] for k in ("codes", "box", "thing", "scene", "without")}
+        found: dict[str, list] = {k: [] for k in ("read", "box", "thing", "scene", "without")}
         for thing in range(first, first + count):
             rng = np.random.default_rng((4242, self.known, thing))
             painter, mirrors = self._draw(rng)
@@ -127,16 +128,16 @@ class Things:
             for scene in range(SCENES):
                 rows = self._see(np.random.default_rng((777, self.known, thing, scene)), kind)
                 if rows is not None:
-                    codes, box, without = rows
-                    found["codes"].append(codes)
+                    read, box, without = rows
+                    found["read"].append(read)
                     found["box"].append(box)
-                    found["thing"].append(np.full(len(codes), thing))
-                    found["scene"].append(np.full(len(codes), scene))
+                    found["thing"].append(np.full(len(read), thing))
+                    found["scene"].append(np.full(len(read), scene))
                     found["without"].append(without)
         return {name: np.concatenate(parts) for name, parts in found.items()}
 
     def _see(self, rng: Rng, kind: type) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
-        """Return codes and boxes of cells on a thing, and codes of others; None: it is out of view."""
+        """Return what cells on a thing read, their boxes, and what others read; None: it is out of view."""
         some = [
             pictures[int(k)]
             for pictures, n in ((self._places, 3), (self._cut_out, 4))
@@ -157,8 +158,8 @@ class Things:
         on = np.argsort(-heat)[:CELLS]
         on = on[heat[on] > 0.3]
         off = rng.permutation(np.flatnonzero(~around(self._cells, box)))[:WITHOUT]
-        codes = self._reader.codes(self.network).astype(np.float16)
-        return codes[on], box_answers(self._cells, box)[on], codes[off]
+        read = self._reader.around(self.network, image).astype(np.float16)
+        return read[on], box_answers(self._cells, box)[on], read[off]
 
 
 def gathered(things: Things, count: int, work: Path) -> dict[str, np.ndarray]:
@@ -185,7 +186,7 @@ def gathered(things: Things, count: int, work: Path) -> dict[str, np.ndarray]:
 
 
 def standardised(seen: dict[str, np.ndarray], width: int) -> Descriptor:
-    """Return an untaught descriptor that listens to each code in its own spread.
+    """Return an untaught descriptor that listens to each value in its own spread.
 
     Parameters
     ----------
@@ -230,8 +231,8 @@ def learn(seen: dict[str, np.ndarray], width: int, steps: int, rng: Rng) -> Desc
             )
             on = pairs.T.reshape(-1)  # (2 B,)
             off = rng.integers(len(seen["without"]), size=OTHERS)
-            codes = np.concatenate([seen["codes"][on], seen["without"][off]]).astype(np.float32)
-            losses.append(learner.learn(codes, things, seen["box"][on], rate_at(step, steps, RATE)))
+            read = np.concatenate([seen["read"][on], seen["without"][off]]).astype(np.float32)
+            losses.append(learner.learn(read, things, seen["box"][on], rate_at(step, steps, RATE)))
             if step % 500 == 0:
                 loss, error = np.mean(losses[-500:], axis=0)
                 tqdm.write(f"step {step}: loss {loss:.3f}, error of the boxes' answers {error:.3f}")
@@ -253,8 +254,8 @@ def judge(descriptor: Descriptor, seen: dict[str, np.ndarray], rng: Rng, scenes:
         How many of a thing's scenes are shown; it is sought in the others.
     """
 
-    def describe(codes: np.ndarray) -> np.ndarray:
-        return descriptor.read(codes.astype(np.float32) @ descriptor.w1)[:, VALUES]
+    def describe(read: np.ndarray) -> np.ndarray:
+        return descriptor.read(read.astype(np.float32) @ descriptor.w1)[:, VALUES]
 
     bank = describe(seen["without"][rng.permutation(len(seen["without"]))[: 2 * BANK]])
     bank, check = bank[::2], bank[1::2]
@@ -266,9 +267,9 @@ def judge(descriptor: Descriptor, seen: dict[str, np.ndarray], rng: Rng, scenes:
         shown = np.isin(seen["scene"][rows], np.unique(seen["scene"][rows])[:scenes])
         if shown.all():
             continue
-        weights = inverse @ (describe(seen["codes"][rows[shown]]).mean(axis=0) - mean)
+        weights = inverse @ (describe(seen["read"][rows[shown]]).mean(axis=0) - mean)
         least = np.quantile(check @ weights, 1 - ALARM)
-        scores = describe(seen["codes"][rows[~shown]]) @ weights
+        scores = describe(seen["read"][rows[~shown]]) @ weights
         where = seen["scene"][rows[~shown]]
         found.append(np.mean([scores[where == k].max() > least for k in np.unique(where)]))
     return float(np.mean(found))

@@ -21,20 +21,20 @@ WIDTH = 6
 
 def batch(rng, things=(0, 1, 2, 1), without=5):
     things = np.array(things)
-    codes = rng.normal(0, 1, (2 * len(things) + without, WIDTH)).astype(np.float32)
-    return codes, things, rng.normal(0, 1, (2 * len(things), 4)).astype(np.float32)
+    read = rng.normal(0, 1, (2 * len(things) + without, WIDTH)).astype(np.float32)
+    return read, things, rng.normal(0, 1, (2 * len(things), 4)).astype(np.float32)
 
 
-def loss_of(descriptor, codes, things, box):
+def loss_of(descriptor, read, things, box):
     """Return the whole loss, written down without a thought of gradients, in double precision."""
     w = {name: v.astype(float) for name, v in descriptor.items()}
-    hidden = np.maximum(codes @ w["w1"] + w["b1"], 0)
+    hidden = np.maximum(read @ w["w1"] + w["b1"], 0)
     values = hidden @ w["w2"] + w["b2"]
     values /= np.linalg.norm(values, axis=1, keepdims=True)
     b, total = len(things), 0.0
     for i in range(b):
         rivals = [k for k in range(b) if k == i or things[k] != things[i]] + list(
-            range(b, b + len(codes) - 2 * b)
+            range(b, b + len(read) - 2 * b)
         )
         scores = np.array([values[i] @ values[b + k] for k in rivals]) / TEMPERATURE
         total -= (scores[rivals.index(i)] - np.log(np.exp(scores).sum())) / b
@@ -46,17 +46,17 @@ def loss_of(descriptor, codes, things, box):
 @pytest.mark.parametrize("name", descriptor_shapes(WIDTH))
 def test_gradients_are_those_of_the_loss(name):
     rng = np.random.default_rng(0)
-    codes, things, box = batch(rng)
+    read, things, box = batch(rng)
     learner = Contrast(Descriptor.drawn(WIDTH))
     for w in learner.weights.values():
         w += rng.normal(0, 0.1, w.shape).astype(np.float32)
-    gradient = learner.gradients(codes, things, box)[2][name]
+    gradient = learner.gradients(read, things, box)[2][name]
     for _ in range(4):
         way = rng.normal(0, 1, gradient.shape)
         way /= np.linalg.norm(way)
         step = 1e-4
         ends = [
-            loss_of(learner.weights | {name: learner.weights[name] + sign * step * way}, codes, things, box)
+            loss_of(learner.weights | {name: learner.weights[name] + sign * step * way}, read, things, box)
             for sign in (-1, 1)
         ]
         assert (gradient * way).sum() == pytest.approx((ends[1] - ends[0]) / (2 * step), rel=2e-3, abs=1e-4)
@@ -79,8 +79,8 @@ def test_what_it_learns_tells_new_views_of_things_apart_whatever_surrounds_them(
     before = known_again(learner.averaged)
     for step in range(1, 301):
         things = rng.integers(0, 250, 64)
-        codes = np.concatenate([see(things), see(things)])
-        loss, _ = learner.learn(codes, things, np.zeros((128, 4), np.float32), rate_at(step, 300, 1e-3))
+        read = np.concatenate([see(things), see(things)])
+        loss, _ = learner.learn(read, things, np.zeros((128, 4), np.float32), rate_at(step, 300, 1e-3))
     assert loss < 2.0
     assert known_again(Descriptor.of(learner.weights)) > before + 0.3
 

@@ -178,6 +178,9 @@ def test_weights_that_do_not_fit_are_refused(taught, tmp_path):
     for odd in (weights["shown.w"][:, :-1], weights["shown.w"] * np.nan, np.repeat(weights["shown.w"], 2, 0)):
         with pytest.raises(PvmError):
             save_model(tmp_path / "odd", config, weights | {"shown.w": odd}, history)
+    before = weights | {"shown.w1": weights["shown.w1"][:896]}  # codes alone were read
+    with pytest.raises(PvmError, match="another version: .* show them again"):
+        save_model(tmp_path / "odd", config, before, history)
     two = history | {"shown": [entry("a"), entry("a")]}
     twice = {name: np.repeat(w, 2, 0) for name, w in weights.items() if name.startswith("shown")}
     with pytest.raises(PvmError, match="one name"):
@@ -188,9 +191,10 @@ def test_answers_are_what_is_read_times_the_weights(taught):
     shown = taught[0].shown
     config, weights, _ = load_model(taught[1])
     network, reader = Hierarchy(config, 1, np, weights), CellReader(config, shown.descriptor)
-    network.step(np.random.default_rng(0).integers(0, 255, (1, config.height, config.width, 3), np.uint8))
-    expected = reader.read(network) @ shown.weights[0] + shown.bias[0]
-    answers = reader.answers(network, shown)
+    pictures = np.random.default_rng(0).integers(0, 255, (1, config.height, config.width, 3), np.uint8)
+    network.step(pictures)
+    expected = reader.read(network, pictures[0]) @ shown.weights[0] + shown.bias[0]
+    answers = reader.answers(network, pictures[0], shown)
     assert answers.shape == (1, 16, 20, 1, 5)
     np.testing.assert_allclose(answers.reshape(-1, 5), expected, rtol=1e-3, atol=1e-3)
 

@@ -1,11 +1,11 @@
 """Descriptors: what a cell sees, in a few numbers that tell any two things apart, whatever they are.
 
-A three-layer perceptron reads the codes around a cell. It was taught by thousands of things of which each was
-seen several times, in other light, at other places and distances: descriptors of one thing shall be alike,
-and unlike those of all else (`training.contrast`). So a new thing needs few examples. From the hidden values
-it also guesses the box of what is at the cell.
+A three-layer perceptron reads the codes and the picture around a cell. It was taught by thousands of things
+of which each was seen several times, in other light, at other places and distances: descriptors of one thing
+shall be alike, and unlike those of all else (`training.contrast`). So a new thing needs few examples. From the
+hidden values it also guesses the box of what is at the cell.
 
-Shapes: n cells, D codes read at a cell.
+Shapes: n cells, D values of codes and picture read at a cell.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ LEAST_LENGTH = 1e-3  # of what is normalised
 
 @dataclass(frozen=True)
 class Descriptor:
-    """The weights of a perceptron from codes to descriptors.
+    """The weights of a perceptron from codes and picture to descriptors.
 
     Attributes
     ----------
-    w1, b1 : (D, DESCRIPTOR_HIDDEN) and (DESCRIPTOR_HIDDEN,) from codes to hidden values, rectified
+    w1, b1 : (D, DESCRIPTOR_HIDDEN) and (DESCRIPTOR_HIDDEN,) from what is read to hidden values, rectified
     w2, b2 : (DESCRIPTOR_HIDDEN, DESCRIPTOR_VALUES) and (DESCRIPTOR_VALUES,) to what is brought to length 1
     guess, b_guess : (DESCRIPTOR_HIDDEN, 4) and (4,) to the box
     """
@@ -87,7 +87,7 @@ class Descriptor:
         Parameters
         ----------
         sums
-            (n, DESCRIPTOR_HIDDEN) codes times `w1`.
+            (n, DESCRIPTOR_HIDDEN) codes and picture times `w1`.
         """
         hidden = np.maximum(sums + self.b1, 0)  # (n, DESCRIPTOR_HIDDEN)
         values = hidden @ self.w2 + self.b2  # (n, DESCRIPTOR_VALUES)

@@ -205,6 +205,7 @@ def _check_tensors(
     expected = weight_shapes(config) | expected_tensors(config, history)
     odd = sorted({n for n in found if not n.startswith(OPTIMIZER)} ^ set(expected))
     odd += sorted(n for n in found if n.startswith(OPTIMIZER) and not _is_state(n, weight_shapes(config)))
+    odd += sorted(n for n, (_, shape) in found.items() if n.startswith(SHOWN) and shape != expected.get(n))
     if odd and odd[0].startswith(SHOWN):
         raise PvmError(
             "it holds shown targets of another version: take a model without them, and show them again"

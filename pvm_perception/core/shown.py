@@ -1,8 +1,9 @@
 """Targets that were shown in a few boxes: a linear readout of what a descriptor makes of the codes.
 
-Each cell reads the codes that the box readout reads around it, of the layers up to the one above its own. A
-descriptor (`core.descriptor`) makes of them what the readouts of shown targets read; they answer as the box
-readout does (`core.cells`). Nothing of the trained network changes.
+Each cell reads the codes that the box readout reads around it, of the layers up to the one above its own, and
+the picture around it (`core.surroundings`). A descriptor (`core.descriptor`) makes of them what the readouts
+of shown targets read; they answer as the box readout does (`core.cells`). Nothing of the trained network
+changes.
 
 Shapes: R x C cells, T shown targets, READ values read at a cell, U units of a layer, N values of a code.
 """
@@ -17,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from pvm_perception.core import wiring
-from pvm_perception.core.backend import Floats
+from pvm_perception.core.backend import Floats, Images
 from pvm_perception.core.cells import Cells
 from pvm_perception.core.config import HierarchyConfig
 from pvm_perception.core.descriptor import Descriptor
@@ -31,6 +32,7 @@ from pvm_perception.core.size import (
     shown_layers,
     shown_shapes,
 )
+from pvm_perception.core.surroundings import Surroundings
 from pvm_perception.errors import PvmError
 
 MOST_SHOWN = 8  # shown targets of one model
@@ -204,7 +206,10 @@ class CellReader:
             for rows, cols in self._grids
         ]
         widths = [index.shape[1] * layer.code for index, layer in zip(self._index, self.layers, strict=True)]
-        self._w1 = np.split(descriptor.w1, np.cumsum(widths)[:-1])  # by layer
+        self._surroundings = Surroundings(config)
+        *self._w1, self._w1_picture = np.split(
+            descriptor.w1, np.cumsum(widths)
+        )  # by layer, and of the picture
 
     def _parts(self, network: Network) -> list[Floats]:
         """Return by layer what is read at the places of its grid, (r * c, K * N)."""
@@ -225,24 +230,39 @@ class CellReader:
         wide: Floats = np.matmul(right, tall).reshape(self.rows * self.cols, -1)
         return wide
 
-    def codes(self, network: Network) -> Floats:
-        """Return the codes around the cells at a network's last frame, (R * C, D)."""
-        return np.concatenate([self._upsample(p, i) for i, p in enumerate(self._parts(network))], axis=1)
-
-    def read(self, network: Network) -> Floats:
-        """Return what the cells read of a network's last frame, (R * C, READ)."""
-        sums = np.zeros((self.rows * self.cols, self.descriptor.w1.shape[1]), np.float32)
-        for i, (part, w1) in enumerate(zip(self._parts(network), self._w1, strict=True)):
-            sums += self._upsample(part @ w1, i)  # fewer values are brought to the cells than codes are read
-        return self.descriptor.read(sums)
-
-    def answers(self, network: Network, shown: ShownTargets) -> Floats:
-        """Return the cells' answers to a network's last frame.
+    def around(self, network: Network, picture: Images) -> Floats:
+        """Return the codes and the picture around the cells, (R * C, D).
 
         Parameters
         ----------
         network
             Of one stream; it has stepped to a frame.
+        picture
+            (H, W, 3) uint8 BGR, that frame as its layers saw it.
+        """
+        codes = [self._upsample(p, i) for i, p in enumerate(self._parts(network))]
+        return np.concatenate([*codes, self._surroundings.read(picture)], axis=1)
+
+    def read(self, network: Network, picture: Images) -> Floats:
+        """Return what the cells read, (R * C, READ).
+
+        Parameters
+        ----------
+        network, picture
+            As for `around`.
+        """
+        sums = self._surroundings.read(picture) @ self._w1_picture  # (R * C, hidden)
+        for i, (part, w1) in enumerate(zip(self._parts(network), self._w1, strict=True)):
+            sums += self._upsample(part @ w1, i)  # fewer values are brought to the cells than codes are read
+        return self.descriptor.read(sums)
+
+    def answers(self, network: Network, picture: Images, shown: ShownTargets) -> Floats:
+        """Return the cells' answers to a network's last frame.
+
+        Parameters
+        ----------
+        network, picture
+            As for `around`.
         shown
             The targets that are asked for.
 
@@ -252,7 +272,7 @@ class CellReader:
             (1, R, C, T, 5) as `BoxReadout.forward` returns them.
         """
         flat = shown.weights.transpose(1, 0, 2).reshape(READ, -1)  # (READ, T * 5)
-        out = self.read(network) @ flat + shown.bias.reshape(-1)  # (R * C, T * 5)
+        out = self.read(network, picture) @ flat + shown.bias.reshape(-1)  # (R * C, T * 5)
         return out.reshape(1, self.rows, self.cols, len(shown.names), BOX_ANSWERS)
 
 
@@ -274,13 +294,13 @@ class ShownReadout:
         cells = config.cells
         self._cells = Cells(1, (cells.rows, cells.cols), config.stride, len(shown.names))
 
-    def candidates(self, network: Network, least: float) -> list[tuple[str, Floats]]:
+    def candidates(self, network: Network, picture: Images, least: float) -> list[tuple[str, Floats]]:
         """Return each shown target's candidate boxes in a network's last frame.
 
         Parameters
         ----------
-        network
-            Of one stream; it has stepped to a frame.
+        network, picture
+            As for `CellReader.around`.
         least
             The least presence of a candidate, 0..1.
 
@@ -289,16 +309,16 @@ class ShownReadout:
         list
             Names, and (n, 5) rows as `Cells.decode` returns them.
         """
-        found = self._cells.decode(self._reader.answers(network, self.shown), least)[0]
+        found = self._cells.decode(self._reader.answers(network, picture, self.shown), least)[0]
         return list(zip(self.shown.names, found, strict=True))
 
-    def heat(self, network: Network, name: str) -> Floats:
+    def heat(self, network: Network, picture: Images, name: str) -> Floats:
         """Return a target's presence in a network's last frame, (R, C) in 0..1.
 
         Parameters
         ----------
-        network
-            Of one stream; it has stepped to a frame.
+        network, picture
+            As for `CellReader.around`.
         name
             Of a shown target.
 
@@ -307,7 +327,7 @@ class ShownReadout:
         ValueError
             No shown target has that name.
         """
-        out = self._reader.answers(network, self.shown)
+        out = self._reader.answers(network, picture, self.shown)
         heat: Floats = self._cells.heat(out)[0, :, :, self.shown.names.index(name)]
         return heat
 

@@ -43,6 +43,11 @@ FORECAST_STATISTICS = 6  # of each kind, inputs of a forecasting unit's code
 FORECAST_EXTRAS = 17  # its inputs other than statistics and codes
 SHOWN = "shown"  # the first word of the weights of targets that were shown
 DESCRIPTOR_HIDDEN, DESCRIPTOR_VALUES = 256, 64  # of the perceptron that describes what a cell sees
+SQUARE, SQUARES = (
+    4,
+    8,
+)  # px of a square of the picture, and how many each way a descriptor reads around a cell
+SURROUNDINGS = 3 * SQUARES**2 + 6  # values of them, and of mean and spread of the picture's three colours
 BOX_ANSWERS = 5  # of a cell, for each target: presence, then the box
 READ = DESCRIPTOR_VALUES + DESCRIPTOR_HIDDEN + BOX_ANSWERS - 1  # values that a cell reads for shown targets
 
@@ -223,8 +228,9 @@ def shown_layers(config: HierarchyConfig) -> list[int]:
 
 
 def shown_width(config: HierarchyConfig) -> int:
-    """Return how many values of codes are read at a cell for shown targets."""
-    return sum(_box_near(config, i) * config.layers[i].code for i in shown_layers(config))
+    """Return how many values of codes and picture are read at a cell for shown targets."""
+    codes = sum(_box_near(config, i) * config.layers[i].code for i in shown_layers(config))
+    return codes + SURROUNDINGS
 
 
 def descriptor_shapes(width: int) -> dict[str, Shape]:

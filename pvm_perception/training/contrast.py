@@ -46,14 +46,14 @@ class Contrast:
         return Descriptor.of(self._optimizer.averaged(self.weights))
 
     def learn(
-        self, codes: Floats, thing: npt.NDArray[np.integer], box: Floats, rate: float
+        self, read: Floats, thing: npt.NDArray[np.integer], box: Floats, rate: float
     ) -> tuple[float, float]:
         """Go one step; return the contrast's loss, and the mean error of the boxes' answers.
 
         Parameters
         ----------
-        codes
-            (2 B + n, D) around the cells.
+        read
+            (2 B + n, D) what cells read: codes and picture around them.
         thing
             (B,) which things they are; one may be there more than once.
         box
@@ -61,7 +61,7 @@ class Contrast:
         rate
             Of the step.
         """
-        loss, error, gradients = self.gradients(codes, thing, box)
+        loss, error, gradients = self.gradients(read, thing, box)
         for name in ("w1", "w2", "guess"):
             self.weights[name] *= np.float32(1 - DECAY * rate)
         found: dict[str, Gradient] = dict(gradients)
@@ -69,17 +69,17 @@ class Contrast:
         return loss, error
 
     def gradients(
-        self, codes: Floats, thing: npt.NDArray[np.integer], box: Floats
+        self, read: Floats, thing: npt.NDArray[np.integer], box: Floats
     ) -> tuple[float, float, dict[str, Floats]]:
         """Return the contrast's loss, the boxes' mean error, and the gradients of all weights by name.
 
         Parameters
         ----------
-        codes, thing, box
+        read, thing, box
             As for `learn`.
         """
         w, b = self.weights, len(thing)
-        sums = codes @ w["w1"] + w["b1"]  # (2 B + n, hidden)
+        sums = read @ w["w1"] + w["b1"]  # (2 B + n, hidden)
         hidden = np.maximum(sums, 0)
         values = hidden @ w["w2"] + w["b2"]  # (2 B + n, V)
         length = np.maximum(np.linalg.norm(values, axis=1, keepdims=True), LEAST_LENGTH)
@@ -105,7 +105,7 @@ class Contrast:
         d_hidden[: 2 * b] += d_box @ w["guess"].T
         d_hidden *= sums > 0
         gradients = {
-            "w1": codes.T @ d_hidden,
+            "w1": read.T @ d_hidden,
             "b1": d_hidden.sum(axis=0),
             "w2": hidden.T @ d,
             "b2": d.sum(axis=0),

@@ -157,6 +157,13 @@ class Eye:
         """Return how surprised each unit is by the last picture, (rows, cols); see `Network.surprise`."""
         return self._surprise_at_cut if self.cut else self.network.surprise()[0]
 
+    def heat(self, target: str) -> Floats:
+        """Return the presence of a target that the model knows, (rows, cols) in 0..1."""
+        names = self.network.config.targets
+        if target not in names and self.shown is not None:
+            return np.ascontiguousarray(self.shown.heat(self.network, self._clear[0], target), np.float32)
+        return np.ascontiguousarray(self.network.heat()[0, :, :, names.index(target)], np.float32)
+
     def _step(
         self,
         motion: npt.NDArray[np.float32] | None = None,
@@ -173,7 +180,7 @@ class Eye:
         trained = self.network.candidates(LEAST_SCORE)[0]
         by_target = list(zip(self.network.config.targets, trained, strict=True))
         if self.shown and not set(self.shown.shown.names).isdisjoint(targets):
-            by_target += self.shown.candidates(self.network, LEAST_SCORE)
+            by_target += self.shown.candidates(self.network, self._clear[0], LEAST_SCORE)
         for target, rows in by_target:
             if target not in targets:
                 continue

@@ -263,10 +263,7 @@ class Perception:
         if self.view is None:
             cells = self.network.config.cells
             return np.zeros((cells.rows, cells.cols), np.float32)
-        names, shown = self.network.config.targets, self.whole.shown
-        if target not in names and shown is not None:
-            return np.ascontiguousarray(shown.heat(self.network, target), np.float32)
-        return np.ascontiguousarray(self.network.heat()[0, :, :, names.index(target)], np.float32)
+        return self.whole.heat(target)
 
     def codes(self) -> dict[str, Floats]:
         """Return the first eye's codes by layer, (rows, cols, N) each."""

@@ -167,7 +167,7 @@ class Teacher:
         before = np.roll(picture, (-drift[0], -drift[1]), (1, 2))
         for frame in (before, picture):  # the first one is seen without context, as by `Eye.see`
             self._network.step(np.ascontiguousarray(frame), None, shown, foresee=False)
-        return self._reader.read(self._network)
+        return self._reader.read(self._network, picture[0])
 
     def _example(self, image: Images, box: tuple[float, float, float, float]) -> Example:
         """Return what the cells read of several views of a box."""
