@@ -179,7 +179,7 @@ def test_weights_that_do_not_fit_are_refused(taught, tmp_path):
         with pytest.raises(PvmError):
             save_model(tmp_path / "odd", config, weights | {"shown.w": odd}, history)
     before = weights | {"shown.w1": weights["shown.w1"][:896]}  # codes alone were read
-    with pytest.raises(PvmError, match="another version: .* show them again"):
+    with pytest.raises(PvmError, match="another version"):
         save_model(tmp_path / "odd", config, before, history)
     two = history | {"shown": [entry("a"), entry("a")]}
     twice = {name: np.repeat(w, 2, 0) for name, w in weights.items() if name.startswith("shown")}

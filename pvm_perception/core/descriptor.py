@@ -2,8 +2,8 @@
 
 A three-layer perceptron reads the codes and the picture around a cell. It was taught by thousands of things
 of which each was seen several times, in other light, at other places and distances: descriptors of one thing
-shall be alike, and unlike those of all else (`training.contrast`). So a new thing needs few examples. From the
-hidden values it also guesses the box of what is at the cell.
+shall be alike, and unlike those of all else (`training.contrast`). So a new thing needs few examples. From
+the hidden values it also guesses the box of what is at the cell.
 
 Shapes: n cells, D values of codes and picture read at a cell.
 """
