@@ -207,9 +207,8 @@ class CellReader:
         ]
         widths = [index.shape[1] * layer.code for index, layer in zip(self._index, self.layers, strict=True)]
         self._surroundings = Surroundings(config)
-        *self._w1, self._w1_picture = np.split(
-            descriptor.w1, np.cumsum(widths)
-        )  # by layer, and of the picture
+        # by layer, and of the picture
+        *self._w1, self._w1_picture = np.split(descriptor.w1, np.cumsum(widths))
 
     def _parts(self, network: Network) -> list[Floats]:
         """Return by layer what is read at the places of its grid, (r * c, K * N)."""
