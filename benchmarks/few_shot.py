@@ -1,4 +1,4 @@
-"""How well a new target is found after 1, 3, 10 and 20 boxes, on other pictures; beside three simple methods.
+"""How well a target is found that was shown in 1, 3, 10 or 20 boxes, compared with three simple methods.
 
 Eight painted things, each the same in all of its clips; places, light, distance and what else is there
 change; it is in view in most frames of each. Boxes are taught from clips of their own. `--data DIR` adds
@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import itertools
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -75,15 +76,11 @@ def clip(kind: str, number: int, frames: int, present: bool) -> list[Shot]:
 
 
 def sought(kind: str) -> list[list[Shot]]:
-    """Return painted clips with the thing, and some without."""
-    found: list[list[Shot]] = []
-    number = 0
-    while len(found) < WITH:
-        shots = clip(kind, number, FRAMES, True)
-        number += 1
-        if sum(bool(boxes) for _, boxes in shots) >= IN_VIEW:
-            found.append(shots)
-    return found + [clip(kind, 500 + k, FRAMES, False) for k in range(WITHOUT)]
+    """Return painted clips in which the thing is in view most of the time, and some without it."""
+    drawn = (clip(kind, number, FRAMES, True) for number in itertools.count())
+    with_it = (shots for shots in drawn if sum(bool(boxes) for _, boxes in shots) >= IN_VIEW)
+    without = [clip(kind, 500 + k, FRAMES, False) for k in range(WITHOUT)]  # scenes of their own
+    return [*itertools.islice(with_it, WITH), *without]
 
 
 def brightness(image: np.ndarray, box: Box) -> float:

@@ -1,4 +1,4 @@
-"""The picture around the cells, as descriptors read it beside the codes.
+"""What a descriptor reads of the picture around each cell, in addition to the codes.
 
 Codes say what the forecast and the trained targets need; colours and coarse shapes of any other thing are
 plainer in the picture itself.

@@ -161,8 +161,10 @@ class Eye:
         """Return the presence of a target that the model knows, (rows, cols) in 0..1."""
         names = self.network.config.targets
         if target not in names and self.shown is not None:
-            return np.ascontiguousarray(self.shown.heat(self.network, self._clear[0], target), np.float32)
-        return np.ascontiguousarray(self.network.heat()[0, :, :, names.index(target)], np.float32)
+            heat = self.shown.heat(self.network, self._clear[0], target)
+        else:
+            heat = self.network.heat()[0, :, :, names.index(target)]
+        return np.ascontiguousarray(heat, np.float32)
 
     def _step(
         self,
