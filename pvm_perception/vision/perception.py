@@ -12,12 +12,13 @@ import numpy.typing as npt
 from pvm_perception.core.awake import ForecastLearner, forecast_learner
 from pvm_perception.core.backend import Floats, Images, OneThread
 from pvm_perception.core.interfaces import Network
+from pvm_perception.core.meanwhile import meanwhile
 from pvm_perception.core.shown import ShownReadout, ShownTargets
 from pvm_perception.types import Candidate, Detection, Track
 from pvm_perception.vision.calibration import Calibration
 from pvm_perception.vision.eye import Eye
 from pvm_perception.vision.foresight import Foresight, expected
-from pvm_perception.vision.fovea import Fovea
+from pvm_perception.vision.fovea import Fovea, Glance
 from pvm_perception.vision.frame import View
 from pvm_perception.vision.joining import merge, touch
 from pvm_perception.vision.reflections import discount_reflections
@@ -108,9 +109,8 @@ class Perception:
 
     def find_shown(self, shown: ShownTargets) -> None:
         """Look for these shown targets, too."""
-        readout = ShownReadout(self.network.config, shown) if shown.names else None
-        for eye in self._eyes:
-            eye.shown = readout
+        for eye in self._eyes:  # each its own: they may read at the same time
+            eye.shown = ShownReadout(self.network.config, shown) if shown.names else None
 
     def reset(self) -> None:
         """Forget the past of both eyes; weights, and what was learnt, stay."""
@@ -174,50 +174,63 @@ class Perception:
             if not math.isnan(self.whole.errors[0]):
                 surprise = Surprise(self.whole.surprise(), self.view, tracks)
             if self.near is not None:
-                window = self._fovea.choose(self.view, tracks, found, surprise)
+                window = self._fovea.choose(self.view, tracks, far, surprise)
+                glance = self._fovea.choose_beside(self.view, tracks, far, surprise)
+                near, beside = self._look_closer(image, motion, targets, window, glance)
                 if window is not None:
-                    if self._fovea.moved:
-                        self.near.reset()  # the window's own jump is no motion of what is in it
-                    near = self.near.see(image, window, motion, targets, curve=self.whole.curve)
                     self._fovea.note_candidates(near)
                     found = merge(found, near, window, self.view, self._fovea.moved)
-                found = self._search_beside(image, motion, targets, tracks, found, surprise)
+                if glance is not None and glance.counts:
+                    found = self._join_beside(found, beside, glance, tracks)
                 found = self._verdicts.hold(far, found, self._fovea.windows, self.view, tracks)
         evidence = surprise.evidence if surprise else lambda _: 0.0
         seen = [self._calibration.detection(c, self.view.scale, evidence(c)) for c in found]
         return discount_reflections(image, seen)
 
-    def _search_beside(
+    def _look_closer(
         self,
         image: Images,
         motion: npt.NDArray[np.float32] | None,
         targets: Collection[str],
-        tracks: Sequence[Track],
-        found: list[Candidate],
-        surprise: Surprise | None,
+        window: View | None,
+        glance: Glance | None,
+    ) -> tuple[list[Candidate], list[Candidate]]:
+        """Return what the second eye sees in its window and the third one in its own, at the same time."""
+        curve = self.whole.curve
+
+        def second() -> list[Candidate]:
+            if self.near is None or window is None:
+                return []
+            if self._fovea.moved:
+                self.near.reset()  # the window's own jump is no motion of what is in it
+            return self.near.see(image, window, motion, targets, curve=curve)
+
+        def third() -> list[Candidate]:
+            if self.beside is None or glance is None:
+                return []
+            if glance.new:
+                self.beside.reset()
+            return self.beside.see(image, glance.view, motion, targets, twice=glance.counts, curve=curve)
+
+        both = window is not None and glance is not None and self.network.xp is np
+        with meanwhile(second, both) as near:
+            beside = third()
+        return near(), beside
+
+    def _join_beside(
+        self, found: list[Candidate], beside: list[Candidate], glance: Glance, tracks: Sequence[Track]
     ) -> list[Candidate]:
-        """Return `found` and what the third eye sees, which searches beside the second."""
-        if self.beside is None or self.view is None:
-            return found
-        glance = self._fovea.choose_beside(self.view, tracks, found, surprise)
-        if glance is None:
-            return found
-        if glance.new:
-            self.beside.reset()
-        seen = self.beside.see(
-            image, glance.view, motion, targets, twice=glance.counts, curve=self.whole.curve
-        )
-        if not glance.counts:
-            return found
+        """Return `found` and what the third eye saw, but what it must not judge."""
+        assert self.view is not None  # there was a frame
         left_alone = [t for t in tracks if self._fovea.leaves_alone(t)]
 
         def spared(c: Candidate) -> bool:
             return any(touch(c, t) for t in left_alone)
 
-        seen = [c for c in seen if not spared(c)]
-        self._fovea.note_beside(seen)
+        beside = [c for c in beside if not spared(c)]
+        self._fovea.note_beside(beside)
         rest = [c for c in found if not spared(c)]
-        joined = merge(rest, seen, glance.view, self.view, glance.new)
+        joined = merge(rest, beside, glance.view, self.view, glance.new)
         return sorted([c for c in found if spared(c)] + joined, key=lambda c: -c.score)
 
     def change_targets(self) -> None:

@@ -17,6 +17,7 @@ from pvm_perception.core.kernels import plan
 from pvm_perception.core.kernels.plan import Launch
 from pvm_perception.core.kernels.runner import Runner
 from pvm_perception.core.kernels.tables import Tables
+from pvm_perception.core.meanwhile import meanwhile
 from pvm_perception.core.readout import BoxReadout
 from pvm_perception.errors import PvmError
 
@@ -139,11 +140,13 @@ class Engine:
         frame["motion"][: self.batch] = 0 if motion is None else motion
         sent[plan.FRAME.itemsize :] = seen.reshape(-1)
         self.runner.write(self._device.received, sent)
-        self._launch()
-        self._copy_errors = self._change() * self.known  # while the device works
-        if self.forecaster and foresee:
-            coming = pictures.motion_ahead(self.batch, motion, ahead)
-            self.forecaster.step(images, self.weights, coming, shown)
+        forecaster = self.forecaster if foresee else None
+        # a GPU works meanwhile by itself; without a forecast there is too little for a thread to wait for
+        with meanwhile(self._launch, forecaster is not None and self.xp is np):
+            self._copy_errors = self._change() * self.known
+            if forecaster:
+                coming = pictures.motion_ahead(self.batch, motion, ahead)
+                forecaster.step(images, self.weights, coming, shown)
         self.runner.read(self._device.found, self._answer)
         self.fresh = np.zeros(self.batch, bool)
 
