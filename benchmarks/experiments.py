@@ -4,7 +4,8 @@ Experiment 2: layers learn without labels, from growing amounts of frames, each 
 before; after each they stay as they are, and a readout learns alone, always from the same labelled frames.
 Without any unlabelled frame the layers are as they were drawn. Experiment 1: readout and layers learn
 together, from as many frames as the longest run of experiment 2 saw, all of them labelled. Readouts are
-scored on validation clips (no tracker, one look a frame).
+scored on validation clips (no tracker, one look a frame). What is in the table, or was learnt to its end in
+the working folder, is not done again: a run that was stopped goes on, and another one may add amounts.
 Usage: .venv/bin/python benchmarks/experiments.py [--preset NAME] [--video DIR ...] [--photos DIR]
        [--output FILE]
 """
@@ -12,6 +13,7 @@ Usage: .venv/bin/python benchmarks/experiments.py [--preset NAME] [--video DIR .
 from __future__ import annotations
 
 import argparse
+import csv
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -28,36 +30,62 @@ DAY = 24.0  # hours: frames end a run, not the clock
 NEVER = 1e9  # seconds between validations: there is one at the end
 
 
-def row_of(experiment: int, unlabelled: int, labelled: int, options: TrainOptions) -> dict[str, Any]:
-    """Train as the options say; return a row of the table.
+class Table:
+    """The rows of both experiments, in a file that is written after each.
 
     Parameters
     ----------
-    experiment
-        Of the paper, 1 or 2.
-    unlabelled, labelled
-        Frames that the layers, and the readout, have learnt from when this run is over.
-    options
-        Of the run.
+    path
+        Of the file; the rows of one that is there stay.
     """
-    trainer = Trainer(options)
-    found = trainer.run()
-    row = {
-        "preset": options.network,
-        "experiment": experiment,
-        "unlabelled_frames": unlabelled,
-        "labelled_frames": labelled,
-    }
-    scores = found.row() if found else {}
-    row |= {k: f"{v:.4f}" for k, v in scores.items()} | {"seconds": round(trainer.history["seconds"])}
-    print(" ".join(f"{k}={v}" for k, v in row.items()), flush=True)
-    return row
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._rows = path, []
+        if path.exists():
+            with path.open(newline="", encoding="utf-8") as file:
+                self._rows = list(csv.DictReader(file))
+
+    def fill(self, experiment: int, unlabelled: int, labelled: int, options: TrainOptions) -> None:
+        """Train as the options say and write a row, unless the table has it.
+
+        Parameters
+        ----------
+        experiment
+            Of the paper, 1 or 2.
+        unlabelled, labelled
+            Frames that the layers, and the readout, have learnt from when this run is over.
+        options
+            Of the run.
+        """
+        row: dict[str, Any] = {
+            "preset": options.network,
+            "experiment": experiment,
+            "unlabelled_frames": unlabelled,
+            "labelled_frames": labelled,
+        }
+        if any(all(old[name] == str(value) for name, value in row.items()) for old in self._rows):
+            return
+        trainer = Trainer(options)
+        found = trainer.run()
+        scores = found.row() if found else {}
+        row |= {k: f"{v:.4f}" for k, v in scores.items()} | {"seconds": round(trainer.history["seconds"])}
+        print(" ".join(f"{k}={v}" for k, v in row.items()), flush=True)
+        self._rows.append(row)
+        write_csv(self._path, self._rows)
 
 
 def drawn_layers(options: TrainOptions, path: Path) -> Path:
     """Write a model of the options' preset as it is drawn, untrained; return its path."""
     config = preset(options.network)
     save_model(path, config, Hierarchy(config, seed=options.seed, learns=False).weights, {})
+    return path
+
+
+def learnt(options: TrainOptions, frames: int) -> Path:
+    """Return the model that learnt as the options say, from so many frames in all; learn it if need be."""
+    path = options.output / "model.safetensors"
+    if not (path.exists() and load_model(path)[2]["frames"] >= frames):
+        Trainer(options).run()
     return path
 
 
@@ -69,7 +97,7 @@ def from_first_clip(model: Path, path: Path) -> Path:
 
 
 def experiments(base: TrainOptions, amounts: list[int], labelled: int, output: Path) -> None:
-    """Run both experiments; the table is written after each row.
+    """Run both experiments, what of them is not yet done.
 
     Parameters
     ----------
@@ -82,8 +110,7 @@ def experiments(base: TrainOptions, amounts: list[int], labelled: int, output: P
     output
         The table.
     """
-    rows: list[dict[str, Any]] = []
-    folder = base.output
+    table, folder = Table(output), base.output
     folder.mkdir(parents=True, exist_ok=True)
     layers, seen = drawn_layers(base, folder / "drawn.safetensors"), 0
     # scenes of another seed: no layer has seen them
@@ -91,17 +118,15 @@ def experiments(base: TrainOptions, amounts: list[int], labelled: int, output: P
     for amount in amounts:
         if amount > seen:
             codes = replace(base, learns="codes", frames=amount - seen, start=layers)
-            Trainer(replace(codes, output=folder / f"codes_{amount}", validation_clips=16)).run()
-            layers, seen = folder / f"codes_{amount}" / "model.safetensors", amount
+            layers = learnt(replace(codes, output=folder / f"codes_{amount}", validation_clips=16), amount)
+            seen = amount
         start = from_first_clip(layers, folder / f"layers_{amount}.safetensors")
         alone = replace(labels, learns="readout", start=start, output=folder / f"readout_{amount}")
-        rows.append(row_of(2, amount, labelled, alone))
-        write_csv(output, rows)
+        table.fill(2, amount, labelled, alone)
     together = replace(
         labels, frames=seen + labelled, start=folder / "drawn.safetensors", output=folder / "together"
     )
-    rows.append(row_of(1, 0, seen + labelled, together))
-    write_csv(output, rows)
+    table.fill(1, 0, seen + labelled, together)
 
 
 def main() -> None:
