@@ -55,8 +55,6 @@ def run(args: argparse.Namespace) -> int:
     """Measure; the table goes to the terminal and, as CSV and picture, to the output folder."""
     from tempfile import TemporaryDirectory
 
-    import cv2
-
     from pvm_perception.bar import Bar
     from pvm_perception.commands.evaluate import write_csv
     from pvm_perception.evaluation.bench import COMPARED, Bench, BenchOptions, with_ratios
@@ -79,7 +77,6 @@ def run(args: argparse.Namespace) -> int:
         args.output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise PvmError(f"{args.output} cannot be written: {error.strerror}") from error
-    cv2.setNumThreads(1)  # one thread for everybody
     rows = []
     with TemporaryDirectory() as folder:
         jobs = list(Bench(BenchOptions(**values), Path(folder)).jobs())

@@ -94,6 +94,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Evaluate; the table goes to the terminal, everything to the output folder."""
+    if not args.peers:
+        return _evaluate(args)
+    from pvm_perception.evaluation.machine import on_cores
+
+    with on_cores(1):  # times are compared: one core for everybody
+        return _evaluate(args)
+
+
+def _evaluate(args: argparse.Namespace) -> int:
     from pvm_perception.api import Tracker
     from pvm_perception.bar import Bar
     from pvm_perception.errors import warn
@@ -105,10 +114,6 @@ def run(args: argparse.Namespace) -> int:
     def make_tracker() -> Tracker:
         return Tracker(args.targets, args.model, args.device, args.learn)
 
-    if args.peers:
-        import cv2
-
-        cv2.setNumThreads(1)  # times are compared: one thread for everybody
     folders = sequences(args.data)
     notice = make_tracker().notice  # a bad model fails before any work
     if notice:
@@ -263,7 +268,7 @@ def _print_peers(
         "sequences without the target\n"
         "late: the AUC of each frame's boxes against the truth one frame later; stream: of the boxes "
         f"forecast for that moment, by {OURS} itself, else by a constant-velocity Kalman filter\n"
-        f"ms: one thread; {OURS}, NanoDet and CenterNet find both targets in it, the others one"
+        f"ms: one core; {OURS}, NanoDet and CenterNet find both targets in it, the others one"
     )
 
 

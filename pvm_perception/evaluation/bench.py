@@ -26,9 +26,10 @@ from pvm_perception.core.backend import OneThread, array_module, device_name, to
 from pvm_perception.core.config import HierarchyConfig, preset
 from pvm_perception.core.hierarchy import Hierarchy
 from pvm_perception.core.interfaces import Network
+from pvm_perception.core.meanwhile import cores
 from pvm_perception.core.model_file import load_model, read_header, save_model
 from pvm_perception.core.placement import on_kernels
-from pvm_perception.evaluation.machine import CAMERA, Machine, Row, allocations, cold_start
+from pvm_perception.evaluation.machine import CAMERA, Machine, Row, allocations, cold_start, on_cores
 from pvm_perception.evaluation.peers import PEERS, Follower
 from pvm_perception.evaluation.timing import Load, timed_row
 from pvm_perception.shipped import default_model
@@ -42,6 +43,7 @@ COLUMNS = (
     "device",
     "machine",
     "runs_on",
+    "cores",
     "batch",
     "learn",
     "looks",
@@ -141,7 +143,19 @@ class Bench:
         return path
 
     def jobs(self) -> Iterator[tuple[str, str, Callable[[], Row]]]:
-        """Yield part, what, and the measurement that gives the row."""
+        """Yield part, what, and the measurement of the row: on one core, what may use more on two, too."""
+        for part, what, measure in self._jobs():
+            closer = part == "tracker" and measure.keywords["fovea"] and not measure.keywords["learn"]
+            for count in (1, 2) if closer or part == "peers" else (1,):
+                if count <= cores():
+                    yield part, what, partial(self._on_cores, count, measure)
+
+    @staticmethod
+    def _on_cores(count: int, measure: partial[Row]) -> Row:
+        with on_cores(count):
+            return {"cores": count} | measure()
+
+    def _jobs(self) -> Iterator[tuple[str, str, partial[Row]]]:
         o = self.options
         for device in o.devices:
             for name in o.presets:
@@ -151,7 +165,7 @@ class Bench:
                         yield (
                             "tracker",
                             name,
-                            partial(self.tracker, name, device, learn, fovea),
+                            partial(self.tracker, name, device, learn=learn, fovea=fovea),
                         )
         for device in o.devices:
             for name in o.presets:

@@ -10,6 +10,7 @@ from pvm_perception.evaluation.machine import Row
 
 # heading, column, width, factor, digits
 SHOWN = (
+    ("cores", "cores", 6, 1, 0),
     ("B", "batch", 4, 1, 0),
     ("learn", "learn", 6, 1, 0),
     ("looks", "looks", 6, 1, 1),
@@ -132,8 +133,9 @@ def draw(rows: list[Row], path: Path) -> None:
 
 def _name(row: Row) -> str:
     if row["part"] == "peers":
-        return f"{row['what']} (peers' frames)"
-    return f"{row['what']}, {row['device']}, {row['looks']:.1f} looks{', learning' if row['learn'] else ''}"
+        return f"{row['what']} (peers' frames), cores: {row['cores']}"
+    learning = ", learning" if row["learn"] else ""
+    return f"{row['what']}, {row['device']}, cores: {row['cores']}, {row['looks']:.1f} looks{learning}"
 
 
 def _roofline(axis: Any, rows: list[Row]) -> None:

@@ -10,11 +10,13 @@ import subprocess
 import sys
 import time
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import cv2
 import numpy as np
 
 from pvm_perception.processes import piped
@@ -38,6 +40,25 @@ for line in open("/proc/self/status"):
 """
 
 Row = dict[str, Any]
+
+
+@contextmanager
+def on_cores(count: int) -> Iterator[None]:
+    """Let this thread, OpenCV and the processes that they start use so many cores within `with`.
+
+    Parameters
+    ----------
+    count
+        At most as many as the process may use: see `core.meanwhile.cores`.
+    """
+    allowed, threads = os.sched_getaffinity(0), cv2.getNumThreads()
+    os.sched_setaffinity(0, sorted(allowed)[:count])
+    cv2.setNumThreads(count)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, allowed)
+        cv2.setNumThreads(threads)
 
 
 class Machine:
