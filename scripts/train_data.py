@@ -140,44 +140,12 @@ PACKAGES = {
     ),
 }
 # of the packages that are taken whole: drawings, maps, writing, and what looks like a target
-UNWANTED = (
-    "/symbols/",
-    "cartoon",
-    "/flags/",
-    "/data/img/",
-    "/wheels/",
-    "/cars/",
-    "shadow",
-    "track.png",
-    "map",
-    "grass",
-    "sand",
-    "tarmac",
-    "asphalt",
-    "road-",
-    "pit",
-    "concrete",
-    "line",
-    "dirt-",
-    "curb",
-    "advert",
-    "logo",
-    "water",
-    "snow",
-    "apple",
-    "lime",
-    "tennis_ball",
-    "stop_sign",
-    "stop.png",
-    "pear",
-    "/menu/",
-    "/puff.png",
-    "-whites",
-    "/rounded-",
-    "/square-",
-    "/fleche-",
-    "/passage-pieton",
-    "/stationnement-",
+UNWANTED = tuple(
+    """
+    /symbols/ cartoon /flags/ /data/img/ /wheels/ /cars/ shadow track.png map grass sand tarmac asphalt
+    road- pit concrete line dirt- curb advert logo water snow apple lime tennis_ball stop_sign stop.png
+    pear /menu/ /puff.png -whites /rounded- /square- /fleche- /passage-pieton /stationnement-
+    """.split()
 )
 
 
