@@ -6,11 +6,18 @@ import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import cache
 from typing import TypeVar
 
 T = TypeVar("T")
 
-_threads: list[ThreadPoolExecutor] = []  # none before the first work
+
+@cache
+def _threads() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(thread_name_prefix="meanwhile")
+
+
+os.register_at_fork(after_in_child=_threads.cache_clear)  # only the thread that forks lives on in the child
 
 
 def cores() -> int:
@@ -43,14 +50,8 @@ def meanwhile(work: Callable[[], T], together: bool = True) -> Iterator[Callable
         done = work()
         yield lambda: done
         return
-    if not _threads:
-        _threads.append(ThreadPoolExecutor(thread_name_prefix="meanwhile"))
-    future = _threads[0].submit(work)
+    future = _threads().submit(work)
     try:
         yield future.result
     finally:
         future.result()
-
-
-# a forked process has no thread but the one that forked
-os.register_at_fork(after_in_child=_threads.clear)
