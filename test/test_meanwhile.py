@@ -6,6 +6,7 @@ import os
 import threading
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from pvm_perception import Tracker
@@ -35,6 +36,16 @@ def test_work_and_body_run_at_the_same_time():
 @pytest.mark.parametrize("together", [False, pytest.param(True, marks=TWO)])
 def test_the_works_error_is_raised(together):
     with pytest.raises(ZeroDivisionError), meanwhile(lambda: 1 / 0, together):
+        pass
+
+
+@TWO
+def test_numpys_settings_are_the_callers():
+    with (
+        np.errstate(over="raise"),
+        pytest.raises(FloatingPointError),
+        meanwhile(lambda: np.exp(np.float32(99))),
+    ):
         pass
 
 

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from contextvars import copy_context
 from functools import cache
 from typing import TypeVar
 
@@ -50,7 +51,7 @@ def meanwhile(work: Callable[[], T], together: bool = True) -> Iterator[Callable
         done = work()
         yield lambda: done
         return
-    future = _threads().submit(work)
+    future = _threads().submit(copy_context().run, work)  # with what the caller set, as NumPy's `errstate`
     try:
         yield future.result
     finally:
