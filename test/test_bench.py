@@ -16,7 +16,7 @@ from pvm_perception.core.kernels import cpu
 from pvm_perception.core.size import weight_shapes
 from pvm_perception.errors import PvmError
 from pvm_perception.evaluation.bench import COLUMNS, Load, grown
-from pvm_perception.evaluation.machine import allocations
+from pvm_perception.evaluation.machine import allocations, on_cores
 
 
 def has_gpu():
@@ -155,6 +155,7 @@ def test_a_look_allocates_answers_and_boxes_alone():
 
     for k in range(8):
         step(k)
-    found = allocations(step, 8)
+    with on_cores(1):  # as `bench` measures it; on two, those of two looks are there at a time
+        found = allocations(step, 8)
     assert found["temporary_kb"] < 80
     assert found["retained_kb"] < 16

@@ -266,7 +266,7 @@ def _paper() -> HierarchyConfig:
         links.append(Link(name, name, "lateral", radius=2, start=100_000))
     links += [Link(above, name, "feedback", start=700_000) for name, above in itertools.pairwise(names[1:])]
     links += [Link("L6", name, "global", start=900_000) for name in names[1:-1]]
-    # at the paper's own rates, 2e-4 to 1e-5, a day's frames hardly move it: see models/README.md
+    # at the paper's own rate, 2e-4, 76,000 frames hardly moved it: see models/README.md
     learning = Learning("momentum", rate=0.8, final_rate=1e-5, clip=0.0, credit_depth=0, average=0.0)
     return HierarchyConfig(
         "paper",

@@ -144,18 +144,17 @@ class Bench:
 
     def jobs(self) -> Iterator[tuple[str, str, Callable[[], Row]]]:
         """Yield part, what, and the measurement of the row: on one core, what may use more on two, too."""
-        for part, what, measure in self._jobs():
-            closer = part == "tracker" and measure.keywords["fovea"] and not measure.keywords["learn"]
-            for count in (1, 2) if closer or part == "peers" else (1,):
-                if count <= cores():
-                    yield part, what, partial(self._on_cores, count, measure)
+        for part, what, most, measure in self._jobs():
+            for count in range(1, min(most, cores()) + 1):
+                yield part, what, partial(self._on_cores, count, measure)
 
     @staticmethod
-    def _on_cores(count: int, measure: partial[Row]) -> Row:
+    def _on_cores(count: int, measure: Callable[[], Row]) -> Row:
         with on_cores(count):
             return {"cores": count} | measure()
 
-    def _jobs(self) -> Iterator[tuple[str, str, partial[Row]]]:
+    def _jobs(self) -> Iterator[tuple[str, str, int, Callable[[], Row]]]:
+        """Yield part, what, the most cores that it is measured on, and the measurement."""
         o = self.options
         for device in o.devices:
             for name in o.presets:
@@ -165,7 +164,8 @@ class Bench:
                         yield (
                             "tracker",
                             name,
-                            partial(self.tracker, name, device, learn=learn, fovea=fovea),
+                            2 if fovea and not learn else 1,
+                            partial(self.tracker, name, device, learn, fovea),
                         )
         for device in o.devices:
             for name in o.presets:
@@ -174,6 +174,7 @@ class Bench:
                         yield (
                             "network",
                             name,
+                            1,
                             partial(self.network, name, device, batch, learn),
                         )
         device = o.devices[0]
@@ -184,19 +185,21 @@ class Bench:
                     yield (
                         f"input {name}",
                         f"x{size}",
+                        1,
                         partial(self.network, name, device, 1, False, size=size),
                     )
             for code in o.codes:
                 yield (
                     f"code {name}",
                     f"x{code:g}",
+                    1,
                     partial(self.network, name, device, 1, False, code=code),
                 )
         for device in o.devices:
-            yield "peers", "pvm_perception", partial(self.ours, device)
+            yield "peers", "pvm_perception", 2, partial(self.ours, device)
         for name in COMPARED:
             if PEERS[name].installed:
-                yield "peers", name, partial(self.peer, name)
+                yield "peers", name, 2, partial(self.peer, name)
 
     def tracker(self, name: str, device: str, learn: bool, fovea: bool) -> Row:
         """Measure the whole way from image array to boxes, and what a process of it costs.
